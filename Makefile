@@ -1,0 +1,22 @@
+# Everything derived goes into build/ and .venv/, nowhere else.
+PYTHON ?= python3
+VENV   ?= .venv
+# The CPU build of this release; for a CUDA machine: make setup TORCH="torch --index-url https://download.pytorch.org/whl/cu126"
+TORCH  ?= torch==2.13.0
+
+PY := $(VENV)/bin/python
+
+.PHONY: setup test clean
+
+setup: $(VENV)/.done ## .venv with `python` and `caffe`
+$(VENV)/.done: pyproject.toml caffe_torch/pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet $(TORCH)
+	$(PY) -m pip install --quiet -e caffe_torch -e '.[test]'
+	touch $@
+
+test: setup ## fast tests
+	$(PY) -m pytest
+
+clean: ## remove what was derived; .venv stays
+	rm -rf build
