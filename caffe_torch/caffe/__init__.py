@@ -1,0 +1,19 @@
+"""Caffe's Python module on PyTorch: `import caffe`, as with BVLC Caffe 1.0."""
+
+from .device import set_device, set_mode_cpu, set_mode_gpu, set_precision, set_random_seed
+from .layers import type_list as layer_type_list
+from .net import Net
+from .proto.caffe_pb2 import TEST, TRAIN
+
+__all__ = [
+    "TEST",
+    "TRAIN",
+    "Net",
+    "layer_type_list",
+    "set_device",
+    "set_mode_cpu",
+    "set_mode_gpu",
+    "set_precision",
+    "set_random_seed",
+]
+__version__ = "1.0.0"  # the Caffe that this follows

@@ -1,0 +1,166 @@
+"""Blob: an n-dimensional float32 array and its gradient, seen from NumPy and from PyTorch."""
+
+import numpy as np
+import torch
+
+from . import device
+from .proto import caffe_pb2
+
+
+class _Memory:
+    """One array, on the device and, once asked for, on the host.
+
+    As Caffe's SyncedMemory: whoever is given the host array may write to it, so the next use on the
+    device copies it up. On a CPU both are the same memory and nothing is copied.
+    """
+
+    def __init__(self, shape):
+        self.shape = tuple(shape)
+        self._tensor = None
+        self._array = None
+        self._host_is_newer = False
+
+    def reshape(self, shape):
+        shape = tuple(int(n) for n in shape)
+        if shape != self.shape:
+            self.shape, self._tensor, self._array, self._host_is_newer = shape, None, None, False
+
+    def tensor(self):
+        where = device.device()
+        if self._tensor is None:
+            self._tensor = torch.zeros(self.shape, device=where)
+        elif self._tensor.device != where:
+            self._tensor = self._tensor.to(where)
+        if self._host_is_newer:
+            self._tensor.copy_(torch.from_numpy(self._array))
+            self._host_is_newer = False
+        return self._tensor
+
+    def set(self, tensor):
+        self.shape = tuple(tensor.shape)
+        self._tensor, self._host_is_newer = tensor.detach(), False
+
+    def clear(self):
+        self._tensor, self._host_is_newer = None, False
+
+    def array(self):
+        tensor = self.tensor()
+        if tensor.dtype != torch.float32:  # bfloat16 between layers
+            tensor = self._tensor = tensor.float()
+        if tensor.device.type == "cpu":
+            return tensor.numpy()
+        if self._array is None or self._array.shape != self.shape:
+            self._array = np.empty(self.shape, np.float32)
+        torch.from_numpy(self._array).copy_(tensor)
+        self._host_is_newer = True
+        return self._array
+
+
+class Blob:
+    """An array and its gradient.
+
+    data, diff: float32 NumPy arrays that can be written in place (`blob.data[...] = x`).
+    tensor, grad: the same as tensors on the device in force.
+    """
+
+    def __init__(self, shape=()):
+        self._data = _Memory(shape)
+        self._diff = _Memory(shape)
+
+    @property
+    def data(self) -> np.ndarray:
+        return self._data.array()
+
+    @property
+    def diff(self) -> np.ndarray:
+        self._diff.reshape(self.shape)
+        return self._diff.array()
+
+    @property
+    def tensor(self) -> torch.Tensor:
+        return self._data.tensor()
+
+    @tensor.setter
+    def tensor(self, value: torch.Tensor):
+        self._data.set(value)
+
+    @property
+    def grad(self) -> torch.Tensor:
+        self._diff.reshape(self.shape)
+        return self._diff.tensor()
+
+    @grad.setter
+    def grad(self, value: torch.Tensor):
+        self._diff.set(value)
+
+    def clear_grad(self) -> None:
+        """Make the gradient zero (it takes no memory until it is next used)."""
+        self._diff.clear()
+
+    def accumulate_grad(self, value: torch.Tensor) -> None:
+        """Add to the gradient, as Caffe's layers do for their parameters."""
+        if self._diff._tensor is None:
+            self._diff.set(value)
+        else:
+            self.grad.add_(value)
+
+    @property
+    def shape(self) -> tuple:
+        return self._data.shape
+
+    @property
+    def count(self) -> int:
+        return int(np.prod(self.shape))
+
+    def _legacy_axis(self, axis: int) -> int:
+        if len(self.shape) > 4:
+            raise ValueError(f"num, channels, height, width do not fit a blob of shape {self.shape}")
+        return self.shape[axis] if axis < len(self.shape) else 1
+
+    num = property(lambda self: self._legacy_axis(0))
+    channels = property(lambda self: self._legacy_axis(1))
+    height = property(lambda self: self._legacy_axis(2))
+    width = property(lambda self: self._legacy_axis(3))
+
+    def reshape(self, *shape: int) -> None:
+        """Give the blob another shape; its contents are kept only where the shape does not change."""
+        if any(int(n) < 0 for n in shape):
+            raise ValueError(f"a blob cannot have the shape {shape}")
+        self._data.reshape(shape)
+        self._diff.reshape(shape)
+
+    def to_proto(self, write_diff: bool = False) -> caffe_pb2.BlobProto:
+        """The blob as Caffe stores it in a .caffemodel."""
+        proto = caffe_pb2.BlobProto(shape=caffe_pb2.BlobShape(dim=self.shape))
+        proto.data.extend(self.data.ravel())
+        if write_diff:
+            proto.diff.extend(self.diff.ravel())
+        return proto
+
+    def from_proto(self, proto: caffe_pb2.BlobProto) -> None:
+        """Take the values of a stored blob; ValueError where its shape or size is another."""
+        values = array_of(proto)
+        if not same_shape(values.shape, self.shape):
+            raise ValueError(f"stored shape {values.shape}, the net has {self.shape}")
+        self.data[...] = values.reshape(self.shape)
+
+
+def array_of(proto: caffe_pb2.BlobProto) -> np.ndarray:
+    """The float32 array in a BlobProto, in its own shape (legacy 4-D shapes too)."""
+    if proto.HasField("shape"):
+        shape = tuple(proto.shape.dim)
+    elif any(proto.HasField(name) for name in ("num", "channels", "height", "width")):
+        shape = (proto.num, proto.channels, proto.height, proto.width)
+    else:
+        shape = (len(proto.data) or len(proto.double_data),)
+    values = np.array(proto.data or proto.double_data, np.float32)
+    if values.size != int(np.prod(shape)):
+        raise ValueError(f"stored shape {shape} does not fit its {values.size} values")
+    return values.reshape(shape)
+
+
+def same_shape(stored: tuple, wanted: tuple) -> bool:
+    """Caffe's rule: equal, or equal once legacy 4-D shapes are padded with leading ones."""
+    if stored == wanted:
+        return True
+    return len(stored) == 4 and len(wanted) <= 4 and stored == (1,) * (4 - len(wanted)) + wanted

@@ -1,0 +1,94 @@
+"""Where and how the arithmetic is done: the device, the precision, the random numbers.
+
+Caffe keeps these in one thread-local object and every layer asks it; so does this package.
+"""
+
+import contextlib
+import random
+
+import numpy as np
+import torch
+
+PRECISIONS = ("float32", "tf32", "bfloat16")
+
+_device = torch.device("cpu")
+_gpu_index = 0
+_precision = "float32"
+_rng = np.random.default_rng()
+
+
+def device() -> torch.device:
+    """The device that blobs live on now."""
+    return _device
+
+
+def set_mode_cpu() -> None:
+    """Compute on the CPU (the mode at the start, as in Caffe)."""
+    global _device
+    _device = torch.device("cpu")
+
+
+def set_mode_gpu() -> None:
+    """Compute on the CUDA GPU chosen by `set_device`; ValueError where there is none."""
+    global _device
+    if not torch.cuda.is_available():
+        build = "is the CPU build" if torch.version.cuda is None else "sees no CUDA GPU"
+        raise ValueError(
+            f"no GPU to use: PyTorch {torch.__version__} {build}; leave out -gpu to train on the "
+            "CPU, or install a CUDA build of PyTorch on a machine with an NVIDIA GPU"
+        )
+    if not 0 <= _gpu_index < torch.cuda.device_count():
+        raise ValueError(f"there is no GPU {_gpu_index}: this machine has {torch.cuda.device_count()}")
+    _device = torch.device("cuda", _gpu_index)
+    torch.cuda.set_device(_device)
+
+
+def set_device(index: int) -> None:
+    """Choose the GPU that `set_mode_gpu` uses."""
+    global _gpu_index
+    _gpu_index = int(index)
+    if _device.type == "cuda":
+        set_mode_gpu()
+
+
+def set_precision(name: str) -> None:
+    """How float32 products are computed.
+
+    float32: as Caffe does. tf32: NVIDIA's 19-bit products (GPU only; no effect on a CPU).
+    bfloat16: convolutions and inner products in bfloat16 with float32 weights and sums.
+    """
+    global _precision
+    if name not in PRECISIONS:
+        raise ValueError(f"unknown precision {name!r}: use one of {', '.join(PRECISIONS)}")
+    _precision = name
+    tf32 = name != "float32"
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.allow_tf32 = tf32
+
+
+def autocast() -> contextlib.AbstractContextManager:
+    """The context layers run in: bfloat16 products where that precision was chosen."""
+    if _precision == "bfloat16":
+        return torch.autocast(_device.type, torch.bfloat16)
+    return contextlib.nullcontext()
+
+
+def set_random_seed(seed: int) -> None:
+    """Seed every random number that fillers, Dropout and shuffling draw."""
+    global _rng
+    seed = int(seed) & 0xFFFFFFFF
+    random.seed(seed)
+    torch.manual_seed(seed)
+    _rng = np.random.default_rng(seed)
+
+
+def rng() -> np.random.Generator:
+    """The generator for choices made in NumPy (shuffling of rows and files)."""
+    return _rng
+
+
+def images(tensor: torch.Tensor) -> torch.Tensor:
+    """`tensor` in the memory order convolutions run fastest in: channels last for N x C x H x W."""
+    if tensor.dim() == 4:
+        return tensor.contiguous(memory_format=torch.channels_last)
+    return tensor

@@ -1,0 +1,83 @@
+"""The fillers that give parameters their first values (FillerParameter.type)."""
+
+import math
+
+import torch
+
+from .proto import caffe_pb2
+
+_FAN_IN, _FAN_OUT = caffe_pb2.FillerParameter.FAN_IN, caffe_pb2.FillerParameter.FAN_OUT
+
+
+def _fan(spec, shape):
+    """Inputs per output as Caffe counts them: the size of the blob over its first axis.
+
+    For a Deconvolution, whose blob is (C_in, C_out/group, kh, kw), this is C_out k^2: see
+    variance_norm FAN_OUT in prototxt/.
+    """
+    count = math.prod(shape)
+    fan_in, fan_out = count / shape[0], count / (shape[1] if len(shape) > 1 else 1)
+    if spec.variance_norm == _FAN_IN:
+        return fan_in
+    return fan_out if spec.variance_norm == _FAN_OUT else (fan_in + fan_out) / 2
+
+
+def _constant(spec, shape):
+    return torch.full(shape, spec.value)
+
+
+def _uniform(spec, shape):
+    return torch.empty(shape).uniform_(spec.min, spec.max)
+
+
+def _gaussian(spec, shape):
+    values = torch.empty(shape).normal_(spec.mean, spec.std)
+    if spec.sparse >= 0:  # on average `sparse` inputs of each output stay
+        keep = spec.sparse / shape[0]
+        values *= torch.rand(shape) < keep
+    return values
+
+
+def _positive_unitball(spec, shape):
+    values = torch.rand(shape)
+    return values / values.flatten(1).sum(1).reshape(-1, *[1] * (len(shape) - 1))
+
+
+def _xavier(spec, shape):
+    bound = math.sqrt(3 / _fan(spec, shape))
+    return torch.empty(shape).uniform_(-bound, bound)
+
+
+def _msra(spec, shape):
+    return torch.empty(shape).normal_(0, math.sqrt(2 / _fan(spec, shape)))
+
+
+def _bilinear(spec, shape):
+    if len(shape) != 4 or shape[2] != shape[3]:
+        raise ValueError(f"a bilinear filler needs square filters, not the shape {tuple(shape)}")
+    factor = math.ceil(shape[3] / 2)
+    centre = (2 * factor - 1 - factor % 2) / (2 * factor)
+    ramp = 1 - (torch.arange(shape[3]) / factor - centre).abs()
+    return (ramp[:, None] * ramp).expand(shape).clone()
+
+
+_FILLERS = {
+    "constant": _constant,
+    "uniform": _uniform,
+    "gaussian": _gaussian,
+    "positive_unitball": _positive_unitball,
+    "xavier": _xavier,
+    "msra": _msra,
+    "bilinear": _bilinear,
+}
+
+
+def fill(spec: caffe_pb2.FillerParameter, shape: tuple) -> torch.Tensor:
+    """A float32 CPU tensor of `shape` filled as `spec` says.
+
+    Drawn on the CPU whatever the device, so that a seed gives the same weights everywhere.
+    Sources: xavier, Glorot and Bengio 2010; msra, He et al. 2015 (10.1109/ICCV.2015.123).
+    """
+    if spec.type not in _FILLERS:
+        raise ValueError(f"unknown filler {spec.type!r}: use one of {', '.join(_FILLERS)}")
+    return _FILLERS[spec.type](spec, tuple(shape))

@@ -1,0 +1,94 @@
+"""Caffe's layers, a family a file, found by Caffe's type name in one registry.
+
+A layer is the shape of its parameters and a line or two of PyTorch. Top shapes come from running
+`forward` on tensors without storage, gradients from autograd, so neither is written down again.
+"""
+
+import torch
+
+from ..proto import caffe_pb2
+
+_REGISTRY: dict = {}
+
+
+class Layer:
+    """One layer of a net.
+
+    spec: its LayerParameter; phase: caffe_pb2.TRAIN or TEST. ValueError for settings that Caffe
+    refuses or that are not supported here, naming the field.
+    """
+
+    type = ""  # Caffe's name, set by `register`
+    bottom_count = (1, 1)  # least and most; None: any number
+    top_count = (1, 1)
+    is_loss = False  # its first top has loss weight 1 unless the prototxt says otherwise
+    options = ""  # the LayerParameter field that holds its settings, if any
+    supported: tuple = ()  # the settings it honours; another one set is an error
+
+    def __init__(self, spec: caffe_pb2.LayerParameter, phase: int):
+        self.spec, self.phase = spec, phase
+        self.blobs: list = []  # its parameters, given by the net
+        self.opt = getattr(spec, self.options) if self.options else None
+        if self.opt is not None:
+            for field, _ in self.opt.ListFields():
+                if field.name not in self.supported and field.name != "engine":
+                    raise ValueError(f"{self.options}.{field.name} is not supported")
+        self.setup()
+
+    def setup(self) -> None:
+        """Read and check the settings."""
+
+    def param_shapes(self, *bottom_shapes: tuple) -> list:
+        """[(shape, FillerParameter), ...] of the parameters, in Caffe's order."""
+        return []
+
+    def forward(self, params: list, *bottoms: torch.Tensor):
+        """The top, or a tuple of tops, from the parameters and bottoms; differentiable."""
+        raise NotImplementedError
+
+
+class Source(Layer):
+    """A layer without bottoms: it brings data into the net."""
+
+    bottom_count = (0, 0)
+
+    def top_shapes(self) -> list:
+        """The shape of each top."""
+        raise NotImplementedError
+
+    def load(self) -> list:
+        """The next batch, a tensor for each top, on the device in force."""
+        raise NotImplementedError
+
+
+def register(name: str):
+    """Class decorator: make a layer known under Caffe's type name."""
+
+    def add(cls):
+        cls.type = name
+        _REGISTRY[name] = cls
+        return cls
+
+    return add
+
+
+def create(spec: caffe_pb2.LayerParameter, phase: int) -> Layer:
+    """The layer that `spec.type` names; ValueError for a type that is not supported."""
+    if spec.type not in _REGISTRY:
+        raise ValueError(f"layer type {spec.type!r} is not supported; supported are {', '.join(type_list())}")
+    return _REGISTRY[spec.type](spec, phase)
+
+
+def type_list() -> list:
+    """The supported layer types, sorted (pycaffe's layer_type_list)."""
+    return sorted(_REGISTRY)
+
+
+def canonical_axis(axis: int, dims: int) -> int:
+    """`axis` counted from the front; ValueError outside -dims .. dims-1."""
+    if not -dims <= axis < dims:
+        raise ValueError(f"axis {axis} is outside a blob of {dims} axes")
+    return axis % dims
+
+
+from . import convolution, data, input, loss, neuron, shape  # noqa: E402, F401  (fill the registry)

@@ -1,0 +1,129 @@
+"""Convolution, Deconvolution, InnerProduct: the layers with weights."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from .. import device
+from . import Layer, canonical_axis, register
+
+
+class _Filters(Layer):
+    """What Convolution and Deconvolution share: ConvolutionParameter, in 1, 2 or 3 dimensions."""
+
+    options = "convolution_param"
+    supported = (
+        *("num_output", "bias_term", "pad", "kernel_size", "group", "stride", "dilation"),
+        *("kernel_h", "kernel_w", "pad_h", "pad_w", "stride_h", "stride_w"),
+        *("weight_filler", "bias_filler", "axis", "force_nd_im2col"),
+    )
+    bottom_count = (1, None)
+    top_count = (1, None)
+
+    def setup(self):
+        if self.opt.axis != 1:
+            raise ValueError(f"convolution_param.axis {self.opt.axis} is not supported: use 1")
+        if self.opt.num_output < 1:
+            raise ValueError("convolution_param.num_output must be given, 1 or more")
+        if len(self.spec.bottom) != len(self.spec.top):
+            raise ValueError("needs as many tops as bottoms")
+
+    def _geometry(self, dims: int) -> tuple:
+        """kernel, stride, pad, dilation, each a tuple over the `dims` spatial axes."""
+        opt = self.opt
+
+        def sizes(name, default, short=None):
+            short = short or name
+            both = [f"{short}_h", f"{short}_w"]
+            given = list(getattr(opt, name))
+            if any(hasattr(opt, b) and opt.HasField(b) for b in both):
+                if given or dims != 2 or not all(opt.HasField(b) for b in both):
+                    raise ValueError(
+                        f"convolution_param: give {name}, or both {both[0]} and {both[1]} (2-D only)"
+                    )
+                return tuple(getattr(opt, b) for b in both)
+            if not given and default is not None:
+                return (default,) * dims
+            if len(given) not in (1, dims):
+                raise ValueError(f"convolution_param.{name}: give 1 or {dims} values, not {len(given)}")
+            return tuple(given) if len(given) == dims else tuple(given) * dims
+
+        kernel, stride = sizes("kernel_size", None, "kernel"), sizes("stride", 1)
+        if min(kernel) < 1 or min(stride) < 1:
+            raise ValueError("convolution_param: kernel sizes and strides are 1 or more")
+        return kernel, stride, sizes("pad", 0), sizes("dilation", 1)
+
+    def param_shapes(self, *shapes):
+        if any(shape[:2] != shapes[0][:2] for shape in shapes):
+            raise ValueError("all bottoms must have the same number of channels")
+        dims = len(shapes[0]) - 2
+        if dims not in (1, 2, 3):
+            raise ValueError(f"bottom of shape {shapes[0]}: 1, 2 or 3 spatial axes are supported")
+        self.kernel, self.stride, self.pad, self.dilation = self._geometry(dims)
+        group, channels, outputs = self.opt.group, shapes[0][1], self.opt.num_output
+        if group < 1 or channels % group or outputs % group:
+            raise ValueError(f"group {group} must divide the {channels} channels in and the {outputs} out")
+        params = [(self.filter_shape(channels), self.opt.weight_filler)]
+        if self.opt.bias_term:
+            params.append(((outputs,), self.opt.bias_filler))
+        return params
+
+    def filter_shape(self, channels):
+        raise NotImplementedError
+
+    def filtered(self, x, weight, bias):
+        raise NotImplementedError
+
+    def forward(self, params, *bottoms):
+        weight, bias = params[0], params[1] if len(params) > 1 else None
+        return tuple(self.filtered(device.images(x), weight, bias) for x in bottoms)
+
+
+@register("Convolution")
+class Convolution(_Filters):
+    """Cross-correlation with learned filters, plus a bias."""
+
+    def filter_shape(self, channels):
+        return (self.opt.num_output, channels // self.opt.group, *self.kernel)
+
+    def filtered(self, x, weight, bias):
+        conv = (F.conv1d, F.conv2d, F.conv3d)[len(self.kernel) - 1]
+        return conv(x, weight, bias, self.stride, self.pad, self.dilation, self.opt.group)
+
+
+@register("Deconvolution")
+class Deconvolution(_Filters):
+    """The transpose of a Convolution: forward and backward change places."""
+
+    def filter_shape(self, channels):
+        return (channels, self.opt.num_output // self.opt.group, *self.kernel)
+
+    def filtered(self, x, weight, bias):
+        conv = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[len(self.kernel) - 1]
+        return conv(x, weight, bias, self.stride, self.pad, 0, self.opt.group, self.dilation)
+
+
+@register("InnerProduct")
+class InnerProduct(Layer):
+    """y = W x + b over all axes from `axis` on."""
+
+    options = "inner_product_param"
+    supported = ("num_output", "bias_term", "weight_filler", "bias_filler", "axis", "transpose")
+
+    def setup(self):
+        if self.opt.num_output < 1:
+            raise ValueError("inner_product_param.num_output must be given, 1 or more")
+
+    def param_shapes(self, shape):
+        self.axis = canonical_axis(self.opt.axis, len(shape))
+        inputs, outputs = math.prod(shape[self.axis :]), self.opt.num_output
+        weight = (inputs, outputs) if self.opt.transpose else (outputs, inputs)
+        params = [(weight, self.opt.weight_filler)]
+        return [*params, ((outputs,), self.opt.bias_filler)] if self.opt.bias_term else params
+
+    def forward(self, params, x):
+        weight = params[0].t() if self.opt.transpose else params[0]
+        # Caffe counts elements in C order, whatever the memory order of the tensor.
+        rows = torch.flatten(x, self.axis)
+        return F.linear(rows, weight, params[1] if len(params) > 1 else None)

@@ -1,0 +1,554 @@
+"""A net: a NetParameter made into layers that run forward and backward over named blobs."""
+
+import os
+from collections import Counter, OrderedDict, namedtuple
+
+import torch
+from google.protobuf import text_format
+
+from . import device, fillers, layers
+from .blob import Blob
+from .proto import caffe_pb2
+
+TRAIN, TEST = caffe_pb2.TRAIN, caffe_pb2.TEST
+
+
+def read_prototxt(path, message):
+    """Parse the text file at `path` into `message` and return it.
+
+    OSError where it cannot be read; ValueError with file, line and field where it is not valid.
+    """
+    path = os.fspath(path)
+    with open(path, encoding="utf-8") as file:
+        try:
+            return text_format.Parse(file.read(), message)
+        except (text_format.ParseError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: {error}") from None
+
+
+def included(layer, state) -> bool:
+    """Whether the include and exclude rules of a LayerParameter put it into a net of this NetState."""
+
+    def met(rule):
+        return (
+            not (rule.HasField("phase") and rule.phase != state.phase)
+            and not (rule.HasField("min_level") and state.level < rule.min_level)
+            and not (rule.HasField("max_level") and state.level > rule.max_level)
+            and all(stage in state.stage for stage in rule.stage)
+            and not any(stage in state.stage for stage in rule.not_stage)
+        )
+
+    if layer.include and layer.exclude:
+        raise ValueError(f"layer {layer.name!r}: give include rules or exclude rules, not both")
+    if layer.include:
+        return any(map(met, layer.include))
+    return not any(map(met, layer.exclude))
+
+
+def prepared(param: caffe_pb2.NetParameter) -> caffe_pb2.NetParameter:
+    """The net as it is built: legacy inputs as a layer, rules applied, blobs read twice split."""
+    state, net = param.state, caffe_pb2.NetParameter()
+    net.CopyFrom(param)
+    del net.layer[:]
+    if param.input:
+        dims, shapes = list(param.input_dim), list(param.input_shape)
+        if dims and len(dims) != 4 * len(param.input):
+            raise ValueError("input_dim: four numbers are needed for each input")
+        shapes = shapes or [caffe_pb2.BlobShape(dim=dims[4 * i : 4 * i + 4]) for i in range(len(dims) // 4)]
+        spec = net.layer.add(name="input", type="Input", top=param.input)
+        spec.input_param.shape.extend(shapes)
+    net.layer.extend(layer for layer in param.layer if included(layer, state))
+    return _with_splits(net)
+
+
+def _with_splits(param):
+    """Insert a Split after every blob that several layers read, under Caffe's names."""
+    last = {}  # blob -> (layer index, top index) that wrote it last
+    readers = Counter()
+    wrote = {}  # (layer index, bottom index) -> (layer index, top index)
+    for i, layer in enumerate(param.layer):
+        for j, bottom in enumerate(layer.bottom):
+            if bottom not in last:
+                raise ValueError(f"layer {layer.name!r}: no layer before it has the top {bottom!r}")
+            wrote[i, j] = last[bottom]
+            readers[last[bottom]] += 1
+        for j, top in enumerate(layer.top):
+            last[top] = (i, j)
+        for j, weight in enumerate(layer.loss_weight):
+            # a blob that counts as a loss and is read further is split too, the loss being one reader
+            if weight and j < len(layer.top):
+                readers[i, j] += 1
+    weighted = {(i, j) for i, layer in enumerate(param.layer) for j, w in enumerate(layer.loss_weight) if w}
+
+    def split_name(blob, layer_name, j, k):
+        return f"{blob}_{layer_name}_{j}_split_{k}"
+
+    used = Counter()
+    out = caffe_pb2.NetParameter()
+    out.CopyFrom(param)
+    del out.layer[:]
+    for i, layer in enumerate(param.layer):
+        spec = out.layer.add()
+        spec.CopyFrom(layer)
+        for j, bottom in enumerate(layer.bottom):
+            origin = wrote[i, j]
+            if readers[origin] > 1:
+                first = 1 if origin in weighted else 0
+                name = param.layer[origin[0]].name
+                spec.bottom[j] = split_name(bottom, name, origin[1], first + used[origin])
+                used[origin] += 1
+        for j, top in enumerate(layer.top):
+            if readers[i, j] > 1:
+                split = out.layer.add(name=f"{top}_{layer.name}_{j}_split", type="Split", bottom=[top])
+                split.top.extend(split_name(top, layer.name, j, k) for k in range(readers[i, j]))
+                if (i, j) in weighted:  # the weight goes to the split's first top
+                    split.loss_weight.extend([layer.loss_weight[j]] + [0] * (readers[i, j] - 1))
+                    spec.loss_weight[j] = 0
+    return out
+
+
+_Parameter = namedtuple("_Parameter", "blob lr_mult decay_mult")
+
+
+class Net:
+    """A network in one phase.
+
+    network: path of a prototxt, or a NetParameter. phase: TRAIN or TEST. weights: a .caffemodel or
+    .caffemodel.h5 to load. level and stages: what include and exclude rules are held against.
+    Also pycaffe's older form Net(network, weights, phase).
+
+    ValueError names the layer and what is wrong with it; OSError a file that cannot be read.
+    """
+
+    def __init__(self, network, phase, level=0, stages=None, weights=None):
+        if isinstance(phase, (str, os.PathLike)):
+            weights, phase, level = phase, level, 0
+        param = caffe_pb2.NetParameter()
+        if isinstance(network, caffe_pb2.NetParameter):
+            param.CopyFrom(network)
+            source = "net"
+        else:
+            source = os.fspath(network)
+            read_prototxt(network, param)
+        param.state.phase = phase
+        param.state.level = level
+        param.state.stage.extend(stages or ())
+        self.phase, self.name = phase, param.name
+        try:
+            self._build(prepared(param))
+        except ValueError as error:
+            raise ValueError(f"{source}: {error}") from None
+        if weights is not None:
+            self.copy_from(weights)
+
+    # Building
+
+    def _build(self, param):
+        self._blobs, self._loss_weights = OrderedDict(), OrderedDict()
+        self.layers, self._layer_names = [], []
+        self._bottom_names, self._top_names = OrderedDict(), OrderedDict()
+        self._params = OrderedDict()
+        self._owned: list = []  # parameters that belong to a layer, in Caffe's order
+        self._shared: dict = {}  # parameter name -> index into _owned
+        self._layer_params: list = []  # for each layer, indices into _owned
+        self._tape: dict = {}
+        self._force_backward = param.force_backward
+        unread: dict = {}
+        for spec in param.layer:
+            try:
+                self._add(spec, unread)
+            except ValueError as error:
+                raise ValueError(f"layer {spec.name!r} ({spec.type}): {error}") from None
+        self.outputs = sorted(unread)
+        self.inputs = [
+            top for layer in self.layers if isinstance(layer, layers.input.Input) for top in layer.spec.top
+        ]
+        self._plan_backward()
+
+    def _add(self, spec, unread):
+        layer = layers.create(spec, spec.phase if spec.HasField("phase") else self.phase)
+        self._check_counts(layer)
+        if spec.name in self._bottom_names:
+            raise ValueError("another layer has the same name")
+        for bottom in spec.bottom:
+            unread.pop(bottom, None)
+        for top in spec.top:
+            if top in self._blobs and top not in spec.bottom:
+                raise ValueError(f"top {top!r} is already the top of another layer")
+            self._blobs.setdefault(top, Blob())
+            unread[top] = True
+        bottoms = [self._blobs[name] for name in spec.bottom]
+        self._layer_params.append(
+            [
+                self._parameter(layer, i, shape, filler)
+                for i, (shape, filler) in enumerate(layer.param_shapes(*[blob.shape for blob in bottoms]))
+            ]
+        )
+        layer.blobs = [self._owned[i].blob for i in self._layer_params[-1]]
+        if len(spec.param) > len(layer.blobs):
+            raise ValueError(f"{len(spec.param)} param entries for {len(layer.blobs)} parameters")
+        if layer.blobs:
+            self._params[spec.name] = layer.blobs
+        self.layers.append(layer)
+        self._layer_names.append(spec.name)
+        self._bottom_names[spec.name], self._top_names[spec.name] = (
+            list(spec.bottom),
+            list(spec.top),
+        )
+        self._shape(len(self.layers) - 1)
+        weights = list(spec.loss_weight) or [float(layer.is_loss and i == 0) for i in range(len(spec.top))]
+        if len(weights) != len(spec.top):
+            raise ValueError(f"{len(weights)} loss weights for {len(spec.top)} tops")
+        for top, weight in zip(spec.top, weights, strict=True):
+            if weight:
+                self._loss_weights[top] = weight
+                self._blobs[top].grad.fill_(weight)
+
+    @staticmethod
+    def _check_counts(layer):
+        for what, given, (least, most) in (
+            ("bottom", len(layer.spec.bottom), layer.bottom_count),
+            ("top", len(layer.spec.top), layer.top_count),
+        ):
+            if given < least or (most is not None and given > most):
+                wanted = f"{least}" if least == most else f"{least} to {most or 'any number'}"
+                raise ValueError(f"has {given} {what}s, needs {wanted}")
+
+    def _parameter(self, layer, i, shape, filler):
+        """Index of the layer's i-th parameter, made and filled, or shared by its name."""
+        spec = layer.spec.param[i] if i < len(layer.spec.param) else caffe_pb2.ParamSpec()
+        if spec.name and spec.name in self._shared:
+            index = self._shared[spec.name]
+            owner = self._owned[index]
+            permissive = spec.share_mode == caffe_pb2.ParamSpec.PERMISSIVE
+            if permissive and owner.blob.count != torch.Size(shape).numel():
+                raise ValueError(f"parameter {spec.name!r} has another count where it is first used")
+            if not permissive and owner.blob.shape != tuple(shape):
+                raise ValueError(
+                    f"parameter {spec.name!r} has the shape {tuple(shape)} here and "
+                    f"{owner.blob.shape} where it is first used"
+                )
+            for name in ("lr_mult", "decay_mult"):
+                ours, theirs = getattr(spec, name), getattr(owner, name)
+                if spec.HasField(name) and theirs is not None and theirs != ours:
+                    raise ValueError(f"shared parameter {spec.name!r} has two values of {name}")
+                if spec.HasField(name):
+                    owner = owner._replace(**{name: ours})
+            self._owned[index] = owner
+            return index
+        blob = Blob(shape)
+        blob.tensor = fillers.fill(filler, shape).to(device.device())
+        self._owned.append(
+            _Parameter(
+                blob,
+                spec.lr_mult if spec.HasField("lr_mult") else None,
+                spec.decay_mult if spec.HasField("decay_mult") else None,
+            )
+        )
+        index = len(self._owned) - 1
+        if spec.name:
+            self._shared[spec.name] = index
+        return index
+
+    def _layer_blobs(self, i):
+        spec = self.layers[i].spec
+        return [self._blobs[b] for b in spec.bottom], [self._blobs[t] for t in spec.top]
+
+    def _shape(self, i):
+        """Give the tops of layer i their shapes, by running it on tensors without storage."""
+        layer = self.layers[i]
+        bottoms, tops = self._layer_blobs(i)
+        if isinstance(layer, layers.Source):
+            for blob, shape in zip(tops, layer.top_shapes(), strict=True):
+                blob.reshape(*shape)
+            return
+        params = [torch.empty(blob.shape, device="meta") for blob in layer.blobs]
+        inputs = [torch.empty(blob.shape, device="meta") for blob in bottoms]
+        try:
+            with torch.no_grad():
+                results = _tuple(layer.forward(params, *inputs))
+        except (RuntimeError, IndexError) as error:
+            shapes = ", ".join(str(blob.shape) for blob in bottoms)
+            reason = str(error).strip().splitlines()[0]
+            raise ValueError(f"does not fit bottoms of shape {shapes}: {reason}") from None
+        for blob, result in zip(tops, results, strict=True):
+            blob.reshape(*result.shape)
+
+    def _plan_backward(self):
+        """Which layers and bottoms gradients are computed for, by Caffe's rules."""
+        needs, under_loss = {}, set(self._loss_weights)
+        self._needs = []  # for each layer: (bottoms, parameters) that need a gradient
+        for layer, indices in zip(self.layers, self._layer_params, strict=True):
+            wanted = list(layer.spec.propagate_down) or [True] * len(layer.spec.bottom)
+            if len(wanted) != len(layer.spec.bottom):
+                raise ValueError(f"layer {layer.spec.name!r}: propagate_down needs a value for each bottom")
+            bottoms = [
+                want and (needs.get(name, False) or self._force_backward)
+                for want, name in zip(wanted, layer.spec.bottom, strict=True)
+            ]
+            params = [self._owned[i].lr_mult != 0 for i in indices]
+            self._needs.append((bottoms, params))
+            for top in layer.spec.top:
+                needs[top] = any(bottoms) or any(params)
+        self._runs_backward = [False] * len(self.layers)
+        for i in reversed(range(len(self.layers))):
+            layer = self.layers[i]
+            contributes = self._force_backward or any(t in under_loss for t in layer.spec.top)
+            if contributes:
+                under_loss.update(layer.spec.bottom)
+            self._runs_backward[i] = contributes and any(map(any, self._needs[i]))
+
+    # What a program sees (pycaffe's names)
+
+    @property
+    def blobs(self) -> OrderedDict:
+        """Blobs by name, in the order the layers make them."""
+        return self._blobs
+
+    @property
+    def params(self) -> OrderedDict:
+        """Lists of parameter blobs (weights, bias) by layer name."""
+        return self._params
+
+    @property
+    def layer_dict(self) -> OrderedDict:
+        """Layers by name."""
+        return OrderedDict(zip(self._layer_names, self.layers, strict=True))
+
+    @property
+    def top_names(self) -> OrderedDict:
+        """Names of the top blobs by layer name."""
+        return self._top_names
+
+    @property
+    def bottom_names(self) -> OrderedDict:
+        """Names of the bottom blobs by layer name."""
+        return self._bottom_names
+
+    @property
+    def blob_loss_weights(self) -> OrderedDict:
+        """The loss weight of every blob by name (0 for most)."""
+        return OrderedDict((name, self._loss_weights.get(name, 0.0)) for name in self._blobs)
+
+    # What the solver sees
+
+    @property
+    def loss_weights(self) -> OrderedDict:
+        """Blob name -> loss weight, for the blobs that have one."""
+        return self._loss_weights
+
+    @property
+    def learnable_params(self) -> list:
+        """Every parameter once, shared ones too, in the order of the layers."""
+        return [param.blob for param in self._owned]
+
+    @property
+    def params_lr(self) -> list:
+        """lr_mult of each learnable parameter."""
+        return [1.0 if p.lr_mult is None else p.lr_mult for p in self._owned]
+
+    @property
+    def params_weight_decay(self) -> list:
+        """decay_mult of each learnable parameter."""
+        return [1.0 if p.decay_mult is None else p.decay_mult for p in self._owned]
+
+    def clear_param_diffs(self) -> None:
+        """Set the gradients of all parameters to zero."""
+        for param in self._owned:
+            param.blob.clear_grad()
+
+    def forward_loss(self) -> torch.Tensor:
+        """Run every layer; the weighted sum of the losses as a 0-d tensor (nothing is synchronised)."""
+        self._forward(0, len(self.layers) - 1)
+        total = torch.zeros((), device=device.device())
+        for name, weight in self._loss_weights.items():
+            total += weight * self._blobs[name].tensor.float().sum()
+        return total
+
+    # Running
+
+    def _forward(self, start, end):
+        recording = torch.is_grad_enabled()
+        with device.autocast():
+            for i in range(start, end + 1):
+                layer = self.layers[i]
+                bottoms, tops = self._layer_blobs(i)
+                self._tape.pop(i, None)
+                if isinstance(layer, layers.Source):
+                    results = layer.load() if hasattr(layer, "load") else ()
+                elif recording and self._runs_backward[i]:
+                    results = self._recorded(i, layer, bottoms)
+                else:
+                    with torch.no_grad():
+                        results = _tuple(
+                            layer.forward([b.tensor for b in layer.blobs], *[b.tensor for b in bottoms])
+                        )
+                for blob, result in zip(tops, results, strict=False):
+                    blob.tensor = result
+
+    def _recorded(self, i, layer, bottoms):
+        need_bottoms, need_params = self._needs[i]
+        inputs = [
+            blob.tensor.detach().requires_grad_(need)
+            for blob, need in zip(bottoms, need_bottoms, strict=True)
+        ]
+        params = [
+            blob.tensor.detach().requires_grad_(need)
+            for blob, need in zip(layer.blobs, need_params, strict=True)
+        ]
+        results = _tuple(layer.forward(params, *inputs))
+        self._tape[i] = inputs, params, results
+        return results
+
+    def _backward(self, start, end, keep=True):
+        """Gradients from layer `start` down to `end`; `keep` lets it be called again."""
+        for i in range(start, end - 1, -1):
+            if not self._runs_backward[i]:
+                continue
+            if i not in self._tape:
+                raise ValueError(f"layer {self._layer_names[i]!r}: backward needs a forward before it")
+            inputs, params, results = self._tape[i] if keep else self._tape.pop(i)
+            bottoms, tops = self._layer_blobs(i)
+            outputs = [(r, t.grad) for r, t in zip(results, tops, strict=True) if r.requires_grad]
+            wanted = [(t, b, True) for t, b in zip(params, self.layers[i].blobs, strict=True)]
+            wanted += [(t, b, False) for t, b in zip(inputs, bottoms, strict=True)]
+            wanted = [w for w in wanted if w[0].requires_grad]
+            grads = torch.autograd.grad(
+                [r for r, _ in outputs],
+                [t for t, _, _ in wanted],
+                [g.to(r.dtype).reshape(r.shape) for r, g in outputs],
+                retain_graph=keep,
+                allow_unused=True,
+            )
+            for (tensor, blob, is_param), grad in zip(wanted, grads, strict=True):
+                grad = torch.zeros_like(tensor) if grad is None else grad
+                if is_param:
+                    blob.accumulate_grad(grad)
+                else:
+                    blob.grad = grad
+
+    def _range(self, start, end, backward=False):
+        """Layer indices from layer names, pycaffe's way; None stands for the net's own ends."""
+        first, last = (len(self.layers) - 1, 0) if backward else (0, len(self.layers) - 1)
+        for name in (start, end):
+            if name is not None and name not in self._bottom_names:
+                raise ValueError(f"the net has no layer {name!r}")
+        index = self._layer_names.index
+        return first if start is None else index(start), last if end is None else index(end)
+
+    def forward(self, blobs=None, start=None, end=None, **kwargs):
+        """Run the net and return {blob name: array} of its outputs.
+
+        blobs: names of further blobs to return. start, end: names of the first and last layer to
+        run. kwargs: arrays for the input blobs, all of them.
+        """
+        first, last = self._range(start, end)
+        wanted = list(self._top_names[end]) if end is not None else list(self.outputs)
+        if kwargs:
+            if set(kwargs) != set(self.inputs):
+                raise ValueError(f"inputs given: {sorted(kwargs)}; the net's inputs: {self.inputs}")
+            for name, array in kwargs.items():
+                if array.shape[0] != self._blobs[name].shape[0]:
+                    raise ValueError(
+                        f"input {name!r}: {array.shape[0]} rows given, the net takes "
+                        f"{self._blobs[name].shape[0]}"
+                    )
+                self._blobs[name].data[...] = array
+        self._forward(first, last)
+        return {name: self._blobs[name].data for name in dict.fromkeys([*wanted, *(blobs or [])])}
+
+    def backward(self, diffs=None, start=None, end=None, **kwargs):
+        """Run the net backward and return {blob name: gradient} of its inputs.
+
+        diffs: names of further blobs to return gradients of. start, end: names of the layers to
+        begin and stop at. kwargs: gradients for the output blobs (losses have theirs already).
+        """
+        first, last = self._range(start, end, backward=True)
+        wanted = list(self._bottom_names[end]) if end is not None else list(self.inputs)
+        if kwargs:
+            if set(kwargs) != set(self._top_names[start] if start else self.outputs):
+                raise ValueError(f"gradients given: {sorted(kwargs)}; the outputs: {self.outputs}")
+            for name, array in kwargs.items():
+                self._blobs[name].diff[...] = array
+        self._backward(first, last)
+        return {name: self._blobs[name].diff for name in dict.fromkeys([*wanted, *(diffs or [])])}
+
+    def reshape(self) -> None:
+        """Work out all shapes anew after input blobs were given others."""
+        for i, layer in enumerate(self.layers):
+            if not isinstance(layer, layers.Source):
+                try:
+                    self._shape(i)
+                except ValueError as error:
+                    raise ValueError(f"layer {layer.spec.name!r} ({layer.type}): {error}") from None
+
+    # Weights
+
+    def share_with(self, other) -> None:
+        """Use the parameters of the layers of the same names in `other`, now and from then on."""
+        for i, layer in enumerate(self.layers):
+            theirs = other.params.get(layer.spec.name)
+            if theirs is None:
+                continue
+            if [b.shape for b in theirs] != [b.shape for b in layer.blobs]:
+                raise ValueError(f"layer {layer.spec.name!r} has parameters of other shapes there")
+            for index, blob in zip(self._layer_params[i], theirs, strict=True):
+                self._owned[index] = self._owned[index]._replace(blob=blob)
+            layer.blobs[:] = theirs
+
+    share_trained_layers_with = share_with
+
+    def copy_trained_from(self, source) -> None:
+        """Copy the parameters of layers of the same names from a NetParameter or a weights file."""
+        from . import snapshot
+
+        if not isinstance(source, caffe_pb2.NetParameter):
+            snapshot.load_weights(self, source)
+            return
+        for stored in source.layer:
+            blobs = self._params.get(stored.name)
+            if blobs is None or not stored.blobs:
+                continue
+            if len(stored.blobs) != len(blobs):
+                raise ValueError(
+                    f"layer {stored.name!r}: {len(stored.blobs)} parameters stored, the net has {len(blobs)}"
+                )
+            for i, (blob, proto) in enumerate(zip(blobs, stored.blobs, strict=True)):
+                try:
+                    blob.from_proto(proto)
+                except ValueError as error:
+                    raise ValueError(f"layer {stored.name!r}, parameter {i}: {error}") from None
+
+    copy_from = copy_trained_from
+
+    def to_proto(self, write_diff: bool = False) -> caffe_pb2.NetParameter:
+        """The net with its parameters, as a .caffemodel holds it."""
+        param = caffe_pb2.NetParameter(name=self.name)
+        for layer in self.layers:
+            spec = param.layer.add()
+            spec.CopyFrom(layer.spec)
+            del spec.blobs[:]
+            spec.blobs.extend(blob.to_proto(write_diff) for blob in layer.blobs)
+        return param
+
+    def save(self, path) -> None:
+        """Write the net and its parameters as a .caffemodel."""
+        from . import snapshot
+
+        snapshot.save_caffemodel(self, path)
+
+    def save_hdf5(self, path) -> None:
+        """Write the parameters in Caffe's HDF5 form."""
+        from . import snapshot
+
+        snapshot.save_hdf5(self, path)
+
+    def load_hdf5(self, path) -> None:
+        """Read parameters written by `save_hdf5`, here or by Caffe."""
+        from . import snapshot
+
+        snapshot.load_hdf5(self, path)
+
+
+def _tuple(result):
+    return result if isinstance(result, tuple) else (result,)

@@ -1,0 +1,32 @@
+"""The trained models that ship with the project: models/NAME/, with a readme.md that is their card."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+DEFAULT = "2-1-2_f64_k5-paper"
+
+
+def names() -> list[str]:
+    """Names of the models, sorted."""
+    return sorted(card.parent.name for card in (ROOT / "models").glob("*/readme.md"))
+
+
+def card(name) -> dict[str, str]:
+    """The head of a model's readme.md: name, net, caffemodel, sha256, license, ..."""
+    path = ROOT / "models" / name / "readme.md"
+    if name not in names():
+        raise ValueError(f"no model {name!r}: there are {', '.join(names()) or 'none'}")
+    head = path.read_text(encoding="utf-8").split("---")[1]
+    return dict(line.split(": ", 1) for line in head.strip().splitlines())
+
+
+def files(name) -> tuple[Path, Path]:
+    """The deploy.prototxt and the .caffemodel of a model; ValueError where the weights are not whole."""
+    head = card(name)
+    weights = ROOT / "models" / name / head["caffemodel"]
+    if hashlib.sha256(weights.read_bytes()).hexdigest() != head["sha256"]:
+        raise ValueError(f"{weights}: not the file its readme.md describes (sha256 differs)")
+    return ROOT / "prototxt" / head["net"] / "deploy.prototxt", weights

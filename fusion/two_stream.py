@@ -1,0 +1,148 @@
+"""The two-stream network of Xu et al. 2018, run through Caffe.
+
+K. Xu et al., "Multi-focus Image Fusion using Fully Convolutional Two-stream Network for Visual
+Sensors", KSII Transactions on Internet and Information Systems 12(5), 2018.
+"""
+
+from __future__ import annotations
+
+import os
+
+import caffe
+import numpy as np
+from caffe.proto import caffe_pb2
+from google.protobuf import text_format
+
+TILE = 512  # pixels a side: BVLC Caffe needs 6 GB for it, caffe_torch a tenth
+
+
+class TwoStream:
+    """A trained net of prototxt/, ready to fuse.
+
+    deploy: path of its deploy.prototxt, with the inputs a and b. weights: its .caffemodel.
+    OSError where a file is missing; ValueError where a file is not what it should be.
+    """
+
+    def __init__(self, deploy, weights):
+        for path in (deploy, weights):
+            if not os.path.isfile(path):
+                raise FileNotFoundError(f"no such file: {path}")
+        self.reach = reach(deploy)
+        self.net = caffe.Net(str(deploy), caffe.TEST, weights=str(weights))
+        if list(self.net.inputs) != ["a", "b"] or len(self.net.outputs) != 1:
+            raise ValueError(
+                f"{deploy}: not a fusion net: inputs {list(self.net.inputs)}, outputs "
+                f"{list(self.net.outputs)}; wanted a, b and one output"
+            )
+
+    def __call__(self, *images, tile=TILE, progress=iter):
+        """Fuse two or more images; more than two are folded in their order.
+
+        images: H x W (gray) or H x W x 3 (RGB), uint8 or uint16, all of one shape and dtype.
+        tile: side of the squares computed at once, in pixels; 0 for the whole image. The result does
+        not depend on it but for float rounding, since squares overlap as far as the net reaches.
+        progress: wraps the list of squares, to show how far the work is.
+        Returns the fused image, in the shape and dtype of the inputs; ValueError where they differ.
+        """
+        first = images[0]
+        for image in images[1:]:
+            if image.shape != first.shape or image.dtype != first.dtype:
+                raise ValueError(
+                    f"images differ: {first.shape} {first.dtype} and {image.shape} {image.dtype}"
+                )
+        fused = np.empty_like(first)
+        # Each fold spoils the rim of a square by the net's reach, so the rim is as wide as all of them.
+        margin = self.reach * (len(images) - 1)
+        for inner, outer in progress(tiles(first.shape[:2], tile, margin)):
+            part = to_channels(first[outer])
+            for image in images[1:]:
+                part = self._forward(part, to_channels(image[outer]))
+            inside = tuple(slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer))
+            fused[inner] = from_channels(part[(slice(None), *inside)], first)
+        return fused
+
+    def _forward(self, a, b):
+        """The net's output for two 4 x H x W float32 arrays in 0..1, of the same kind."""
+        shape = (1, *a.shape)
+        if tuple(self.net.blobs["a"].shape) != shape:
+            self.net.blobs["a"].reshape(*shape)
+            self.net.blobs["b"].reshape(*shape)
+            self.net.reshape()
+        for name, image in (("a", a), ("b", b)):
+            self.net.blobs[name].data[...] = image
+        return next(iter(self.net.forward().values()))[0]
+
+
+def reach(deploy) -> int:
+    """How far, in pixels, an output pixel of a net looks: half its receptive field.
+
+    Only nets that keep the size of the image have one (stride 1, same-size padding).
+    """
+    net = caffe_pb2.NetParameter()
+    with open(deploy) as file:
+        try:
+            text_format.Merge(file.read(), net)
+        except text_format.ParseError as error:
+            raise ValueError(f"{deploy}: {error}") from None
+    streams: dict[str, int] = {}  # blob -> reach so far
+    total = 0
+    for layer in net.layer:
+        here = max((streams.get(bottom, 0) for bottom in layer.bottom), default=0)
+        if layer.type in ("Convolution", "Deconvolution"):
+            conv = layer.convolution_param
+            kernel = conv.kernel_size[0] if conv.kernel_size else max(conv.kernel_h, conv.kernel_w)
+            here += (kernel - 1) // 2 * (conv.dilation[0] if conv.dilation else 1)
+        for top in layer.top:
+            streams[top] = here
+        total = max(total, here)
+    return total
+
+
+def tiles(size, tile, margin):
+    """Cut an H x W image into squares.
+
+    Returns a list of (inner, outer): pairs of slices; the inner parts cover every pixel once, an
+    outer part is its inner part with `margin` pixels around it, as far as the image goes.
+    """
+    cuts = []
+    for length in size:
+        step = tile or length
+        starts = range(0, length, step)
+        cuts.append([(s, min(s + step, length)) for s in starts])
+    return [
+        (
+            (slice(y0, y1), slice(x0, x1)),
+            tuple(
+                slice(max(0, p0 - margin), min(length, p1 + margin))
+                for (p0, p1), length in zip(((y0, y1), (x0, x1)), size)
+            ),
+        )
+        for y0, y1 in cuts[0]
+        for x0, x1 in cuts[1]
+    ]
+
+
+def to_channels(image):
+    """An H x W or H x W x 3 uint8 or uint16 image as 4 x H x W float32: R, G, B, gray in 0..1.
+
+    Gray is Rec.601 luma; a gray image stands in all four channels.
+    """
+    if image.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"images of dtype {image.dtype} cannot be fused: use uint8 or uint16")
+    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or 0 in image.shape:
+        raise ValueError(f"an image of shape {image.shape} cannot be fused: H x W or H x W x 3")
+    channels = np.empty((4, *image.shape[:2]), np.float32)
+    if image.ndim == 2:
+        channels[:] = image
+    else:
+        channels[:3] = image.transpose(2, 0, 1)
+        channels[3] = 0.299 * channels[0] + 0.587 * channels[1] + 0.114 * channels[2]
+    channels /= np.iinfo(image.dtype).max
+    return channels
+
+
+def from_channels(channels, like):
+    """The inverse of `to_channels`, rounded and clipped, in the shape and dtype of the image `like`."""
+    top = np.iinfo(like.dtype).max
+    values = channels[3] if like.ndim == 2 else channels[:3].transpose(1, 2, 0)
+    return np.clip(np.rint(values * np.float32(top)), 0, top).astype(like.dtype)

@@ -1,0 +1,121 @@
+"""Plot and tabulate the loss of `caffe train` logs: training, validation and validation PSNR."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import os
+import re
+import sys
+from pathlib import Path
+
+EXAMPLES = """examples:
+  caffe train -solver solver/adam.prototxt 2>&1 | tee build/logs/adam.log
+  python tools/plot_log.py build/logs/adam.log -o build/adam.png
+  python tools/plot_log.py build/logs/*.log -o compare.png --csv compare.csv
+"""
+
+# "Iteration 100, loss = 5.1" and "Iteration 100 (9.8 iter/s, 10s/100 iters), loss = 5.1"
+_TRAIN = re.compile(r"Iteration (\d+)(?: \([^)]*\))?, loss = (\S+)")
+_TESTING = re.compile(r"Iteration (\d+), Testing net \(#0\)")
+# The weighted value stands in brackets where the weight is not 1: "loss = 0.5 (* 2 = 1 loss)".
+_TEST = re.compile(r"Test net output #\d+: loss = (\S+)(?: \(\* \S+ = (\S+) loss\))?")
+
+
+def parse(lines):
+    """Losses in a Caffe log: ([(iteration, training loss), ...], [(iteration, validation loss), ...]).
+
+    Of iterations that were run again after a resume, the later value stands.
+    """
+    train, test, testing = {}, {}, None
+    for line in lines:
+        match = _TRAIN.search(line)
+        if match:
+            train[int(match[1])] = float(match[2])
+        match = _TESTING.search(line)
+        if match:
+            testing = int(match[1])
+        match = _TEST.search(line)
+        if match and testing is not None:
+            test[testing] = float(match[2] or match[1])
+    return sorted(train.items()), sorted(test.items())
+
+
+def psnr(loss, patch, channels=4):
+    """Peak signal-to-noise ratio in dB of values in 0..1, from the paper's loss (Eq. 4)."""
+    return 10 * math.log10(channels * patch * patch / loss) if loss > 0 else math.inf
+
+
+def plot(logs, path, patch):
+    """Draw the curves of {name: (train, test)} into an image file."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4), constrained_layout=True)
+    for i, (name, (train, test)) in enumerate(logs.items()):
+        colour = f"C{i}"
+        left.semilogy(*zip(*train), color=colour, alpha=0.6, label=f"{name}, training")
+        if test:
+            left.semilogy(*zip(*test), color=colour, marker="o", label=f"{name}, validation")
+            right.plot(
+                [n for n, _ in test],
+                [psnr(v, patch) for _, v in test],
+                "o-",
+                color=colour,
+                label=name,
+            )
+    left.set(xlabel="iteration", ylabel="loss (Eq. 4)")
+    right.set(xlabel="iteration", ylabel="validation PSNR (dB)")
+    left.legend()
+    if any(test for _, test in logs.values()):
+        right.legend()
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    beside = Path(path).with_name(f".{os.getpid()}.{Path(path).name}")
+    figure.savefig(beside, dpi=120)
+    pyplot.close(figure)
+    os.replace(beside, path)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("logs", nargs="+", metavar="LOG", help="what `caffe train` printed")
+    parser.add_argument("-o", "--output", required=True, help="the plot (.png .pdf .svg)")
+    parser.add_argument("--csv", metavar="FILE", help="also write log,iteration,set,loss,psnr")
+    parser.add_argument(
+        "--patch", type=int, default=50, help="side of the patches, for PSNR (default: %(default)s)"
+    )
+    args = parser.parse_args(argv)
+    logs = {}
+    for path in args.logs:
+        with open(path, errors="replace") as file:
+            logs[Path(path).stem] = parse(file)
+        if not logs[Path(path).stem][0]:
+            raise ValueError(f"{path}: no line 'Iteration N, loss = ...': not a log of caffe train")
+    plot(logs, args.output, args.patch)
+    if args.csv:
+        with open(args.csv, "w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["log", "iteration", "set", "loss", "psnr"])
+            for name, curves in logs.items():
+                for kind, curve in zip(("train", "val"), curves):
+                    writer.writerows(
+                        [name, n, kind, loss, f"{psnr(loss, args.patch):.4f}"] for n, loss in curve
+                    )
+    for name, (train, test) in logs.items():
+        end = f", validation {psnr(test[-1][1], args.patch):.2f} dB" if test else ""
+        print(f"{name}: iteration {train[-1][0]}, loss {train[-1][1]:g}{end}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        sys.exit(f"plot_log.py: error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
