@@ -375,7 +375,7 @@ class Net:
                 bottoms, tops = self._layer_blobs(i)
                 self._tape.pop(i, None)
                 if isinstance(layer, layers.Source):
-                    results = layer.load() if hasattr(layer, "load") else ()
+                    results = layer.load()
                 elif recording and self._runs_backward[i]:
                     results = self._recorded(i, layer, bottoms)
                 else:
@@ -383,7 +383,7 @@ class Net:
                         results = _tuple(
                             layer.forward([b.tensor for b in layer.blobs], *[b.tensor for b in bottoms])
                         )
-                for blob, result in zip(tops, results, strict=False):
+                for blob, result in zip(tops, results):  # noqa: B905 (Input loads nothing)
                     blob.tensor = result
 
     def _recorded(self, i, layer, bottoms):
