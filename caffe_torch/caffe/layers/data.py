@@ -1,0 +1,199 @@
+"""HDF5Data: batches from HDF5 files."""
+
+import os
+import threading
+
+import h5py
+import numpy as np
+import torch
+
+from .. import device
+from . import Source, register
+
+
+@register("HDF5Data")
+class HDF5Data(Source):
+    """Rows of the datasets named as the tops, from the files that `source` lists, file after file.
+
+    After the last row of the last file comes the first again, within a batch too. Bytes, integers
+    and float64 become float32 in the batch. Where all files fit in half the free memory they are
+    read once and stay on the device, bytes as bytes; else the next file is read while this one is used.
+    `shuffle` draws the order of the files, and of the rows within each, anew for every pass.
+    """
+
+    options, supported = "hdf5_data_param", ("source", "batch_size", "shuffle")
+    top_count = (1, None)
+
+    def setup(self):
+        if self.spec.HasField("transform_param"):
+            raise ValueError("transform_param: HDF5Data takes rows as they are (Caffe refuses it too)")
+        if self.opt.batch_size < 1:
+            raise ValueError("hdf5_data_param.batch_size must be given, 1 or more")
+        self.paths = _listed(self.opt.source)
+        heads = [_head(path, self.spec.top) for path in self.paths]
+        self.row_shapes = heads[0][1]
+        for path, (_, shapes, _) in zip(self.paths, heads, strict=True):
+            if shapes != self.row_shapes:
+                raise ValueError(f"{path}: rows of shape {shapes}, those of {self.paths[0]} {self.row_shapes}")
+        self.lengths = [rows for rows, _, _ in heads]
+        self.bytes = sum(size for _, _, size in heads)
+        self._files: dict = {}  # file index -> its datasets as tensors
+        self._coming = None  # (file index, thread, result) of the file read ahead
+        self._resident = None  # whether all files stay in memory, decided at the first load
+        self._file_order = np.arange(len(self.paths))
+        self._start_pass()
+
+    def top_shapes(self):
+        return [(self.opt.batch_size, *shape) for shape in self.row_shapes]
+
+    # The order of rows: position `place` of the pass in file order, row `row` of that file.
+
+    def _start_pass(self):
+        if self.opt.shuffle:
+            device.rng().shuffle(self._file_order)
+        self._place = 0
+        self._start_file()
+
+    def _start_file(self):
+        self._row = 0
+        length = self.lengths[self._file_order[self._place]]
+        self._row_order = device.rng().permutation(length) if self.opt.shuffle else None
+
+    def load(self):
+        wanted, parts = self.opt.batch_size, []
+        while wanted:
+            index = int(self._file_order[self._place])
+            take = min(wanted, self.lengths[index] - self._row)
+            rows = slice(self._row, self._row + take)
+            if self._row_order is not None:
+                rows = torch.from_numpy(self._row_order[rows])
+            parts.append([dataset[rows].float() for dataset in self._datasets(index)])
+            self._row += take
+            wanted -= take
+            if self._row == self.lengths[index]:
+                self._place += 1
+                if self._place == len(self.paths):
+                    self._start_pass()
+                else:
+                    self._start_file()
+        if len(parts) == 1:
+            return parts[0]
+        return [torch.cat(pieces) for pieces in zip(*parts, strict=True)]
+
+    def _datasets(self, index):
+        where = device.device()
+        if self._resident is None:
+            self._resident = self.bytes < _free_memory(where) // 2
+        if index not in self._files:
+            if self._resident:
+                self._files[index] = _read(self.paths[index], self.spec.top, where)
+            else:
+                self._files = {index: self._arrived(index, where)}
+                following = int(self._file_order[(self._place + 1) % len(self.paths)])
+                self._read_ahead(following, where)
+        return self._files[index]
+
+    def _read_ahead(self, index, where):
+        result: list = []
+
+        def work():
+            try:
+                result.append(_read(self.paths[index], self.spec.top, where))
+            except ValueError as error:
+                result.append(error)
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        self._coming = index, thread, result
+
+    def _arrived(self, index, where):
+        if self._coming is None or self._coming[0] != index:
+            return _read(self.paths[index], self.spec.top, where)
+        _, thread, result = self._coming
+        thread.join()
+        if isinstance(result[0], ValueError):
+            raise result[0]
+        return result[0]
+
+    # Resuming where an interrupted run stopped
+
+    def state(self) -> dict:
+        """The position in the data, for `restore`."""
+        return {
+            "files": self._file_order.tolist(),
+            "place": self._place,
+            "row": self._row,
+            "rows": None if self._row_order is None else self._row_order.tolist(),
+        }
+
+    def restore(self, state: dict) -> None:
+        """Go on from a position of the same files; ValueError where the files are others."""
+        files, place, row = state["files"], state["place"], state["row"]
+        if sorted(files) != list(range(len(self.paths))) or row >= self.lengths[files[place]]:
+            raise ValueError("the position in the data does not fit the files listed now")
+        self._file_order, self._place, self._row = np.array(files), place, row
+        self._row_order = None if state["rows"] is None else np.array(state["rows"])
+
+
+def _listed(source):
+    """The paths in the text file `source`, one a line."""
+    try:
+        with open(source, encoding="utf-8") as file:
+            paths = file.read().split()
+    except OSError as error:
+        hint = "" if os.path.exists(source) else " (`make data` writes the project's databases)"
+        raise ValueError(f"hdf5_data_param.source {source!r}: {error.strerror}{hint}") from None
+    if not paths:
+        raise ValueError(f"hdf5_data_param.source {source!r} lists no files")
+    return paths
+
+
+def _open(path):
+    if not os.path.exists(path):
+        raise ValueError(f"{path}: no such file (paths are relative to the folder caffe runs in)")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise ValueError(f"{path}: not a whole HDF5 file: {error}") from None
+
+
+def _head(path, names):
+    """Rows, shape of a row for each dataset, and bytes in memory."""
+    with _open(path) as file:
+        missing = [name for name in names if not isinstance(file.get(name), h5py.Dataset)]
+        if missing:
+            raise ValueError(f"{path}: no dataset {missing[0]!r}; it has {', '.join(file) or 'none'}")
+        datasets = [file[name] for name in names]
+        for name, dataset in zip(names, datasets, strict=True):
+            if dataset.dtype.kind not in "fiu":
+                raise ValueError(f"{path}: dataset {name!r} holds {dataset.dtype}, not numbers")
+            if not dataset.shape or dataset.shape[0] == 0:
+                raise ValueError(f"{path}: dataset {name!r} has no rows")
+        rows = {dataset.shape[0] for dataset in datasets}
+        if len(rows) > 1:
+            raise ValueError(f"{path}: the datasets {', '.join(names)} differ in rows: {sorted(rows)}")
+        size = sum(d.size * (1 if d.dtype == np.uint8 else 4) for d in datasets)
+        return rows.pop(), [d.shape[1:] for d in datasets], size
+
+
+def _read(path, names, where):
+    """The datasets as tensors on the device `where`: uint8 as it is, all else float32."""
+    tensors = []
+    with _open(path) as file:
+        for name in names:
+            try:
+                array = file[name][()]
+            except OSError as error:
+                raise ValueError(f"{path}: dataset {name!r} is damaged: {error}") from None
+            if array.dtype != np.uint8:
+                array = array.astype(np.float32, copy=False)
+                if not np.isfinite(array).all():
+                    raise ValueError(f"{path}: dataset {name!r} holds NaN or infinite values")
+            tensors.append(torch.from_numpy(array).to(where))
+    return tensors
+
+
+def _free_memory(where):
+    if where.type == "cuda":
+        return torch.cuda.mem_get_info(where)[0]
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
