@@ -4,11 +4,27 @@ from .device import set_device, set_mode_cpu, set_mode_gpu, set_precision, set_r
 from .layers import type_list as layer_type_list
 from .net import Net
 from .proto.caffe_pb2 import TEST, TRAIN
+from .training import (
+    AdaDeltaSolver,
+    AdaGradSolver,
+    AdamSolver,
+    NesterovSolver,
+    RMSPropSolver,
+    SGDSolver,
+    get_solver,
+)
 
 __all__ = [
     "TEST",
     "TRAIN",
+    "AdaDeltaSolver",
+    "AdaGradSolver",
+    "AdamSolver",
+    "NesterovSolver",
     "Net",
+    "RMSPropSolver",
+    "SGDSolver",
+    "get_solver",
     "layer_type_list",
     "set_device",
     "set_mode_cpu",

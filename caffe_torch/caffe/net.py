@@ -311,6 +311,11 @@ class Net:
         return self._params
 
     @property
+    def layer_names(self) -> list:
+        """Names of the layers, in their order."""
+        return self._layer_names
+
+    @property
     def layer_dict(self) -> OrderedDict:
         """Layers by name."""
         return OrderedDict(zip(self._layer_names, self.layers, strict=True))
@@ -364,6 +369,10 @@ class Net:
         for name, weight in self._loss_weights.items():
             total += weight * self._blobs[name].tensor.float().sum()
         return total
+
+    def backward_once(self) -> None:
+        """Gradients of all parameters, after `forward_loss`; frees what the layers had kept for it."""
+        self._backward(len(self.layers) - 1, 0, keep=False)
 
     # Running
 

@@ -34,7 +34,9 @@ class HDF5Data(Source):
         self.row_shapes = heads[0][1]
         for path, (_, shapes, _) in zip(self.paths, heads, strict=True):
             if shapes != self.row_shapes:
-                raise ValueError(f"{path}: rows of shape {shapes}, those of {self.paths[0]} {self.row_shapes}")
+                raise ValueError(
+                    f"{path}: rows of shape {shapes}, those of {self.paths[0]} {self.row_shapes}"
+                )
         self.lengths = [rows for rows, _, _ in heads]
         self.bytes = sum(size for _, _, size in heads)
         self._files: dict = {}  # file index -> its datasets as tensors
@@ -196,4 +198,8 @@ def _read(path, names, where):
 def _free_memory(where):
     if where.type == "cuda":
         return torch.cuda.mem_get_info(where)[0]
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        with open("/proc/meminfo") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("MemAvailable")) * 1024
+    except (OSError, StopIteration):  # not Linux
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2

@@ -1,0 +1,60 @@
+"""Log lines in glog's form on stderr, as Caffe writes them, and a progress bar on a terminal."""
+
+import datetime
+import os
+import sys
+import threading
+
+from tqdm import tqdm
+
+_bar = None
+
+
+def _write(level, message):
+    if int(os.environ.get("GLOG_minloglevel") or 0) > "IWE".index(level):
+        return
+    caller = sys._getframe(2)
+    place = f"{os.path.basename(caller.f_code.co_filename)}:{caller.f_lineno}"
+    now = datetime.datetime.now()
+    line = f"{level}{now:%m%d %H:%M:%S.%f} {threading.get_native_id():5d} {place}] {message}"
+    if _bar is not None:
+        _bar.clear()
+    print(line, file=sys.stderr, flush=True)
+    if _bar is not None:
+        _bar.refresh()
+
+
+def info(message: str) -> None:
+    """A line of level INFO; left out when the environment has GLOG_minloglevel of 1 or more."""
+    _write("I", message)
+
+
+def warning(message: str) -> None:
+    """A line of level WARNING."""
+    _write("W", message)
+
+
+class progress:
+    """Context manager: a bar with the time left below the log lines, on a terminal only.
+
+    Gives a function that takes the number of steps done.
+    """
+
+    def __init__(self, total: int, done: int):
+        self.total, self.done = total, done
+
+    def __enter__(self):
+        global _bar
+        _bar = tqdm(
+            total=self.total, initial=self.done, unit="iter", disable=None, leave=False, mininterval=0.5
+        )
+        return self._to
+
+    def _to(self, done):
+        if _bar is not None:
+            _bar.update(done - _bar.n)
+
+    def __exit__(self, *_):
+        global _bar
+        _bar.close()
+        _bar = None

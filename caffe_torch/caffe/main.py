@@ -1,0 +1,235 @@
+"""The `caffe` command: train, test, time, device_query, with the flags of Caffe's own."""
+
+import sys
+import time
+
+import torch
+
+from . import device, log
+from .net import TEST, TRAIN, Net, read_prototxt
+from .proto import caffe_pb2
+from .training import Signals, Solver
+
+USAGE = """usage: caffe <command> <flags>
+
+commands:
+  train           train or finetune a model
+  test            score a model
+  time            benchmark a model's layers
+  device_query    show GPU diagnostic information
+
+flags (-flag value, -flag=value, and the same with two dashes):
+{flags}
+
+examples:
+  caffe train -solver solver/adam.prototxt -gpu 0
+  caffe train -solver solver/adam.prototxt -snapshot build/snapshots/adam_iter_5000.solverstate
+  caffe test -model prototxt/2-1-2_f64_k5/train_val.prototxt -weights w.caffemodel -iterations 100
+  caffe time -model prototxt/2-1-2_f64_k5/deploy.prototxt -iterations 10
+"""
+
+# name: (default, what it is)
+FLAGS = {
+    "solver": ("", "the solver prototxt (train)"),
+    "snapshot": ("", "a .solverstate to go on from (train)"),
+    "weights": ("", "weights to begin with, several separated by commas (train), or to score (test)"),
+    "model": ("", "the net prototxt (test, time)"),
+    "iterations": (50, "how many batches (test, time)"),
+    "gpu": ("", "the GPU to run on; the CPU without it"),
+    "phase": ("", "TRAIN or TEST (time)"),
+    "level": (0, "network level"),
+    "stage": ("", "network stages, separated by commas"),
+    "sigint_effect": ("stop", "what Ctrl-C does: snapshot, stop or none (train)"),
+    "sighup_effect": ("snapshot", "what SIGHUP does: snapshot, stop or none (train)"),
+    "precision": ("float32", f"{', '.join(device.PRECISIONS)} (not a flag of Caffe's)"),
+}
+
+
+def usage() -> str:
+    """The text `caffe` prints without a command."""
+    lines = [f"  -{name:15s} {text}" for name, (_, text) in FLAGS.items()]
+    return USAGE.format(flags="\n".join(lines))
+
+
+def parse(arguments: list) -> tuple:
+    """(command, {flag: value}) from the command line; ValueError for what is not a flag."""
+    flags = {name: default for name, (default, _) in FLAGS.items()}
+    words, rest = [], list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-"):
+            words.append(word)
+            continue
+        name, given, value = word.lstrip("-").partition("=")
+        if name in ("help", "h"):
+            return None, flags
+        if name not in flags:
+            raise ValueError(f"unknown flag {word!r} (caffe -help lists them)")
+        if not given:
+            if not rest:
+                raise ValueError(f"flag {word!r} needs a value")
+            value = rest.pop(0)
+        kind = type(flags[name])
+        try:
+            flags[name] = kind(value)
+        except ValueError:
+            raise ValueError(f"flag {word!r} needs a whole number, not {value!r}") from None
+    if len(words) != 1:
+        return None, flags
+    return words[0], flags
+
+
+def _need(flags, *names):
+    for name in names:
+        if not flags[name]:
+            raise ValueError(f"this command needs -{name}")
+
+
+def _choose_device(flags, solver=None):
+    device.set_precision(flags["precision"])
+    gpu = flags["gpu"]
+    if not gpu and solver is not None and solver.HasField("solver_mode"):
+        gpu = str(solver.device_id) if solver.solver_mode == caffe_pb2.SolverParameter.GPU else ""
+    if not gpu:
+        log.info("Use CPU.")
+        device.set_mode_cpu()
+        return
+    if gpu == "all" or "," in gpu:
+        raise ValueError(f"-gpu {gpu}: training on several GPUs is not supported; name one")
+    if not gpu.isdigit():
+        raise ValueError(f"-gpu {gpu}: give the number of a GPU")
+    device.set_device(int(gpu))
+    device.set_mode_gpu()
+    log.info(f"Using GPUs {gpu}")
+    log.info(f"GPU {gpu}: {torch.cuda.get_device_name(int(gpu))}")
+
+
+def train(flags) -> None:
+    """Train a net as a solver prototxt says."""
+    _need(flags, "solver")
+    if flags["snapshot"] and flags["weights"]:
+        raise ValueError("give -snapshot to go on, or -weights to begin with, not both")
+    for name in ("sigint_effect", "sighup_effect"):
+        if flags[name] not in ("snapshot", "stop", "none"):
+            raise ValueError(f"-{name} {flags[name]}: use snapshot, stop or none")
+    param = read_prototxt(flags["solver"], caffe_pb2.SolverParameter())
+    _choose_device(flags, param)
+    if flags["level"] or flags["stage"]:
+        param.train_state.level = flags["level"]
+        param.train_state.stage.extend(filter(None, flags["stage"].split(",")))
+    solver = Solver(param, flags["solver"])
+    for weights in filter(None, flags["weights"].split(",")):
+        log.info(f"Finetuning from {weights}")
+        for net in (solver.net, *solver.test_nets):
+            net.copy_from(weights)
+    with Signals(flags["sigint_effect"], flags["sighup_effect"]) as solver.action:
+        log.info("Starting Optimization")
+        solver.solve(flags["snapshot"] or None)
+
+
+def test(flags) -> None:
+    """Score a net on batches of its test data."""
+    _need(flags, "model", "weights")
+    _choose_device(flags)
+    stages = list(filter(None, flags["stage"].split(",")))
+    net = Net(flags["model"], TEST, flags["level"], stages, flags["weights"])
+    log.info(f"Running for {flags['iterations']} iterations.")
+    sums, total = {}, 0.0
+    with torch.no_grad():
+        for i in range(flags["iterations"]):
+            total += float(net.forward_loss())
+            for name in net.outputs:
+                for j, value in enumerate(net.blobs[name].tensor.float().flatten().tolist()):
+                    sums[name, j] = sums.get((name, j), 0.0) + value
+                    log.info(f"Batch {i}, {name} = {value:g}")
+    log.info(f"Loss: {total / flags['iterations']:g}")
+    for (name, _), value in sums.items():
+        mean, weight = value / flags["iterations"], net.loss_weights.get(name)
+        note = f" (* {weight:g} = {weight * mean:g} loss)" if weight else ""
+        log.info(f"{name} = {mean:g}{note}")
+
+
+def time_layers(flags) -> None:
+    """Average the time of every layer, forward and backward."""
+    _need(flags, "model")
+    _choose_device(flags)
+    phases = {"": TRAIN, "TRAIN": TRAIN, "TEST": TEST}
+    if flags["phase"] not in phases:
+        raise ValueError(f"-phase {flags['phase']}: use TRAIN or TEST")
+    stages = list(filter(None, flags["stage"].split(",")))
+    net = Net(flags["model"], phases[flags["phase"]], flags["level"], stages)
+    last, iterations = len(net.layers) - 1, flags["iterations"]
+    log.info("Performing Forward")
+    log.info(f"Initial loss: {float(net.forward_loss()):g}")
+    log.info("Performing Backward")
+    net.backward_once()
+    log.info("*** Benchmark begins ***")
+    log.info(f"Testing for {iterations} iterations.")
+    forward, backward = [0.0] * (last + 1), [0.0] * (last + 1)
+    begin = time.perf_counter()
+    for i in range(iterations):
+        start = time.perf_counter()
+        for j in range(last + 1):
+            forward[j] += _timed(net._forward, j, j)
+        for j in range(last, -1, -1):
+            backward[j] += _timed(net._backward, j, j, False)
+        log.info(f"Iteration: {i + 1} forward-backward time: {1e3 * (time.perf_counter() - start):g} ms.")
+    log.info("Average time per layer: ")
+    for name, ahead, back in zip(net.layer_names, forward, backward, strict=True):
+        log.info(f"{name:>10s}\tforward: {1e3 * ahead / iterations:g} ms.")
+        log.info(f"{name:>10s}\tbackward: {1e3 * back / iterations:g} ms.")
+    log.info(f"Average Forward pass: {1e3 * sum(forward) / iterations:g} ms.")
+    log.info(f"Average Backward pass: {1e3 * sum(backward) / iterations:g} ms.")
+    log.info(f"Average Forward-Backward: {1e3 * (sum(forward) + sum(backward)) / iterations:g} ms.")
+    log.info(f"Total Time: {1e3 * (time.perf_counter() - begin):g} ms.")
+    log.info("*** Benchmark ends ***")
+
+
+def _timed(function, *arguments):
+    start = time.perf_counter()
+    function(*arguments)
+    if device.device().type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def device_query(flags) -> None:
+    """Show what GPUs there are."""
+    if not torch.cuda.is_available():
+        raise ValueError(f"no CUDA GPU: PyTorch {torch.__version__} sees none on this machine")
+    wanted = (
+        range(torch.cuda.device_count()) if flags["gpu"] in ("", "all") else map(int, flags["gpu"].split(","))
+    )
+    for i in wanted:
+        properties = torch.cuda.get_device_properties(i)
+        log.info(f"Device id:                     {i}")
+        log.info(f"Major revision number:         {properties.major}")
+        log.info(f"Minor revision number:         {properties.minor}")
+        log.info(f"Name:                          {properties.name}")
+        log.info(f"Total global memory:           {properties.total_memory}")
+        log.info(f"Number of multiprocessors:     {properties.multi_processor_count}")
+
+
+COMMANDS = {"train": train, "test": test, "time": time_layers, "device_query": device_query}
+
+
+def main(arguments=None) -> int:
+    """Run the command line; the exit status."""
+    try:
+        command, flags = parse(sys.argv[1:] if arguments is None else arguments)
+        if command is None:
+            print(usage(), file=sys.stderr)
+            return 1
+        if command not in COMMANDS:
+            raise ValueError(f"unknown command {command!r}: use one of {', '.join(COMMANDS)}")
+        COMMANDS[command](flags)
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(f"caffe: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

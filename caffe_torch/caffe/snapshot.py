@@ -1,0 +1,180 @@
+"""Files of weights and of solver states: .caffemodel, .solverstate, and the HDF5 form of both.
+
+Every file is written beside its place and renamed, so it is there whole or not at all. Reading
+refuses what is truncated, damaged or made for another net, with the file's name.
+"""
+
+import contextlib
+import os
+
+import h5py
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from .blob import Blob, same_shape
+from .proto import caffe_pb2
+
+
+@contextlib.contextmanager
+def whole(path):
+    """A temporary path beside `path` that takes its name when the block ends well."""
+    path = os.fspath(path)
+    folder, name = os.path.split(path)
+    os.makedirs(folder or ".", exist_ok=True)
+    beside = os.path.join(folder, f".{name}.{os.getpid()}.part")
+    try:
+        yield beside
+        os.replace(beside, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(beside)
+
+
+def _write_proto(path, message):
+    with whole(path) as beside, open(beside, "wb") as file:
+        file.write(message.SerializeToString())
+
+
+def _read_proto(path, message):
+    with open(path, "rb") as file:
+        data = file.read()
+    kind = "weights" if isinstance(message, caffe_pb2.NetParameter) else "solver state"
+    try:
+        message.ParseFromString(data)
+    except DecodeError:
+        raise ValueError(f"{path}: not a {kind} file, or a truncated one ({len(data)} bytes)") from None
+    return message
+
+
+def _is_hdf5(path):
+    return os.fspath(path).endswith(".h5")
+
+
+# Weights
+
+
+def save_caffemodel(net, path, write_diff=False) -> None:
+    """Write a net and its parameters in binary form."""
+    _write_proto(path, net.to_proto(write_diff))
+
+
+def save_hdf5(net, path, write_diff=False) -> None:
+    """Write parameters in Caffe's HDF5 layout: /data/LAYER/INDEX, gradients below /diff.
+
+    A shared parameter is written under the layer that uses it first.
+    """
+    with whole(path) as beside, h5py.File(beside, "w") as file:
+        for kind in ("data", "diff") if write_diff else ("data",):
+            seen: set = set()
+            for layer in net.layers:
+                group = file.create_group(f"{kind}/{layer.spec.name}")
+                for i, blob in enumerate(layer.blobs):
+                    if id(blob) not in seen:
+                        group.create_dataset(str(i), data=getattr(blob, kind))
+                        seen.add(id(blob))
+
+
+def load_weights(net, path) -> None:
+    """Copy parameters from a .caffemodel or, where the name ends in .h5, an HDF5 file.
+
+    Layers are found by name; those of only one side are passed over, as Caffe does.
+    """
+    path = os.fspath(path)
+    if _is_hdf5(path):
+        load_hdf5(net, path)
+        return
+    stored = _read_proto(path, caffe_pb2.NetParameter())
+    if not stored.layer:
+        raise ValueError(
+            f"{path}: holds no layers: not a .caffemodel, or one from before 2014 "
+            "(Caffe's upgrade_net_proto_binary rewrites those)"
+        )
+    try:
+        net.copy_trained_from(stored)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def load_hdf5(net, path) -> None:
+    """Copy parameters from an HDF5 file written by `save_hdf5` or by Caffe."""
+    with _open_hdf5(path) as file:
+        if "data" not in file:
+            raise ValueError(f"{path}: no group /data: not a file of weights")
+        owners: dict = {}
+        for layer in net.layers:
+            stored = file["data"].get(layer.spec.name)
+            for i, blob in enumerate(layer.blobs):
+                where = f"{path}: layer {layer.spec.name!r}, parameter {i}"
+                first = owners.setdefault(id(blob), (layer.spec.name, i)) == (layer.spec.name, i)
+                if stored is None:
+                    continue
+                if str(i) not in stored:
+                    if first:
+                        raise ValueError(f"{where}: missing")
+                    continue  # shared, stored where it is first used
+                values = _dataset(stored[str(i)], where)
+                if not same_shape(values.shape, blob.shape):
+                    raise ValueError(f"{where}: stored shape {values.shape}, the net has {blob.shape}")
+                blob.data[...] = values.reshape(blob.shape)
+
+
+def _open_hdf5(path):
+    if not os.path.exists(path):
+        raise FileNotFoundError(2, "No such file or directory", os.fspath(path))
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise ValueError(f"{path}: not a whole HDF5 file: {error}") from None
+
+
+def _dataset(dataset, where):
+    try:
+        return dataset[()].astype(np.float32)
+    except OSError as error:
+        raise ValueError(f"{where}: damaged: {error}") from None
+
+
+# Solver states
+
+
+def save_state(path, state: caffe_pb2.SolverState) -> None:
+    """Write a solver state, in HDF5 where the name ends in .h5."""
+    if not _is_hdf5(path):
+        _write_proto(path, state)
+        return
+    with whole(path) as beside, h5py.File(beside, "w") as file:
+        file["iter"], file["current_step"] = np.int32(state.iter), np.int32(state.current_step)
+        file["learned_net"] = np.bytes_(state.learned_net)
+        file["resume"] = np.frombuffer(state.resume, np.uint8)  # ours; Caffe passes over it
+        group = file.create_group("history")
+        for i, proto in enumerate(state.history):
+            group.create_dataset(str(i), data=np.reshape(np.array(proto.data, np.float32), proto.shape.dim))
+
+
+def load_state(path) -> caffe_pb2.SolverState:
+    """Read a solver state written here or by Caffe, in either form."""
+    path = os.fspath(path)
+    if not _is_hdf5(path):
+        state = _read_proto(path, caffe_pb2.SolverState())
+        if not state.HasField("iter"):
+            raise ValueError(f"{path}: not a solver state")
+        return state
+    state = caffe_pb2.SolverState()
+    with _open_hdf5(path) as file:
+        for name in ("iter", "history"):
+            if name not in file:
+                raise ValueError(f"{path}: no {name}: not a solver state")
+        state.iter = int(np.ravel(file["iter"][()])[0])
+        state.current_step = int(np.ravel(file["current_step"][()])[0]) if "current_step" in file else 0
+        if "learned_net" in file:
+            name = file["learned_net"][()]
+            state.learned_net = name.decode() if isinstance(name, bytes) else str(name)
+        if "resume" in file:
+            state.resume = file["resume"][()].tobytes()
+        for i in range(len(file["history"])):
+            blob = Blob()
+            values = _dataset(file["history"][str(i)], f"{path}: history {i}")
+            blob.reshape(*values.shape)
+            blob.data[...] = values
+            state.history.append(blob.to_proto())
+    return state

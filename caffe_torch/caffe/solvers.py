@@ -1,0 +1,195 @@
+"""The update rules and learning rate policies of Caffe's solvers.
+
+Every rule takes lists over all parameters at once, so that a step is a few kernels, not a few for
+each parameter. `history` is laid out as Caffe's .solverstate files hold it.
+"""
+
+import math
+
+import torch
+
+from .proto import caffe_pb2
+
+
+class Rule:
+    """One way to turn gradients into steps.
+
+    param: the SolverParameter. shapes: of the parameters. `step` returns what is to be taken off
+    each parameter; rates are learning rate times lr_mult, t counts from 1.
+    """
+
+    histories = 1
+
+    def __init__(self, param: caffe_pb2.SolverParameter, weights: list):
+        self.param = param
+        self.check()
+        self.history = [torch.zeros_like(w) for _ in range(self.histories) for w in weights]
+
+    def check(self):
+        """ValueError where Caffe refuses the settings."""
+
+    def parts(self):
+        """The history as one list for each quantity kept."""
+        n = len(self.history) // self.histories
+        return [self.history[i * n : (i + 1) * n] for i in range(self.histories)]
+
+    def step(self, grads: list, rates: list, t: int) -> list:
+        raise NotImplementedError
+
+
+class SGD(Rule):
+    """h = momentum h + rate g; step h."""
+
+    def step(self, grads, rates, t):
+        (h,) = self.parts()
+        torch._foreach_mul_(h, self.param.momentum)
+        torch._foreach_add_(h, torch._foreach_mul(grads, rates))
+        return h
+
+
+class Nesterov(Rule):
+    """h' = momentum h + rate g; step (1 + momentum) h' - momentum h."""
+
+    def step(self, grads, rates, t):
+        (h,) = self.parts()
+        m = self.param.momentum
+        before = torch._foreach_mul(h, m)
+        torch._foreach_mul_(h, m)
+        torch._foreach_add_(h, torch._foreach_mul(grads, rates))
+        return torch._foreach_sub(torch._foreach_mul(h, 1 + m), before)
+
+
+class _NoMomentum(Rule):
+    def check(self):
+        if self.param.momentum:
+            raise ValueError(f"momentum has no meaning for {type(self).__name__}: leave it out")
+
+
+class AdaGrad(_NoMomentum):
+    """h = h + g^2; step rate g / (sqrt(h) + delta)."""
+
+    def step(self, grads, rates, t):
+        (h,) = self.parts()
+        torch._foreach_addcmul_(h, grads, grads)
+        return _scaled(grads, h, self.param.delta, rates)
+
+
+class RMSProp(_NoMomentum):
+    """h = d h + (1 - d) g^2, d = rms_decay; step rate g / (sqrt(h) + delta)."""
+
+    def check(self):
+        super().check()
+        if not 0 <= self.param.rms_decay < 1:
+            raise ValueError(f"rms_decay {self.param.rms_decay:g} is not in 0..1")
+
+    def step(self, grads, rates, t):
+        (h,) = self.parts()
+        torch._foreach_mul_(h, self.param.rms_decay)
+        torch._foreach_addcmul_(h, grads, grads, 1 - self.param.rms_decay)
+        return _scaled(grads, h, self.param.delta, rates)
+
+
+class AdaDelta(Rule):
+    """h = m h + (1 - m) g^2; u = g sqrt((s + delta) / (h + delta)); s = m s + (1 - m) u^2; step rate u."""
+
+    histories = 2
+
+    def step(self, grads, rates, t):
+        h, s = self.parts()
+        m, delta = self.param.momentum, self.param.delta
+        torch._foreach_mul_(h, m)
+        torch._foreach_addcmul_(h, grads, grads, 1 - m)
+        u = torch._foreach_div(torch._foreach_add(s, delta), torch._foreach_add(h, delta))
+        torch._foreach_sqrt_(u)
+        torch._foreach_mul_(u, grads)
+        torch._foreach_mul_(s, m)
+        torch._foreach_addcmul_(s, u, u, 1 - m)
+        return torch._foreach_mul(u, rates)
+
+
+class Adam(Rule):
+    """Kingma and Ba 2015 in the form that adds delta before the bias correction (Eq. 7 to 9 of the paper)."""
+
+    histories = 2
+
+    def step(self, grads, rates, t):
+        m, v = self.parts()
+        b1, b2 = self.param.momentum, self.param.momentum2
+        torch._foreach_mul_(m, b1)
+        torch._foreach_add_(m, grads, alpha=1 - b1)
+        torch._foreach_mul_(v, b2)
+        torch._foreach_addcmul_(v, grads, grads, 1 - b2)
+        correction = math.sqrt(1 - b2**t) / (1 - b1**t)
+        return _scaled(m, v, self.param.delta, [rate * correction for rate in rates])
+
+
+def _scaled(numerators, squares, delta, rates):
+    """rate x / (sqrt(square) + delta), for each parameter."""
+    roots = torch._foreach_sqrt(squares)
+    torch._foreach_add_(roots, delta)
+    steps = torch._foreach_div(numerators, roots)
+    torch._foreach_mul_(steps, rates)
+    return steps
+
+
+RULES = {rule.__name__: rule for rule in (SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam)}
+
+
+def rule_of(param: caffe_pb2.SolverParameter):
+    """The class that SolverParameter.type (or the older solver_type) names."""
+    name = param.type
+    if param.HasField("solver_type"):
+        if param.HasField("type"):
+            raise ValueError("give type or solver_type, not both")
+        legacy = caffe_pb2.SolverParameter.SolverType.Name(param.solver_type)
+        name = {rule.upper(): rule for rule in RULES}[legacy]
+    if name not in RULES:
+        raise ValueError(f"unknown solver type {name!r}: use one of {', '.join(RULES)}")
+    return RULES[name]
+
+
+# Learning rate
+
+_NEEDED = {
+    "fixed": (),
+    "step": ("gamma", "stepsize"),
+    "exp": ("gamma",),
+    "inv": ("gamma", "power"),
+    "multistep": ("gamma", "stepvalue"),
+    "poly": ("power", "max_iter"),
+    "sigmoid": ("gamma", "stepsize"),
+}
+
+
+def check_policy(param: caffe_pb2.SolverParameter) -> None:
+    """ValueError where lr_policy is not one of Caffe's or lacks a setting it needs."""
+    if param.lr_policy not in _NEEDED:
+        raise ValueError(f"lr_policy {param.lr_policy!r}: use one of {', '.join(_NEEDED)}")
+    for name in _NEEDED[param.lr_policy]:
+        if not getattr(param, name):
+            raise ValueError(f"lr_policy {param.lr_policy!r} needs {name}")
+
+
+def current_step(param: caffe_pb2.SolverParameter, iteration: int) -> int:
+    """How many drops of the rate lie behind (what a .solverstate keeps)."""
+    if param.lr_policy == "step":
+        return iteration // param.stepsize
+    if param.lr_policy == "multistep":
+        return sum(iteration >= value for value in param.stepvalue)
+    return 0
+
+
+def learning_rate(param: caffe_pb2.SolverParameter, iteration: int) -> float:
+    """The rate at an iteration, by the policies of Caffe's SGDSolver."""
+    base, gamma, power = param.base_lr, param.gamma, param.power
+    if param.lr_policy in ("step", "multistep"):
+        return base * gamma ** current_step(param, iteration)
+    if param.lr_policy == "exp":
+        return base * gamma**iteration
+    if param.lr_policy == "inv":
+        return base * (1 + gamma * iteration) ** -power
+    if param.lr_policy == "poly":
+        return base * (1 - iteration / param.max_iter) ** power
+    if param.lr_policy == "sigmoid":
+        return base / (1 + math.exp(-gamma * (iteration - param.stepsize)))
+    return base
