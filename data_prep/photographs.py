@@ -1,0 +1,77 @@
+"""Finding and reading the photographs that training pairs are made from."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+# Sharp photographs inside scikit-image's package. Left out: `camera` and `motorcycle`, which fusion is judged on.
+BUNDLED = (
+    *("astronaut.png", "brick.png", "chelsea.png", "coffee.png", "coins.png", "grass.png"),
+    *("gravel.png", "hubble_deep_field.jpg", "ihc.png", "rocket.jpg"),
+)
+
+
+def find(folder) -> list[tuple[str, str | None]]:
+    """(photograph, mask or None) below `folder`, in the order of their names.
+
+    NAME.png beside NAME.jpg (or .jpeg) is that photograph's mask, not a photograph.
+    """
+    found = []
+    for parent, folders, files in os.walk(folder):
+        folders.sort()
+        names = set(files)
+        for name in sorted(files):
+            stem, ending = os.path.splitext(name)
+            if ending.lower() not in ENDINGS or name.startswith("."):
+                continue
+            jpegs = [stem + e for e in (".jpg", ".jpeg", ".JPG", ".JPEG")]
+            if ending == ".png" and any(jpeg in names for jpeg in jpegs):
+                continue
+            mask = f"{stem}.png" if name in jpegs and f"{stem}.png" in names else None
+            found.append((os.path.join(parent, name), mask and os.path.join(parent, mask)))
+    return found
+
+
+def bundled() -> list[tuple[str, None]]:
+    """The photographs that come inside scikit-image."""
+    import skimage.data
+
+    folder = Path(skimage.data.__file__).parent
+    return [(str(folder / name), None) for name in BUNDLED if (folder / name).exists()]
+
+
+def read(path) -> tuple[np.ndarray, str]:
+    """The photograph as H x W x 3 uint8 RGB, upright, and the sha256 of its file.
+
+    A gray one has three equal channels. ValueError says why a file cannot serve.
+    """
+    data = Path(path).read_bytes()
+    try:
+        image = Image.open(io.BytesIO(data))
+        if image.mode not in ("1", "L", "P", "RGB", "RGBA", "LA"):
+            raise ValueError(f"{image.mode} pixels; 8 bit gray or RGB is needed")
+        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+            raise ValueError("an animation or a file of several pages")
+        pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except ValueError:
+        raise
+    except Exception as error:  # Pillow's decoders raise many kinds for damaged and oversized files
+        raise ValueError(f"cannot be read: {error}") from None
+    return pixels, hashlib.sha256(data).hexdigest()
+
+
+def read_mask(path, shape) -> np.ndarray:
+    """The object region, H x W bool: where the mask is over 127. ValueError where it does not fit."""
+    mask = read(path)[0][..., 0] > 127
+    if mask.shape != tuple(shape):
+        raise ValueError(f"mask of {mask.shape[1]}x{mask.shape[0]}, photograph of {shape[1]}x{shape[0]}")
+    if not mask.any() or mask.all():
+        raise ValueError("the mask marks nothing, or everything")
+    return mask
