@@ -6,7 +6,7 @@ TORCH  ?= torch==2.13.0
 
 PY := $(VENV)/bin/python
 
-.PHONY: setup test clean
+.PHONY: setup bvlc-caffe test clean
 
 setup: $(VENV)/.done ## .venv with `python` and `caffe`
 $(VENV)/.done: pyproject.toml caffe_torch/pyproject.toml
@@ -14,6 +14,9 @@ $(VENV)/.done: pyproject.toml caffe_torch/pyproject.toml
 	$(PY) -m pip install --quiet $(TORCH)
 	$(PY) -m pip install --quiet -e caffe_torch -e '.[test]'
 	touch $@
+
+bvlc-caffe: ## BVLC Caffe 1.0 itself (CPU), without root or conda, in build/bvlc/bin
+	$(PYTHON) tools/bvlc_caffe.py
 
 test: setup ## fast tests
 	$(PY) -m pytest
