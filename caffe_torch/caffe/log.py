@@ -11,7 +11,7 @@ _bar = None
 
 
 def _write(level, message):
-    if int(os.environ.get("GLOG_minloglevel") or 0) > "IWE".index(level):
+    if int(os.environ.get("GLOG_minloglevel") or 0) > "IWE".index(level):  # noqa: SIM112 (glog's name)
         return
     caller = sys._getframe(2)
     place = f"{os.path.basename(caller.f_code.co_filename)}:{caller.f_lineno}"
@@ -32,6 +32,11 @@ def info(message: str) -> None:
 def warning(message: str) -> None:
     """A line of level WARNING."""
     _write("W", message)
+
+
+def error(message: str) -> None:
+    """A line of level ERROR."""
+    _write("E", message)
 
 
 class progress:

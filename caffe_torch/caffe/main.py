@@ -8,7 +8,8 @@ import torch
 from . import device, log
 from .net import TEST, TRAIN, Net, read_prototxt
 from .proto import caffe_pb2
-from .training import Signals, Solver
+from .signals import EFFECTS, Signals
+from .training import Solver, loss_note
 
 USAGE = """usage: caffe <command> <flags>
 
@@ -39,8 +40,8 @@ FLAGS = {
     "phase": ("", "TRAIN or TEST (time)"),
     "level": (0, "network level"),
     "stage": ("", "network stages, separated by commas"),
-    "sigint_effect": ("stop", "what Ctrl-C does: snapshot, stop or none (train)"),
-    "sighup_effect": ("snapshot", "what SIGHUP does: snapshot, stop or none (train)"),
+    "sigint_effect": ("stop", "what Ctrl-C asks for: snapshot, stop or none (train)"),
+    "sighup_effect": ("snapshot", "what SIGHUP asks for: snapshot, stop or none (train)"),
     "precision": ("float32", f"{', '.join(device.PRECISIONS)} (not a flag of Caffe's)"),
 }
 
@@ -52,7 +53,10 @@ def usage() -> str:
 
 
 def parse(arguments: list) -> tuple:
-    """(command, {flag: value}) from the command line; ValueError for what is not a flag."""
+    """(command, {flag: value}) from the command line; no command where help is wanted.
+
+    ValueError for what is not a flag, not a value of its kind, or more than one command.
+    """
     flags = {name: default for name, (default, _) in FLAGS.items()}
     words, rest = [], list(arguments)
     while rest:
@@ -60,23 +64,22 @@ def parse(arguments: list) -> tuple:
         if not word.startswith("-"):
             words.append(word)
             continue
-        name, given, value = word.lstrip("-").partition("=")
+        name, given, value = word.removeprefix("-").removeprefix("-").partition("=")
         if name in ("help", "h"):
             return None, flags
         if name not in flags:
-            raise ValueError(f"unknown flag {word!r} (caffe -help lists them)")
+            raise ValueError(f"unknown flag {word!r}: caffe -help lists them")
         if not given:
             if not rest:
                 raise ValueError(f"flag {word!r} needs a value")
             value = rest.pop(0)
-        kind = type(flags[name])
         try:
-            flags[name] = kind(value)
+            flags[name] = type(flags[name])(value)
         except ValueError:
-            raise ValueError(f"flag {word!r} needs a whole number, not {value!r}") from None
-    if len(words) != 1:
-        return None, flags
-    return words[0], flags
+            raise ValueError(f"-{name} needs a whole number, not {value!r}") from None
+    if len(words) > 1:
+        raise ValueError(f"one command at a time, not {' '.join(words)!r}")
+    return (words[0] if words else None), flags
 
 
 def _need(flags, *names):
@@ -85,23 +88,43 @@ def _need(flags, *names):
             raise ValueError(f"this command needs -{name}")
 
 
-def _choose_device(flags, solver=None):
+def _stages(flags):
+    return list(filter(None, flags["stage"].split(",")))
+
+
+def _phase(flags):
+    phases = {"": TRAIN, "TRAIN": TRAIN, "TEST": TEST}
+    if flags["phase"] not in phases:
+        raise ValueError(f"-phase {flags['phase']}: use TRAIN or TEST")
+    return phases[flags["phase"]]
+
+
+def _iterations(flags):
+    if flags["iterations"] < 1:
+        raise ValueError(f"-iterations {flags['iterations']}: use 1 or more")
+    return flags["iterations"]
+
+
+def _gpus(flags):
+    """The numbers of the GPUs that -gpu names."""
+    if flags["gpu"] == "all":
+        return list(range(torch.cuda.device_count())) or [0]
+    numbers = flags["gpu"].split(",") if flags["gpu"] else []
+    if not all(number.isdigit() for number in numbers):
+        raise ValueError(f"-gpu {flags['gpu']}: give the number of a GPU, several with commas, or all")
+    return list(map(int, numbers))
+
+
+def _use(gpus, flags):
     device.set_precision(flags["precision"])
-    gpu = flags["gpu"]
-    if not gpu and solver is not None and solver.HasField("solver_mode"):
-        gpu = str(solver.device_id) if solver.solver_mode == caffe_pb2.SolverParameter.GPU else ""
-    if not gpu:
+    if not gpus:
         log.info("Use CPU.")
         device.set_mode_cpu()
         return
-    if gpu == "all" or "," in gpu:
-        raise ValueError(f"-gpu {gpu}: training on several GPUs is not supported; name one")
-    if not gpu.isdigit():
-        raise ValueError(f"-gpu {gpu}: give the number of a GPU")
-    device.set_device(int(gpu))
+    device.set_device(gpus[0])
     device.set_mode_gpu()
-    log.info(f"Using GPUs {gpu}")
-    log.info(f"GPU {gpu}: {torch.cuda.get_device_name(int(gpu))}")
+    log.info(f"Using GPUs {', '.join(map(str, gpus))}")
+    log.info(f"GPU {gpus[0]}: {torch.cuda.get_device_name(gpus[0])}")
 
 
 def train(flags) -> None:
@@ -110,55 +133,59 @@ def train(flags) -> None:
     if flags["snapshot"] and flags["weights"]:
         raise ValueError("give -snapshot to go on, or -weights to begin with, not both")
     for name in ("sigint_effect", "sighup_effect"):
-        if flags[name] not in ("snapshot", "stop", "none"):
-            raise ValueError(f"-{name} {flags[name]}: use snapshot, stop or none")
+        if flags[name] not in EFFECTS:
+            raise ValueError(f"-{name} {flags[name]}: use {', '.join(EFFECTS)}")
     param = read_prototxt(flags["solver"], caffe_pb2.SolverParameter())
-    _choose_device(flags, param)
+    gpus = _gpus(flags)
+    if not gpus and param.HasField("solver_mode") and param.solver_mode == param.GPU:
+        gpus = [param.device_id]
+    if len(gpus) > 1:
+        raise ValueError(f"-gpu {flags['gpu']}: training on several GPUs is not supported; name one")
+    _use(gpus, flags)
     if flags["level"] or flags["stage"]:
         param.train_state.level = flags["level"]
-        param.train_state.stage.extend(filter(None, flags["stage"].split(",")))
+        param.train_state.stage.extend(_stages(flags))
+    if flags["weights"]:
+        param.weights[:] = [flags["weights"]]
     solver = Solver(param, flags["solver"])
-    for weights in filter(None, flags["weights"].split(",")):
-        log.info(f"Finetuning from {weights}")
-        for net in (solver.net, *solver.test_nets):
-            net.copy_from(weights)
     with Signals(flags["sigint_effect"], flags["sighup_effect"]) as solver.action:
+        if flags["snapshot"]:
+            log.info(f"Resuming from {flags['snapshot']}")
         log.info("Starting Optimization")
         solver.solve(flags["snapshot"] or None)
+    log.info("Optimization Done.")
 
 
 def test(flags) -> None:
     """Score a net on batches of its test data."""
     _need(flags, "model", "weights")
-    _choose_device(flags)
-    stages = list(filter(None, flags["stage"].split(",")))
-    net = Net(flags["model"], TEST, flags["level"], stages, flags["weights"])
-    log.info(f"Running for {flags['iterations']} iterations.")
+    iterations = _iterations(flags)
+    _use(_gpus(flags)[:1], flags)
+    net = Net(flags["model"], TEST, flags["level"], _stages(flags))
+    for weights in filter(None, flags["weights"].split(",")):
+        net.copy_from(weights)
+    log.info(f"Running for {iterations} iterations.")
     sums, total = {}, 0.0
     with torch.no_grad():
-        for i in range(flags["iterations"]):
+        for i in range(iterations):
             total += float(net.forward_loss())
             for name in net.outputs:
                 for j, value in enumerate(net.blobs[name].tensor.float().flatten().tolist()):
                     sums[name, j] = sums.get((name, j), 0.0) + value
                     log.info(f"Batch {i}, {name} = {value:g}")
-    log.info(f"Loss: {total / flags['iterations']:g}")
+    log.info(f"Loss: {total / iterations:g}")
     for (name, _), value in sums.items():
-        mean, weight = value / flags["iterations"], net.loss_weights.get(name)
-        note = f" (* {weight:g} = {weight * mean:g} loss)" if weight else ""
-        log.info(f"{name} = {mean:g}{note}")
+        mean = value / iterations
+        log.info(f"{name} = {mean:g}{loss_note(net, name, mean)}")
 
 
 def time_layers(flags) -> None:
     """Average the time of every layer, forward and backward."""
     _need(flags, "model")
-    _choose_device(flags)
-    phases = {"": TRAIN, "TRAIN": TRAIN, "TEST": TEST}
-    if flags["phase"] not in phases:
-        raise ValueError(f"-phase {flags['phase']}: use TRAIN or TEST")
-    stages = list(filter(None, flags["stage"].split(",")))
-    net = Net(flags["model"], phases[flags["phase"]], flags["level"], stages)
-    last, iterations = len(net.layers) - 1, flags["iterations"]
+    phase, iterations = _phase(flags), _iterations(flags)
+    _use(_gpus(flags)[:1], flags)
+    net = Net(flags["model"], phase, flags["level"], _stages(flags))
+    last = len(net.layers) - 1
     log.info("Performing Forward")
     log.info(f"Initial loss: {float(net.forward_loss()):g}")
     log.info("Performing Backward")
@@ -195,12 +222,12 @@ def _timed(function, *arguments):
 
 def device_query(flags) -> None:
     """Show what GPUs there are."""
+    log.info(f"Querying GPUs {flags['gpu']}")
     if not torch.cuda.is_available():
         raise ValueError(f"no CUDA GPU: PyTorch {torch.__version__} sees none on this machine")
-    wanted = (
-        range(torch.cuda.device_count()) if flags["gpu"] in ("", "all") else map(int, flags["gpu"].split(","))
-    )
-    for i in wanted:
+    for i in _gpus(flags) or range(torch.cuda.device_count()):
+        if i >= torch.cuda.device_count():
+            raise ValueError(f"there is no GPU {i}: this machine has {torch.cuda.device_count()}")
         properties = torch.cuda.get_device_properties(i)
         log.info(f"Device id:                     {i}")
         log.info(f"Major revision number:         {properties.major}")
@@ -218,17 +245,25 @@ def main(arguments=None) -> int:
     try:
         command, flags = parse(sys.argv[1:] if arguments is None else arguments)
         if command is None:
-            print(usage(), file=sys.stderr)
-            return 1
+            print(usage())
+            return 0
         if command not in COMMANDS:
             raise ValueError(f"unknown command {command!r}: use one of {', '.join(COMMANDS)}")
         COMMANDS[command](flags)
-    except (ValueError, OSError, FloatingPointError) as error:
-        print(f"caffe: error: {error}", file=sys.stderr)
+    except (ValueError, OSError, FloatingPointError, MemoryError, torch.OutOfMemoryError) as error:
+        print(f"caffe: error: {_told(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _told(error):
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return f"out of memory: a smaller batch_size needs less ({str(error).splitlines()[0]})"
+    return error
 
 
 if __name__ == "__main__":

@@ -4,14 +4,18 @@ Every file is written beside its place and renamed, so it is there whole or not 
 refuses what is truncated, damaged or made for another net, with the file's name.
 """
 
+import base64
 import contextlib
+import json
 import os
 
 import h5py
 import numpy as np
+import torch
 from google.protobuf.message import DecodeError
 
-from .blob import Blob, same_shape
+from . import device, log
+from .blob import array_of, same_shape
 from .proto import caffe_pb2
 
 
@@ -82,17 +86,21 @@ def load_weights(net, path) -> None:
     path = os.fspath(path)
     if _is_hdf5(path):
         load_hdf5(net, path)
-        return
-    stored = _read_proto(path, caffe_pb2.NetParameter())
-    if not stored.layer:
-        raise ValueError(
-            f"{path}: holds no layers: not a .caffemodel, or one from before 2014 "
-            "(Caffe's upgrade_net_proto_binary rewrites those)"
-        )
-    try:
-        net.copy_trained_from(stored)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    else:
+        stored = _read_proto(path, caffe_pb2.NetParameter())
+        if not stored.layer:
+            raise ValueError(
+                f"{path}: holds no layers: not a .caffemodel, or one from before 2014 "
+                "(Caffe's upgrade_net_proto_binary rewrites those)"
+            )
+        try:
+            net.copy_trained_from(stored)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+    for name, blobs in net.params.items():
+        for i, blob in enumerate(blobs):
+            if not np.isfinite(blob.data).all():
+                raise ValueError(f"{path}: layer {name!r}, parameter {i} has NaN or infinite values")
 
 
 def load_hdf5(net, path) -> None:
@@ -137,18 +145,47 @@ def _dataset(dataset, where):
 # Solver states
 
 
+def proto_of(tensor: torch.Tensor) -> caffe_pb2.BlobProto:
+    """A tensor as Caffe stores it."""
+    proto = caffe_pb2.BlobProto(shape=caffe_pb2.BlobShape(dim=tensor.shape))
+    proto.data.extend(tensor.flatten().cpu().numpy())
+    return proto
+
+
+def history_of(state: caffe_pb2.SolverState, wanted: list, path: str) -> list:
+    """The history in a solver state as tensors of the shapes of `wanted`; ValueError where it does not fit."""
+    if len(state.history) != len(wanted):
+        raise ValueError(
+            f"{path}: {len(state.history)} history blobs, this solver keeps {len(wanted)}: "
+            "the state of another net or solver type"
+        )
+    history = []
+    for i, (proto, tensor) in enumerate(zip(state.history, wanted, strict=True)):
+        try:
+            values = array_of(proto)
+        except ValueError as error:
+            raise ValueError(f"{path}: history {i}: {error}") from None
+        if not same_shape(values.shape, tuple(tensor.shape)):
+            raise ValueError(
+                f"{path}: history {i} has the shape {values.shape}, this net's is {tuple(tensor.shape)}"
+            )
+        history.append(torch.from_numpy(values).reshape(tensor.shape))
+    return history
+
+
 def save_state(path, state: caffe_pb2.SolverState) -> None:
     """Write a solver state, in HDF5 where the name ends in .h5."""
     if not _is_hdf5(path):
         _write_proto(path, state)
         return
     with whole(path) as beside, h5py.File(beside, "w") as file:
-        file["iter"], file["current_step"] = np.int32(state.iter), np.int32(state.current_step)
-        file["learned_net"] = np.bytes_(state.learned_net)
+        file["iter"], file["current_step"] = np.int32([state.iter]), np.int32([state.current_step])
+        name = state.learned_net.encode()
+        file["learned_net"] = np.array(name, f"S{len(name) + 1}")  # with the zero byte that Caffe reads up to
         file["resume"] = np.frombuffer(state.resume, np.uint8)  # ours; Caffe passes over it
         group = file.create_group("history")
         for i, proto in enumerate(state.history):
-            group.create_dataset(str(i), data=np.reshape(np.array(proto.data, np.float32), proto.shape.dim))
+            group.create_dataset(str(i), data=array_of(proto))
 
 
 def load_state(path) -> caffe_pb2.SolverState:
@@ -161,20 +198,77 @@ def load_state(path) -> caffe_pb2.SolverState:
         return state
     state = caffe_pb2.SolverState()
     with _open_hdf5(path) as file:
-        for name in ("iter", "history"):
+        for name in ("iter", "learned_net", "current_step", "history"):
             if name not in file:
                 raise ValueError(f"{path}: no {name}: not a solver state")
-        state.iter = int(np.ravel(file["iter"][()])[0])
-        state.current_step = int(np.ravel(file["current_step"][()])[0]) if "current_step" in file else 0
-        if "learned_net" in file:
+        try:
+            state.iter = int(np.ravel(file["iter"][()])[0])
+            state.current_step = int(np.ravel(file["current_step"][()])[0])
             name = file["learned_net"][()]
             state.learned_net = name.decode() if isinstance(name, bytes) else str(name)
-        if "resume" in file:
-            state.resume = file["resume"][()].tobytes()
-        for i in range(len(file["history"])):
-            blob = Blob()
-            values = _dataset(file["history"][str(i)], f"{path}: history {i}")
-            blob.reshape(*values.shape)
-            blob.data[...] = values
-            state.history.append(blob.to_proto())
+            if "resume" in file:
+                state.resume = file["resume"][()].tobytes()
+            for i in range(len(file["history"])):
+                values = file["history"][str(i)][()].astype(np.float32)
+                state.history.append(proto_of(torch.from_numpy(values)))
+        except (OSError, KeyError, ValueError, IndexError, AttributeError) as error:
+            raise ValueError(f"{path}: damaged: {error}") from None
     return state
+
+
+# What Caffe's solver states lack: the position in the data, the random numbers, the last losses
+
+
+def resume_state(nets: dict, losses: list) -> bytes:
+    """What a run needs, besides Caffe's solver state, to go on as if it had not stopped.
+
+    nets: by name, the same names as for `restore_resume_state`.
+    """
+    gpu = device.device().type == "cuda"
+    state = {
+        "layers": {
+            f"{which}/{layer.spec.name}": layer.state()
+            for which, net in nets.items()
+            for layer in net.layers
+            if hasattr(layer, "state")
+        },
+        "losses": losses,
+        "numpy": device.rng().bit_generator.state,
+        "cpu": base64.b64encode(torch.get_rng_state().numpy()).decode(),
+        "cuda": base64.b64encode(torch.cuda.get_rng_state().numpy()).decode() if gpu else None,
+    }
+    return json.dumps(state).encode()
+
+
+def restore_resume_state(nets: dict, stored: bytes, path: str) -> list:
+    """Bring back what `resume_state` noted; the losses it was given.
+
+    A position that does not fit the data now listed is passed over with a warning, so that a net
+    can be trained further on other data.
+    """
+    try:
+        state = json.loads(stored)
+        for which, net in nets.items():
+            for layer in net.layers:
+                position = state["layers"].get(f"{which}/{layer.spec.name}")
+                if not hasattr(layer, "restore") or position is None:
+                    continue
+                try:
+                    layer.restore(position)
+                except ValueError as error:
+                    log.warning(
+                        f"{path}: layer {layer.spec.name!r}: {error}: its data starts at the first row"
+                    )
+        device.rng().bit_generator.state = state["numpy"]
+        torch.set_rng_state(_rng_state(state["cpu"]))
+        if state["cuda"] and device.device().type == "cuda":
+            torch.cuda.set_rng_state(_rng_state(state["cuda"]))
+        return [float(loss) for loss in state["losses"]]
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError) as error:
+        raise ValueError(
+            f"{path}: the record of the data position and random state is damaged: {error}"
+        ) from None
+
+
+def _rng_state(text):
+    return torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8)

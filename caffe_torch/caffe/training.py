@@ -1,15 +1,13 @@
 """The solver: the loop that trains a net, tests it, reports, and saves what is needed to go on."""
 
-import base64
-import json
 import math
 import os
-import signal
 import time
+from collections import deque
 
 import torch
 
-from . import device, log, snapshot, solvers
+from . import debug, device, log, snapshot, solvers
 from .net import Net, read_prototxt
 from .proto import caffe_pb2
 
@@ -19,8 +17,10 @@ TRAIN, TEST = caffe_pb2.TRAIN, caffe_pb2.TEST
 class Solver:
     """Trains the net that a solver file names, by Caffe's rules.
 
-    solver: path of a solver prototxt, or a SolverParameter with the path it came from, after which
+    solver: path of a solver prototxt, or a SolverParameter and the path it came from, after which
     snapshots are named. ValueError and OSError say what is wrong with the solver, the net or the data.
+
+    net, test_nets: the nets. iter: updates made so far. lr: the rate now. param: the SolverParameter.
     """
 
     rule: str | None = None  # a fixed update rule, whatever the solver file says
@@ -36,20 +36,23 @@ class Solver:
             self._check(path)
         except ValueError as error:
             raise ValueError(f"{path or 'solver'}: {error}") from None
+        log.info(f"Initializing solver from parameters: \n{self.param}")
         if self.param.random_seed >= 0:
             device.set_random_seed(self.param.random_seed)
         self.iter = 0
         self.net = self._train_net()
         self.test_nets = self._test_nets()
         for weights in self.param.weights:
-            self.net.copy_from(weights)
+            self.load_weights(weights)
         self._rule = self._rule_class(self.param, [blob.tensor for blob in self.net.learnable_params])
-        self._losses: list = []  # the last average_loss of them, as tensors
+        self._losses: deque = deque(maxlen=self.param.average_loss)
         self._stop_early = False
-        self.action = lambda: None  # asked after every iteration: None, "stop" or "snapshot"
+        self._callbacks: list = []
         self._progress = lambda done: None  # told the iterations done
+        self.action = lambda: None  # asked between iterations: None, "stop" or "snapshot"
+        log.info("Solver scaffolding done.")
 
-    # What is in the solver file
+    # What the solver file says
 
     def _check(self, path):
         param = self.param
@@ -59,19 +62,31 @@ class Solver:
             raise ValueError(f"regularization_type {param.regularization_type!r}: use L1 or L2")
         if param.average_loss < 1 or param.iter_size < 1:
             raise ValueError("average_loss and iter_size are 1 or more")
+        if any(n < 1 for n in param.test_iter):
+            raise ValueError("test_iter is 1 or more")
+        for name in ("display", "snapshot", "test_interval", "max_iter"):
+            if getattr(param, name) < 0:
+                raise ValueError(f"{name} {getattr(param, name)} is negative")
         # As Caffe: without a prefix, or with a folder, snapshots are named after the solver file.
         stem = os.path.splitext(os.path.basename(path or "solver"))[0]
         if not param.snapshot_prefix:
             param.snapshot_prefix = os.path.join(os.path.dirname(path or ""), stem)
         elif os.path.isdir(param.snapshot_prefix):
             param.snapshot_prefix = os.path.join(param.snapshot_prefix, stem)
+        folder = os.path.dirname(param.snapshot_prefix) or "."
+        while not os.path.exists(folder):  # made when the first snapshot is written
+            folder = os.path.dirname(folder) or "."
+        if param.snapshot and not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
+            raise ValueError(f"snapshot_prefix {param.snapshot_prefix!r}: {folder} cannot be written to")
 
-    def _build(self, source, phase, state):
+    def _build(self, source, phase, state, what):
         net = caffe_pb2.NetParameter()
         if isinstance(source, caffe_pb2.NetParameter):
+            log.info(f"Creating {what} given in the solver")
             net.CopyFrom(source)
-            source = "net_param"
+            source = "the net in the solver"
         else:
+            log.info(f"Creating {what} from net file: {source}")
             read_prototxt(source, net)
         merged = caffe_pb2.NetState(phase=phase)
         merged.MergeFrom(net.state)
@@ -87,9 +102,10 @@ class Solver:
         given = [n for n in ("train_net_param", "train_net", "net_param", "net") if param.HasField(n)]
         if len(given) != 1:
             raise ValueError(
-                f"a solver names one training net (net, train_net, ...); this one has {given or 'none'}"
+                "a solver names one training net, by net, net_param, train_net or train_net_param; "
+                f"this one has {' and '.join(given) or 'none'}"
             )
-        return self._build(getattr(param, given[0]), TRAIN, param.train_state)
+        return self._build(getattr(param, given[0]), TRAIN, param.train_state, "training net")
 
     def _test_nets(self):
         param = self.param
@@ -97,32 +113,76 @@ class Solver:
         instances = len(param.test_iter)
         generic = [getattr(param, n) for n in ("net_param", "net") if param.HasField(n)]
         if instances < len(sources) or (instances > len(sources) and not generic):
-            raise ValueError(f"{len(sources)} test nets and {instances} values of test_iter")
+            raise ValueError(
+                f"{len(sources)} test nets and {instances} values of test_iter: give one for each"
+            )
         sources += generic * (instances - len(sources))
         if instances and param.test_interval < 1:
             raise ValueError("test_iter is given, so test_interval must be 1 or more")
         if param.test_state and len(param.test_state) != instances:
             raise ValueError(f"{len(param.test_state)} values of test_state for {instances} test nets")
         states = list(param.test_state) or [caffe_pb2.NetState()] * instances
-        nets = [self._build(source, TEST, state) for source, state in zip(sources, states, strict=True)]
+        nets = [
+            self._build(source, TEST, state, f"test net (#{i})")
+            for i, (source, state) in enumerate(zip(sources, states, strict=True))
+        ]
         for net in nets:
             net.share_with(self.net)
         return nets
+
+    def load_weights(self, paths: str) -> None:
+        """Begin with the weights of one or more files, separated by commas."""
+        for path in filter(None, paths.split(",")):
+            log.info(f"Finetuning from {path}")
+            for net in (self.net, *self.test_nets):  # a test net may have layers of its own
+                net.copy_from(path)
 
     # Training
 
     def step(self, iterations: int) -> None:
         """Train for a number of iterations."""
-        param, stop = self.param, self.iter + iterations
-        self._losses, first = [], self.iter
-        shown, since = self.iter, time.perf_counter()
-        for self.iter in range(self.iter, stop):  # noqa: B020 (the solver's own counter)
-            if self._is_test_time():
+        self._losses.clear()
+        self._train(self.iter + iterations)
+
+    def solve(self, resume=None) -> None:
+        """Train to max_iter, from a .solverstate if one is given."""
+        param = self.param
+        log.info(f"Solving {self.net.name}")
+        log.info(f"Learning Rate Policy: {param.lr_policy}")
+        self._stop_early = False
+        self._losses.clear()
+        if resume:
+            self.restore(resume)
+        with log.progress(param.max_iter, self.iter) as self._progress:
+            self._train(param.max_iter)
+            if param.snapshot_after_train and not (param.snapshot and self.iter % param.snapshot == 0):
+                self.snapshot()
+            if self._stop_early:
+                log.info("Optimization stopped early.")
+                return
+            if param.display and self.iter % param.display == 0:
+                with torch.no_grad():
+                    self._losses.append(self.net.forward_loss())
+                log.info(f"Iteration {self.iter}, loss = {self._smoothed():g}")
+            if param.test_interval and self.iter % param.test_interval == 0:
                 self._test_all()
+        log.info("Optimization Done.")
+
+    def _train(self, stop):
+        param = self.param
+        shown, since = self.iter, time.perf_counter()
+        while self.iter < stop:
+            at_start = self.iter > 0 or param.test_initialization
+            if param.test_interval and self.iter % param.test_interval == 0 and at_start:
+                self._test_all()
+                if self._stop_early:
+                    return
+            for on_start, _ in self._callbacks:
+                on_start()
             display = param.display and self.iter % param.display == 0
             self.net.clear_param_diffs()
-            loss = self._gradients()
-            self._remember(loss, first)
+            loss = self._gradients(debug_info=display and param.debug_info)
+            self._losses.append(loss)
             if not loss.is_cuda or display or self.iter % 100 == 0:  # reading a GPU's loss waits for it
                 self._check_finite(loss)
             if display:
@@ -134,77 +194,69 @@ class Solver:
                 )
                 _log_outputs(self.net, "Train", _outputs(self.net))
                 shown, since = self.iter, now
-            self._apply_update(display)
+            for _, on_gradients in self._callbacks:
+                on_gradients()
+            if display:
+                log.info(f"Iteration {self.iter}, lr = {self.lr:g}")
+            self.apply_update()
             self.iter += 1
+            self._progress(self.iter)
             action = self.action()
             if (param.snapshot and self.iter % param.snapshot == 0) or action == "snapshot":
                 self.snapshot()
-            self._progress(self.iter)
             if action == "stop":
                 self._stop_early = True
                 return
 
-    def solve(self, resume=None) -> None:
-        """Train to max_iter, from a .solverstate if one is given."""
-        param = self.param
-        log.info(f"Solving {self.net.name}")
-        log.info(f"Learning Rate Policy: {param.lr_policy}")
-        self._stop_early = False
-        if resume:
-            self.restore(resume)
-        with log.progress(param.max_iter, self.iter) as self._progress:
-            self.step(max(0, param.max_iter - self.iter))
-            if param.snapshot_after_train and not (param.snapshot and self.iter % param.snapshot == 0):
-                self.snapshot()
-            if self._stop_early:
-                log.info("Optimization stopped early.")
-                return
-            if param.display and self.iter % param.display == 0:
-                with torch.no_grad():
-                    self._remember(self.net.forward_loss(), self.iter - len(self._losses))
-                log.info(f"Iteration {self.iter}, loss = {self._smoothed():g}")
-            if self._is_test_time():
-                self._test_all()
-        log.info("Optimization Done.")
-
-    def _gradients(self):
+    def _gradients(self, debug_info=False):
         """Forward and backward, iter_size times; the mean loss as a tensor."""
         losses = []
         for _ in range(self.param.iter_size):
-            losses.append(self.net.forward_loss())
-            self.net.backward_once()
+            if debug_info:
+                losses.append(debug.forward(self.net))
+                debug.backward(self.net)
+            else:
+                losses.append(self.net.forward_loss())
+                self.net.backward_once()
         return losses[0] if len(losses) == 1 else torch.stack(losses).mean()
 
-    def _remember(self, loss, first):
-        if len(self._losses) < self.param.average_loss:
-            self._losses.append(loss)
-        else:
-            self._losses[(self.iter - first) % self.param.average_loss] = loss
-
     def _smoothed(self):
-        return torch.stack(self._losses).double().mean().item() if self._losses else math.nan
+        return torch.stack(list(self._losses)).double().mean().item() if self._losses else math.nan
 
     def _check_finite(self, loss):
-        if math.isfinite(loss.item()):
+        loss = loss.item()
+        if math.isfinite(loss):
             return
-        for kind, blobs in (
-            ("parameter", [(f"{n}[{i}]", b) for n, bs in self.net.params.items() for i, b in enumerate(bs)]),
-            ("blob", list(self.net.blobs.items())),
-        ):
-            for name, blob in blobs:
-                if not torch.isfinite(blob.tensor).all():
-                    raise FloatingPointError(
-                        f"iteration {self.iter}: the loss is {loss.item():g}; the first {kind} with NaN or "
-                        f"infinite values is {name}. Nothing was saved; lower base_lr or use clip_gradients"
-                    )
-        raise FloatingPointError(f"iteration {self.iter}: the loss is {loss.item():g}")
+        first = next(
+            (
+                f"{kind} {name!r}"
+                for kind, blobs in (("parameter", self._named_params()), ("blob", self.net.blobs.items()))
+                for name, blob in blobs
+                if not torch.isfinite(blob.tensor).all()
+            ),
+            "the loss itself",
+        )
+        raise FloatingPointError(
+            f"iteration {self.iter}: the loss is {loss:g}; the first with NaN or infinite values is {first}. "
+            "Stopped without a snapshot; lower base_lr or set clip_gradients"
+        )
 
-    def _apply_update(self, display):
+    def _named_params(self):
+        return [
+            (f"{name}[{i}]", blob) for name, blobs in self.net.params.items() for i, blob in enumerate(blobs)
+        ]
+
+    @property
+    def lr(self) -> float:
+        """The learning rate at this iteration."""
+        return solvers.learning_rate(self.param, self.iter)
+
+    def apply_update(self) -> None:
+        """Change the parameters by their gradients: clipped, averaged over iter_size, decayed, by the rule."""
         param, net = self.param, self.net
-        rate = solvers.learning_rate(param, self.iter)
-        if display:
-            log.info(f"Iteration {self.iter}, lr = {rate:g}")
         blobs = net.learnable_params
+        if not blobs:
+            return
         grads, weights = [blob.grad for blob in blobs], [blob.tensor for blob in blobs]
         if param.clip_gradients >= 0:
             norm = torch.stack(torch._foreach_norm(grads)).norm().item()
@@ -220,61 +272,59 @@ class Solver:
         if any(decays):
             pull = weights if param.regularization_type == "L2" else torch._foreach_sign(weights)
             torch._foreach_add_(grads, torch._foreach_mul(pull, decays))
-        rates = [rate * mult for mult in net.params_lr]
+        rates = [self.lr * mult for mult in net.params_lr]
         torch._foreach_sub_(weights, self._rule.step(grads, rates, self.iter + 1))
 
     # Testing
 
-    def _is_test_time(self):
-        interval = self.param.test_interval
-        return interval and self.iter % interval == 0 and (self.iter > 0 or self.param.test_initialization)
-
     def _test_all(self):
         for i in range(len(self.test_nets)):
-            self._test(i)
+            if not self._stop_early:
+                self._test(i)
 
     def _test(self, i):
         log.info(f"Iteration {self.iter}, Testing net (#{i})")
         net, iterations = self.test_nets[i], self.param.test_iter[i]
-        totals, loss = None, 0.0
+        total, loss = 0, 0
         with torch.no_grad():
             for _ in range(iterations):
+                self._act_while_testing()
+                if self._stop_early:
+                    log.info("Test interrupted.")
+                    return
                 loss += net.forward_loss()
-                values = torch.stack([value for _, value in _outputs(net)])
-                totals = values if totals is None else totals + values
+                total += _outputs(net)
         if self.param.test_compute_loss:
-            log.info(f"Test loss: {float(loss) / iterations:g}")
-        means = (totals / iterations).tolist()
-        _log_outputs(
-            net, "Test", [(name, mean) for (name, _), mean in zip(_outputs(net), means, strict=True)]
-        )
+            log.info(f"Test loss: {loss.item() / iterations:g}")
+        _log_outputs(net, "Test", total / iterations)
+
+    def _act_while_testing(self):
+        while (action := self.action()) is not None:
+            if action == "snapshot":
+                self.snapshot()
+            self._stop_early = self._stop_early or action == "stop"
 
     # Saving and going on
 
     def snapshot(self) -> None:
-        """Write the weights and the state of the solver."""
-        for blob in self.net.learnable_params:
+        """Write the weights and the state of the solver, or nothing where a parameter is not finite."""
+        for name, blob in self._named_params():
             if not torch.isfinite(blob.tensor).all():
                 raise FloatingPointError(
-                    f"iteration {self.iter}: a parameter is NaN or infinite; nothing was saved"
+                    f"iteration {self.iter}: parameter {name!r} has NaN or infinite values; nothing was saved"
                 )
-        param, hdf5 = self.param, self.param.snapshot_format == caffe_pb2.SolverParameter.HDF5
-        stem = f"{param.snapshot_prefix}_iter_{self.iter}"
+        hdf5 = self.param.snapshot_format == caffe_pb2.SolverParameter.HDF5
+        stem = f"{self.param.snapshot_prefix}_iter_{self.iter}"
         form, end = ("HDF5", ".h5") if hdf5 else ("binary proto", "")
         weights = f"{stem}.caffemodel{end}"
         log.info(f"Snapshotting to {form} file {weights}")
         save = snapshot.save_hdf5 if hdf5 else snapshot.save_caffemodel
-        save(self.net, weights, param.snapshot_diff)
-        state = caffe_pb2.SolverState(
-            iter=self.iter,
-            learned_net=weights,
-            current_step=solvers.current_step(param, self.iter),
-            resume=json.dumps(self._resume_state()).encode(),
-        )
-        for tensor in self._rule.history:
-            proto = state.history.add()
-            proto.shape.dim.extend(tensor.shape)
-            proto.data.extend(tensor.flatten().cpu().numpy())
+        save(self.net, weights, self.param.snapshot_diff)
+        # Caffe keeps the step that the last update was made with.
+        step = solvers.current_step(self.param, self.iter - 1)
+        state = caffe_pb2.SolverState(iter=self.iter, learned_net=weights, current_step=step)
+        state.history.extend(map(snapshot.proto_of, self._rule.history))
+        state.resume = snapshot.resume_state(self._nets(), [loss.item() for loss in self._losses])
         log.info(f"Snapshotting solver state to {form} file {stem}.solverstate{end}")
         snapshot.save_state(f"{stem}.solverstate{end}", state)
 
@@ -284,121 +334,87 @@ class Solver:
         One written here also brings back the position in the data and the random numbers; one
         written by BVLC Caffe does not have them, so the data starts at its first row.
         """
+        path = os.fspath(path)
         log.info(f"Restoring previous solver status from {path}")
         state = snapshot.load_state(path)
-        weights = state.learned_net
-        if weights and not os.path.exists(weights):  # moved together with the state
-            beside = os.path.join(os.path.dirname(os.fspath(path)), os.path.basename(weights))
-            weights = beside if os.path.exists(beside) else weights
-        history = self._rule.history
-        if len(state.history) != len(history):
-            raise ValueError(
-                f"{path}: {len(state.history)} history blobs, this solver keeps {len(history)}: "
-                "the state of another net or solver type"
-            )
-        restored = []
-        for i, (tensor, proto) in enumerate(zip(history, state.history, strict=True)):
-            values = torch.tensor(proto.data)
-            if values.numel() != tensor.numel():
-                raise ValueError(f"{path}: history {i} has {values.numel()} values, wanted {tensor.numel()}")
-            restored.append(values.reshape(tensor.shape))
-        if weights:
+        history = snapshot.history_of(state, self._rule.history, path)
+        if state.learned_net:
+            weights = state.learned_net
+            beside = os.path.join(os.path.dirname(path), os.path.basename(weights))
+            if not os.path.exists(weights) and os.path.exists(beside):  # moved together with the state
+                weights = beside
             self.net.copy_from(weights)
-        for tensor, values in zip(history, restored, strict=True):
+        for tensor, values in zip(self._rule.history, history, strict=True):
             tensor.copy_(values)
         self.iter = state.iter
         if state.resume:
-            try:
-                self._restore_resume_state(json.loads(state.resume))
-            except (ValueError, KeyError, IndexError, TypeError) as error:
-                log.warning(f"{path}: {error}: the data starts at its first row")
+            losses = snapshot.restore_resume_state(self._nets(), state.resume, path)
+            self._losses.extend(torch.tensor(loss, device=device.device()) for loss in losses)
 
     def _nets(self):
         return {"train": self.net, **{f"test {i}": net for i, net in enumerate(self.test_nets)}}
 
-    def _resume_state(self):
-        def encoded(tensor):
-            return base64.b64encode(tensor.numpy().tobytes()).decode()
+    # The rest of what a pycaffe script uses
 
-        return {
-            "layers": {
-                f"{which}/{layer.spec.name}": layer.state()
-                for which, net in self._nets().items()
-                for layer in net.layers
-                if hasattr(layer, "state")
-            },
-            "random": {
-                "numpy": device.rng().bit_generator.state,
-                "cpu": encoded(torch.get_rng_state()),
-                "cuda": encoded(torch.cuda.get_rng_state()) if device.device().type == "cuda" else None,
-            },
-        }
+    def add_callback(self, on_start, on_gradients) -> None:
+        """Call `on_start()` before every iteration and `on_gradients()` before every update."""
+        self._callbacks.append((on_start, on_gradients))
 
-    def _restore_resume_state(self, state):
-        def decoded(text):
-            return torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8)
-
-        for which, net in self._nets().items():
-            for layer in net.layers:
-                key = f"{which}/{layer.spec.name}"
-                if hasattr(layer, "restore") and key in state["layers"]:
-                    layer.restore(state["layers"][key])
-        device.rng().bit_generator.state = state["random"]["numpy"]
-        torch.set_rng_state(decoded(state["random"]["cpu"]))
-        if state["random"]["cuda"] and device.device().type == "cuda":
-            torch.cuda.set_rng_state(decoded(state["random"]["cuda"]))
+    def share_weights(self, net: Net) -> None:
+        """Make `net` use the parameters of the training net."""
+        net.share_with(self.net)
 
 
 def _outputs(net):
-    """(name, value) for every element of the net's outputs, on the device."""
-    return [(name, value) for name in net.outputs for value in net.blobs[name].tensor.float().flatten()]
+    """Every element of the net's outputs, one after the other."""
+    values = [net.blobs[name].tensor.float().flatten() for name in net.outputs]
+    return torch.cat(values) if values else torch.zeros(0)
 
 
-def _log_outputs(net, kind, outputs):
-    for i, (name, value) in enumerate(outputs):
-        value, weight = float(value), net.loss_weights.get(name)
-        note = f" (* {weight:g} = {weight * value:g} loss)" if weight else ""
-        log.info(f"    {kind} net output #{i}: {name} = {value:g}{note}")
+def _log_outputs(net, kind, values):
+    names = [name for name in net.outputs for _ in range(net.blobs[name].count)]
+    for i, (name, value) in enumerate(zip(names, values.tolist(), strict=True)):
+        log.info(f"    {kind} net output #{i}: {name} = {value:g}{loss_note(net, name, value)}")
+
+
+def loss_note(net: Net, name: str, value: float) -> str:
+    """What Caffe writes behind an output that counts as a loss."""
+    weight = net.loss_weights.get(name)
+    return f" (* {weight:g} = {weight * value:g} loss)" if weight else ""
+
+
+class SGDSolver(Solver):
+    rule = "SGD"
+
+
+class NesterovSolver(Solver):
+    rule = "Nesterov"
+
+
+class AdaGradSolver(Solver):
+    rule = "AdaGrad"
+
+
+class RMSPropSolver(Solver):
+    rule = "RMSProp"
+
+
+class AdaDeltaSolver(Solver):
+    rule = "AdaDelta"
+
+
+class AdamSolver(Solver):
+    rule = "Adam"
+
+
+_SOLVERS = {cls.rule: cls for cls in Solver.__subclasses__()}
 
 
 def get_solver(path) -> Solver:
-    """The solver that a solver prototxt describes (pycaffe's name)."""
-    return Solver(path)
-
-
-# pycaffe's classes, each with its rule.
-SGDSolver = type("SGDSolver", (Solver,), {"rule": "SGD"})
-NesterovSolver = type("NesterovSolver", (Solver,), {"rule": "Nesterov"})
-AdaGradSolver = type("AdaGradSolver", (Solver,), {"rule": "AdaGrad"})
-RMSPropSolver = type("RMSPropSolver", (Solver,), {"rule": "RMSProp"})
-AdaDeltaSolver = type("AdaDeltaSolver", (Solver,), {"rule": "AdaDelta"})
-AdamSolver = type("AdamSolver", (Solver,), {"rule": "Adam"})
-
-
-class Signals:
-    """While entered, SIGINT and SIGHUP are noted; called, it tells what the last one asks for.
-
-    effects: "stop", "snapshot" or "none" for each. A second SIGINT during one iteration interrupts
-    at once.
-    """
-
-    def __init__(self, sigint: str, sighup: str):
-        self.effects = {signal.SIGINT: sigint, signal.SIGHUP: sighup}
-        self._wanted = None
-
-    def __enter__(self):
-        self._before = {number: signal.signal(number, self._note) for number in self.effects}
-        return self
-
-    def __exit__(self, *_):
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number, frame):
-        if number == signal.SIGINT and self._wanted == "stop":
-            raise KeyboardInterrupt
-        self._wanted = self.effects[number]
-
-    def __call__(self):
-        wanted, self._wanted = self._wanted, None
-        return wanted
+    """The solver that a solver prototxt describes, of the class its type names."""
+    param = read_prototxt(path, caffe_pb2.SolverParameter())
+    try:
+        rule = solvers.rule_of(param).__name__
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return _SOLVERS[rule](path)

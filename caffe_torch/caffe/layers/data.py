@@ -1,4 +1,4 @@
-"""HDF5Data: batches from HDF5 files."""
+"""Layers that bring data in or take it out: HDF5Data, HDF5Output, DummyData."""
 
 import os
 import threading
@@ -7,8 +7,9 @@ import h5py
 import numpy as np
 import torch
 
-from .. import device
-from . import Source, register
+from .. import device, fillers, snapshot
+from ..proto import caffe_pb2
+from . import Layer, Source, register
 
 
 @register("HDF5Data")
@@ -135,6 +136,83 @@ class HDF5Data(Source):
             raise ValueError("the position in the data does not fit the files listed now")
         self._file_order, self._place, self._row = np.array(files), place, row
         self._row_order = None if state["rows"] is None else np.array(state["rows"])
+
+
+@register("HDF5Output")
+class HDF5Output(Layer):
+    """Writes its bottoms to `file_name` as the datasets data and label, float32 with four axes.
+
+    One batch only, as Caffe: a second forward is an error, not another file.
+    """
+
+    options, supported = "hdf5_output_param", ("file_name",)
+    bottom_count, top_count = (2, 2), (0, 0)
+
+    def setup(self):
+        if not self.opt.file_name:
+            raise ValueError("hdf5_output_param.file_name must be given")
+        self.written = False
+
+    def forward(self, params, data, label):
+        if data.shape[0] != label.shape[0]:
+            raise ValueError(f"bottoms of {data.shape[0]} and {label.shape[0]} rows")
+        if data.is_meta:
+            return ()
+        if self.written:
+            raise ValueError(f"{self.opt.file_name} holds a batch already, and HDF5Output writes one")
+        with snapshot.whole(self.opt.file_name) as beside, h5py.File(beside, "w") as file:
+            for name, blob in (("data", data), ("label", label)):
+                shape = (*blob.shape, 1, 1, 1, 1)[: max(4, blob.dim())]
+                file[name] = blob.detach().float().cpu().numpy().reshape(shape)
+        self.written = True
+        return ()
+
+
+@register("DummyData")
+class DummyData(Source):
+    """Tops of given shapes with filled values; all but constants are drawn anew for every batch."""
+
+    options = "dummy_data_param"
+    supported = ("data_filler", "shape", "num", "channels", "height", "width")
+    top_count = (1, None)
+
+    def setup(self):
+        opt = self.opt
+        old = [opt.num, opt.channels, opt.height, opt.width]
+        if any(map(len, old)):
+            if opt.shape:
+                raise ValueError("dummy_data_param: give shape, or num, channels, height and width, not both")
+            if len({len(numbers) for numbers in old}) != 1:
+                raise ValueError("dummy_data_param: num, channels, height and width differ in count")
+            shapes = list(zip(*old, strict=True))
+        else:
+            shapes = [tuple(shape.dim) for shape in opt.shape]
+        if any(n < 1 for shape in shapes for n in shape):
+            raise ValueError("dummy_data_param: every dimension is 1 or more")
+        self.shapes = self._for_each_top("shapes", shapes)
+        given = list(opt.data_filler) or [caffe_pb2.FillerParameter()]
+        self.fillers = self._for_each_top("fillers", given)
+        self._constants: dict = {}
+
+    def _for_each_top(self, what, given):
+        tops = len(self.spec.top)
+        if len(given) not in (1, tops):
+            raise ValueError(f"dummy_data_param: {len(given)} {what} for {tops} tops: give one, or one each")
+        return given if len(given) == tops else given * tops
+
+    def top_shapes(self):
+        return self.shapes
+
+    def load(self):
+        return [self._values(i) for i in range(len(self.shapes))]
+
+    def _values(self, i):
+        if i in self._constants:
+            return self._constants[i]
+        values = fillers.fill(self.fillers[i], self.shapes[i]).to(device.device())
+        if self.fillers[i].type == "constant":
+            self._constants[i] = values
+        return values
 
 
 def _listed(source):
