@@ -153,7 +153,7 @@ def proto_of(tensor: torch.Tensor) -> caffe_pb2.BlobProto:
 
 
 def history_of(state: caffe_pb2.SolverState, wanted: list, path: str) -> list:
-    """The history in a solver state as tensors of the shapes of `wanted`; ValueError where it does not fit."""
+    """The history in a solver state as tensors shaped as `wanted`; ValueError if it does not fit."""
     if len(state.history) != len(wanted):
         raise ValueError(
             f"{path}: {len(state.history)} history blobs, this solver keeps {len(wanted)}: "

@@ -252,20 +252,20 @@ class Solver:
         return solvers.learning_rate(self.param, self.iter)
 
     def apply_update(self) -> None:
-        """Change the parameters by their gradients: clipped, averaged over iter_size, decayed, by the rule."""
+        """Change the parameters by their gradients, after clipping, averaging over iter_size and decay."""
         param, net = self.param, self.net
         blobs = net.learnable_params
         if not blobs:
             return
         grads, weights = [blob.grad for blob in blobs], [blob.tensor for blob in blobs]
         if param.clip_gradients >= 0:
-            norm = torch.stack(torch._foreach_norm(grads)).norm().item()
-            if norm > param.clip_gradients:
+            norm, most = torch.stack(torch._foreach_norm(grads)).norm().item(), param.clip_gradients
+            if norm > most:
                 log.info(
-                    f"Gradient clipping: scaling down gradients (L2 norm {norm:g} > {param.clip_gradients:g}) "
-                    f"by scale factor {param.clip_gradients / norm:g}"
+                    f"Gradient clipping: scaling down gradients (L2 norm {norm:g} > {most:g}) "
+                    f"by scale factor {most / norm:g}"
                 )
-                torch._foreach_mul_(grads, param.clip_gradients / norm)
+                torch._foreach_mul_(grads, most / norm)
         if param.iter_size > 1:
             torch._foreach_mul_(grads, 1 / param.iter_size)
         decays = [param.weight_decay * mult for mult in net.params_weight_decay]
