@@ -1,8 +1,8 @@
-"""Ways to make a pair of photographs focused at different depths out of a sharp one.
+"""Ways to make two photographs focused on different things out of a sharp one.
 
-A recipe takes clean (H x W x 3 float32, 0..255), region (H x W bool, the object) and a NumPy
-Generator, and returns a, b and label, float32 as clean: the two photographs and what a perfect
-fusion of them is. Which of a and b has the object in focus is chosen by the caller.
+A recipe takes the sharp photograph (H x W x 3 uint8), the object's region (H x W bool) and a NumPy
+Generator, and returns a, b and label, H x W x 3 uint8: a with the object out of focus, b with all but the
+object out of focus, and what a perfect fusion of the two is.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ import numpy as np
 
 
 def paper(clean, region, rng):
-    """Section 3.1 of the paper: a Gaussian of one deviation, 2..10 pixels, and a hard border.
-
-    a has the object blurred, b everything else.
-    """
-    deviation = rng.uniform(2, 10)
-    blurred = cv2.GaussianBlur(clean, (0, 0), deviation, borderType=cv2.BORDER_REFLECT_101)
+    """Section 3.1 of the paper: a Gaussian of one deviation in 2..10, cut off at the object's outline."""
+    blurred = gaussian(clean, rng.uniform(2, 10))
     inside = region[..., None]
     return np.where(inside, blurred, clean), np.where(inside, clean, blurred), clean
+
+
+def gaussian(image, deviation):
+    """`image` (H x W x 3 uint8) blurred in float32, mirrored at its borders, rounded back to uint8."""
+    channels = (image[..., c].astype(np.float32) for c in range(3))  # one at a time, for memory
+    blurred = (cv2.GaussianBlur(c, (0, 0), deviation, borderType=cv2.BORDER_REFLECT_101) for c in channels)
+    return np.dstack([np.clip(np.rint(c), 0, 255).astype(np.uint8) for c in blurred])
 
 
 RECIPES = {"paper": paper}
