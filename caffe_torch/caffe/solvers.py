@@ -162,20 +162,30 @@ _NEEDED = {
 
 
 def check_policy(param: caffe_pb2.SolverParameter) -> None:
-    """ValueError where lr_policy is not one of Caffe's or lacks a setting it needs."""
-    if param.lr_policy not in _NEEDED:
-        raise ValueError(f"lr_policy {param.lr_policy!r}: use one of {', '.join(_NEEDED)}")
-    for name in _NEEDED[param.lr_policy]:
-        if not getattr(param, name):
-            raise ValueError(f"lr_policy {param.lr_policy!r} needs {name}")
+    """ValueError where lr_policy is not one of Caffe's, or a setting it needs is missing or wrong."""
+    policy = param.lr_policy
+    if policy not in _NEEDED:
+        raise ValueError(f"lr_policy {policy!r}: use one of {', '.join(_NEEDED)}")
+    for name in _NEEDED[policy]:
+        given = param.stepvalue if name == "stepvalue" else param.HasField(name)
+        if not given:
+            raise ValueError(f"lr_policy {policy!r} needs {name}")
+        if name in ("stepsize", "max_iter") and getattr(param, name) < 1:
+            raise ValueError(f"lr_policy {policy!r} needs a {name} of 1 or more")
+    if param.gamma < 0:
+        raise ValueError(f"gamma {param.gamma:g} is negative")
 
 
 def current_step(param: caffe_pb2.SolverParameter, iteration: int) -> int:
-    """How many drops of the rate lie behind (what a .solverstate keeps)."""
+    """How many drops of the rate lie behind at an iteration (what a .solverstate keeps)."""
     if param.lr_policy == "step":
-        return iteration // param.stepsize
+        return max(iteration, 0) // param.stepsize
     if param.lr_policy == "multistep":
-        return sum(iteration >= value for value in param.stepvalue)
+        steps, dropped = 0, -1
+        for value in param.stepvalue:  # one drop an iteration, in the order given
+            dropped = max(value, dropped + 1)
+            steps += dropped <= iteration
+        return steps
     return 0
 
 
@@ -191,5 +201,5 @@ def learning_rate(param: caffe_pb2.SolverParameter, iteration: int) -> float:
     if param.lr_policy == "poly":
         return base * (1 - iteration / param.max_iter) ** power
     if param.lr_policy == "sigmoid":
-        return base / (1 + math.exp(-gamma * (iteration - param.stepsize)))
+        return base / (1 + math.exp(min(-gamma * (iteration - param.stepsize), 700)))
     return base
