@@ -6,7 +6,7 @@ TORCH  ?= torch==2.13.0
 
 PY := $(VENV)/bin/python
 
-.PHONY: setup bvlc-caffe test clean
+.PHONY: setup bvlc-caffe test test-bvlc clean
 
 setup: $(VENV)/.done ## .venv with `python` and `caffe`
 $(VENV)/.done: pyproject.toml caffe_torch/pyproject.toml
@@ -17,6 +17,9 @@ $(VENV)/.done: pyproject.toml caffe_torch/pyproject.toml
 
 bvlc-caffe: ## BVLC Caffe 1.0 itself (CPU), without root or conda, in build/bvlc/bin
 	$(PYTHON) tools/bvlc_caffe.py
+
+test-bvlc: setup bvlc-caffe ## both Caffes side by side
+	$(PY) -m pytest -m bvlc
 
 test: setup ## fast tests
 	$(PY) -m pytest

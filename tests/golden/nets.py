@@ -1,0 +1,99 @@
+"""Numbers of every net of prototxt/: a forward pass and ten Adam iterations, by whichever Caffe runs this.
+
+Made with BVLC Caffe 1.0, from the repository root:
+    build/bvlc/bin/python tests/golden/nets.py > tests/golden/nets.json
+The tests run the same with caffe_torch and compare.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("GLOG_minloglevel", "2")
+
+import caffe
+import h5py
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+PATCH, ROWS = 12, 40  # rows that do not divide by the batch of 16, so that batches wrap
+SOLVER = """net: "{net}" type: "Adam" base_lr: 1e-3 momentum: 0.9 momentum2: 0.999 delta: 1e-8
+lr_policy: "fixed" max_iter: 10 snapshot_prefix: "build/x" """
+
+
+def names():
+    """The nets, sorted."""
+    return sorted(path.parent.name for path in ROOT.glob("prototxt/*/deploy.prototxt"))
+
+
+def make_data():
+    """A small database of bytes below the current folder, the same on every machine."""
+    random = np.random.RandomState(3)  # the generator whose numbers no NumPy release changes
+    os.makedirs("build/data", exist_ok=True)
+    for split in ("train", "val"):
+        with h5py.File("build/data/{}.h5".format(split), "w") as file:
+            for name in ("a", "b", "label"):
+                file[name] = random.randint(0, 256, (ROWS, 4, PATCH, PATCH)).astype(np.uint8)
+        with open("build/data/{}.txt".format(split), "w") as file:
+            file.write("build/data/{}.h5\n".format(split))
+
+
+def set_weights(net):
+    """Weights of about msra's size, biases near zero, but 0.5 at the last layer."""
+    random = np.random.RandomState(5)
+    for name, blobs in net.params.items():
+        weight, bias = blobs[0], blobs[1]
+        shape = tuple(weight.shape)
+        inputs = shape[0] if name.startswith("deconv") else shape[1]
+        deviation = np.sqrt(2.0 / (inputs * shape[2] * shape[3]))
+        if name == list(net.params)[-1]:
+            deviation *= 0.1
+        weight.data[...] = random.standard_normal(shape) * deviation
+        bias.data[...] = random.standard_normal(tuple(bias.shape)) * 0.01
+        if name == list(net.params)[-1]:
+            bias.data[...] += 0.5
+
+
+def forward(name):
+    """Every 37th value of the output for one random pair of 24 x 31 pixels."""
+    net = caffe.Net(str(ROOT / "prototxt" / name / "deploy.prototxt"), caffe.TEST)
+    set_weights(net)
+    random = np.random.RandomState(7)
+    for blob in ("a", "b"):
+        net.blobs[blob].reshape(1, 4, 24, 31)
+    net.reshape()
+    for blob in ("a", "b"):
+        net.blobs[blob].data[...] = random.random_sample((1, 4, 24, 31))
+    return [float(x) for x in net.forward()["fused"].flatten()[::37]]
+
+
+def losses(name):
+    """The losses of the first ten iterations of Adam at 1e-3, before each update."""
+    with open("solver.prototxt", "w") as file:
+        file.write(SOLVER.format(net=ROOT / "prototxt" / name / "train_val.prototxt"))
+    solver = caffe.get_solver("solver.prototxt")
+    set_weights(solver.net)
+    found = []
+    for _ in range(10):
+        solver.step(1)
+        found.append(float(solver.net.blobs["loss"].data))
+    return found
+
+
+def run(chosen=None):
+    """{net: {"forward": [...], "losses": [...]}}, computed in a temporary folder."""
+    before = os.getcwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            make_data()
+            return {n: {"forward": forward(n), "losses": losses(n)} for n in chosen or names()}
+        finally:
+            os.chdir(before)
+
+
+if __name__ == "__main__":
+    json.dump(run(sys.argv[1:]), sys.stdout, indent=0)
+    print()
