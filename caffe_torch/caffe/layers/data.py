@@ -1,7 +1,7 @@
 """Layers that bring data in or take it out: HDF5Data, HDF5Output, DummyData."""
 
 import os
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import h5py
 import numpy as np
@@ -10,6 +10,8 @@ import torch
 from .. import device, fillers, snapshot
 from ..proto import caffe_pb2
 from . import Layer, Source, register
+
+_READER = ThreadPoolExecutor(1, "hdf5")  # reads files ahead, for all layers
 
 
 @register("HDF5Data")
@@ -41,7 +43,7 @@ class HDF5Data(Source):
         self.lengths = [rows for rows, _, _ in heads]
         self.bytes = sum(size for _, _, size in heads)
         self._files: dict = {}  # file index -> its datasets as tensors
-        self._coming = None  # (file index, thread, result) of the file read ahead
+        self._coming = None, None  # the file read ahead: its index and a Future of its datasets
         self._resident = None  # whether all files stay in memory, decided at the first load
         self._file_order = np.arange(len(self.paths))
         self._start_pass()
@@ -89,34 +91,19 @@ class HDF5Data(Source):
             self._resident = self.bytes < _free_memory(where) // 2
         if index not in self._files:
             if self._resident:
-                self._files[index] = _read(self.paths[index], self.spec.top, where)
+                self._files[index] = self._read(index, where)
             else:
                 self._files = {index: self._arrived(index, where)}
                 following = int(self._file_order[(self._place + 1) % len(self.paths)])
-                self._read_ahead(following, where)
+                self._coming = following, _READER.submit(self._read, following, where)
         return self._files[index]
 
-    def _read_ahead(self, index, where):
-        result: list = []
-
-        def work():
-            try:
-                result.append(_read(self.paths[index], self.spec.top, where))
-            except ValueError as error:
-                result.append(error)
-
-        thread = threading.Thread(target=work, daemon=True)
-        thread.start()
-        self._coming = index, thread, result
-
     def _arrived(self, index, where):
-        if self._coming is None or self._coming[0] != index:
-            return _read(self.paths[index], self.spec.top, where)
-        _, thread, result = self._coming
-        thread.join()
-        if isinstance(result[0], ValueError):
-            raise result[0]
-        return result[0]
+        expected, coming = self._coming
+        return coming.result() if index == expected else self._read(index, where)
+
+    def _read(self, index, where):
+        return _read(self.paths[index], self.spec.top, self.lengths[index], where)
 
     # Resuming where an interrupted run stopped
 
@@ -256,15 +243,17 @@ def _head(path, names):
         return rows.pop(), [d.shape[1:] for d in datasets], size
 
 
-def _read(path, names, where):
+def _read(path, names, rows, where):
     """The datasets as tensors on the device `where`: uint8 as it is, all else float32."""
     tensors = []
     with _open(path) as file:
         for name in names:
             try:
                 array = file[name][()]
-            except OSError as error:
+            except (OSError, KeyError) as error:
                 raise ValueError(f"{path}: dataset {name!r} is damaged: {error}") from None
+            if len(array) != rows:
+                raise ValueError(f"{path}: dataset {name!r} had {rows} rows before and has {len(array)} now")
             if array.dtype != np.uint8:
                 array = array.astype(np.float32, copy=False)
                 if not np.isfinite(array).all():

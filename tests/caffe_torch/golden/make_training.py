@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 
-os.environ["GLOG_minloglevel"] = "2"
+os.environ["GLOG_minloglevel"] = "2"  # noqa: SIM112 (glog's name)
 
 import caffe
 import numpy as np
@@ -58,7 +58,7 @@ def command():
             [CAFFE, "train", "-solver", "solver.prototxt", "-weights", "first.caffemodel"],
             env=environment,
             stderr=subprocess.PIPE,
-            universal_newlines=True,
+            text=True,
             check=True,
         )
         end = "" if form == "BINARYPROTO" else ".h5"

@@ -68,7 +68,7 @@ COMMAND = (
 
 
 def write_inputs():
-    """Into the working folder: two HDF5 files of 5 and 6 rows, of all kinds of numbers, their list, the net."""
+    """Into the working folder: two HDF5 files of 5 and 6 rows, of four number types, their list, a net."""
     r = np.random.RandomState(1)
     with h5py.File("0.h5", "w") as file:
         file.create_dataset("x", data=r.randint(0, 4, (5, 2, 5, 5)).astype(np.uint8), compression="gzip")

@@ -1,0 +1,319 @@
+"""HDF5Data, HDF5Output and DummyData: which rows come when, of which numbers, and what is refused."""
+
+import tempfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from caffe import device, layers
+from caffe.layers import data
+from caffe.net import Net
+from caffe.proto import caffe_pb2
+from google.protobuf import text_format
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write_files(*lengths, folder=".", **more):
+    """Files 0.h5, 1.h5, ... whose rows of x number all rows, and their list."""
+    first = 0
+    for i, length in enumerate(lengths):
+        with h5py.File(f"{folder}/{i}.h5", "w") as file:
+            file["x"] = np.arange(first, first + length, dtype=np.float32).reshape(-1, 1)
+            for name, array in more.items():
+                file[name] = array
+        first += length
+    with open("list.txt", "w") as file:
+        file.writelines(f"{folder}/{i}.h5\n" for i in range(len(lengths)))
+
+
+def layer(text, tops=("x",), kind="HDF5Data"):
+    spec = caffe_pb2.LayerParameter(name="data", type=kind, top=tops)
+    return layers.create(text_format.Parse(text, spec), caffe_pb2.TRAIN)
+
+
+def hdf5_data(batch, tops=("x",), shuffle=False):
+    more = "shuffle: true" if shuffle else ""
+    return layer(f'hdf5_data_param {{ source: "list.txt" batch_size: {batch} {more} }}', tops)
+
+
+def rows(source, batches):
+    return [int(row) for _ in range(batches) for row in source.load()[0]]
+
+
+# Which rows
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@given(st.lists(st.integers(1, 7), min_size=1, max_size=4), st.integers(1, 12), st.booleans())
+def test_rows_come_in_order_across_files_and_around(lengths, batch, resident):
+    write_files(*lengths, folder=tempfile.mkdtemp(dir="."))
+    source = hdf5_data(batch)
+    source._resident = resident
+    expected = [i % sum(lengths) for i in range(5 * batch)]
+    assert rows(source, 5) == expected
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@given(st.lists(st.integers(1, 7), min_size=1, max_size=4), st.integers(1, 5), st.booleans())
+def test_shuffled_passes_are_permutations_that_keep_files_whole(lengths, batch, resident):
+    write_files(*lengths, folder=tempfile.mkdtemp(dir="."))
+    device.set_random_seed(1)
+    source = hdf5_data(batch, shuffle=True)
+    source._resident = resident
+    total = sum(lengths)
+    drawn = rows(source, 3 * total)[: 3 * total]
+    file_of = np.repeat(np.arange(len(lengths)), lengths)
+    for begin in range(0, 3 * total, total):
+        one_pass = drawn[begin : begin + total]
+        assert sorted(one_pass) == list(range(total))
+        changes = np.count_nonzero(np.diff(file_of[one_pass]))
+        assert changes == len(lengths) - 1
+
+
+def test_the_seed_decides_the_shuffle():
+    write_files(20, 30)
+
+    def drawn(seed):
+        device.set_random_seed(seed)
+        return rows(hdf5_data(10, shuffle=True), 10)
+
+    assert drawn(5) == drawn(5)
+    assert drawn(5) != drawn(6)
+    first, second = drawn(5)[:50], drawn(5)[50:]
+    assert first != second
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@given(
+    st.lists(st.integers(1, 7), min_size=1, max_size=3),
+    st.integers(1, 5),
+    st.integers(0, 6),
+    st.booleans(),
+)
+def test_a_restored_layer_goes_on_where_the_state_was_taken(lengths, batch, before, shuffle):
+    write_files(*lengths, folder=tempfile.mkdtemp(dir="."))
+    device.set_random_seed(2)
+    source = hdf5_data(batch, shuffle=shuffle)
+    rows(source, before)
+    state, generator = source.state(), device.rng().bit_generator.state
+    expected = rows(source, 6)
+    again = hdf5_data(batch, shuffle=shuffle)
+    again.restore(state)
+    device.rng().bit_generator.state = generator
+    assert rows(again, 6) == expected
+
+
+def test_a_position_in_other_files_is_refused():
+    write_files(5, 6)
+    state = hdf5_data(4).state()
+    write_files(5)
+    with pytest.raises(ValueError, match="does not fit the files"):
+        hdf5_data(4).restore(state)
+
+
+# Which numbers
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i4", "i8", "f2", "f4", "f8"])
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_all_number_types_become_float32(dtype, compression):
+    values = np.random.default_rng(0).integers(0, 100, (6, 2, 3)).astype(dtype)
+    with h5py.File("0.h5", "w") as file:
+        file.create_dataset("x", data=values, compression=compression)
+    Path("list.txt").write_text("0.h5")
+    batch = hdf5_data(6).load()[0]
+    assert batch.numpy().dtype == np.float32
+    np.testing.assert_array_equal(batch.numpy(), values.astype(np.float32))
+
+
+def test_tops_are_datasets_by_name_in_a_net():
+    write_files(5, y=np.arange(10.0).reshape(5, 2), z=np.zeros((5, 1, 2, 3), np.uint8))
+    Path("net.prototxt").write_text(
+        'layer { name: "d" type: "HDF5Data" top: "z" top: "y" '
+        '        hdf5_data_param { source: "list.txt" batch_size: 2 } }'
+    )
+    net = Net("net.prototxt", caffe_pb2.TEST)
+    assert net.blobs["z"].shape == (2, 1, 2, 3)
+    net.forward()
+    np.testing.assert_array_equal(net.forward()["y"], [[4, 5], [6, 7]])
+
+
+def test_bytes_stay_bytes_where_they_are_kept():
+    write_files(4, z=np.full((4, 3), 200, np.uint8))
+    source = hdf5_data(2, tops=("z",))
+    source.load()
+    assert [str(t.dtype) for t in source._files[0]] == ["torch.uint8"]
+
+
+# What is refused
+
+
+def not_hdf5(name):
+    Path(name).write_text("not HDF5")
+
+
+def truncated(name):
+    with open(name, "r+b") as file:
+        file.truncate(file.seek(0, 2) // 2)
+
+
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (not_hdf5, r"1\.h5: not a whole HDF5 file"),
+        (truncated, r"1\.h5: not a whole HDF5 file"),
+        (lambda name: Path(name).write_bytes(b""), r"1\.h5: not a whole HDF5 file"),
+        (lambda name: Path(name).unlink(), r"1\.h5: no such file"),
+    ],
+)
+def test_a_damaged_file_is_named(damage, message):
+    write_files(5, 6)
+    damage("1.h5")
+    with pytest.raises(ValueError, match=message):
+        hdf5_data(4)
+
+
+@pytest.mark.parametrize(
+    "datasets, message",
+    [
+        ({"y": np.zeros(3)}, r"0\.h5: no dataset 'x'; it has y"),
+        ({"x": np.zeros((0, 2))}, r"0\.h5: dataset 'x' has no rows"),
+        ({"x": np.float32(1)}, r"0\.h5: dataset 'x' has no rows"),
+        ({"x": np.array([b"a", b"b"])}, r"0\.h5: dataset 'x' holds \|S1, not numbers"),
+        ({"x": np.zeros(3), "y": np.zeros(4)}, r"0\.h5: the datasets x, y differ in rows: \[3, 4\]"),
+    ],
+)
+def test_a_file_without_the_right_datasets_is_named(datasets, message):
+    with h5py.File("0.h5", "w") as file:
+        for name, array in datasets.items():
+            file[name] = array
+    Path("list.txt").write_text("0.h5")
+    with pytest.raises(ValueError, match=message):
+        hdf5_data(2, tops=("x", "y") if "y" in datasets and "x" in datasets else ("x",))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("resident", [True, False])
+def test_nan_in_a_file_is_named(value, resident):
+    write_files(3, 3, 3)
+    with h5py.File("2.h5", "r+") as file:
+        file["x"][1] = value
+    source = hdf5_data(3)
+    source._resident = resident
+    assert rows(source, 2) == [0, 1, 2, 3, 4, 5]
+    with pytest.raises(ValueError, match=r"2\.h5: dataset 'x' holds NaN"):
+        source.load()
+
+
+def test_rows_of_another_shape_in_a_later_file_are_refused():
+    write_files(3, 3)
+    with h5py.File("1.h5", "w") as file:
+        file["x"] = np.zeros((3, 2))
+    with pytest.raises(ValueError, match=r"1\.h5: rows of shape \[\(2,\)\], those of ./0\.h5 \[\(1,\)\]"):
+        hdf5_data(2)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ('hdf5_data_param { source: "list.txt" }', "batch_size must be given"),
+        ('hdf5_data_param { source: "absent.txt" batch_size: 2 }', "'absent.txt': No such file"),
+        ('hdf5_data_param { source: "empty.txt" batch_size: 2 }', "lists no files"),
+        (
+            'transform_param { scale: 2 } hdf5_data_param { source: "list.txt" batch_size: 2 }',
+            "transform_param",
+        ),
+    ],
+)
+def test_settings_that_cannot_be_met(text, message):
+    write_files(3)
+    Path("empty.txt").touch()
+    with pytest.raises(ValueError, match=message):
+        layer(text)
+
+
+# HDF5Output
+
+OUTPUT = """
+layer {{ name: "in" type: "DummyData" top: "a" top: "b"
+         dummy_data_param {{ shape {{ dim: 2 dim: 3 }} shape {{ dim: {rows} }}
+                             data_filler {{ type: "uniform" }} }} }}
+layer {{ name: "out" type: "HDF5Output" bottom: "a" bottom: "b" hdf5_output_param {{ file_name: "{name}" }} }}
+"""
+
+
+def test_output_is_written_as_caffe_does(folder):
+    (folder / "net.prototxt").write_text(OUTPUT.format(rows=2, name="out.h5"))
+    net = Net("net.prototxt", caffe_pb2.TEST)
+    assert not (folder / "out.h5").exists()
+    net.forward()
+    with h5py.File("out.h5") as file:
+        assert {name: (array.shape, array.dtype) for name, array in file.items()} == {
+            "data": ((2, 3, 1, 1), np.float32),
+            "label": ((2, 1, 1, 1), np.float32),
+        }
+        np.testing.assert_array_equal(file["data"][:, :, 0, 0], net.blobs["a"].data)
+    with pytest.raises(ValueError, match=r"out\.h5 holds a batch already"):
+        net.forward()
+
+
+def test_output_of_unequal_rows_is_refused(folder):
+    (folder / "net.prototxt").write_text(OUTPUT.format(rows=3, name="out.h5"))
+    with pytest.raises(ValueError, match="bottoms of 2 and 3 rows"):
+        Net("net.prototxt", caffe_pb2.TEST)
+
+
+# DummyData
+
+
+def test_dummy_constants_stay_and_others_are_drawn_anew():
+    source = layer(
+        """dummy_data_param {
+             shape { dim: 2 dim: 3 } shape { dim: 4 }
+             data_filler { type: "constant" value: 1.5 } data_filler { type: "gaussian" std: 2 } }""",
+        tops=("a", "b"),
+        kind="DummyData",
+    )
+    assert source.top_shapes() == [(2, 3), (4,)]
+    (a1, b1), (a2, b2) = source.load(), source.load()
+    assert a1 is a2 and bool((a1 == 1.5).all())
+    assert not bool((b1 == b2).all())
+
+
+def test_dummy_legacy_shapes_and_default_zeros():
+    source = layer("dummy_data_param { num: 2 channels: 3 height: 4 width: 5 }", ("a", "b"), "DummyData")
+    assert source.top_shapes() == [(2, 3, 4, 5)] * 2
+    assert not source.load()[1].any()
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "0 shapes for 1 tops"),
+        ("shape { dim: 2 } num: 1 channels: 1 height: 1 width: 1", "not both"),
+        ("num: 1 channels: 1 height: 1", "differ in count"),
+        ("shape { dim: 0 }", "every dimension is 1 or more"),
+        ("shape { dim: 1 } data_filler {} data_filler {}", "2 fillers for 1 tops"),
+    ],
+)
+def test_unclear_dummies_are_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        layer(f"dummy_data_param {{ {text} }}", kind="DummyData")
+
+
+def test_whether_files_stay_in_memory_is_decided_by_their_size(monkeypatch):
+    write_files(4, 4)  # 32 bytes in memory, half of what is free at most
+    for free, resident in ((66, True), (64, False)):
+        monkeypatch.setattr(data, "_free_memory", lambda where, free=free: free)
+        source = hdf5_data(8)
+        source.load()
+        assert source._resident is resident
+        assert len(source._files) == (2 if resident else 1)
