@@ -40,7 +40,7 @@ it is over 127. Photographs without one get a smooth random shape.
 
 def planes(rgb, gray=False):
     """H x W x 3 uint8 as the nets' 4 x H x W: R, G, B and Rec.601 gray, rounded; all four gray if asked."""
-    luma = np.rint(rgb @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
+    luma = ((rgb @ np.array([299, 587, 114], np.uint32) + 500) // 1000).astype(np.uint8)
     return np.stack([luma] * 4 if gray else [*np.moveaxis(rgb, 2, 0), luma])
 
 
@@ -215,6 +215,8 @@ def choose(photos):
         folder = os.path.join(shared, "train")
         return photographs.find(folder), folder, "the training photographs of FUSION_DATA"
     found = photographs.bundled()
+    if not found:
+        raise ValueError("no photographs: give --photos DIR, or run data_prep/fetch.py train")
     return found, os.path.dirname(found[0][0]), "the photographs inside scikit-image (PHOTOS=DIR uses yours)"
 
 

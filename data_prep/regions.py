@@ -10,14 +10,19 @@ def shape(height, width, rng) -> np.ndarray:
 
     Its outline lies at a distance r (1 + sum of a few cosines of the angle) from a centre.
     """
-    y, x = np.mgrid[:height, :width]
-    centre_y, centre_x = rng.uniform(0.3, 0.7, 2) * (height, width)
+    centre = rng.uniform(0.3, 0.7, 2) * (height, width)
     stretch, turn = rng.uniform(0.7, 1.4), rng.uniform(0, np.pi)
-    dy, dx = y - centre_y, x - centre_x
-    u = (np.cos(turn) * dx + np.sin(turn) * dy) * stretch
-    v = (np.cos(turn) * dy - np.sin(turn) * dx) / stretch
-    angle, outline = np.arctan2(v, u), 1.0
-    for k in range(2, 6):
-        outline = outline + rng.normal(0, 0.35 / k) * np.cos(k * angle + rng.uniform(0, 2 * np.pi))
+    waves = [(k, rng.normal(0, 0.35 / k), rng.uniform(0, 2 * np.pi)) for k in range(2, 6)]
     radius = np.sqrt(rng.uniform(0.12, 0.45) * height * width / np.pi)
-    return np.hypot(u, v) < radius * np.maximum(outline, 0.3)
+
+    def inside(rows):
+        dy, dx = rows[:, None] - centre[0], np.arange(width) - centre[1]
+        u = (np.cos(turn) * dx + np.sin(turn) * dy) * stretch
+        v = (np.cos(turn) * dy - np.sin(turn) * dx) / stretch
+        angle, outline = np.arctan2(v, u), 1.0
+        for k, depth, phase in waves:
+            outline = outline + depth * np.cos(k * angle + phase)
+        return np.hypot(u, v) < radius * np.maximum(outline, 0.3)
+
+    # Some rows at a time: a large photograph would take much memory.
+    return np.concatenate([inside(np.arange(y, min(y + 256, height))) for y in range(0, height, 256)])
