@@ -78,15 +78,23 @@ lib=$prefix/usr/lib/x86_64-linux-gnu
 # libblas.so.3 and liblapack.so.3 are OpenBLAS's own in the first folder; libgdal is in the last.
 export LD_LIBRARY_PATH="$lib/openblas-pthread:$lib:$prefix/lib/x86_64-linux-gnu:$prefix/usr/lib"
 """
-CAFFE_LAUNCHER = LAUNCHER + 'GLOG_logtostderr="${GLOG_logtostderr:-1}" exec "$prefix/usr/bin/caffe" "$@"\n'
+# PYTHONHOME is for Python layers, whose interpreter runs inside `caffe`.
+CAFFE_LAUNCHER = f"""{LAUNCHER}\
+export PYTHONHOME="$prefix/usr" GLOG_logtostderr="${{GLOG_logtostderr:-1}}"
+exec "$prefix/usr/bin/caffe" "$@"
+"""
 # -s: packages in the user's home are for another Python.
-PYTHON_LAUNCHER = LAUNCHER + 'unset PYTHONHOME\nexec "$prefix/usr/bin/python3.9" -s "$@"\n'
+PYTHON_LAUNCHER = f"""{LAUNCHER}\
+unset PYTHONHOME
+exec "$prefix/usr/bin/python3.9" -s "$@"
+"""
 SITECUSTOMIZE = """\
-# Programs started from here get the host's libraries, and this Python again when they ask for sys.executable.
+# What is started from here gets the host's libraries, and this Python again by sys.executable.
 import os
 import sys
 
-os.environ.pop("LD_LIBRARY_PATH", None)
+for name in ("LD_LIBRARY_PATH", "PYTHONHOME"):
+    os.environ.pop(name, None)
 sys.executable = os.path.join(os.path.dirname(sys.prefix), "bin", "python")
 """
 
@@ -171,6 +179,7 @@ class Apt:
 APT::Architecture "amd64";
 APT::Install-Recommends "false";
 APT::Sandbox::User "";
+APT::Update::Error-Mode "any";
 Acquire::Check-Valid-Until "false";
 Acquire::Languages "none";
 Acquire::Retries "3";
@@ -187,7 +196,7 @@ Dir::Etc::preferencesparts "/dev/null";
         )
 
     def __call__(self, command: str, *arguments: str, cwd: Path | None = None, show: bool = False) -> str:
-        """What an apt command prints (or shows, on stderr). OSError with its own words if it fails."""
+        """What an apt command prints (or shows, on stderr). OSError with its first error if it fails."""
         done = subprocess.run(
             [command, "-c", str(self.config), *arguments],
             cwd=cwd,
@@ -197,7 +206,8 @@ Dir::Etc::preferencesparts "/dev/null";
             text=True,
         )
         if done.returncode:
-            raise OSError(" ".join(line[3:] for line in done.stderr.splitlines() if line.startswith("E: ")))
+            words = [line[3:] for line in done.stderr.splitlines() if line.startswith(("E: ", "W: "))]
+            raise OSError(words[0] if words else f"{command} ended with {done.returncode}")
         return done.stdout or ""
 
 
@@ -215,7 +225,7 @@ def is_whole(path: Path, package: Package) -> bool:
 
 
 def download(packages: list[Package], cache: Path, mirrors: list[str]) -> None:
-    """Fetch into the cache what is not there whole. OSError if no mirror has it, ValueError if it differs."""
+    """Fetch into the cache what is not there whole. OSError if no mirror has it."""
     missing = [package for package in packages if not is_whole(cache / package.deb, package)]
     if not missing:
         return
@@ -231,17 +241,20 @@ def download(packages: list[Package], cache: Path, mirrors: list[str]) -> None:
     apt = Apt(cache / "apt", mirrors, "trusted=yes")
     pins = [f"{package.name}={package.version}" for package in missing]
     quiet = [] if sys.stderr.isatty() else ["-qq"]  # on a terminal apt shows its progress and the time left
-    try:
-        apt("apt-get", "update", *quiet, show=True)
-        apt("apt-get", "download", *quiet, *pins, cwd=cache, show=True)
-    except OSError as error:
+    trouble = []
+    for command in (["update"], ["download", *pins]):  # one dead mirror is no matter if another has them all
+        try:
+            apt("apt-get", *quiet, *command, cwd=cache, show=True)
+        except OSError as error:
+            trouble.append(str(error))
+    missing = [package for package in missing if not is_whole(cache / package.deb, package)]
+    if missing:
+        reason = trouble[0] if trouble else "another sha256 than the pinned one"
         raise OSError(
-            f"{error} If Debian 11 has left this mirror, name one that still has it, or an archive of old "
-            f"releases, with --mirror URL or DEBIAN_MIRROR; what was fetched is kept in {cache}"
-        ) from None
-    for package in missing:
-        if not is_whole(cache / package.deb, package):
-            raise ValueError(f"{cache / package.deb}: not the sha256 of {LOCK.name}; try another mirror")
+            f"{len(missing)} packages, {missing[0].path} the first, not to be had from {' '.join(mirrors)}: "
+            f"{reason} (what was fetched is kept). If Debian 11 has left this mirror, name one that has it, "
+            f"or an archive of old releases, with --mirror URL or DEBIAN_MIRROR"
+        )
 
 
 def extract(deb: Path, prefix: Path) -> None:
