@@ -2,7 +2,7 @@
 
 Files come from the public repositories they were published in, each pinned to a commit; most may be used
 for research only, which is why they are fetched and not shipped. A file that the folder FUSION_DATA holds
-already, byte for byte, is used from there.
+already, byte for byte, is used from there. What is there is not fetched again.
 """
 
 from __future__ import annotations
@@ -19,28 +19,30 @@ from urllib.parse import quote
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent / "build" / "photos"
+URL = "https://raw.githubusercontent.com/{repo}/{commit}/{path}"
 EXAMPLES = """examples:
   python data_prep/fetch.py --list
   python data_prep/fetch.py clock pepsi lytro-tif
-  python data_prep/fetch.py train          the 1000 photographs and 631 masks; `make data` then uses them
+  python data_prep/fetch.py train          1000 photographs and 631 masks; `make data` then uses them
+  python data_prep/fetch.py bsds500        those of them that come from BSDS500, with their masks
 
 The training photographs come as they were published. The shipped weights were trained on copies of them
-whose longer side is at most 512 (ILSVRC: 364) pixels, saved as JPEG of quality 92.
+saved as JPEG of quality 92, those of ILSVRC scaled to 364 pixels, and on the largest region of each mask.
 """
 
 
 @lru_cache(maxsize=None)
 def registry() -> dict[str, dict[str, str]]:
-    """What can be fetched, by file: sha256 ("" for masks, which their commit alone pins), source, url."""
-    with open(HERE / "sources.csv", newline="") as file:
-        sources = {row["source"]: row for row in csv.DictReader(file)}
+    """What can be fetched, by file: its sha256 and url.
+
+    The sha256 of a mask is not known (""): its commit alone pins it.
+    """
+    with open(HERE / "repositories.csv", newline="") as file:
+        commits = {row["repo"]: row["commit"] for row in csv.DictReader(file)}
     with open(HERE / "registry.csv", newline="") as file:
         rows = {row["file"]: row for row in csv.DictReader(file)}
     for row in rows.values():
-        source = sources[row["source"]]
-        row["url"] = "https://raw.githubusercontent.com/{}/{}/{}".format(
-            source["repo"], source["commit"], quote(row["path"])
-        )
+        row["url"] = URL.format(repo=row["repo"], commit=commits[row["repo"]], path=quote(row["path"]))
     return rows
 
 
@@ -52,27 +54,31 @@ def evaluation_hashes() -> set[str]:
 @lru_cache(maxsize=None)
 def groups() -> dict[str, list[str]]:
     """Files by every name they can be asked for: SET, SET/NAME, and NAME where one set has it."""
-    found: dict[str, list[str]] = {}
-    for name, row in registry().items():
-        parts = name.split("/")
-        keys = ["train"] if parts[0] == "train" else [parts[-3], f"{parts[-3]}/{parts[-2]}"]
-        if row["source"] == "bsds500":
-            keys.append("bsds500")
-        for key in keys:
-            found.setdefault(key, []).append(name)
-    short = [key.split("/")[1] for key in found if "/" in key]
-    for key in [key for key in found if "/" in key]:
-        name = key.split("/")[1]
-        if short.count(name) == 1 and name not in found:
-            found[name] = found[key]
-    return found
+    sets: dict[str, list[str]] = {}
+    names: dict[str, set[str]] = {}
+    bsds = {Path(name).stem for name, row in registry().items() if row["repo"] == "BIDS/BSDS500"}
+    for file in registry():
+        folders = file.split("/")[:-1]
+        if folders == ["train"]:
+            sets.setdefault("train", []).append(file)
+            if Path(file).stem in bsds:
+                sets.setdefault("bsds500", []).append(file)
+        else:
+            group, name = folders[-2:]
+            sets.setdefault(group, []).append(file)
+            sets.setdefault(f"{group}/{name}", []).append(file)
+            names.setdefault(name, set()).add(group)
+    for name, within in names.items():
+        if len(within) == 1 and name not in sets:
+            sets[name] = sets[f"{min(within)}/{name}"]
+    return sets
 
 
 def files(name: str) -> list[str]:
     """The files of a set, pair or stack; ValueError for a name that is none."""
     if name not in groups():
         several = [key for key in groups() if key.endswith(f"/{name}")]
-        hint = f"name its set: {' or '.join(several)}" if several else "--list shows what there is"
+        hint = f"name its set: {' or '.join(several)}" if several else "fetch.py --list shows what there is"
         raise ValueError(f"no set or pair {name!r}: {hint}")
     return groups()[name]
 
@@ -82,39 +88,63 @@ def fetch(name: str, root=ROOT) -> Path:
 
     Downloaded where it is missing, whole or not at all. OSError where it cannot be had.
     """
-    row = registry()[name]
-    shared = os.environ.get("FUSION_DATA")
-    for folder in (shared, root):
-        path = Path(folder or "", name)
-        if folder and path.is_file() and _is(path, row["sha256"]):
-            return path
+    row, target = registry()[name], Path(root, name)
+    if os.environ.get("FUSION_DATA"):
+        shared = Path(os.environ["FUSION_DATA"], name)
+        if shared.is_file() and hashlib.sha256(shared.read_bytes()).hexdigest() == row["sha256"]:
+            return shared
     import pooch
     import requests
 
     pooch.get_logger().setLevel("WARNING")
-    target = Path(root, name)
+    download = pooch.HTTPDownloader(timeout=30)
     try:
-        path = pooch.retrieve(
-            row["url"], row["sha256"] or None, target.name, target.parent, pooch.HTTPDownloader(timeout=30)
-        )
-    except (ValueError, OSError, requests.RequestException) as error:
-        reason = " ".join(str(error).split())
-        raise OSError(f"{name} cannot be fetched from {row['url']}: {reason[:200]}") from None
-    return Path(path)
-
-
-def _is(path, sha256):
-    return not sha256 or hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+        pooch.retrieve(row["url"], row["sha256"] or None, target.name, target.parent, download)
+    except requests.ConnectionError:
+        raise OSError(f"{name} cannot be fetched: no connection to {row['url']}") from None
+    except (ValueError, OSError) as error:  # another sha256; HTTP errors, a full disk
+        reason = " ".join(str(error).split())[:200]
+        raise OSError(f"{name} cannot be fetched: {reason}") from None
+    return target
 
 
 def pair(name: str, root=ROOT) -> list[Path]:
-    """The images of an evaluation pair (or triple), in the order A, B, C."""
-    return [fetch(file, root) for file in sorted(files(name))]
+    """The images to fuse of an evaluation pair (or triple), in the order A, B, C.
+
+    ValueError for a name that is none of these, OSError where an image cannot be had.
+    """
+    roles = {Path(file).stem[-2:]: file for file in files(name)}
+    members = [roles[role] for role in ("_A", "_B", "_C") if role in roles]
+    if len({Path(file).parent for file in files(name)}) != 1 or len(members) < 2:
+        raise ValueError(f"{name} is a set or a stack, not a pair")
+    return [fetch(file, root) for file in members]
+
+
+def fetch_all(wanted, root) -> tuple[list[Path], list[OSError]]:
+    """Fetch files, eight at a time: what is there now, and why the others are not.
+
+    Gives up where the first eight all fail, as they do without a network.
+    """
+    from tqdm import tqdm
+
+    there, failures = [], []
+    with ThreadPoolExecutor(8) as pool:
+        futures = [pool.submit(fetch, file, root) for file in wanted]
+        try:
+            for future in tqdm(futures, "fetching", unit="file", disable=None, leave=False):
+                try:
+                    there.append(future.result())
+                except OSError as error:
+                    failures.append(error)
+                if len(failures) == 8 and not there:
+                    break
+        finally:
+            for future in futures:
+                future.cancel()
+    return there, failures
 
 
 def main(argv=None):
-    from tqdm import tqdm
-
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -125,40 +155,22 @@ def main(argv=None):
     if args.list:
         for name, members in groups().items():
             print(f"{name:32s} {len(members):5d} files")
-        return 0
+        return
     if not args.names:
         parser.error("give a name, or --list")
     wanted = list(dict.fromkeys(file for name in args.names for file in files(name)))
-
-    def attempt(file):
-        try:
-            return fetch(file, args.out)
-        except OSError as error:
-            return error
-
-    failures, folders = [], set()
-    with ThreadPoolExecutor(8) as pool:
-        work = pool.map(attempt, wanted)
-        for result in tqdm(work, "fetching", len(wanted), unit="file", disable=None, leave=False):
-            if isinstance(result, OSError):
-                failures.append(result)
-                if len(failures) >= 8 and not folders:  # nothing comes at all: no network
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    break
-            else:
-                folders.add(str(result.parent))
-    for folder in sorted(folders)[:20]:
+    there, failures = fetch_all(wanted, args.out)
+    for folder in sorted({os.path.relpath(path.parent) for path in there}):
         print(folder)
     if failures:
-        print(f"{failures[0]}", file=sys.stderr)
-        raise OSError(f"{len(wanted) - len(failures) if folders else 0} of {len(wanted)} files are there")
+        print(failures[0], file=sys.stderr)
+        raise OSError(f"{len(there)} of {len(wanted)} files are there; run it again for the others")
     print(f"{len(wanted)} files are there")
-    return 0
 
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        main()
     except (ValueError, OSError) as error:
         sys.exit(f"fetch.py: error: {error}")
     except KeyboardInterrupt:
