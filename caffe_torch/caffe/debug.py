@@ -7,49 +7,41 @@ from . import log
 
 def forward(net) -> torch.Tensor:
     """Run the net layer by layer, logging each; the loss as `Net.forward_loss` gives it."""
-    for i, layer in enumerate(net.layers):
-        net._forward(i, i)
+    for at, layer in enumerate(net.layers):
+        net._forward(at, at)
         name = layer.spec.name
         for top in layer.spec.top:
             log.info(f"    [Forward] Layer {name}, top blob {top} data: {_mean(net.blobs[top].tensor)}")
-        for label, blob in _parameters(layer):
+        for i, blob in enumerate(layer.blobs):
+            label = (layer.spec.param[i].name if i < len(layer.spec.param) else "") or i
             log.info(f"    [Forward] Layer {name}, param blob {label} data: {_mean(blob.tensor)}")
     return sum(weight * net.blobs[name].tensor.float().sum() for name, weight in net.loss_weights.items())
 
 
 def backward(net) -> None:
     """Run the net backward layer by layer, logging the gradients."""
-    for i in reversed(range(len(net.layers))):
-        if not net._runs_backward[i]:
+    for at in reversed(range(len(net.layers))):
+        if not net._runs_backward[at]:
             continue
-        net._backward(i, i, keep=False)
-        layer, (bottoms, params) = net.layers[i], net._needs[i]
+        net._backward(at, at, keep=False)
+        layer, (bottoms, params) = net.layers[at], net._needs[at]
         name = layer.spec.name
         for bottom, needed in zip(layer.spec.bottom, bottoms, strict=True):
             if needed:
                 log.info(
                     f"    [Backward] Layer {name}, bottom blob {bottom} diff: {_mean(net.blobs[bottom].grad)}"
                 )
-        for (label, blob), needed in zip(_parameters(layer), params, strict=True):
+        for i, (blob, needed) in enumerate(zip(layer.blobs, params, strict=True)):
             if needed:
-                log.info(f"    [Backward] Layer {name}, param blob {label} diff: {_mean(blob.grad)}")
-    norms = []
-    for order in (1, 2):
-        for tensors in (
-            [b.tensor for b in net.learnable_params],
-            [b.grad for b in net.learnable_params],
-        ):
-            norms.append(torch.stack([t.norm(order) for t in tensors]).norm(order).item())
-    log.error(
-        "    [Backward] All net params (data, diff): "
-        f"L1 norm = ({norms[0]:g}, {norms[1]:g}); L2 norm = ({norms[2]:g}, {norms[3]:g})"
-    )
-
-
-def _parameters(layer):
-    """(name or index, blob) of each parameter."""
-    names = [param.name for param in layer.spec.param] + [""] * len(layer.blobs)
-    return [(names[i] or i, blob) for i, blob in enumerate(layer.blobs)]
+                log.info(f"    [Backward] Layer {name}, param blob {i} diff: {_mean(blob.grad)}")
+    if net.learnable_params:
+        data = torch.cat([blob.tensor.flatten() for blob in net.learnable_params])
+        diff = torch.cat([blob.grad.flatten() for blob in net.learnable_params])
+        l1, l2 = (
+            ", ".join(f"{torch.linalg.vector_norm(values, order).item():g}" for values in (data, diff))
+            for order in (1, 2)
+        )
+        log.error(f"    [Backward] All net params (data, diff): L1 norm = ({l1}); L2 norm = ({l2})")
 
 
 def _mean(tensor):

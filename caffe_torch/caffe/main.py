@@ -148,11 +148,12 @@ def train(flags) -> None:
     if flags["weights"]:
         param.weights[:] = [flags["weights"]]
     solver = Solver(param, flags["solver"])
+    if flags["snapshot"]:
+        log.info(f"Resuming from {flags['snapshot']}")
+        solver.restore(flags["snapshot"])
     with Signals(flags["sigint_effect"], flags["sighup_effect"]) as solver.action:
-        if flags["snapshot"]:
-            log.info(f"Resuming from {flags['snapshot']}")
         log.info("Starting Optimization")
-        solver.solve(flags["snapshot"] or None)
+        solver.solve()
     log.info("Optimization Done.")
 
 

@@ -46,6 +46,7 @@ class Solver:
             self.load_weights(weights)
         self._rule = self._rule_class(self.param, [blob.tensor for blob in self.net.learnable_params])
         self._losses: deque = deque(maxlen=self.param.average_loss)
+        self._resumed = False  # the losses are those of the run gone on with
         self._stop_early = False
         self._callbacks: list = []
         self._progress = lambda done: None  # told the iterations done
@@ -141,7 +142,6 @@ class Solver:
 
     def step(self, iterations: int) -> None:
         """Train for a number of iterations."""
-        self._losses.clear()
         self._train(self.iter + iterations)
 
     def solve(self, resume=None) -> None:
@@ -150,8 +150,8 @@ class Solver:
         log.info(f"Solving {self.net.name}")
         log.info(f"Learning Rate Policy: {param.lr_policy}")
         self._stop_early = False
-        self._losses.clear()
         if resume:
+            log.info(f"Restoring previous solver status from {resume}")
             self.restore(resume)
         with log.progress(param.max_iter, self.iter) as self._progress:
             self._train(param.max_iter)
@@ -162,7 +162,7 @@ class Solver:
                 return
             if param.display and self.iter % param.display == 0:
                 with torch.no_grad():
-                    self._losses.append(self.net.forward_loss())
+                    self._losses.append(self._forward(self.net, param.debug_info and param.display == 1))
                 log.info(f"Iteration {self.iter}, loss = {self._smoothed():g}")
             if param.test_interval and self.iter % param.test_interval == 0:
                 self._test_all()
@@ -170,6 +170,9 @@ class Solver:
 
     def _train(self, stop):
         param = self.param
+        if not self._resumed:
+            self._losses.clear()
+        self._resumed = False
         shown, since = self.iter, time.perf_counter()
         while self.iter < stop:
             at_start = self.iter > 0 or param.test_initialization
@@ -181,7 +184,7 @@ class Solver:
                 on_start()
             display = param.display and self.iter % param.display == 0
             self.net.clear_param_diffs()
-            loss = self._gradients(debug_info=display and param.debug_info)
+            loss = self._gradients(display and param.debug_info)
             self._losses.append(loss)
             if not loss.is_cuda or display or self.iter % 100 == 0:  # reading a GPU's loss waits for it
                 self._check_finite(loss)
@@ -208,15 +211,18 @@ class Solver:
                 self._stop_early = True
                 return
 
-    def _gradients(self, debug_info=False):
+    @staticmethod
+    def _forward(net, debug_info):
+        return debug.forward(net) if debug_info else net.forward_loss()
+
+    def _gradients(self, debug_info):
         """Forward and backward, iter_size times; the mean loss as a tensor."""
         losses = []
         for _ in range(self.param.iter_size):
+            losses.append(self._forward(self.net, debug_info))
             if debug_info:
-                losses.append(debug.forward(self.net))
                 debug.backward(self.net)
             else:
-                losses.append(self.net.forward_loss())
                 self.net.backward_once()
         return losses[0] if len(losses) == 1 else torch.stack(losses).mean()
 
@@ -292,7 +298,7 @@ class Solver:
                 if self._stop_early:
                     log.info("Test interrupted.")
                     return
-                loss += net.forward_loss()
+                loss += self._forward(net, self.param.debug_info)
                 total += _outputs(net)
         if self.param.test_compute_loss:
             log.info(f"Test loss: {loss.item() / iterations:g}")
@@ -335,7 +341,6 @@ class Solver:
         written by BVLC Caffe does not have them, so the data starts at its first row.
         """
         path = os.fspath(path)
-        log.info(f"Restoring previous solver status from {path}")
         state = snapshot.load_state(path)
         history = snapshot.history_of(state, self._rule.history, path)
         if state.learned_net:
@@ -346,10 +351,13 @@ class Solver:
             self.net.copy_from(weights)
         for tensor, values in zip(self._rule.history, history, strict=True):
             tensor.copy_(values)
+        log.info("SGDSolver: restoring history")  # Caffe's words for every rule
         self.iter = state.iter
         if state.resume:
             losses = snapshot.restore_resume_state(self._nets(), state.resume, path)
+            self._losses.clear()
             self._losses.extend(torch.tensor(loss, device=device.device()) for loss in losses)
+            self._resumed = True
 
     def _nets(self):
         return {"train": self.net, **{f"test {i}": net for i, net in enumerate(self.test_nets)}}

@@ -3,8 +3,8 @@
 make bvlc-caffe && build/bvlc/bin/python tests/caffe_torch/golden/make_training.py
 
 Writes training.npz (losses, weights and history over ten iterations for every solver of
-training_cases.py), command.log (what `caffe train` logs, without times and places) and snapshots/
-(its files after five iterations).
+training_cases.py), what `caffe train` logs (command.log, the same run resumed, and with debug_info)
+and snapshots/ (its files after five iterations).
 """
 
 import os
@@ -43,36 +43,41 @@ def trained(text):
     return np.array(losses), np.concatenate(weights), np.concatenate(history), state.current_step
 
 
-def command():
-    """The log of `caffe train`, and its snapshots in both forms, into the golden folder."""
+def caffe_train(text, *flags):
+    """What `caffe train` logs for a solver, from its start on, without times, places and speeds."""
     with open("solver.prototxt", "w") as file:
-        file.write(cases.COMMAND)
+        file.write(text)
+    run = subprocess.run(
+        [CAFFE, "train", "-solver", "solver.prototxt", *flags],
+        env=dict(os.environ, GLOG_minloglevel="0"),
+        stderr=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    log = re.sub(r"(?m)^[IWE].*?\] ", "", run.stderr)
+    return re.sub(r"\(.*iter/s.*iters\)", "(SPEED)", log[log.index("Solver scaffolding done.") :])
+
+
+def commands():
+    """Logs of whole runs and their snapshots, into the golden folder."""
     net = caffe.Net("net.prototxt", caffe.TRAIN)
     cases.first_weights(net)
     net.save("first.caffemodel")
-    environment = dict(os.environ, GLOG_minloglevel="0")
-    for form in ("BINARYPROTO", "HDF5"):
-        with open("solver.prototxt", "w") as file:
-            file.write(cases.COMMAND + f"snapshot_format: {form}")
-        run = subprocess.run(
-            [CAFFE, "train", "-solver", "solver.prototxt", "-weights", "first.caffemodel"],
-            env=environment,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        end = "" if form == "BINARYPROTO" else ".h5"
-        for name in ("caffemodel", "solverstate"):
-            for iteration in (5, 8):
-                file = f"snap_iter_{iteration}.{name}{end}"
-                shutil.copy(file, os.path.join(HERE, "snapshots", file))
-        if form == "BINARYPROTO":
-            shutil.copy("first.caffemodel", os.path.join(HERE, "snapshots"))
-            lines = [re.sub(r"^[IWE].*?\] ", "", line) for line in run.stderr.split("\n")]
-            lines = lines[lines.index("Starting Optimization") :]
-            lines = [re.sub(r"\(.*iter/s.*iters\)", "(SPEED)", line) for line in lines]
-            with open(os.path.join(HERE, "command.log"), "w") as file:
-                file.write("\n".join(lines))
+    first = ["-weights", "first.caffemodel"]
+    logs = {
+        "hdf5": caffe_train(cases.COMMAND + "snapshot_format: HDF5", *first),
+        "command": caffe_train(cases.COMMAND, *first),
+        "resumed": caffe_train(cases.COMMAND, "-snapshot", "snap_iter_5.solverstate"),
+        "debug": caffe_train(cases.DEBUG, *first),
+    }
+    del logs["hdf5"]  # run for its snapshots
+    for name, text in logs.items():
+        with open(os.path.join(HERE, name + ".log"), "w") as file:
+            file.write(text)
+    for name in ("first.caffemodel", "snap_iter_5.caffemodel", "snap_iter_5.solverstate"):
+        shutil.copy(name, os.path.join(HERE, "snapshots"))
+    for name in ("snap_iter_5.caffemodel.h5", "snap_iter_5.solverstate.h5"):
+        shutil.copy(name, os.path.join(HERE, "snapshots"))
 
 
 def main():
@@ -84,7 +89,7 @@ def main():
         for name, text in cases.SOLVERS.items():
             for what, values in zip(("losses", "weights", "history", "step"), trained(text)):
                 results[name + "/" + what] = values
-        command()
+        commands()
         os.chdir(HERE)
     np.savez_compressed(os.path.join(HERE, "training.npz"), **results)
     print(len(cases.SOLVERS), "solvers")

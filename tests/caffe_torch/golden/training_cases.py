@@ -65,6 +65,10 @@ COMMAND = (
     "max_iter: 8 display: 2 average_loss: 3 test_iter: 2 test_interval: 3 test_compute_loss: true "
     'snapshot: 5 snapshot_prefix: "snap" solver_mode: CPU clip_gradients: 1 '
 )
+DEBUG = (
+    'net: "net.prototxt" base_lr: 0.001 lr_policy: "fixed" max_iter: 1 display: 1 debug_info: true '
+    "snapshot_after_train: false solver_mode: CPU "
+)
 
 
 def write_inputs():
