@@ -8,7 +8,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
-os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe speaks up for errors only
+os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe and OpenCV speak up for errors only
+os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
@@ -82,8 +83,8 @@ def describe(image):
     return f"{width}x{height} {8 * image.itemsize} bit {'gray' if image.ndim == 2 else 'colour'}"
 
 
-def main(argv=None):
-    args = arguments(argv)
+def fuse(args):
+    """Read, fuse, write and report."""
     check_outputs(args)
     sources = read_all(args.images)
 
@@ -107,10 +108,17 @@ def main(argv=None):
         print(f"{args.panel}: the sources and the result, left to right")
 
 
-if __name__ == "__main__":
+def main(argv=None):
+    args = arguments(argv)
     try:
-        main()
+        fuse(args)
     except (ValueError, OSError, ImportError) as error:
-        sys.exit(f"fuse.py: error: {error}")
+        print(f"fuse.py: error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
-        sys.exit(130)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

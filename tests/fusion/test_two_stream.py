@@ -1,0 +1,141 @@
+import re
+from pathlib import Path
+
+import caffe
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fusion import two_stream
+from fusion.two_stream import TwoStream, from_channels, reach, tiles, to_channels
+from tests.golden import nets
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory):
+    """The fast net with weights that are not trained, but not trivial either."""
+    deploy = ROOT / "prototxt/2-1-2_f32_k3/deploy.prototxt"
+    weights = tmp_path_factory.mktemp("weights") / "w.caffemodel"
+    made = caffe.Net(str(deploy), caffe.TEST)
+    nets.set_weights(made)
+    made.save(str(weights))
+    return TwoStream(deploy, weights)
+
+
+def image(seed, shape=(45, 61, 3), dtype=np.uint8):
+    return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+@given(
+    height=st.integers(1, 90), width=st.integers(1, 90), tile=st.integers(0, 100), margin=st.integers(0, 20)
+)
+def test_tiles_cover_every_pixel_once_and_reach_around(height, width, tile, margin):
+    seen = np.zeros((height, width), int)
+    for inner, outer in tiles((height, width), tile, margin):
+        seen[inner] += 1
+        for i, o, length in zip(inner, outer, (height, width)):
+            assert o.start == max(0, i.start - margin) and o.stop == min(length, i.stop + margin)
+            assert not tile or i.stop - i.start <= tile
+    assert (seen == 1).all()
+
+
+@pytest.mark.parametrize(("name", "pixels"), [("2-1-2_f64_k5", 8), ("2-1-2_f32_k3", 4), ("3-1-3_f64_k5", 12)])
+def test_reach_is_half_the_receptive_field(name, pixels):
+    assert reach(ROOT / "prototxt" / name / "deploy.prototxt") == pixels
+
+
+def test_a_pixel_reaches_no_further(net):
+    a, b = image(1), image(2)
+    changed = a.copy()
+    changed[20, 30] ^= 255
+    difference = (net(a, b).astype(int) != net(changed, b)).any(2)
+    rows, columns = np.nonzero(difference)
+    assert difference.any()
+    assert abs(rows - 20).max() <= net.reach and abs(columns - 30).max() <= net.reach
+
+
+@pytest.mark.parametrize("images", [2, 3, 4])
+@pytest.mark.parametrize("tile", [16, 23, 40])
+def test_tiled_equals_untiled(net, tile, images):
+    sources = [image(i, dtype=np.uint16) for i in range(images)]
+    whole = net(*sources, tile=0).astype(int)
+    tiled = net(*sources, tile=tile).astype(int)
+    assert np.abs(whole - tiled).max() <= 1  # of 65535 levels: float rounding alone
+
+
+@settings(max_examples=15, deadline=None)
+@given(height=st.integers(1, 40), width=st.integers(1, 40), colour=st.booleans(), deep=st.booleans())
+def test_shape_and_dtype_are_kept_and_inputs_too(net, height, width, colour, deep):
+    shape = (height, width, 3) if colour else (height, width)
+    a, b = (image(i, shape, np.uint16 if deep else np.uint8) for i in (1, 2))
+    before = a.copy(), b.copy()
+    fused = net(a, b, tile=16)
+    assert fused.shape == a.shape and fused.dtype == a.dtype
+    np.testing.assert_array_equal(a, before[0])
+    np.testing.assert_array_equal(b, before[1])
+
+
+def test_folding_is_fusing_the_result_with_the_next(net):
+    a, b, c = (to_channels(image(i)) for i in range(3))
+    fused = net._forward(net._forward(a, b), c)
+    expected = from_channels(fused, image(0))
+    assert np.abs(net(*(image(i) for i in range(3)), tile=0).astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(7, 9), (7, 9, 3)])
+def test_channels_and_back(shape, dtype):
+    picture = image(0, shape, dtype)
+    channels = to_channels(picture)
+    assert channels.shape == (4, 7, 9) and channels.dtype == np.float32
+    assert channels.min() >= 0 and channels.max() <= 1
+    np.testing.assert_array_equal(from_channels(channels, picture), picture)
+
+
+def test_gray_is_rec601():
+    channels = to_channels(np.array([[[100, 50, 200]]], np.uint8))
+    assert channels[3, 0, 0] * 255 == pytest.approx(0.299 * 100 + 0.587 * 50 + 0.114 * 200, abs=1e-4)
+
+
+def test_values_outside_are_clipped_not_wrapped():
+    channels = np.full((4, 1, 2), 1.7, np.float32)
+    channels[..., 1] = -0.3
+    assert from_channels(channels, np.zeros((1, 2), np.uint8)).tolist() == [[255, 0]]
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (np.zeros((45, 61, 3), np.float32), "float32"),
+        (np.zeros((45, 60, 3), np.uint8), "(45, 60, 3)"),
+        (np.zeros((45, 61), np.uint8), "(45, 61)"),
+        (np.zeros((45, 61, 3), np.uint16), "uint16"),
+    ],
+)
+def test_images_that_do_not_fit_are_refused(net, bad, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        net(image(0), bad)
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (4, 5, 4), (5,)])
+def test_other_shapes_are_refused(shape):
+    with pytest.raises(ValueError, match="cannot be fused"):
+        to_channels(np.zeros(shape, np.uint8))
+
+
+def test_a_net_of_another_kind_is_refused(tmp_path):
+    deploy = tmp_path / "deploy.prototxt"
+    deploy.write_text(
+        'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 } } }\n'
+        'layer { name: "r" type: "ReLU" bottom: "x" top: "y" }\n'
+    )
+    weights = tmp_path / "w.caffemodel"
+    caffe.Net(str(deploy), caffe.TEST).save(str(weights))
+    with pytest.raises(ValueError, match="not a fusion net"):
+        TwoStream(deploy, weights)
+    with pytest.raises(OSError, match="no such file"):
+        TwoStream(deploy, tmp_path / "none.caffemodel")
+    assert two_stream.TILE >= 16
