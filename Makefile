@@ -6,7 +6,7 @@ TORCH  ?= torch==2.13.0
 
 PY := $(VENV)/bin/python
 
-.PHONY: setup bvlc-caffe test test-bvlc clean
+.PHONY: setup data bvlc-caffe test test-bvlc clean
 
 setup: $(VENV)/.done ## .venv with `python` and `caffe`
 $(VENV)/.done: pyproject.toml caffe_torch/pyproject.toml
@@ -14,6 +14,10 @@ $(VENV)/.done: pyproject.toml caffe_torch/pyproject.toml
 	$(PY) -m pip install --quiet $(TORCH)
 	$(PY) -m pip install --quiet -e caffe_torch -e '.[test]'
 	touch $@
+
+data: setup ## patch databases in build/data: make data [PHOTOS=DIR] [PATCH=50] [RECIPE=paper]
+	$(PY) data_prep/make_database.py $(and $(PHOTOS),--photos "$(PHOTOS)") $(and $(PATCH),--patch $(PATCH)) \
+		$(and $(RECIPE),--recipe $(RECIPE))
 
 bvlc-caffe: ## BVLC Caffe 1.0 itself (CPU), without root or conda, in build/bvlc/bin
 	$(PYTHON) tools/bvlc_caffe.py
