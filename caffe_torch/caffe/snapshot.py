@@ -256,9 +256,7 @@ def restore_resume_state(nets: dict, stored: bytes, path: str) -> list:
                 try:
                     layer.restore(position)
                 except ValueError as error:
-                    log.warning(
-                        f"{path}: layer {layer.spec.name!r}: {error}: its data starts at the first row"
-                    )
+                    log.warning(f"{path}: layer {layer.spec.name!r} begins at its first row: {error}")
         device.rng().bit_generator.state = state["numpy"]
         torch.set_rng_state(_rng_state(state["cpu"]))
         if state["cuda"] and device.device().type == "cuda":

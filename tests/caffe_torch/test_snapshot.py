@@ -1,0 +1,438 @@
+"""Files of weights and solver states: Caffe's both ways, whole or not at all, refused when not right."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import caffe
+import h5py
+import numpy as np
+import pytest
+import torch
+from caffe import snapshot
+from caffe.proto import caffe_pb2
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.caffe_torch.golden import training_cases as cases
+from tests.caffe_torch.test_training import assert_same_log, messages
+
+GOLDEN = Path(__file__).with_name("golden")
+REAL_PYTHON = Path(__file__).resolve().parents[2] / "build/bvlc/bin/python"
+FORMS = {"BINARYPROTO": "", "HDF5": ".h5"}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cases.write_inputs()
+    for file in (GOLDEN / "snapshots").iterdir():
+        shutil.copy(file, tmp_path)
+    return tmp_path
+
+
+def solver_of(text):
+    Path("solver.prototxt").write_text(text)
+    return caffe.get_solver("solver.prototxt")
+
+
+def weights(net):
+    return [blob.data.copy() for blob in net.learnable_params]
+
+
+def assert_equal(ours, theirs):
+    for our, their in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(our, their)
+
+
+# Real Caffe's files
+
+
+@pytest.mark.parametrize("end", FORMS.values())
+def test_caffes_weights_are_read(end):
+    first, trained = (caffe.Net("net.prototxt", caffe.TEST) for _ in range(2))
+    cases.first_weights(first)
+    again = caffe.Net("net.prototxt", "first.caffemodel", caffe.TEST)
+    assert_equal(weights(again), weights(first))
+    trained.copy_from("snap_iter_5.caffemodel" + end)
+    again.copy_from("snap_iter_5.caffemodel")
+    assert_equal(weights(again), weights(trained))
+    assert not np.array_equal(weights(first)[0], weights(again)[0])
+
+
+@pytest.mark.parametrize("end", FORMS.values())
+def test_a_run_of_caffes_is_resumed_as_caffe_does(end, capfd):
+    solver = solver_of(cases.COMMAND)
+    solver.restore("snap_iter_5.solverstate" + end)
+    solver.solve()
+    theirs = (GOLDEN / "resumed.log").read_text().strip().splitlines()
+    ours = messages(capfd.readouterr().err)
+    at = theirs.index("Solving small")
+    assert_same_log(ours[ours.index("Solving small") :], theirs[at:-1])
+
+
+@pytest.mark.parametrize("end", FORMS.values())
+def test_the_state_is_found_from_another_folder(end, folder, monkeypatch):
+    state = folder / ("snap_iter_5.solverstate" + end)
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    cases.write_inputs()
+    solver = solver_of(cases.COMMAND)
+    solver.restore(state)
+    expected = caffe.Net("net.prototxt", str(folder / "snap_iter_5.caffemodel"), caffe.TEST)
+    assert_equal(weights(solver.net), weights(expected))
+
+
+REAL = """
+import os, sys
+os.environ["GLOG_minloglevel"] = "2"
+import caffe, numpy as np
+end = sys.argv[1]
+net = caffe.Net("net.prototxt", caffe.TEST)
+(net.load_hdf5 if end else net.copy_from)("ours_iter_5.caffemodel" + end)
+solver = caffe.get_solver("solver.prototxt")
+solver.restore("ours_iter_5.solverstate" + end)
+assert solver.iter == 5
+np.savez("real.npz", w=net.params["conv2"][0].data, s=solver.net.params["conv1"][1].data)
+solver.step(1)
+np.savez("step.npz", w=solver.net.params["conv2"][0].data)
+"""
+
+
+@pytest.mark.bvlc
+@pytest.mark.parametrize("form, end", FORMS.items())
+def test_real_caffe_reads_our_files(form, end):
+    solver = solver_of(cases.COMMAND.replace('"snap"', '"ours"') + f"snapshot_format: {form}")
+    cases.first_weights(solver.net)
+    solver.step(5)
+    # Without the position in the data, as real Caffe resumes.
+    ours = caffe.get_solver("solver.prototxt")
+    state = snapshot.load_state("ours_iter_5.solverstate" + end)
+    state.ClearField("resume")
+    snapshot.save_state("plain.solverstate" + end, state)
+    ours.restore("plain.solverstate" + end)
+    ours.step(1)
+    subprocess.run([str(REAL_PYTHON), "-c", REAL, end], check=True)
+    read = np.load("real.npz")
+    np.testing.assert_array_equal(read["w"], solver.net.params["conv2"][0].data)
+    np.testing.assert_array_equal(read["s"], solver.net.params["conv1"][1].data)
+    after = np.load("step.npz")["w"]
+    np.testing.assert_allclose(after, ours.net.params["conv2"][0].data, rtol=1e-5, atol=1e-6)
+
+
+# Going on as if nothing had happened
+
+DROPOUT = cases.NET.replace(
+    'layer { name: "relu1"',
+    'layer { name: "drop" type: "Dropout" bottom: "conv1" top: "conv1" }\nlayer { name: "relu1"',
+)
+SHUFFLED = cases.NET.replace("batch_size: 4", "batch_size: 4 shuffle: true")
+
+
+@pytest.mark.parametrize("form, end", FORMS.items())
+@pytest.mark.parametrize("net", [cases.NET, SHUFFLED, SHUFFLED.replace("batch_size: 4", "batch_size: 13")])
+@pytest.mark.parametrize("name", ["adam", "adadelta", "iter_size"])
+def test_resuming_equals_not_having_stopped(name, net, form, end):
+    Path("net.prototxt").write_text(net)
+    text = (
+        cases.SOLVER + cases.SOLVERS[name] + " random_seed: 3 test_iter: 1 test_interval: 2 "
+        f"average_loss: 4 snapshot_format: {form} "
+    )
+    whole = solver_of(text)
+    cases.first_weights(whole.net)
+    whole.step(5)
+    whole.snapshot()
+    whole.solve()
+    resumed = solver_of(text)
+    resumed.solve("solver_iter_5.solverstate" + end)
+    assert resumed.iter == whole.iter == 10
+    assert_equal(weights(resumed.net), weights(whole.net))
+    assert_equal([h.numpy() for h in resumed._rule.history], [h.numpy() for h in whole._rule.history])
+    assert resumed._smoothed() == whole._smoothed()
+    for one, other in zip(whole.test_nets, resumed.test_nets, strict=True):
+        assert_equal([one.blobs["x"].data], [other.blobs["x"].data])
+
+
+def test_random_numbers_go_on_too():
+    if "Dropout" not in caffe.layer_type_list():
+        pytest.skip("no Dropout yet")
+    Path("net.prototxt").write_text(DROPOUT)
+    text = cases.SOLVER + cases.SOLVERS["adam"] + " random_seed: 3"
+    whole = solver_of(text)
+    whole.step(5)
+    whole.snapshot()
+    whole.step(3)
+    resumed = solver_of(text)
+    resumed.restore("solver_iter_5.solverstate")
+    resumed.step(3)
+    assert_equal(weights(resumed.net), weights(whole.net))
+
+
+def test_other_data_begins_at_its_first_row(capfd):
+    text = cases.SOLVER + cases.SOLVERS["adam"]
+    solver = solver_of(text)
+    solver.step(2)
+    solver.snapshot()
+    Path("list.txt").write_text("1.h5\n")
+    resumed = solver_of(text)
+    resumed.restore("solver_iter_2.solverstate")
+    assert "layer 'data' begins at its first row" in capfd.readouterr().err
+    resumed.step(1)
+    with h5py.File("1.h5") as file:
+        np.testing.assert_array_equal(resumed.net.blobs["x"].data, file["x"][:4])
+
+
+def test_a_state_of_ours_without_its_record_resumes_as_caffes_do():
+    text = cases.SOLVER + cases.SOLVERS["adam"]
+    solver = solver_of(text)
+    solver.step(2)
+    solver.snapshot()
+    state = snapshot.load_state("solver_iter_2.solverstate")
+    state.ClearField("resume")
+    snapshot.save_state("plain.solverstate", state)
+    resumed = solver_of(text)
+    resumed.restore("plain.solverstate")
+    resumed.step(1)
+    with h5py.File("0.h5") as file:
+        np.testing.assert_array_equal(resumed.net.blobs["x"].data, file["x"][:4])
+
+
+# Forms
+
+
+@pytest.mark.parametrize("write_diff", [False, True])
+def test_both_forms_hold_the_same(write_diff):
+    net = caffe.Net("net.prototxt", caffe.TRAIN)
+    cases.first_weights(net)
+    net.forward()
+    net.backward()
+    snapshot.save_caffemodel(net, "w.caffemodel", write_diff)
+    snapshot.save_hdf5(net, "w.caffemodel.h5", write_diff)
+    for name in ("w.caffemodel", "w.caffemodel.h5"):
+        again = caffe.Net("net.prototxt", name, caffe.TEST)
+        assert_equal(weights(again), weights(net))
+    with h5py.File("w.caffemodel.h5") as file:
+        assert sorted(file) == (["data", "diff"] if write_diff else ["data"])
+        assert sorted(file["data"]) == sorted(net.layer_names)
+        assert list(file["data/conv3"]) == []  # conv2's filters
+        if write_diff:
+            np.testing.assert_array_equal(file["diff/conv1/0"], net.params["conv1"][0].diff)
+    stored = caffe_pb2.NetParameter.FromString(Path("w.caffemodel").read_bytes())
+    conv1 = next(layer for layer in stored.layer if layer.name == "conv1")
+    assert [len(blob.diff) for blob in conv1.blobs] == ([54, 3] if write_diff else [0, 0])
+
+
+def test_the_hdf5_state_has_caffes_layout():
+    solver = solver_of(cases.COMMAND + "snapshot_format: HDF5")
+    solver.step(5)
+    theirs, ours = {}, {}
+    for path, found in (
+        (GOLDEN / "snapshots/snap_iter_5.solverstate.h5", theirs),
+        ("snap_iter_5.solverstate.h5", ours),
+    ):
+        with h5py.File(path) as file:
+            file.visititems(
+                lambda name, item, found=found: found.update(
+                    {name: (item.shape, item.dtype)} if isinstance(item, h5py.Dataset) else {}
+                )
+            )
+    del ours["resume"]
+    assert ours == theirs
+
+
+# Files that are not right
+
+
+def stored_net(path):
+    return caffe_pb2.NetParameter.FromString(Path(path).read_bytes())
+
+
+def changed(path, change):
+    stored = stored_net(path)
+    change({layer.name: layer for layer in stored.layer})
+    Path("changed.caffemodel").write_bytes(stored.SerializeToString())
+    return "changed.caffemodel"
+
+
+def set_shape(blob, *dims):
+    blob.shape.dim[:] = dims
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            lambda layers: set_shape(layers["conv1"].blobs[0], 2, 3, 3, 3),
+            r"layer 'conv1', parameter 0: stored shape \(2, 3, 3, 3\), the net has \(3, 2, 3, 3\)",
+        ),
+        (
+            lambda layers: layers["conv1"].blobs[1].data.append(1),
+            r"layer 'conv1', parameter 1: stored shape \(3,\) does not fit its 4 values",
+        ),
+        (
+            lambda layers: layers["conv1"].blobs.add(),
+            r"layer 'conv1': 3 parameters stored, the net has 2",
+        ),
+        (
+            lambda layers: layers["conv1"].blobs[0].data.__setitem__(0, np.nan),
+            r"layer 'conv1', parameter 0 has NaN",
+        ),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(change, message):
+    path = changed("first.caffemodel", change)
+    with pytest.raises(ValueError, match=rf"changed\.caffemodel: {message}"):
+        caffe.Net("net.prototxt", path, caffe.TEST)
+
+
+def test_older_shapes_of_four_numbers_are_read():
+    def legacy(layers):
+        for blob, dims in zip(layers["conv1"].blobs, [(3, 2, 3, 3), (1, 1, 1, 3)], strict=True):
+            blob.ClearField("shape")
+            blob.num, blob.channels, blob.height, blob.width = dims
+
+    path = changed("first.caffemodel", legacy)
+    expected = caffe.Net("net.prototxt", "first.caffemodel", caffe.TEST)
+    assert_equal(weights(caffe.Net("net.prototxt", path, caffe.TEST)), weights(expected))
+
+
+def test_layers_of_one_side_only_are_passed_over():
+    def rename(layers):
+        layers["conv1"].name = "other"
+
+    net = caffe.Net("net.prototxt", caffe.TEST)
+    before = weights(net)
+    net.copy_from(changed("first.caffemodel", rename))
+    after = weights(net)
+    np.testing.assert_array_equal(after[0], before[0])
+    assert not np.array_equal(after[2], before[2])
+
+
+def test_hdf5_weights_that_do_not_fit_are_refused():
+    with h5py.File("snap_iter_5.caffemodel.h5", "r+") as file:
+        values = file["data/conv1/0"][()]
+        del file["data/conv1/0"]
+        file["data/conv1/0"] = values[:2]
+    message = r"\.h5: layer 'conv1', parameter 0: stored shape \(2, 2, 3, 3\), the net has \(3, 2, 3, 3\)"
+    with pytest.raises(ValueError, match=message):
+        caffe.Net("net.prototxt", "snap_iter_5.caffemodel.h5", caffe.TEST)
+
+
+@pytest.mark.parametrize("name", ["snap_iter_5.caffemodel.h5", "snap_iter_5.solverstate.h5"])
+@pytest.mark.parametrize("content", [b"", b"not HDF5", None])
+def test_damaged_hdf5_is_refused(name, content):
+    data = Path(name).read_bytes()
+    Path(name).write_bytes(data[: len(data) // 2] if content is None else content)
+    with pytest.raises(ValueError, match=rf"{re.escape(name)}: not a whole HDF5 file"):
+        snapshot.load_state(name) if "state" in name else caffe.Net("net.prototxt", name, caffe.TEST)
+
+
+def test_hdf5_of_another_kind_is_refused():
+    message = r"0\.h5: no group /data: not a file of weights"
+    with pytest.raises(ValueError, match=message):
+        caffe.Net("net.prototxt", "0.h5", caffe.TEST)
+    with pytest.raises(ValueError, match=r"0\.h5: no iter: not a solver state"):
+        snapshot.load_state("0.h5")
+
+
+@pytest.mark.parametrize("cut", [0, 1, 3, 26, 300, 900, 1200])
+def test_a_truncated_state_is_refused(cut):
+    data = Path("snap_iter_5.solverstate").read_bytes()
+    assert len(data) == 1206
+    Path("cut.solverstate").write_bytes(data[:cut])
+    with pytest.raises(ValueError, match=r"cut\.solverstate: "):
+        solver_of(cases.COMMAND).restore("cut.solverstate")
+
+
+@given(st.integers(0, 1250))
+def test_truncated_weights_are_refused_unless_cut_between_layers(cut):
+    data = (GOLDEN / "snapshots/first.caffemodel").read_bytes()
+    net = caffe.Net("net.prototxt", caffe.TEST)
+    whole = caffe_pb2.NetParameter.FromString(data)
+    ends = [
+        caffe_pb2.NetParameter(name=whole.name, layer=whole.layer[:n]).ByteSize()
+        for n in range(1, len(whole.layer))
+    ]
+    Path("cut.caffemodel").write_bytes(data[:cut])
+    if cut in ends:
+        net.copy_from("cut.caffemodel")
+    else:
+        with pytest.raises(ValueError, match=r"cut\.caffemodel: "):
+            net.copy_from("cut.caffemodel")
+
+
+@settings(max_examples=50)
+@given(st.binary(max_size=200))
+def test_other_peoples_files_are_refused(content):
+    Path("foreign").write_bytes(content)
+    with pytest.raises(ValueError, match="foreign"):
+        snapshot.load_state("foreign")
+
+
+def test_the_state_of_another_solver_is_refused():
+    solver = solver_of('net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed" type: "SGD"')
+    message = r"snap_iter_5\.solverstate: 6 history blobs, this solver keeps 3"
+    with pytest.raises(ValueError, match=message):
+        solver.restore("snap_iter_5.solverstate")
+
+
+def test_the_state_of_another_net_is_refused():
+    Path("net.prototxt").write_text(cases.NET.replace("kernel_size: 3 pad: 1 }", "kernel_size: 1 }", 1))
+    solver = solver_of(cases.COMMAND)
+    message = r"solverstate: history 0 has the shape \(3, 2, 3, 3\), this net's is \(3, 2, 1, 1\)"
+    with pytest.raises(ValueError, match=message):
+        solver.restore("snap_iter_5.solverstate")
+
+
+def test_a_damaged_record_of_the_position_is_refused():
+    solver = solver_of(cases.COMMAND)
+    state = snapshot.load_state("snap_iter_5.solverstate")
+    for record in (b"{", b"{}", b"[]", b"\xff"):
+        state.resume = record
+        snapshot.save_state("bad.solverstate", state)
+        with pytest.raises(ValueError, match=r"bad\.solverstate: the record .* is damaged"):
+            solver.restore("bad.solverstate")
+
+
+def test_missing_files_are_named():
+    solver = solver_of(cases.COMMAND)
+    with pytest.raises(FileNotFoundError, match="absent"):
+        solver.restore("absent.solverstate")
+    with pytest.raises(FileNotFoundError, match="absent"):
+        solver.net.copy_from("absent.caffemodel.h5")
+    os.remove("snap_iter_5.caffemodel")
+    with pytest.raises(FileNotFoundError, match=r"snap_iter_5\.caffemodel"):
+        solver.restore("snap_iter_5.solverstate")
+
+
+# Whole or not at all
+
+
+def test_a_failed_write_leaves_the_file_before_it(monkeypatch, folder):
+    net = caffe.Net("net.prototxt", caffe.TRAIN)
+    for name in ("w.caffemodel", "w.caffemodel.h5"):
+        snapshot.save_hdf5(net, name) if name.endswith("h5") else snapshot.save_caffemodel(net, name)
+    before = {path: path.read_bytes() for path in folder.glob("w.*")}
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="No space"):
+        snapshot.save_caffemodel(net, "w.caffemodel")
+    with pytest.raises(OSError, match="No space"):
+        snapshot.save_hdf5(net, "w.caffemodel.h5")
+    assert {path: path.read_bytes() for path in folder.glob("w.*")} == before
+    assert not list(folder.glob(".w*"))
+
+
+def test_state_and_weights_survive_a_float_exactly():
+    """What a state stores is what the solver had, bit for bit, subnormals and extremes too."""
+    values = torch.tensor([0.0, -0.0, 1e-45, -3.4e38, 1 / 3])
+    proto = snapshot.proto_of(values)
+    again = caffe_pb2.BlobProto.FromString(proto.SerializeToString())
+    (restored,) = snapshot.history_of(caffe_pb2.SolverState(history=[again]), [values], "x")
+    assert restored.numpy().tobytes() == values.numpy().tobytes()
