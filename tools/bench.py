@@ -1,0 +1,113 @@
+"""Time training and inference of a net in BVLC Caffe and in caffe_torch, one after the other in turns.
+
+Machines drift, so the two run alternately and the ratio of the medians is what to read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = """examples:
+  python tools/bench.py                     what `make bench` runs
+  python tools/bench.py --net 2-1-2_f32_k3 --rounds 5
+"""
+# Prints seconds of the median forward pass and the peak memory of the process in MB.
+INFERENCE = """
+import resource, statistics, sys, time
+import numpy as np
+import caffe
+net = caffe.Net(sys.argv[1], caffe.TEST)
+side = int(sys.argv[2])
+if len(sys.argv) > 3:
+    caffe.set_precision(sys.argv[3])
+for name in "ab":
+    net.blobs[name].reshape(1, 4, side, side)
+net.reshape()
+for name in "ab":
+    net.blobs[name].data[...] = np.random.rand(1, 4, side, side)
+seconds = []
+for _ in range(3):
+    start = time.perf_counter()
+    net.forward()
+    seconds.append(time.perf_counter() - start)
+print(statistics.median(seconds), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
+"""
+
+
+def programs():
+    """{label: (folder of `caffe` and `python`, precision)} of what there is to compare."""
+    bvlc = Path(os.environ.get("BVLC_CAFFE", ROOT / "build/bvlc")) / "bin"
+    found = {"BVLC Caffe": (bvlc, None)} if (bvlc / "caffe").exists() else {}
+    here = Path(sys.executable).parent
+    return {**found, "caffe_torch": (here, "float32"), "caffe_torch, bfloat16": (here, "bfloat16")}
+
+
+def run(command):
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=ROOT)
+    if done.returncode:
+        raise OSError(f"{command[0]}: {done.stderr.strip().splitlines()[-1:]}")
+    return done
+
+
+def training(folder, precision, net, iterations):
+    """Milliseconds of a forward and backward pass over a batch, as `caffe time` measures them."""
+    command = [folder / "caffe", "time", "-model", f"prototxt/{net}/train_val.prototxt"]
+    command += ["-iterations", iterations]
+    log = run(command + (["-precision", precision] if precision else [])).stderr
+    return float(re.search(r"Average Forward-Backward: (\S+) ms", log)[1])
+
+
+def inference(folder, precision, net, side):
+    """Milliseconds of a forward pass over side x side pixels, and peak memory in MB."""
+    command = [folder / "python", "-c", INFERENCE, f"prototxt/{net}/deploy.prototxt", side]
+    seconds, memory = run(command + ([precision] if precision else [])).stdout.split()
+    return 1e3 * float(seconds), float(memory)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--net", default="2-1-2_f64_k5", help="a net of prototxt/ (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each (default: %(default)s)")
+    parser.add_argument("--iterations", type=int, default=5, help="batches in a turn (default: %(default)s)")
+    parser.add_argument("--side", type=int, default=512, help="of the image fused (default: %(default)s)")
+    args = parser.parse_args(argv)
+    compared = programs()
+    if "BVLC Caffe" not in compared:
+        print("no BVLC Caffe in build/bvlc (make bvlc-caffe): caffe_torch alone", file=sys.stderr)
+    train, fuse, memory = ({label: [] for label in compared} for _ in range(3))
+    for turn in range(args.rounds):
+        for label, (folder, precision) in compared.items():
+            print(f"turn {turn + 1} of {args.rounds}: {label}", file=sys.stderr)
+            train[label].append(training(folder, precision, args.net, args.iterations))
+            milliseconds, megabytes = inference(folder, precision, args.net, args.side)
+            fuse[label].append(milliseconds)
+            memory[label].append(megabytes)
+    first = next(iter(compared))
+    print(f"{args.net}, {os.cpu_count()} cores, medians of {args.rounds} turns; x: times {first}")
+    print(f"| | training, ms a batch | x | {args.side}x{args.side} forward, ms | x | peak MB |")
+    print("|---|---|---|---|---|---|")
+    for label in compared:
+        cells = [label]
+        for figures in (train, fuse):
+            median = statistics.median(figures[label])
+            cells += [f"{median:.0f}", f"{statistics.median(figures[first]) / median:.1f}"]
+        print("| " + " | ".join([*cells, f"{max(memory[label]):.0f}"]) + " |")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (ValueError, OSError) as error:
+        sys.exit(f"bench.py: error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
