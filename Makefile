@@ -16,8 +16,7 @@ $(VENV)/.done: pyproject.toml caffe_torch/pyproject.toml
 	touch $@
 
 data: setup ## patch databases in build/data: make data [PHOTOS=DIR] [PATCH=50] [RECIPE=paper]
-	$(PY) data_prep/make_database.py $(and $(PHOTOS),--photos "$(PHOTOS)") $(and $(PATCH),--patch $(PATCH)) \
-		$(and $(RECIPE),--recipe $(RECIPE))
+	$(PY) data_prep/make_database.py $(if $(PHOTOS),--photos "$(PHOTOS)") $(PATCH:%=--patch %) $(RECIPE:%=--recipe %)
 
 bvlc-caffe: ## BVLC Caffe 1.0 itself (CPU), without root or conda, in build/bvlc/bin
 	$(PYTHON) tools/bvlc_caffe.py
