@@ -1,12 +1,20 @@
-# Everything derived goes into build/ and .venv/, nowhere else.
+# Everything derived goes into build/ and .venv/, nowhere else. `make help` lists the targets.
+SHELL       := bash
+.SHELLFLAGS := -e -o pipefail -c
 PYTHON ?= python3
 VENV   ?= .venv
-# The CPU build of this release; for a CUDA machine: make setup TORCH="torch --index-url https://download.pytorch.org/whl/cu126"
+# The CPU build; for an NVIDIA GPU: make setup TORCH="torch --index-url https://download.pytorch.org/whl/cu126"
 TORCH  ?= torch==2.13.0
+SOLVER ?= solver/adam.prototxt
 
-PY := $(VENV)/bin/python
+PY    := $(VENV)/bin/python
+CAFFE := $(VENV)/bin/caffe
+NAME   = $(basename $(notdir $(SOLVER)))
 
-.PHONY: setup data bvlc-caffe test test-bvlc clean
+.PHONY: help setup demo data train fuse bvlc-caffe bench test test-slow test-bvlc lint clean
+
+help:
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
 setup: $(VENV)/.done ## .venv with `python` and `caffe`
 $(VENV)/.done: pyproject.toml caffe_torch/pyproject.toml
@@ -15,17 +23,45 @@ $(VENV)/.done: pyproject.toml caffe_torch/pyproject.toml
 	$(PY) -m pip install --quiet -e caffe_torch -e '.[test]'
 	touch $@
 
+demo: setup ## train a minute, fuse a pair with the shipped weights: build/demo
+	test -f build/data/train.txt || $(MAKE) data
+	mkdir -p build/demo build/logs
+	$(CAFFE) train -solver solver/demo.prototxt 2>&1 | tee build/logs/demo.log
+	$(PY) tools/plot_log.py build/logs/demo.log -o build/demo/loss.png
+	$(PY) tools/demo_pair.py --out build/demo
+	$(PY) tools/fuse.py build/demo/a.png build/demo/b.png -o build/demo/fused.png --panel build/demo/panel.png --force
+
 data: setup ## patch databases in build/data: make data [PHOTOS=DIR] [PATCH=50] [RECIPE=paper]
-	$(PY) data_prep/make_database.py $(if $(PHOTOS),--photos "$(PHOTOS)") $(PATCH:%=--patch %) $(RECIPE:%=--recipe %)
+	mkdir -p build/snapshots build/logs
+	$(PY) data_prep/make_database.py $(and $(PHOTOS),--photos "$(PHOTOS)") $(and $(PATCH),--patch $(PATCH)) \
+		$(and $(RECIPE),--recipe $(RECIPE))
+
+train: setup ## make train [SOLVER=solver/adam.prototxt] [GPU=0] [FROM=....solverstate]
+	mkdir -p build/snapshots build/logs
+	$(CAFFE) train -solver $(SOLVER) $(and $(GPU),-gpu $(GPU)) $(and $(FROM),-snapshot $(FROM)) 2>&1 \
+		| tee $(and $(FROM),-a) build/logs/$(NAME).log
+
+fuse: setup ## make fuse A=near.jpg B=far.jpg OUT=sharp.png
+	$(PY) tools/fuse.py "$(A)" "$(B)" -o "$(OUT)"
 
 bvlc-caffe: ## BVLC Caffe 1.0 itself (CPU), without root or conda, in build/bvlc/bin
 	$(PYTHON) tools/bvlc_caffe.py
 
-test-bvlc: setup bvlc-caffe ## both Caffes side by side
+bench: setup ## time BVLC Caffe and caffe_torch in turns (needs build/data)
+	$(PY) tools/bench.py
+
+test: setup ## the fast tests
+	$(PY) -m pytest
+
+test-slow: setup ## the slow ones too
+	$(PY) -m pytest -m 'not bvlc'
+
+test-bvlc: setup bvlc-caffe ## BVLC Caffe and caffe_torch side by side
 	$(PY) -m pytest -m bvlc
 
-test: setup ## fast tests
-	$(PY) -m pytest
+lint: setup ## ruff and its formatter
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
 
 clean: ## remove what was derived; .venv stays
 	rm -rf build

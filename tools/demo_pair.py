@@ -1,0 +1,55 @@
+"""Write a pair of photographs to try fusion on: a real one if it can be had, else a rendered one.
+
+The real pair is fetched by URL and sha256 (or taken from FUSION_DATA). The rendered pair comes from the
+motorcycle photograph and disparity map inside scikit-image.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from data_prep import depth_pair, fetch
+from fusion import images
+
+EXAMPLES = """example:
+  python tools/demo_pair.py --out build/demo && python tools/fuse.py build/demo/a.png build/demo/b.png -o sharp.png
+"""
+
+
+def pair(name):
+    """Two images, and where they come from in words."""
+    try:
+        a, b = (images.read(path) for path in fetch.pair(name)[:2])
+        return a, b, f"the real pair {name}"
+    except OSError as error:
+        near, far, _ = depth_pair.pair()
+        return near, far, (
+            f"a pair rendered from scikit-image's motorcycle photograph and its disparity map: {error}"
+        )
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--pair", default="lytro-tif/lytro-01", help="a pair of data_prep/fetch.py --list")
+    parser.add_argument("--out", type=Path, default="build/demo", help="the folder for a.png and b.png")
+    args = parser.parse_args(argv)
+    a, b, words = pair(args.pair)
+    args.out.mkdir(parents=True, exist_ok=True)
+    images.write(args.out / "a.png", a)
+    images.write(args.out / "b.png", b)
+    print(f"{args.out}/a.png, b.png: {words}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        sys.exit(f"demo_pair.py: error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
