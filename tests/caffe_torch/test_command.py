@@ -1,0 +1,301 @@
+"""The `caffe` command: its flags, its words, its exit status, and what a kill leaves behind."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import caffe
+import h5py
+import numpy as np
+import pytest
+import torch
+from caffe import main as command
+from caffe import snapshot
+from caffe.proto import caffe_pb2
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.caffe_torch.golden import training_cases as cases
+from tests.caffe_torch.test_training import assert_same_log, messages
+
+GOLDEN = Path(__file__).with_name("golden")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cases.write_inputs()
+    yield tmp_path
+    caffe.set_precision("float32")
+
+
+def run(*arguments):
+    return command.main(list(arguments))
+
+
+# Flags
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "-solver", "s"],
+        ["-solver", "s", "train"],
+        ["train", "--solver", "s"],
+        ["train", "-solver=s"],
+        ["train", "--solver=s"],
+    ],
+)
+def test_all_ways_to_write_a_flag(arguments):
+    name, flags = command.parse(arguments)
+    assert (name, flags["solver"]) == ("train", "s")
+
+
+@given(
+    st.sampled_from(["-", "--"]), st.booleans(), st.integers(-5, 10**6), st.sampled_from(["a=b", "-1", "x"])
+)
+def test_values_are_taken_as_they_are(dashes, joined, number, text):
+    arguments = ["time"]
+    for name, value in (("iterations", number), ("stage", text)):
+        arguments += [f"{dashes}{name}={value}"] if joined else [f"{dashes}{name}", str(value)]
+    _, flags = command.parse(arguments)
+    assert (flags["iterations"], flags["stage"]) == (number, text)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["train", "-sover", "s"], "unknown flag '-sover'"),
+        (["train", "---solver", "s"], "unknown flag '---solver'"),
+        (["train", "-solver"], "flag '-solver' needs a value"),
+        (["test", "-iterations", "many"], "-iterations needs a whole number, not 'many'"),
+        (["train", "test"], "one command at a time, not 'train test'"),
+        (["tarin"], "unknown command 'tarin': use one of train, test, time, device_query"),
+        (["train"], "this command needs -solver"),
+        (["test", "-model", "net.prototxt"], "this command needs -weights"),
+        (["train", "-solver", "absent"], "absent: No such file or directory"),
+        (["train", "-solver", "s", "-snapshot", "a", "-weights", "b"], "not both"),
+        (["train", "-solver", "s", "-sigint_effect", "explode"], "-sigint_effect explode: use stop"),
+        (["time", "-model", "net.prototxt", "-phase", "EVAL"], "-phase EVAL: use TRAIN or TEST"),
+        (["time", "-model", "net.prototxt", "-iterations", "0"], "-iterations 0: use 1 or more"),
+        (["time", "-model", "net.prototxt", "-gpu", "first"], "-gpu first: give the number of a GPU"),
+        (["time", "-model", "net.prototxt", "-precision", "int8"], "unknown precision 'int8'"),
+        (["time", "-model", "0.h5"], "0.h5: "),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_1(arguments, message, capfd):
+    assert run(*arguments) == 1
+    error = capfd.readouterr().err.splitlines()[-1]
+    assert error.startswith("caffe: error: ")
+    assert message in error
+
+
+@pytest.mark.parametrize("arguments", [[], ["-help"], ["train", "--help"]])
+def test_usage_names_every_command_and_flag(arguments, capfd):
+    assert run(*arguments) == 0
+    usage = capfd.readouterr().out
+    for name in [*command.COMMANDS, *command.FLAGS]:
+        assert re.search(rf"(?m)^  -?{name} ", usage)
+
+
+def without_gpu():
+    return pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+
+
+@without_gpu()
+@pytest.mark.parametrize("gpu", ["0", "all", "0,1"])
+def test_a_gpu_that_is_not_there_says_what_to_do(gpu, capfd):
+    Path("solver.prototxt").write_text(cases.COMMAND)
+    assert run("train", "-solver", "solver.prototxt", "-gpu", gpu) == 1
+    assert "leave out -gpu to train on the CPU" in capfd.readouterr().err.splitlines()[-1]
+    assert run("device_query") == 1
+    assert "no CUDA GPU" in capfd.readouterr().err
+
+
+# Training
+
+
+def test_train_is_caffes_line_by_line(capfd):
+    Path("solver.prototxt").write_text(cases.COMMAND)
+    weights = str(GOLDEN / "snapshots/first.caffemodel")
+    assert run("train", "-solver", "solver.prototxt", "-weights", weights) == 0
+    theirs = (GOLDEN / "command.log").read_text().strip().splitlines()
+    assert_same_log(messages(capfd.readouterr().err), theirs)
+
+
+def test_resuming_is_caffes_line_by_line(capfd):
+    Path("solver.prototxt").write_text(cases.COMMAND)
+    state = GOLDEN / "snapshots/snap_iter_5.solverstate"
+    for file in (state, state.with_suffix(".caffemodel")):
+        Path(file.name).write_bytes(file.read_bytes())
+    assert run("train", "-solver", "solver.prototxt", "-snapshot", state.name) == 0
+    theirs = (GOLDEN / "resumed.log").read_text().strip().splitlines()
+    assert_same_log(messages(capfd.readouterr().err), theirs)
+
+
+def test_several_weights_in_turn():
+    first = caffe.Net("net.prototxt", caffe.TRAIN)
+    first.save("a.caffemodel")
+    cases.first_weights(first)
+    other = caffe.Net("net.prototxt", caffe.TRAIN)
+    other.copy_from(str(GOLDEN / "snapshots/first.caffemodel"))
+    other.save("b.caffemodel")
+    Path("solver.prototxt").write_text(
+        'net: "net.prototxt" base_lr: 0 lr_policy: "fixed" max_iter: 1 snapshot_prefix: "end"'
+    )
+    assert run("train", "-solver", "solver.prototxt", "-weights", "a.caffemodel,b.caffemodel") == 0
+    end = caffe.Net("net.prototxt", "end_iter_1.caffemodel", caffe.TEST)
+    np.testing.assert_array_equal(end.params["conv1"][0].data, other.params["conv1"][0].data)
+
+
+def test_level_and_stage_choose_layers(capfd):
+    net = Path("net.prototxt").read_text() + (
+        'layer { name: "extra" type: "Power" bottom: "conv3" top: "extra" '
+        '        include { stage: "more" min_level: 2 } }'
+    )
+    Path("net.prototxt").write_text(net)
+    Path("solver.prototxt").write_text(
+        'net: "net.prototxt" base_lr: 0 lr_policy: "fixed" max_iter: 1 display: 1 snapshot_after_train: false'
+    )
+    counts = []
+    for flags in ([], ["-stage", "more,other", "-level", "2"]):
+        assert run("train", "-solver", "solver.prototxt", *flags) == 0
+        counts.append(len(re.findall(r"Train net output #\d+: extra", capfd.readouterr().err)))
+    assert counts == [0, 4 * 3 * 5 * 5]
+
+
+def test_a_nan_ends_with_status_1(capfd):
+    Path("solver.prototxt").write_text('net: "net.prototxt" base_lr: 1e9 lr_policy: "fixed" max_iter: 20')
+    weights = str(GOLDEN / "snapshots/first.caffemodel")
+    assert run("train", "-solver", "solver.prototxt", "-weights", weights) == 1
+    assert re.search(r"caffe: error: iteration \d+: the loss is", capfd.readouterr().err)
+
+
+# Testing and timing
+
+
+def test_test_gives_caffes_lines_and_means(capfd):
+    weights = str(GOLDEN / "snapshots/first.caffemodel")
+    assert run("test", "-model", "net.prototxt", "-weights", weights, "-iterations", "2") == 0
+    lines = [re.sub(r"^.*?\] ", "", line) for line in capfd.readouterr().err.splitlines()]
+    assert lines[0] == "Use CPU."
+    assert lines[1] == "Running for 2 iterations."
+    theirs = (GOLDEN / "command.log").read_text()  # its first test has the same weights and batches
+    loss = float(re.search(r"Test net output #0: loss = (\S+)", theirs)[1])
+    batches = [float(re.match(r"Batch \d, loss = (\S+)$", line)[1]) for line in lines[2:4]]
+    assert np.mean(batches) == pytest.approx(loss, rel=1e-5)
+    theirs = [f"Loss: {0.25 * loss:g}", f"loss = {loss:g} (* 0.25 = {0.25 * loss:g} loss)"]
+    assert_same_log(lines[4:], theirs)
+
+
+def test_time_gives_caffes_lines(capfd):
+    assert run("time", "-model", "net.prototxt", "-iterations", "3") == 0
+    lines = [re.sub(r"^.*?\] ", "", line) for line in capfd.readouterr().err.splitlines()]
+    assert sum(line.startswith("Iteration: ") for line in lines) == 3
+    for name in ("data", "conv1", "relu1", "conv2", "conv3", "loss"):
+        for way in ("forward", "backward"):
+            assert any(re.match(rf" *{name}\t{way}: \S+ ms\.$", line) for line in lines)
+    for start in ("Average Forward pass", "Average Backward pass", "Average Forward-Backward", "Total Time"):
+        assert any(re.match(rf"{start}: \S+ ms\.$", line) for line in lines)
+
+
+# Processes: signals and kills
+
+LONG = """
+net: "net.prototxt" base_lr: 1e-5 lr_policy: "fixed" type: "Adam" momentum: 0.9 random_seed: 1
+max_iter: 1000 snapshot: 50 snapshot_prefix: "run" average_loss: 10 display: 100
+"""
+
+
+def start(*arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "caffe.main", *arguments],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(process, text):
+    """Read the log up to a line with `text`."""
+    for line in process.stderr:
+        if text in line:
+            return
+    raise AssertionError(f"ended with {process.wait()} before {text!r}")
+
+
+def endless():
+    Path("solver.prototxt").write_text(LONG.replace("max_iter: 1000", "max_iter: 10000000"))
+
+
+@pytest.mark.parametrize("name, flag", [("SIGINT", "-sigint_effect"), ("SIGHUP", "-sighup_effect")])
+def test_a_signal_stops_with_a_snapshot(name, flag):
+    endless()
+    process = start("train", "-solver", "solver.prototxt", flag, "stop")
+    wait_for(process, "Iteration 100 ")
+    process.send_signal(getattr(signal, name))
+    log = process.stderr.read()
+    assert process.wait(60) == 0
+    assert "Optimization stopped early." in log
+    saved = re.findall(r"Snapshotting solver state to binary proto file (\S+)", log)[-1]
+    state = caffe_pb2.SolverState.FromString(Path(saved).read_bytes())
+    assert state.iter >= 100
+    assert Path(state.learned_net).exists()
+
+
+def test_sighup_saves_and_goes_on():
+    endless()
+    process = start("train", "-solver", "solver.prototxt")
+    wait_for(process, "Iteration 0 ")
+    process.send_signal(signal.SIGHUP)
+    wait_for(process, "Snapshotting solver state")
+    wait_for(process, "Iteration 100 ")
+    process.kill()
+    process.wait()
+    process.stderr.close()
+
+
+def test_kill_9_at_any_moment_then_resuming_gives_the_uninterrupted_numbers(folder):
+    """Killed twice at random moments, resumed from what is there: the same end, bit for bit."""
+    Path("net.prototxt").write_text(cases.NET.replace("batch_size: 4", "batch_size: 4 shuffle: true"))
+    Path("solver.prototxt").write_text(LONG)
+    whole = caffe.get_solver("solver.prototxt")
+    whole.param.snapshot_prefix = "whole"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    whole.solve()
+    torch.set_num_threads(threads)
+
+    random = np.random.default_rng()
+    resume = []
+    for _ in range(2):
+        process = start("train", "-solver", "solver.prototxt", *resume)
+        wait_for(process, "Snapshotting to")
+        time.sleep(random.uniform(0, 0.15))
+        process.kill()
+        process.wait()
+        process.stderr.close()
+        states = sorted(folder.glob("run_iter_*.solverstate"), key=lambda path: path.stat().st_mtime)
+        resume = ["-snapshot", str(states[-1])] if states else []
+    process = start("train", "-solver", "solver.prototxt", *resume)
+    process.communicate()
+    assert process.returncode == 0
+    nets = [caffe.Net("net.prototxt", f"{run}_iter_1000.caffemodel", caffe.TEST) for run in ("run", "whole")]
+    for one, other in zip(*(net.learnable_params for net in nets), strict=True):
+        np.testing.assert_array_equal(one.data, other.data)
+    states = [snapshot.load_state(f"{run}_iter_1000.solverstate") for run in ("run", "whole")]
+    assert states[0].history == states[1].history
+    assert states[0].resume == states[1].resume
+
+
+def test_a_damaged_database_ends_training_with_its_name(capfd):
+    with h5py.File("1.h5", "r+") as file:
+        file["y"][2, 0] = np.nan
+    Path("solver.prototxt").write_text(LONG)
+    assert run("train", "-solver", "solver.prototxt") == 1
+    error = capfd.readouterr().err.splitlines()[-1]
+    assert error == "caffe: error: 1.h5: dataset 'y' holds NaN or infinite values"
