@@ -36,7 +36,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pair", default="lytro-tif/lytro-01", help="a pair of data_prep/fetch.py --list")
+    parser.add_argument("--pair", default="lytro/lytro-06", help="a pair of data_prep/fetch.py --list")
     parser.add_argument("--out", type=Path, default="build/demo", help="the folder for a.png and b.png")
     args = parser.parse_args(argv)
     a, b, words = pair(args.pair)
