@@ -1,7 +1,8 @@
 """Write a pair of photographs to try fusion on: a real one if it can be had, else a rendered one.
 
 The real pair is fetched by URL and sha256 (or taken from FUSION_DATA). The rendered pair comes from the
-motorcycle photograph and disparity map inside scikit-image.
+motorcycle photograph and disparity map inside scikit-image. `--pair coffee` is README's: scikit-image's
+coffee photograph (CC0), blurred in and around the cup as the paper blurs its training pairs.
 """
 
 from __future__ import annotations
@@ -12,7 +13,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_prep import depth_pair, fetch
+import cv2
+import numpy as np
+
+from data_prep import depth_pair, fetch, photographs
+from data_prep.recipes import RECIPES
 from fusion import images
 
 EXAMPLES = """example:
@@ -20,8 +25,21 @@ EXAMPLES = """example:
 """
 
 
+def coffee():
+    """The coffee photograph with the cup and saucer blurred, and with all else blurred."""
+    path = next(path for path, _ in photographs.bundled() if path.endswith("coffee.png"))
+    clean, _ = photographs.read(path)
+    cup = np.zeros(clean.shape[:2], np.uint8)
+    cv2.ellipse(cup, (279, 222), (204, 160), 12, 0, 360, 1, -1)  # the saucer
+    cv2.ellipse(cup, (290, 114), (122, 99), 5, 0, 360, 1, -1)  # the rim of the cup
+    a, b, _ = RECIPES["paper"](clean.astype(np.float32), cup > 0, np.random.default_rng(1))
+    return [np.clip(np.rint(x), 0, 255).astype(np.uint8) for x in (a, b)]
+
+
 def pair(name):
     """Two images, and where they come from in words."""
+    if name == "coffee":
+        return (*coffee(), "scikit-image's coffee photograph, blurred in two ways")
     try:
         a, b = (images.read(path) for path in fetch.pair(name)[:2])
         return a, b, f"the real pair {name}"
