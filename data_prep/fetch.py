@@ -2,7 +2,8 @@
 
 Files come from the public repositories they were published in, each pinned to a commit; most may be used
 for research only, which is why they are fetched and not shipped. A file that the folder FUSION_DATA holds
-already, byte for byte, is used from there. What is there is not fetched again.
+already, byte for byte (or saved as PNG, of a known sha256), is used from there; what has been fetched
+stays.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ saved as JPEG of quality 92, those of ILSVRC scaled to 364 pixels, and on the la
 
 @lru_cache(maxsize=None)
 def registry() -> dict[str, dict[str, str]]:
-    """What can be fetched, by file: its sha256 and url.
+    """What can be fetched, by file: its url, sha256, and png_sha256 where a copy saved as PNG is known.
 
     The sha256 of a mask is not known (""): its commit alone pins it.
     """
@@ -48,7 +49,8 @@ def registry() -> dict[str, dict[str, str]]:
 
 def evaluation_hashes() -> set[str]:
     """sha256 of every image that fusion is judged on, to be kept out of training."""
-    return {row["sha256"] for name, row in registry().items() if not name.startswith("train/")}
+    rows = [row for name, row in registry().items() if not name.startswith("train/")]
+    return {row[key] for row in rows for key in ("sha256", "png_sha256") if row[key]}
 
 
 @lru_cache(maxsize=None)
@@ -90,16 +92,17 @@ def fetch(name: str, root=ROOT) -> Path:
     """
     row, target = registry()[name], Path(root, name)
     if os.environ.get("FUSION_DATA"):
-        shared = Path(os.environ["FUSION_DATA"], name)
-        if shared.is_file() and hashlib.sha256(shared.read_bytes()).hexdigest() == row["sha256"]:
-            return shared
+        given = Path(os.environ["FUSION_DATA"], name)
+        for path, sha256 in ((given, row["sha256"]), (given.with_suffix(".png"), row["png_sha256"])):
+            if sha256 and path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
+                return path
     import pooch
     import requests
 
     pooch.get_logger().setLevel("WARNING")
     download = pooch.HTTPDownloader(timeout=30)
     try:
-        pooch.retrieve(row["url"], row["sha256"] or None, target.name, target.parent, download)
+        pooch.retrieve(row["url"], row["sha256"] or None, target.name, target.parent, downloader=download)
     except requests.ConnectionError:
         raise OSError(f"{name} cannot be fetched: no connection to {row['url']}") from None
     except (ValueError, OSError) as error:  # another sha256; HTTP errors, a full disk

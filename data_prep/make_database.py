@@ -97,7 +97,7 @@ def plan(sources, settings, pool):
         elif entry["sha256"] in evaluation:
             skip(entry, "evaluation", "an image that fusion is judged on")
         elif entry["sha256"] in seen:
-            skip(entry, "double", f"the same file as {seen[entry['sha256']]}")
+            skip(entry, "duplicate", f"the same file as {seen[entry['sha256']]}")
         elif min(entry["shape"]) < settings["patch"]:
             skip(entry, "small", "smaller than a patch")
         else:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+STRIP = 256  # rows worked out at a time: a large photograph would take much memory
+
 
 def shape(height, width, rng) -> np.ndarray:
     """A random smooth shape, height x width bool, around a tenth to a half of the image.
@@ -24,5 +26,5 @@ def shape(height, width, rng) -> np.ndarray:
             outline = outline + depth * np.cos(k * angle + phase)
         return np.hypot(u, v) < radius * np.maximum(outline, 0.3)
 
-    # Some rows at a time: a large photograph would take much memory.
-    return np.concatenate([inside(np.arange(y, min(y + 256, height))) for y in range(0, height, 256)])
+    strips = range(0, height, STRIP)
+    return np.concatenate([inside(np.arange(y, min(y + STRIP, height))) for y in strips])

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from data_prep import depth_pair
+
+
+@pytest.fixture
+def scene():
+    """A textured square (disparity 50) before a textured wall (disparity 15)."""
+    texture = np.random.default_rng(0).integers(60, 200, (80, 80, 3), dtype=np.uint8)
+    disparity = np.full((80, 80), depth_pair.FAR, np.float32)
+    disparity[25:55, 25:55] = depth_pair.NEAR
+    return texture, disparity
+
+
+def test_near_focus_has_a_sharp_outline(scene):
+    texture, disparity = scene
+    seen = depth_pair.focus(texture, disparity, depth_pair.NEAR).astype(int)
+    square = disparity == depth_pair.NEAR
+    assert np.abs(seen - texture)[square].max() <= 1
+    assert seen[~square].std() < texture[~square].std() / 3
+
+
+def test_far_focus_lets_the_near_square_spill_over_the_wall(scene):
+    texture, disparity = scene
+    seen = depth_pair.focus(texture, disparity, depth_pair.FAR).astype(int)
+    error = np.abs(seen - texture).max(axis=2)
+    radius = int(depth_pair.BLUR * (depth_pair.NEAR - depth_pair.FAR - depth_pair.SHARP))
+    reach = np.zeros((80, 80), bool)
+    reach[25 - radius - 2 : 55 + radius + 2, 25 - radius - 2 : 55 + radius + 2] = True
+    assert radius >= 4
+    assert error[~reach].max() <= 1  # the wall beyond it is sharp
+    assert error[25 - radius : 25, 30:50].mean() > 3  # it is not where the square's blur lies over it
+    assert seen[35:45, 35:45].std() < texture[35:45, 35:45].std() / 3
+
+
+def test_nothing_is_lost_or_added_by_blurring():
+    flat = np.full((40, 40, 3), 90, np.uint8)
+    disparity = np.tile(np.linspace(5, 60, 40, dtype=np.float32), (40, 1))
+    for at in (depth_pair.NEAR, depth_pair.FAR):
+        assert np.array_equal(depth_pair.focus(flat, disparity, at), flat)
+
+
+def test_gaps_take_the_farther_neighbour_and_outlines_go_with_the_nearer():
+    row = np.array([20, 20, 20, np.inf, np.inf, np.nan, 50, 50, 50, 50], np.float32)
+    filled = depth_pair.fill(np.tile(row, (7, 1)))
+    assert filled[3].tolist() == [20, 20, 20, 20, 20, 50, 50, 50, 50, 50]
+    open_ended = np.tile(np.array([np.inf, 20, 20, 20, np.inf], np.float32), (7, 1))
+    assert (depth_pair.fill(open_ended) == 20).all()
+
+
+def test_the_motorcycle_is_sharp_in_one_and_the_wall_in_the_other():
+    near, far, sharp = (image.astype(int) for image in depth_pair.pair())
+    assert near.shape == far.shape == sharp.shape == (500, 741, 3)
+    off_near, off_far = (np.abs(image - sharp).max(axis=2) for image in (near, far))
+    engine, shelf = (slice(270, 370), slice(340, 460)), (slice(20, 280), slice(580, 700))
+    assert off_near[engine].mean() < 2 < 10 < off_far[engine].mean()
+    assert off_far[shelf].mean() < 2 < 5 < off_near[shelf].mean()
+    assert (np.minimum(off_near, off_far) > 8).mean() < 0.02  # all but outlines is sharp in one of the two

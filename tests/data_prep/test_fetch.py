@@ -1,0 +1,205 @@
+import csv
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from data_prep import fetch
+
+FILES = {
+    "pairs/one/clock/clock_A.bmp": b"near clock",
+    "pairs/one/clock/clock_B.bmp": b"far clock",
+    "pairs/one/toy/toy_C.png": b"third",
+    "pairs/one/toy/toy_A.png": b"first",
+    "pairs/one/toy/toy_B.png": b"second",
+    "pairs/one/toy/toy_sharp.png": b"truth",
+    "pairs/two/clock/clock_A.bmp": b"another clock",
+    "pairs/two/clock/clock_B.bmp": b"and its far side",
+    "stacks/fly/1.jpg": b"fly 1",
+    "stacks/fly/2.jpg": b"fly 2",
+    "train/0001.jpg": b"photograph",
+    "train/0001.png": b"mask",
+}
+
+
+class Handler(SimpleHTTPRequestHandler):
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        super().do_GET()
+
+    def log_message(self, *words):
+        pass
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    """A host with the files of a small registry of its own; `host.asked` are the paths asked for."""
+    folder = tmp_path / "host"
+    rows = [["file", "sha256", "repo", "path", "png_sha256"]]
+    for file, data in FILES.items():
+        path = folder / "owner/repo/c0ffee/images of" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        sha256 = "" if file == "train/0001.png" else hashlib.sha256(data).hexdigest()
+        png = hashlib.sha256(b"clock as PNG").hexdigest() if file == "pairs/two/clock/clock_A.bmp" else ""
+        rows.append([file, sha256, "owner/repo", f"images of/{file}", png])
+    for name, table in (("registry", rows), ("repositories", [["repo", "commit"], ["owner/repo", "c0ffee"]])):
+        with open(tmp_path / f"{name}.csv", "w", newline="") as file:
+            csv.writer(file).writerows(table)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
+    server.asked, server.folder = [], folder / "owner/repo/c0ffee/images of"
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    monkeypatch.setattr(fetch, "HERE", tmp_path)
+    monkeypatch.setattr(fetch, "URL", f"http://127.0.0.1:{server.server_port}/{{repo}}/{{commit}}/{{path}}")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("FUSION_DATA", raising=False)
+    for cached in (fetch.registry, fetch.groups):
+        cached.cache_clear()
+    yield server
+    server.shutdown()
+    server.server_close()
+    for cached in (fetch.registry, fetch.groups):
+        cached.cache_clear()
+
+
+def test_downloads_once(host, tmp_path):
+    path = fetch.fetch("pairs/one/clock/clock_A.bmp", tmp_path / "to")
+    assert path == tmp_path / "to" / "pairs/one/clock/clock_A.bmp" and path.read_bytes() == b"near clock"
+    assert host.asked == ["/owner/repo/c0ffee/images%20of/pairs/one/clock/clock_A.bmp"]
+    assert fetch.fetch("pairs/one/clock/clock_A.bmp", tmp_path / "to") == path
+    assert len(host.asked) == 1
+    path.write_bytes(b"damaged")
+    assert fetch.fetch("pairs/one/clock/clock_A.bmp", tmp_path / "to").read_bytes() == b"near clock"
+
+
+def test_other_bytes_are_refused_and_not_kept(host, tmp_path):
+    (host.folder / "stacks/fly/1.jpg").write_bytes(b"another fly")
+    with pytest.raises(OSError, match=r"stacks/fly/1.jpg cannot be fetched: .*hash"):
+        fetch.fetch("stacks/fly/1.jpg", tmp_path / "to")
+    assert [p for p in (tmp_path / "to").rglob("*") if p.is_file()] == []
+
+
+def test_a_file_that_is_gone(host, tmp_path):
+    (host.folder / "stacks/fly/1.jpg").unlink()
+    with pytest.raises(OSError, match="404"):
+        fetch.fetch("stacks/fly/1.jpg", tmp_path / "to")
+
+
+def test_the_given_folder_is_used_where_it_has_the_same_bytes(host, tmp_path, monkeypatch):
+    given = tmp_path / "given"
+    for file in ("pairs/one/clock/clock_A.bmp", "pairs/one/clock/clock_B.bmp", "train/0001.png"):
+        (given / file).parent.mkdir(parents=True, exist_ok=True)
+        (given / file).write_bytes(b"other" if file.endswith("B.bmp") else FILES[file])
+    monkeypatch.setenv("FUSION_DATA", str(given))
+    a, b = fetch.pair("one/clock", tmp_path / "to")
+    assert a == given / "pairs/one/clock/clock_A.bmp" and len(host.asked) == 1
+    assert b == tmp_path / "to/pairs/one/clock/clock_B.bmp" and b.read_bytes() == b"far clock"
+    # A mask has to lie beside its photograph, and there is no hash to tell whether it is the same.
+    assert fetch.fetch("train/0001.png", tmp_path / "to") == tmp_path / "to/train/0001.png"
+
+
+def test_a_copy_saved_as_png_is_known_by_its_own_hash(host, tmp_path, monkeypatch):
+    copy = tmp_path / "given/pairs/two/clock/clock_A.png"
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(b"clock as PNG")
+    monkeypatch.setenv("FUSION_DATA", str(tmp_path / "given"))
+    assert fetch.fetch("pairs/two/clock/clock_A.bmp", tmp_path / "to") == copy
+    copy.write_bytes(b"another clock")  # the published bytes, under the copy's name
+    assert fetch.fetch("pairs/two/clock/clock_A.bmp", tmp_path / "to") != copy
+    assert hashlib.sha256(b"clock as PNG").hexdigest() in fetch.evaluation_hashes()
+
+
+def test_pairs_come_in_order_without_their_truth(host, tmp_path):
+    assert [p.name for p in fetch.pair("toy", tmp_path)] == ["toy_A.png", "toy_B.png", "toy_C.png"]
+    for name in ("fly", "one", "train"):
+        with pytest.raises(ValueError, match="not a pair"):
+            fetch.pair(name, tmp_path)
+
+
+def test_names(host):
+    assert set(fetch.groups()) == {
+        *("one", "one/clock", "one/toy", "toy", "two", "two/clock"),
+        *("stacks", "stacks/fly", "fly", "train"),
+    }
+    assert len(fetch.files("one")) == 6 and fetch.files("fly") == ["stacks/fly/1.jpg", "stacks/fly/2.jpg"]
+    with pytest.raises(ValueError, match="one/clock or two/clock"):
+        fetch.files("clock")
+    with pytest.raises(ValueError, match="--list"):
+        fetch.files("unknown")
+
+
+def test_the_command_goes_on_where_it_stopped(host, tmp_path, capsys):
+    missing = host.folder / "stacks/fly/2.jpg"
+    missing.rename(missing.with_suffix(".away"))
+    with pytest.raises(OSError, match="7 of 8 files"):
+        fetch.main(["one", "fly", "toy", "--out", str(tmp_path / "to")])
+    assert "stacks/fly/2.jpg cannot be fetched" in capsys.readouterr().err
+    missing.with_suffix(".away").rename(missing)
+    host.asked.clear()
+    fetch.main(["one", "fly", "--out", str(tmp_path / "to")])
+    assert len(host.asked) == 1 and "8 files are there" in capsys.readouterr().out
+
+
+def test_without_a_network_it_gives_up_early(host, tmp_path, monkeypatch):
+    tried = []
+
+    def fails(name, root):
+        tried.append(name)
+        time.sleep(0.01)
+        raise OSError("no connection")
+
+    monkeypatch.setattr(fetch, "fetch", fails)
+    there, failures = fetch.fetch_all([f"train/{i}.jpg" for i in range(1000)], tmp_path)
+    assert there == [] and len(failures) == 8 and len(tried) < 1000
+
+
+def test_no_connection_is_said_in_a_line(host, tmp_path):
+    host.shutdown()
+    host.server_close()
+    with pytest.raises(
+        OSError, match=r"^stacks/fly/1.jpg cannot be fetched: no connection to http://127\S+$"
+    ):
+        fetch.fetch("stacks/fly/1.jpg", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "words"),
+    [
+        (["unknown"], 1, "fetch.py: error: no set or pair 'unknown'"),
+        (["lytro-01"], 1, "lytro/lytro-01 or lytro-tif/lytro-01"),
+        ([], 2, "give a name"),
+    ],
+)
+def test_mistakes_get_a_line_and_a_status(options, status, words):
+    done = subprocess.run([sys.executable, fetch.__file__, *options], capture_output=True, text=True)
+    assert done.returncode == status and "Traceback" not in done.stderr
+    assert words in done.stderr.splitlines()[-1]
+
+
+def test_the_registry_is_whole():
+    rows = fetch.registry()
+    masks = {name for name, row in rows.items() if not row["sha256"]}
+    assert len(masks) == 631 and all(name.startswith("train/") and name.endswith(".png") for name in masks)
+    assert all(re.fullmatch("[0-9a-f]{64}", row["sha256"]) for name, row in rows.items() if name not in masks)
+    assert all(re.search("/[0-9a-f]{40}/", row["url"]) for row in rows.values())
+    photographs = {name for name in fetch.files("train") if name.endswith(".jpg")}
+    assert len(photographs) == 1000 and {name[:-3] for name in masks} <= {name[:-3] for name in photographs}
+    assert not {rows[name]["sha256"] for name in photographs} & fetch.evaluation_hashes()
+    assert len(fetch.files("bsds500")) == 260
+    for name in ("clock", "pepsi", "cameraman", "lytro", "lytro-tif", "mffw", "pcb"):
+        assert fetch.files(name)
+
+
+@pytest.mark.skipif("not os.environ.get('FUSION_DATA')", reason="FUSION_DATA names no folder of pairs")
+def test_the_given_folder_holds_what_the_registry_says():
+    for name in fetch.registry():
+        if not name.startswith("train/"):
+            assert Path(os.environ["FUSION_DATA"]) in fetch.fetch(name, "/dev/null").parents

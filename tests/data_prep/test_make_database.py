@@ -1,0 +1,335 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter, namedtuple
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_prep import database, fetch, make_database, photographs
+
+REPOSITORY = Path(make_database.__file__).resolve().parents[1]
+COMMAND = [sys.executable, str(REPOSITORY / "data_prep" / "make_database.py")]
+BVLC_PYTHON = REPOSITORY / "build" / "bvlc" / "bin" / "python"
+SETTINGS = {
+    "recipe": "paper",
+    "patch": 16,
+    "stride": 16,
+    "gray": False,
+    "val_share": 0.1,
+    "val_patches": 0,
+    "seed": 1,
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Twelve photographs of noise, 56x40 (6 patches of 16), each in grays of its own; 02 has a mask."""
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        pixels = rng.integers(20 * i, 20 * i + 20, (40, 56, 3), dtype=np.uint8)
+        # A JPEG only where the mask's rule asks for one: PNG keeps the range exactly.
+        Image.fromarray(pixels).save(folder / ("02.jpg" if i == 2 else f"{i:02d}.png"), quality=95)
+    mask = np.zeros((40, 56), np.uint8)
+    mask[16:, 16:] = 255
+    Image.fromarray(mask).save(folder / "02.png")
+    return folder
+
+
+def make(folder, out, workers=2, **changes):
+    return make_database.make(photographs.find(folder), folder, out, {**SETTINGS, **changes}, workers)
+
+
+def rows(out, split="train"):
+    """The datasets of a split, as its list names the files."""
+    files = Path(out, f"{split}.txt").read_text().split()
+    parts = []
+    for name in files:
+        with h5py.File(name, "r") as file:
+            parts.append({key: file[key][()] for key in ("a", "b", "label")})
+    return {key: np.concatenate([part[key] for part in parts]) for key in ("a", "b", "label")}
+
+
+def contents(out):
+    """Every file below a folder, as bytes."""
+    return {str(p.relative_to(out)): p.read_bytes() for p in sorted(Path(out).rglob("*")) if p.is_file()}
+
+
+def test_every_patch_of_every_photograph_is_there_once_and_shuffled(folder, tmp_path):
+    manifest = make(folder, tmp_path / "data")
+    assert manifest["rows"] == {"train": 66, "val": 6}
+    want = Counter()
+    for entry in manifest["photographs"]:
+        image = make_database.planes(photographs.read(folder / entry["file"])[0])
+        for y in (0, 16):
+            for x in (0, 16, 32):
+                want[image[:, y : y + 16, x : x + 16].tobytes()] += 1
+    train, val = rows(tmp_path / "data"), rows(tmp_path / "data", "val")
+    got = Counter(patch.tobytes() for patch in np.concatenate([train["label"], val["label"]]))
+    assert got == want
+    origin = train["label"].mean(axis=(1, 2, 3)) // 20
+    assert len(set(origin[:12])) > 4  # in the order of the grid it would be 2
+
+
+def test_a_row_holds_one_place_of_one_pair(folder, tmp_path):
+    make(folder, tmp_path / "data")
+    train = rows(tmp_path / "data")
+    sharp = [(train[key] == train["label"]).all(axis=1) for key in ("a", "b")]  # in all four channels
+    assert (sharp[0] | sharp[1]).all()
+    # The object and the rest, and either of them blurred in a, are all to be seen somewhere.
+    assert 0.2 < sharp[0].mean() < 0.8 and 0.2 < sharp[1].mean() < 0.8
+    assert train["a"].dtype == np.uint8 and train["a"].shape == (66, 4, 16, 16)
+
+
+def test_the_mask_is_the_object(folder):
+    entry = make_database.inspect((str(folder / "02.jpg"), str(folder / "02.png")))
+    a, b, label = make_database.pair(entry, SETTINGS)
+    changed = [(image != label).any(axis=0) for image in (a, b)]
+    inside = np.zeros((40, 56), bool)
+    inside[16:, 16:] = True
+    object_blurred, rest_blurred = changed if changed[0][30, 40] else changed[::-1]
+    assert not object_blurred[~inside].any() and object_blurred[inside].mean() > 0.9
+    assert not rest_blurred[inside].any() and rest_blurred[~inside].mean() > 0.9
+
+
+def test_the_same_seed_gives_the_same_files_for_any_workers_order_and_names(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make(folder, "data", workers=1)
+    first = contents("data")
+    make(folder, "data", workers=5)
+    assert contents("data") == first
+    (folder / "deep").mkdir()
+    for path in list(folder.glob("*.png")):
+        if path.name != "02.png":
+            path.rename(folder / "deep" / f"{99 - int(path.stem)}.png")
+    make(folder, "data")
+    assert {k: v for k, v in contents("data").items() if k.endswith(".h5")} == {
+        k: v for k, v in first.items() if k.endswith(".h5")
+    }
+    make(folder, "data", seed=2)
+    assert contents("data")["train/000.h5"] != first["train/000.h5"]
+
+
+def test_a_photograph_is_in_training_or_in_validation(folder, tmp_path):
+    manifest = make(folder, tmp_path / "data", val_share=0.4)
+    ranges = [set(rows(tmp_path / "data", s)["label"].mean(axis=(1, 2, 3)) // 20) for s in ("train", "val")]
+    assert len(ranges[0]) == 7 and len(ranges[1]) == 5 and not ranges[0] & ranges[1]
+    assert Counter(entry["set"] for entry in manifest["photographs"]) == {"train": 7, "val": 5}
+
+
+def test_two_photographs_are_enough(folder, tmp_path):
+    for path in sorted(folder.iterdir())[4:]:
+        path.unlink()
+    for path in (folder / "02.png", folder / "02.jpg"):
+        path.unlink()
+    assert make(folder, tmp_path / "data")["rows"] == {"train": 6, "val": 6}
+    next(folder.iterdir()).unlink()
+    with pytest.raises(ValueError, match="1 usable"):
+        make(folder, tmp_path / "other")
+    assert not list(tmp_path.glob("other*"))
+
+
+def test_many_files_and_a_limit_for_validation(folder, tmp_path, monkeypatch):
+    whole = make(folder, tmp_path / "one", val_patches=4)
+    monkeypatch.setattr(database, "ROWS", 7)
+    make(folder, tmp_path / "many", val_patches=4)
+    assert whole["rows"] == {"train": 66, "val": 4}
+    assert len((tmp_path / "many" / "train.txt").read_text().split()) == 10
+    for split in ("train", "val"):
+        one, many = rows(tmp_path / "one", split), rows(tmp_path / "many", split)
+        assert all(np.array_equal(one[key], many[key]) for key in one)
+
+
+def test_gray_stride_and_manifest(folder, tmp_path):
+    manifest = make(folder, tmp_path / "data", gray=True, stride=8)
+    train = rows(tmp_path / "data")
+    assert all((train[key] == train[key][:, :1]).all() for key in train)
+    assert manifest == json.loads((tmp_path / "data" / "manifest.json").read_text())
+    assert manifest["seed"] == 1 and manifest["gray"] is True and manifest["stride"] == 8
+    entry = next(entry for entry in manifest["photographs"] if entry["file"] == "02.jpg")
+    assert entry["region"] == "mask" and entry["patches"] == 4 * 6
+    assert entry["sha256"] == photographs.read(folder / "02.jpg")[1]
+    assert sum(entry["patches"] for entry in manifest["photographs"]) == sum(manifest["rows"].values())
+
+
+def test_what_cannot_serve_is_named_skipped_and_counted(folder, tmp_path, capsys, monkeypatch):
+    (folder / "broken.jpg").write_bytes((folder / "02.jpg").read_bytes()[:300])
+    shutil.copy(folder / "03.png", folder / "again.png")
+    Image.new("RGB", (15, 100)).save(folder / "narrow.png")
+    Image.new("L", (9, 9), 255).save(folder / "02.png")
+    judged = photographs.read(folder / "05.png")[1]
+    monkeypatch.setattr(fetch, "evaluation_hashes", lambda: {judged})
+    manifest = make(folder, tmp_path / "data")
+    assert manifest["skipped"] == {"unreadable": 1, "duplicate": 1, "small": 1, "evaluation": 1}
+    assert len(manifest["photographs"]) == 11
+    assert judged not in {entry["sha256"] for entry in manifest["photographs"]}
+    assert {entry["region"] for entry in manifest["photographs"]} == {"shape"}
+    said = capsys.readouterr().err
+    for name in ("broken.jpg", "again.png", "narrow.png", "05.png", "02.png: mask of 9x9"):
+        assert name in said
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError("no space left"), MemoryError])
+def test_a_run_that_fails_leaves_the_older_database_and_nothing_else(folder, tmp_path, monkeypatch, error):
+    make(folder, tmp_path / "data")
+    before, calls, pair = contents(tmp_path / "data"), [], make_database.pair
+
+    def fails_at_the_seventh(entry, settings):
+        calls.append(entry)
+        if len(calls) == 7:
+            raise error
+        return pair(entry, settings)
+
+    monkeypatch.setattr(make_database, "pair", fails_at_the_seventh)
+    with pytest.raises(error if isinstance(error, type) else type(error)):
+        make(folder, tmp_path / "data", workers=1, seed=2)
+    assert contents(tmp_path / "data") == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "photographs"]
+    assert len(calls) < 12
+
+
+def test_what_a_killed_run_left_is_not_taken_for_whole(folder, tmp_path):
+    command = [
+        *COMMAND,
+        "--photos",
+        str(folder),
+        "--out",
+        str(tmp_path / "data"),
+        "--patch",
+        "4",
+        "--stride",
+        "1",
+    ]
+    killed = subprocess.Popen([*command, "--workers", "1"], stdout=subprocess.DEVNULL)
+    until = time.monotonic() + 60
+    while not list(tmp_path.glob("data.part/train/*.h5")) and time.monotonic() < until:
+        time.sleep(0.002)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    assert not (tmp_path / "data").exists()
+    make(folder, tmp_path / "data")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "photographs"]
+    assert rows(tmp_path / "data")["a"].shape == (66, 4, 16, 16)
+
+
+def test_ctrl_c_leaves_nothing_and_says_nothing(folder, tmp_path):
+    command = [
+        *COMMAND,
+        "--photos",
+        str(folder),
+        "--out",
+        str(tmp_path / "data"),
+        "--patch",
+        "4",
+        "--stride",
+        "1",
+    ]
+    run = subprocess.Popen([*command, "--workers", "1"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    until = time.monotonic() + 60
+    while not list(tmp_path.glob("data.part/train/*.h5")) and time.monotonic() < until:
+        time.sleep(0.002)
+    run.send_signal(signal.SIGINT)
+    assert run.communicate()[1] == b"" and run.returncode == 130
+    assert [p.name for p in tmp_path.iterdir()] == ["photographs"]
+
+
+def test_a_folder_of_something_else_is_not_replaced(folder, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match="not a database"):
+        make(folder, tmp_path / "data")
+    assert contents(tmp_path / "data") == {"thesis.tex": b"years of work"}
+
+
+def test_refused_before_the_work(folder, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="space"):
+        make(folder, tmp_path / "my data")
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, 1000))
+    with pytest.raises(ValueError, match="needed on this disk"):
+        make(folder, tmp_path / "data")
+    assert [p.name for p in tmp_path.iterdir()] == ["photographs"]
+
+
+def test_a_photograph_that_changes_meanwhile_is_noticed(folder):
+    entry = make_database.inspect((str(folder / "01.png"), None))
+    Image.new("RGB", (56, 40)).save(folder / "01.png")
+    with pytest.raises(ValueError, match="changed"):
+        make_database.pair(entry, SETTINGS)
+
+
+def test_rows_are_checked_before_they_are_written(tmp_path):
+    rows = database.Database(tmp_path / "data", 3, 16)
+    with pytest.raises(ValueError, match="not \\(4, 16, 16\\) uint8"):
+        rows.put(0, [np.zeros((4, 16, 15), np.uint8)] * 3)
+    with pytest.raises(ValueError, match="float64"):
+        rows.put(0, [np.zeros((4, 16, 16))] * 3)
+
+
+def test_default_photographs(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch, "ROOT", tmp_path / "none")
+    monkeypatch.delenv("FUSION_DATA", raising=False)
+    assert "scikit-image" in make_database.choose(None)[2]
+    shutil.copytree(folder, tmp_path / "given" / "train")
+    monkeypatch.setenv("FUSION_DATA", str(tmp_path / "given"))
+    assert "FUSION_DATA" in make_database.choose(None)[2]
+    shutil.copytree(folder, tmp_path / "fetched" / "train")
+    monkeypatch.setattr(fetch, "ROOT", tmp_path / "fetched")
+    found, root, words = make_database.choose(None)
+    assert "fetched" in words and len(found) == 12 and Path(root) == tmp_path / "fetched" / "train"
+
+
+def test_the_command(folder, tmp_path):
+    command = [*COMMAND, "--photos", str(folder), "--out", "data", "--patch", "16", "--val-patches", "3"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout.splitlines() == [
+        f"photographs: 12 of {folder}",
+        "data/train.txt: 66 patches of 11 photographs",
+        "data/val.txt: 3 patches of 1 photographs",
+    ]
+    assert (tmp_path / "data" / "train.txt").read_text() == "data/train/000.h5\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "words"),
+    [
+        (["--photos", "missing"], 1, "error: missing: no such folder"),
+        (["--photos", ".", "--out", "data"], 1, "error: 0 usable photographs"),
+        (["--patch", "0"], 2, "--patch"),
+        (["--val-share", "1"], 2, "--val-share"),
+        (["--recipe", "unknown"], 2, "--recipe"),
+    ],
+)
+def test_mistakes_get_a_line_and_a_status(options, status, words, tmp_path):
+    done = subprocess.run([*COMMAND, *options], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == status and "Traceback" not in done.stderr
+    assert words in done.stderr.splitlines()[-1]
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.bvlc
+def test_real_caffe_reads_the_rows(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(database, "ROWS", 7)
+    make(folder, tmp_path / "data")
+    (tmp_path / "net.prototxt").write_text(
+        'layer { name: "data" type: "HDF5Data" top: "a" top: "b" top: "label"'
+        f' hdf5_data_param {{ source: "{tmp_path}/data/train.txt" batch_size: 66 }} }}'
+    )
+    script = (
+        "import caffe, numpy as np; net = caffe.Net('net.prototxt', caffe.TRAIN); net.forward();"
+        "np.savez('read.npz', **{key: blob.data for key, blob in net.blobs.items()})"
+    )
+    subprocess.run([str(BVLC_PYTHON), "-c", script], cwd=tmp_path, check=True)
+    train = rows(tmp_path / "data")
+    with np.load(tmp_path / "read.npz") as read:
+        assert all(read[key].dtype == np.float32 and np.array_equal(read[key], train[key]) for key in train)

@@ -1,0 +1,75 @@
+"""How a pair is made: regions, recipes, channels and the grid of patches."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from data_prep import recipes, regions
+from data_prep.make_database import corners, planes
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(25, 600), st.integers(25, 300), st.integers(0, 2**32))
+def test_generated_shapes_are_one_piece_of_a_fair_size(height, width, seed):
+    region = regions.shape(height, width, np.random.default_rng(seed))
+    assert region.shape == (height, width) and region.dtype == bool
+    assert 0.05 < region.mean() < 0.6
+    pieces, _, stats, _ = cv2.connectedComponentsWithStats(region.astype(np.uint8))
+    assert pieces == 2 or stats[1:, cv2.CC_STAT_AREA].max() > 0.98 * region.sum()  # else pixels of its tips
+
+
+def test_shape_does_not_depend_on_the_strips_it_is_made_in(monkeypatch):
+    whole = regions.shape(100, 80, np.random.default_rng(5))
+    monkeypatch.setattr(regions, "STRIP", 7)
+    assert np.array_equal(regions.shape(100, 80, np.random.default_rng(5)), whole)
+
+
+@pytest.fixture
+def clean():
+    return np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+
+
+def test_paper_recipe_blurs_the_object_in_a_and_the_rest_in_b(clean):
+    region = np.zeros((90, 120), bool)
+    region[20:70, 30:90] = True
+    a, b, label = recipes.paper(clean, region, np.random.default_rng(3))
+    deviation = np.random.default_rng(3).uniform(2, 10)
+    blurred = np.dstack(
+        [
+            ndimage.gaussian_filter(clean[..., c].astype(float), deviation, mode="mirror", truncate=4)
+            for c in range(3)
+        ]
+    )
+    assert np.array_equal(label, clean)
+    assert np.array_equal(a[~region], clean[~region]) and np.array_equal(b[region], clean[region])
+    # OpenCV cuts the kernel at 4 deviations too, give or take its rounding to a whole number of pixels.
+    assert np.abs(a[region] - blurred[region]).max() < 1
+    assert np.abs(b[~region] - blurred[~region]).max() < 1
+    assert all(image.dtype == np.uint8 for image in (a, b, label))
+
+
+def test_blur_rounds_instead_of_cutting_off():
+    flat = np.full((20, 20, 3), (0, 100, 255), np.uint8)
+    assert np.array_equal(recipes.gaussian(flat, 3.3), flat)
+
+
+def test_gray_plane_is_rec601_rounded_half_up():
+    rgb = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [0, 0, 250], [1, 2, 3]]], np.uint8)
+    # 76.245, 149.685, 29.07, 28.5, 1.815
+    assert planes(rgb)[3].tolist() == [[76, 150, 29, 29, 2]]
+    assert np.array_equal(np.moveaxis(planes(rgb)[:3], 0, 2), rgb)
+    assert planes(rgb, gray=True).tolist() == [[[76, 150, 29, 29, 2]]] * 4
+
+
+def test_a_gray_photograph_is_the_same_in_all_four_planes():
+    ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    assert (planes(ramp) == np.arange(256)).all()
+
+
+def test_patches_tile_without_overlap_by_default():
+    assert corners(100, 120, 50, 50) == [(0, 0), (0, 50), (50, 0), (50, 50)]
+    assert corners(50, 59, 50, 5) == [(0, 0), (0, 5)]
+    assert corners(49, 500, 50, 50) == []

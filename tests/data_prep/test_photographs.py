@@ -1,0 +1,124 @@
+import hashlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_prep import fetch, photographs
+
+
+@pytest.fixture
+def picture():
+    return np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+
+
+def save(path, pixels, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+def test_find_in_depth_in_order_with_masks(tmp_path, picture):
+    for name in ("b/2.JPG", "b/2.png", "a/c/1.jpeg", "z.png", "a/.hidden.jpg", "3.jpg"):
+        save(tmp_path / name, picture)
+    (tmp_path / "notes.txt").write_text("no photograph")
+    found = [
+        tuple(path and str(path)[len(str(tmp_path)) + 1 :] for path in pair)
+        for pair in photographs.find(tmp_path)
+    ]
+    assert found == [("3.jpg", None), ("z.png", None), ("a/c/1.jpeg", None), ("b/2.JPG", "b/2.png")]
+
+
+def test_read_gives_the_pixels_and_the_hash(tmp_path, picture):
+    path = save(tmp_path / "1.png", picture)
+    pixels, sha256 = photographs.read(path)
+    assert np.array_equal(pixels, picture)
+    assert sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_gray_becomes_three_equal_channels(tmp_path, picture):
+    pixels, _ = photographs.read(save(tmp_path / "1.png", picture[..., 0]))
+    assert np.array_equal(pixels, np.repeat(picture[..., :1], 3, axis=2))
+
+
+def test_upright_as_the_camera_says(tmp_path, picture):
+    exif = Image.Exif()
+    exif[274] = 6  # to be turned clockwise
+    pixels, _ = photographs.read(save(tmp_path / "1.png", picture, exif=exif))
+    assert np.array_equal(pixels, np.rot90(picture, -1))
+
+
+def broken(name, picture, folder):
+    if name == "truncated":
+        path = save(folder / "1.jpg", picture)
+        path.write_bytes(path.read_bytes()[:-400])
+    elif name == "truncated png":
+        path = save(folder / "1.png", picture)
+        path.write_bytes(path.read_bytes()[:-400])
+    elif name == "cmyk":
+        path = folder / "1.jpg"
+        Image.fromarray(picture).convert("CMYK").save(path)
+    elif name == "animated":
+        path = folder / "1.gif"
+        frames = [Image.fromarray(picture), Image.fromarray(255 - picture)]
+        frames[0].save(path, save_all=True, append_images=frames[1:])
+    elif name == "16 bit":
+        path = save(folder / "1.png", picture[..., 0].astype(np.uint16) * 256)
+    else:
+        path = folder / "1.jpg"
+        path.write_bytes({"empty": b"", "text": b"not a photograph"}[name])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("truncated", "truncated"),
+        ("truncated png", "truncated"),
+        ("empty", "cannot identify"),
+        ("text", "cannot identify"),
+        ("cmyk", "CMYK"),
+        ("animated", "animation"),
+        ("16 bit", "8 bit"),
+    ],
+)
+def test_what_cannot_serve_is_refused_with_the_reason(name, reason, tmp_path, picture):
+    with pytest.raises(ValueError, match=reason):
+        photographs.read(broken(name, picture, tmp_path))
+
+
+def test_a_huge_photograph_is_refused_before_it_is_decoded(tmp_path, picture, monkeypatch):
+    path = save(tmp_path / "1.png", picture)
+    path.write_bytes(path.read_bytes()[:100])  # the header is whole, the pixels are not
+    monkeypatch.setattr(photographs, "LARGEST", 2399)
+    with pytest.raises(ValueError, match="60x40 is over"):
+        photographs.read(path)
+
+
+def test_mask_is_where_it_is_over_127(tmp_path):
+    mask = np.array([[0, 127], [128, 255]], np.uint8)
+    region = photographs.read_mask(save(tmp_path / "1.png", mask), (2, 2))
+    assert region.tolist() == [[False, False], [True, True]]
+
+
+@pytest.mark.parametrize(
+    ("mask", "reason"),
+    [
+        (np.full((40, 61), 200), "mask of 61x40, photograph of 60x40"),
+        (np.zeros((40, 60)), "over 127"),
+        (np.full((40, 60), 255), "over 127"),
+        (np.arange(7200).reshape(40, 60, 3) % 256, "coloured"),
+    ],
+)
+def test_unfit_masks_are_refused(mask, reason, tmp_path):
+    with pytest.raises(ValueError, match=reason):
+        photographs.read_mask(save(tmp_path / "1.png", mask.astype(np.uint8)), (40, 60))
+
+
+def test_bundled_photographs_can_be_read_and_are_none_that_fusion_is_judged_on():
+    found = photographs.bundled()
+    assert len(found) >= 8
+    for path, mask in found:
+        pixels, sha256 = photographs.read(path)
+        assert min(pixels.shape[:2]) >= 100 and mask is None
+        assert sha256 not in fetch.evaluation_hashes()
