@@ -7,11 +7,14 @@ import threading
 
 from tqdm import tqdm
 
+quiet = False  # whether INFO lines are left out: for all processes of a training but one
 _bar = None
 
 
 def _write(level, message):
     if int(os.environ.get("GLOG_minloglevel") or 0) > "IWE".index(level):  # noqa: SIM112 (glog's name)
+        return
+    if quiet and level == "I":
         return
     caller = sys._getframe(2)
     place = f"{os.path.basename(caller.f_code.co_filename)}:{caller.f_lineno}"
@@ -51,7 +54,12 @@ class progress:
     def __enter__(self):
         global _bar
         _bar = tqdm(
-            total=self.total, initial=self.done, unit="iter", disable=None, leave=False, mininterval=0.5
+            total=self.total,
+            initial=self.done,
+            unit="iter",
+            disable=quiet or None,
+            leave=False,
+            mininterval=0.5,
         )
         return self._to
 

@@ -5,7 +5,7 @@ import time
 
 import torch
 
-from . import device, log
+from . import device, log, parallel
 from .net import TEST, TRAIN, Net, read_prototxt
 from .proto import caffe_pb2
 from .signals import EFFECTS, Signals
@@ -127,8 +127,8 @@ def _use(gpus, flags):
     log.info(f"GPU {gpus[0]}: {torch.cuda.get_device_name(gpus[0])}")
 
 
-def train(flags) -> None:
-    """Train a net as a solver prototxt says."""
+def train(flags) -> int:
+    """Train a net as a solver prototxt says; the exit status."""
     _need(flags, "solver")
     if flags["snapshot"] and flags["weights"]:
         raise ValueError("give -snapshot to go on, or -weights to begin with, not both")
@@ -139,9 +139,16 @@ def train(flags) -> None:
     gpus = _gpus(flags)
     if not gpus and param.HasField("solver_mode") and param.solver_mode == param.GPU:
         gpus = [param.device_id]
-    if len(gpus) > 1:
-        raise ValueError(f"-gpu {flags['gpu']}: training on several GPUs is not supported; name one")
+    if parallel.started():
+        gpus = gpus and [gpus[parallel.local_rank() % len(gpus)]]
+    elif len(gpus) > 1:
+        missing = [gpu for gpu in gpus if gpu >= torch.cuda.device_count()]
+        if missing:
+            _use(missing, flags)  # which says what to do
+        return parallel.launch(["train", *(f"-{name}={value}" for name, value in flags.items())], len(gpus))
     _use(gpus, flags)
+    if parallel.started():
+        parallel.join()
     if flags["level"] or flags["stage"]:
         param.train_state.level = flags["level"]
         param.train_state.stage.extend(_stages(flags))
@@ -155,6 +162,8 @@ def train(flags) -> None:
         log.info("Starting Optimization")
         solver.solve()
     log.info("Optimization Done.")
+    parallel.leave()
+    return 0
 
 
 def test(flags) -> None:
@@ -241,6 +250,16 @@ def device_query(flags) -> None:
 COMMANDS = {"train": train, "test": test, "time": time_layers, "device_query": device_query}
 
 
+_MISTAKES = (
+    ValueError,
+    OSError,
+    FloatingPointError,
+    MemoryError,
+    torch.OutOfMemoryError,
+    parallel.ProcessLost,
+)
+
+
 def main(arguments=None) -> int:
     """Run the command line; the exit status."""
     try:
@@ -250,13 +269,13 @@ def main(arguments=None) -> int:
             return 0
         if command not in COMMANDS:
             raise ValueError(f"unknown command {command!r}: use one of {', '.join(COMMANDS)}")
-        COMMANDS[command](flags)
-    except (ValueError, OSError, FloatingPointError, MemoryError, torch.OutOfMemoryError) as error:
-        print(f"caffe: error: {_told(error)}", file=sys.stderr)
+        return COMMANDS[command](flags) or 0
+    except _MISTAKES as error:
+        who = f"process {parallel.rank} of {parallel.count}: " if parallel.count > 1 else ""
+        print(f"caffe: error: {who}{_told(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    return 0
 
 
 def _told(error):

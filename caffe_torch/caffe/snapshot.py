@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from google.protobuf.message import DecodeError
 
-from . import device, log
+from . import device, log, parallel
 from .blob import array_of, same_shape
 from .proto import caffe_pb2
 
@@ -258,8 +258,9 @@ def restore_resume_state(nets: dict, stored: bytes, path: str) -> list:
                 except ValueError as error:
                     log.warning(f"{path}: layer {layer.spec.name!r} begins at its first row: {error}")
         device.rng().bit_generator.state = state["numpy"]
-        torch.set_rng_state(_rng_state(state["cpu"]))
-        if state["cuda"] and device.device().type == "cuda":
+        if parallel.rank == 0:
+            torch.set_rng_state(_rng_state(state["cpu"]))
+        if parallel.rank == 0 and state["cuda"] and device.device().type == "cuda":
             torch.cuda.set_rng_state(_rng_state(state["cuda"]))
         return [float(loss) for loss in state["losses"]]
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError) as error:

@@ -7,7 +7,7 @@ from collections import deque
 
 import torch
 
-from . import debug, device, log, snapshot, solvers
+from . import debug, device, log, parallel, snapshot, solvers
 from .net import Net, read_prototxt
 from .proto import caffe_pb2
 
@@ -37,8 +37,8 @@ class Solver:
         except ValueError as error:
             raise ValueError(f"{path or 'solver'}: {error}") from None
         log.info(f"Initializing solver from parameters: \n{self.param}")
-        if self.param.random_seed >= 0:
-            device.set_random_seed(self.param.random_seed)
+        if self.param.random_seed >= 0 or parallel.count > 1:
+            parallel.set_random_seed(self.param.random_seed)
         self.iter = 0
         self.net = self._train_net()
         self.test_nets = self._test_nets()
@@ -170,6 +170,7 @@ class Solver:
 
     def _train(self, stop):
         param = self.param
+        parallel.broadcast([blob.tensor for blob in self.net.learnable_params])
         if not self._resumed:
             self._losses.clear()
         self._resumed = False
@@ -204,7 +205,7 @@ class Solver:
             self.apply_update()
             self.iter += 1
             self._progress(self.iter)
-            action = self.action()
+            action = parallel.agree(self.action())
             if (param.snapshot and self.iter % param.snapshot == 0) or action == "snapshot":
                 self.snapshot()
             if action == "stop":
@@ -258,12 +259,13 @@ class Solver:
         return solvers.learning_rate(self.param, self.iter)
 
     def apply_update(self) -> None:
-        """Change the parameters by their gradients, after clipping, averaging over iter_size and decay."""
+        """Change the parameters by their gradients, after averaging, clipping and decay."""
         param, net = self.param, self.net
         blobs = net.learnable_params
         if not blobs:
             return
         grads, weights = [blob.grad for blob in blobs], [blob.tensor for blob in blobs]
+        parallel.average(grads)
         if param.clip_gradients >= 0:
             norm, most = torch.stack(torch._foreach_norm(grads)).norm().item(), param.clip_gradients
             if norm > most:
@@ -285,7 +287,7 @@ class Solver:
 
     def _test_all(self):
         for i in range(len(self.test_nets)):
-            if not self._stop_early:
+            if not self._stop_early and parallel.rank == 0:
                 self._test(i)
 
     def _test(self, i):
@@ -305,6 +307,8 @@ class Solver:
         _log_outputs(net, "Test", total / iterations)
 
     def _act_while_testing(self):
+        if parallel.count > 1:  # they act together, between iterations
+            return
         while (action := self.action()) is not None:
             if action == "snapshot":
                 self.snapshot()
@@ -314,6 +318,8 @@ class Solver:
 
     def snapshot(self) -> None:
         """Write the weights and the state of the solver, or nothing where a parameter is not finite."""
+        if parallel.rank:
+            return
         for name, blob in self._named_params():
             if not torch.isfinite(blob.tensor).all():
                 raise FloatingPointError(

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import torch
 
-from .. import device, fillers, snapshot
+from .. import device, fillers, parallel, snapshot
 from ..proto import caffe_pb2
 from . import Layer, Source, register
 
@@ -21,6 +21,7 @@ class HDF5Data(Source):
     After the last row of the last file comes the first again, within a batch too. Bytes, integers
     and float64 become float32 in the batch. Where all files fit in half the free memory they are
     read once and stay on the device, bytes as bytes; else the next file is read while this one is used.
+    Of several processes in training, each takes every n-th row.
     `shuffle` draws the order of the files, and of the rows within each, anew for every pass.
     """
 
@@ -46,6 +47,8 @@ class HDF5Data(Source):
         self._coming = None, None  # the file read ahead: its index and a Future of its datasets
         self._resident = None  # whether all files stay in memory, decided at the first load
         self._file_order = np.arange(len(self.paths))
+        # Its own, so that the order does not depend on what else is drawn meanwhile, tests for instance.
+        self._random = np.random.default_rng(device.rng().integers(2**63))
         self._start_pass()
 
     def top_shapes(self):
@@ -55,24 +58,27 @@ class HDF5Data(Source):
 
     def _start_pass(self):
         if self.opt.shuffle:
-            device.rng().shuffle(self._file_order)
+            self._random.shuffle(self._file_order)
         self._place = 0
         self._start_file()
 
     def _start_file(self):
         self._row = 0
         length = self.lengths[self._file_order[self._place]]
-        self._row_order = device.rng().permutation(length) if self.opt.shuffle else None
+        self._row_order = self._random.permutation(length) if self.opt.shuffle else None
 
     def load(self):
-        wanted, parts = self.opt.batch_size, []
+        training = self.phase == caffe_pb2.TRAIN
+        step, skip = (parallel.count, parallel.rank) if training else (1, 0)
+        wanted, parts = self.opt.batch_size * step, []
         while wanted:
             index = int(self._file_order[self._place])
             take = min(wanted, self.lengths[index] - self._row)
-            rows = slice(self._row, self._row + take)
+            rows = slice(self._row + skip, self._row + take, step)
+            skip = (skip - take) % step
             if self._row_order is not None:
                 rows = torch.from_numpy(self._row_order[rows])
-            parts.append([dataset[rows].float() for dataset in self._datasets(index)])
+            parts.append([dataset[rows].to(torch.float32, copy=True) for dataset in self._datasets(index)])
             self._row += take
             wanted -= take
             if self._row == self.lengths[index]:
@@ -114,6 +120,7 @@ class HDF5Data(Source):
             "place": self._place,
             "row": self._row,
             "rows": None if self._row_order is None else self._row_order.tolist(),
+            "random": self._random.bit_generator.state,
         }
 
     def restore(self, state: dict) -> None:
@@ -123,6 +130,7 @@ class HDF5Data(Source):
             raise ValueError("the position in the data does not fit the files listed now")
         self._file_order, self._place, self._row = np.array(files), place, row
         self._row_order = None if state["rows"] is None else np.array(state["rows"])
+        self._random.bit_generator.state = state["random"]
 
 
 @register("HDF5Output")
