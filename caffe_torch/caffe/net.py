@@ -167,16 +167,23 @@ class Net:
 
     def _add(self, spec, unread):
         layer = layers.create(spec, spec.phase if spec.HasField("phase") else self.phase)
+        unnamed = layer.is_loss and not spec.top
+        if unnamed:
+            spec.top.append(f"(automatic {spec.name})")
         self._check_counts(layer)
         if spec.name in self._bottom_names:
             raise ValueError("another layer has the same name")
         for bottom in spec.bottom:
             unread.pop(bottom, None)
-        for top in spec.top:
-            if top in self._blobs and top not in spec.bottom:
+        for j, top in enumerate(spec.top):
+            in_place = j < len(spec.bottom) and spec.bottom[j] == top
+            if in_place and not layer.in_place:
+                raise ValueError(f"cannot work in place: top {top!r} needs another name than the bottom")
+            if top in self._blobs and not in_place:
                 raise ValueError(f"top {top!r} is already the top of another layer")
             self._blobs.setdefault(top, Blob())
-            unread[top] = True
+            if not unnamed:
+                unread[top] = True
         bottoms = [self._blobs[name] for name in spec.bottom]
         self._layer_params.append(
             [
@@ -195,14 +202,11 @@ class Net:
             list(spec.bottom),
             list(spec.top),
         )
-        self._shape(len(self.layers) - 1)
         weights = list(spec.loss_weight) or [float(layer.is_loss and i == 0) for i in range(len(spec.top))]
         if len(weights) != len(spec.top):
             raise ValueError(f"{len(weights)} loss weights for {len(spec.top)} tops")
-        for top, weight in zip(spec.top, weights, strict=True):
-            if weight:
-                self._loss_weights[top] = weight
-                self._blobs[top].grad.fill_(weight)
+        self._loss_weights.update((top, w) for top, w in zip(spec.top, weights, strict=True) if w)
+        self._shape(len(self.layers) - 1)
 
     @staticmethod
     def _check_counts(layer):
@@ -259,44 +263,47 @@ class Net:
         layer = self.layers[i]
         bottoms, tops = self._layer_blobs(i)
         if isinstance(layer, layers.Source):
-            for blob, shape in zip(tops, layer.top_shapes(), strict=True):
-                blob.reshape(*shape)
-            return
-        params = [torch.empty(blob.shape, device="meta") for blob in layer.blobs]
-        inputs = [torch.empty(blob.shape, device="meta") for blob in bottoms]
-        try:
+            shapes = layer.top_shapes()
+        else:
+            params = [torch.empty(blob.shape, device="meta") for blob in layer.blobs]
+            inputs = [torch.empty(blob.shape, device="meta") for blob in bottoms]
             with torch.no_grad():
-                results = _tuple(layer.forward(params, *inputs))
-        except (RuntimeError, IndexError) as error:
-            shapes = ", ".join(str(blob.shape) for blob in bottoms)
-            reason = str(error).strip().splitlines()[0]
-            raise ValueError(f"does not fit bottoms of shape {shapes}: {reason}") from None
-        for blob, result in zip(tops, results, strict=True):
-            blob.reshape(*result.shape)
+                shapes = [top.shape for top in _run(layer, params, inputs)]
+        for name, blob, shape in zip(layer.spec.top, tops, shapes, strict=True):
+            blob.reshape(*shape)
+            if name in self._loss_weights:  # what the gradient of the loss with respect to it is
+                blob.grad.fill_(self._loss_weights[name])
 
     def _plan_backward(self):
         """Which layers and bottoms gradients are computed for, by Caffe's rules."""
-        needs, under_loss = {}, set(self._loss_weights)
         self._needs = []  # for each layer: (bottoms, parameters) that need a gradient
+        needed = {}
         for layer, indices in zip(self.layers, self._layer_params, strict=True):
-            wanted = list(layer.spec.propagate_down) or [True] * len(layer.spec.bottom)
-            if len(wanted) != len(layer.spec.bottom):
+            given = list(layer.spec.propagate_down)
+            if len(given) not in (0, len(layer.spec.bottom)):
                 raise ValueError(f"layer {layer.spec.name!r}: propagate_down needs a value for each bottom")
-            bottoms = [
-                want and (needs.get(name, False) or self._force_backward)
-                for want, name in zip(wanted, layer.spec.bottom, strict=True)
-            ]
+            bottoms = given or [needed[name] for name in layer.spec.bottom]
             params = [self._owned[i].lr_mult != 0 for i in indices]
             self._needs.append((bottoms, params))
             for top in layer.spec.top:
-                needs[top] = any(bottoms) or any(params)
+                needed[top] = needed.get(top, False) or any(bottoms) or any(params)
         self._runs_backward = [False] * len(self.layers)
+        under_loss, unasked = set(self._loss_weights), set()  # blobs; unasked: their reader sends no gradient
         for i in reversed(range(len(self.layers))):
-            layer = self.layers[i]
-            contributes = self._force_backward or any(t in under_loss for t in layer.spec.top)
-            if contributes:
-                under_loss.update(layer.spec.bottom)
-            self._runs_backward[i] = contributes and any(map(any, self._needs[i]))
+            spec, (bottoms, params) = self.layers[i].spec, self._needs[i]
+            matters = not under_loss.isdisjoint(spec.top)
+            if not matters or unasked.issuperset(spec.top):
+                bottoms[:] = [False] * len(bottoms)
+            else:
+                self._runs_backward[i] = any(bottoms) or any(params)
+            if matters:
+                under_loss.update(spec.bottom)
+            unasked.update(name for name, need in zip(spec.bottom, bottoms, strict=True) if not need)
+        if self._force_backward:
+            for i, (layer, (bottoms, params)) in enumerate(zip(self.layers, self._needs, strict=True)):
+                bottoms[:] = [need or j not in layer.no_gradient for j, need in enumerate(bottoms)]
+                params[:] = [True] * len(params)
+                self._runs_backward[i] = any(bottoms) or any(params)
 
     # What a program sees (pycaffe's names)
 
@@ -389,11 +396,18 @@ class Net:
                     results = self._recorded(i, layer, bottoms)
                 else:
                     with torch.no_grad():
-                        results = _tuple(
-                            layer.forward([b.tensor for b in layer.blobs], *[b.tensor for b in bottoms])
+                        results = self._named(
+                            layer, [b.tensor for b in layer.blobs], [b.tensor for b in bottoms]
                         )
                 for blob, result in zip(tops, results):  # noqa: B905 (Input loads nothing)
                     blob.tensor = result
+
+    @staticmethod
+    def _named(layer, params, inputs):
+        try:
+            return _run(layer, params, inputs)
+        except ValueError as error:
+            raise ValueError(f"layer {layer.spec.name!r} ({layer.type}): {error}") from None
 
     def _recorded(self, i, layer, bottoms):
         need_bottoms, need_params = self._needs[i]
@@ -405,7 +419,7 @@ class Net:
             blob.tensor.detach().requires_grad_(need)
             for blob, need in zip(layer.blobs, need_params, strict=True)
         ]
-        results = _tuple(layer.forward(params, *inputs))
+        results = self._named(layer, params, inputs)
         self._tape[i] = inputs, params, results
         return results
 
@@ -416,25 +430,38 @@ class Net:
                 continue
             if i not in self._tape:
                 raise ValueError(f"layer {self._layer_names[i]!r}: backward needs a forward before it")
+            for j in self.layers[i].no_gradient:
+                if self._needs[i][0][j]:
+                    name = self.layers[i].spec.bottom[j]
+                    raise ValueError(
+                        f"layer {self._layer_names[i]!r} ({self.layers[i].type}) sends no gradient to "
+                        f"{name!r}, which has parameters below it: say so by propagate_down"
+                    )
             inputs, params, results = self._tape[i] if keep else self._tape.pop(i)
             bottoms, tops = self._layer_blobs(i)
             outputs = [(r, t.grad) for r, t in zip(results, tops, strict=True) if r.requires_grad]
             wanted = [(t, b, True) for t, b in zip(params, self.layers[i].blobs, strict=True)]
             wanted += [(t, b, False) for t, b in zip(inputs, bottoms, strict=True)]
             wanted = [w for w in wanted if w[0].requires_grad]
-            grads = torch.autograd.grad(
-                [r for r, _ in outputs],
-                [t for t, _, _ in wanted],
-                [g.to(r.dtype).reshape(r.shape) for r, g in outputs],
-                retain_graph=keep,
-                allow_unused=True,
-            )
+            above = [g.to(r.dtype).reshape(r.shape) for r, g in outputs]
+            grads = [None] * len(wanted)
+            if outputs:
+                grads = torch.autograd.grad(
+                    [r for r, _ in outputs],
+                    [t for t, _, _ in wanted],
+                    above,
+                    retain_graph=keep,
+                    allow_unused=True,
+                )
+            memory = {g.untyped_storage().data_ptr() for g in above}
             for (tensor, blob, is_param), grad in zip(wanted, grads, strict=True):
                 grad = torch.zeros_like(tensor) if grad is None else grad
-                if is_param:
-                    blob.accumulate_grad(grad)
-                else:
+                if not is_param:
                     blob.grad = grad
+                elif grad.untyped_storage().data_ptr() in memory:  # the solver will change it in place
+                    blob.accumulate_grad(grad.clone())
+                else:
+                    blob.accumulate_grad(grad)
 
     def _range(self, start, end, backward=False):
         """Layer indices from layer names, pycaffe's way; None stands for the net's own ends."""
@@ -559,5 +586,14 @@ class Net:
         snapshot.load_hdf5(self, path)
 
 
-def _tuple(result):
+def _run(layer, params, inputs):
+    """The tops of a layer, as a tuple; ValueError where PyTorch finds that the bottoms do not fit."""
+    try:
+        result = layer.forward(params, *inputs)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, IndexError) as error:
+        shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"does not fit bottoms of shape {shapes}: {reason}") from None
     return result if isinstance(result, tuple) else (result,)

@@ -22,6 +22,8 @@ class Layer:
     bottom_count = (1, 1)  # least and most; None: any number
     top_count = (1, 1)
     is_loss = False  # its first top has loss weight 1 unless the prototxt says otherwise
+    in_place = False  # whether a top may have the name of the bottom at its place
+    no_gradient: tuple = ()  # bottoms that no gradient is sent to: labels, scores to be counted
     options = ""  # the LayerParameter field that holds its settings, if any
     supported: tuple = ()  # the settings it honours; another one set is an error
 
@@ -84,6 +86,11 @@ def type_list() -> list:
     return sorted(_REGISTRY)
 
 
+def precise(tensor: torch.Tensor) -> torch.Tensor:
+    """`tensor`, in float32 where it had fewer bits: sums over many values need them."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
 def canonical_axis(axis: int, dims: int) -> int:
     """`axis` counted from the front; ValueError outside -dims .. dims-1."""
     if not -dims <= axis < dims:
@@ -91,4 +98,14 @@ def canonical_axis(axis: int, dims: int) -> int:
     return axis % dims
 
 
-from . import convolution, data, input, loss, neuron, shape  # noqa: E402, F401  (fill the registry)
+from . import (  # noqa: E402, F401  (fill the registry)
+    arithmetic,
+    convolution,
+    data,
+    input,
+    loss,
+    neuron,
+    normalisation,
+    pooling,
+    shape,
+)

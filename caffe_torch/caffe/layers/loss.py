@@ -1,8 +1,16 @@
-"""Losses and measures."""
+"""Losses, and measures that are only looked at: EuclideanLoss, cross entropies, Accuracy, ArgMax."""
 
+import math
+
+import torch
 import torch.nn.functional as F
 
-from . import Layer, register
+from ..proto import caffe_pb2
+from . import Layer, canonical_axis, precise, register
+
+_VALID = caffe_pb2.LossParameter.VALID
+_BATCH_SIZE = caffe_pb2.LossParameter.BATCH_SIZE
+_NONE = caffe_pb2.LossParameter.NONE
 
 
 @register("EuclideanLoss")
@@ -15,4 +23,144 @@ class EuclideanLoss(Layer):
     def forward(self, params, a, b):
         if a.shape[0] != b.shape[0] or a.numel() != b.numel():
             raise ValueError(f"bottoms differ in size: {tuple(a.shape)} and {tuple(b.shape)}")
-        return F.mse_loss(a.float(), b.float().reshape(a.shape), reduction="sum") / (2 * a.shape[0])
+        return F.mse_loss(precise(a), precise(b).reshape(a.shape), reduction="sum") / (2 * a.shape[0])
+
+
+def by_class(scores: torch.Tensor, labels: torch.Tensor, axis: int) -> tuple:
+    """Scores as (outer, classes, inner), classes along `axis`, and labels as integers (outer, inner)."""
+    axis = canonical_axis(axis, scores.dim())
+    outer, inner = math.prod(scores.shape[:axis]), math.prod(scores.shape[axis + 1 :])
+    if labels.numel() != outer * inner:
+        raise ValueError(
+            f"scores of shape {tuple(scores.shape)} with classes along axis {axis} need {outer * inner} "
+            f"labels, not {labels.numel()}"
+        )
+    return precise(scores).reshape(outer, -1, inner), labels.reshape(outer, inner).long()
+
+
+class _CrossEntropy(Layer):
+    """What the cross entropies share: LossParameter, which labels to leave out and what to divide by."""
+
+    bottom_count = (2, 2)
+    is_loss = True
+    no_gradient = (1,)
+    options, supported = "loss_param", ("ignore_label", "normalize", "normalization")
+    default_mode = _VALID
+
+    def setup(self):
+        self.mode = self.default_mode
+        if self.opt.HasField("normalization"):
+            self.mode = self.opt.normalization
+        elif self.opt.HasField("normalize"):  # how it was said before there was `normalization`
+            self.mode = _VALID if self.opt.normalize else _BATCH_SIZE
+
+    def kept(self, labels):
+        """Which labels count."""
+        if not self.opt.HasField("ignore_label"):
+            return torch.ones_like(labels, dtype=torch.bool)
+        return labels.long() != self.opt.ignore_label
+
+    def divisor(self, kept, rows):
+        if self.mode == _VALID:
+            return kept.sum().clamp(min=1)
+        return {_BATCH_SIZE: max(rows, 1), _NONE: 1}.get(self.mode, kept.numel())
+
+
+@register("SoftmaxWithLoss")
+class SoftmaxWithLoss(_CrossEntropy):
+    """-log of the softmax along softmax_param.axis at the label; a second top is the softmax.
+
+    The sum over all labels but ignore_label is divided by the number of them (normalization VALID),
+    of all (FULL), of rows (BATCH_SIZE) or by 1 (NONE). A probability below the smallest
+    normal float counts as that, so one label costs at most 87.3, as in Caffe.
+    """
+
+    top_count = (1, 2)
+
+    def forward(self, params, scores, labels):
+        axis = self.spec.softmax_param.axis
+        logits, classes = by_class(scores, labels, axis)
+        kept = self.kept(classes)
+        places = torch.where(kept, classes, 0)
+        logs = torch.log_softmax(logits, 1).gather(1, places[:, None]).squeeze(1)
+        least = math.log(torch.finfo(torch.float32).tiny)
+        logs = logs + (logs.clamp(min=least) - logs).detach()  # the gradient goes past the bound
+        loss = -(logs * kept).sum() / self.divisor(kept, classes.shape[0])
+        if len(self.spec.top) == 1:
+            return loss
+        return loss, torch.softmax(logits.detach(), 1).reshape(scores.shape)
+
+
+@register("SigmoidCrossEntropyLoss")
+class SigmoidCrossEntropyLoss(_CrossEntropy):
+    """-(t log s + (1 - t) log(1 - s)), s the sigmoid of the first bottom and t the second, 0..1.
+
+    Summed over all but ignore_label; divided by the rows unless loss_param says otherwise.
+    """
+
+    default_mode = _BATCH_SIZE
+
+    def forward(self, params, scores, targets):
+        if scores.numel() != targets.numel():
+            raise ValueError(f"bottoms differ in size: {tuple(scores.shape)} and {tuple(targets.shape)}")
+        scores, targets = precise(scores), precise(targets).reshape(scores.shape)
+        kept = self.kept(targets)
+        losses = F.binary_cross_entropy_with_logits(scores, targets, reduction="none")
+        return (losses * kept).sum() / self.divisor(kept, scores.shape[0])
+
+
+@register("Accuracy")
+class Accuracy(Layer):
+    """The share of labels among the top_k scores along `axis`; a second top has it for each class.
+
+    A class that scores as much as the labelled one counts as better, as in Caffe.
+    """
+
+    options, supported = "accuracy_param", ("top_k", "axis", "ignore_label")
+    bottom_count, top_count = (2, 2), (1, 2)
+    no_gradient = (0, 1)
+
+    def forward(self, params, scores, labels):
+        scores, labels = by_class(scores, labels, self.opt.axis)
+        if self.opt.top_k > scores.shape[1]:
+            raise ValueError(f"accuracy_param.top_k {self.opt.top_k} is more than {scores.shape[1]} classes")
+        kept = torch.ones_like(labels, dtype=torch.bool)
+        if self.opt.HasField("ignore_label"):
+            kept = labels != self.opt.ignore_label
+        labels = torch.where(kept, labels, 0)
+        of_label = scores.gather(1, labels[:, None])
+        right = kept & ((scores >= of_label).sum(1) <= self.opt.top_k)
+        overall = right.sum() / kept.sum().clamp(min=1)
+        if len(self.spec.top) == 1:
+            return overall
+        classes = torch.arange(scores.shape[1], device=labels.device)[:, None, None]
+        of_class = kept & (labels == classes)
+        each = (right & of_class).sum((1, 2)) / of_class.sum((1, 2)).clamp(min=1)
+        return overall, each
+
+
+@register("ArgMax")
+class ArgMax(Layer):
+    """The places of the top_k largest values along `axis` or, without an axis, of each row.
+
+    With out_max_val the values: instead of the places along an axis, beside them (N x 2 x top_k)
+    without one. Of equal values the last comes first, as in Caffe.
+    """
+
+    options, supported = "argmax_param", ("out_max_val", "top_k", "axis")
+    no_gradient = (0,)
+
+    def forward(self, params, x):
+        along = self.opt.HasField("axis")
+        axis = canonical_axis(self.opt.axis, x.dim()) if along else 1
+        rows = x if along else x.flatten(1)
+        size, top_k = rows.shape[axis], self.opt.top_k
+        if not 1 <= top_k <= size:
+            raise ValueError(f"argmax_param.top_k {top_k} is not in 1 .. {size}")
+        values, places = torch.sort(rows.flip(axis), axis, descending=True, stable=True)
+        values = values.narrow(axis, 0, top_k)
+        places = (size - 1 - places).narrow(axis, 0, top_k).to(x.dtype)
+        if along:
+            return values if self.opt.out_max_val else places
+        result = torch.stack([places, values] if self.opt.out_max_val else [places], 1)
+        return result.reshape(*result.shape, *[1] * (x.dim() - 3))

@@ -1,13 +1,20 @@
 """Element by element: one bottom, one top of the same shape, often in place."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 
+from ..proto import caffe_pb2
 from . import Layer, register
 
 
+class _Neuron(Layer):
+    in_place = True
+
+
 @register("ReLU")
-class ReLU(Layer):
+class ReLU(_Neuron):
     """max(0, x), with negative_slope: x where x > 0, else negative_slope x."""
 
     options, supported = "relu_param", ("negative_slope",)
@@ -17,8 +24,64 @@ class ReLU(Layer):
         return F.leaky_relu(x, slope) if slope else torch.relu(x)
 
 
+@register("PReLU")
+class PReLU(_Neuron):
+    """x where x > 0, else a x, with a learned for each channel (or one for all)."""
+
+    options, supported = "prelu_param", ("filler", "channel_shared")
+
+    def param_shapes(self, shape):
+        if len(shape) < 2:
+            raise ValueError(f"bottom of shape {shape}: 2 axes are needed, the second for channels")
+        filler = self.opt.filler
+        if not self.opt.HasField("filler"):
+            filler = caffe_pb2.FillerParameter(type="constant", value=0.25)
+        return [(() if self.opt.channel_shared else (shape[1],), filler)]
+
+    def forward(self, params, x):
+        return F.prelu(x, params[0])
+
+
+@register("ELU")
+class ELU(_Neuron):
+    """x where x > 0, else alpha (e^x - 1)."""
+
+    options, supported = "elu_param", ("alpha",)
+
+    def forward(self, params, x):
+        return F.elu(x, self.opt.alpha)
+
+
+@register("Sigmoid")
+class Sigmoid(_Neuron):
+    """1 / (1 + e^-x)."""
+
+    options = "sigmoid_param"
+
+    def forward(self, params, x):
+        return torch.sigmoid(x)
+
+
+@register("TanH")
+class TanH(_Neuron):
+    """Hyperbolic tangent."""
+
+    options = "tanh_param"
+
+    def forward(self, params, x):
+        return torch.tanh(x)
+
+
+@register("AbsVal")
+class AbsVal(Layer):
+    """|x|."""
+
+    def forward(self, params, x):
+        return torch.abs(x)
+
+
 @register("Power")
-class Power(Layer):
+class Power(_Neuron):
     """(shift + scale x) ^ power."""
 
     options, supported = "power_param", ("power", "scale", "shift")
@@ -29,3 +92,53 @@ class Power(Layer):
         if self.opt.power == 1:
             return y if y is not x else x.clone()
         return y**self.opt.power
+
+
+class _WithBase(_Neuron):
+    """What Exp and Log share: a base above 0, or e where it is left at -1."""
+
+    supported = ("base", "scale", "shift")
+
+    def setup(self):
+        if self.opt.base <= 0 and self.opt.base != -1:
+            raise ValueError(f"{self.options}.base {self.opt.base:g}: a base is above 0; -1 stands for e")
+        self.log_base = 1.0 if self.opt.base == -1 else math.log(self.opt.base)
+
+
+@register("Exp")
+class Exp(_WithBase):
+    """base ^ (shift + scale x)."""
+
+    options = "exp_param"
+
+    def forward(self, params, x):
+        return torch.exp(x * (self.log_base * self.opt.scale)) * math.exp(self.log_base * self.opt.shift)
+
+
+@register("Log")
+class Log(_WithBase):
+    """Logarithm of shift + scale x, to the base."""
+
+    options = "log_param"
+
+    def setup(self):
+        super().setup()
+        if self.log_base == 0:
+            raise ValueError("log_param.base 1 has no logarithm")
+
+    def forward(self, params, x):
+        return torch.log(x * self.opt.scale + self.opt.shift) / self.log_base
+
+
+@register("Dropout")
+class Dropout(_Neuron):
+    """In training, dropout_ratio of the values zero and the others over (1 - dropout_ratio)."""
+
+    options, supported = "dropout_param", ("dropout_ratio",)
+
+    def setup(self):
+        if not 0 <= self.opt.dropout_ratio < 1:
+            raise ValueError(f"dropout_param.dropout_ratio {self.opt.dropout_ratio:g} is not in 0 .. 1")
+
+    def forward(self, params, x):
+        return F.dropout(x, self.opt.dropout_ratio) if self.phase == caffe_pb2.TRAIN else x.clone()

@@ -1,6 +1,7 @@
 """Layers that move or join values without changing them."""
 
 import math
+from itertools import pairwise
 
 import torch
 
@@ -25,11 +26,86 @@ class Concat(Layer):
     bottom_count = (1, None)
 
     def forward(self, params, *bottoms):
-        legacy = self.opt.HasField("concat_dim")
-        if legacy and self.opt.HasField("axis"):
-            raise ValueError("concat_param: give axis or concat_dim, not both")
-        axis = self.opt.concat_dim if legacy else self.opt.axis
-        return torch.cat(bottoms, canonical_axis(axis, bottoms[0].dim()))
+        return torch.cat(bottoms, _axis_of(self.opt, "concat", bottoms[0]))
+
+
+def _axis_of(opt, name, x):
+    """`axis`, or its name of old, `concat_dim` or `slice_dim`."""
+    legacy = opt.HasField(f"{name}_dim")
+    if legacy and opt.HasField("axis"):
+        raise ValueError(f"{name}_param: give axis or {name}_dim, not both")
+    return canonical_axis(getattr(opt, f"{name}_dim") if legacy else opt.axis, x.dim())
+
+
+@register("Slice")
+class Slice(Layer):
+    """The bottom cut along `axis` at the slice_points, or into equal parts; the opposite of Concat."""
+
+    options, supported = "slice_param", ("axis", "slice_dim", "slice_point")
+    top_count = (1, None)
+
+    def forward(self, params, x):
+        axis = _axis_of(self.opt, "slice", x)
+        size, tops, points = x.shape[axis], len(self.spec.top), list(self.opt.slice_point)
+        if not points:
+            if size % tops:
+                raise ValueError(f"{size} values along axis {axis} cannot be cut into {tops} equal parts")
+            points = list(range(size // tops, size, size // tops))
+        if len(points) != tops - 1:
+            raise ValueError(f"slice_param.slice_point: {len(points)} points for {tops} tops, give one less")
+        edges = [0, *points, size]
+        sizes = [end - start for start, end in pairwise(edges)]
+        if min(sizes) < 1:
+            raise ValueError(f"slice_param.slice_point: {points} do not rise between 0 and {size}")
+        return tuple(part.clone() for part in x.split(sizes, axis))
+
+
+@register("Crop")
+class Crop(Layer):
+    """The part of the first bottom that has the second's shape from `axis` on, beginning at `offset`."""
+
+    options, supported = "crop_param", ("axis", "offset")
+    bottom_count = (2, 2)
+
+    def forward(self, params, x, like):
+        if x.dim() != like.dim():
+            raise ValueError(f"bottoms of shape {tuple(x.shape)} and {tuple(like.shape)}: give as many axes")
+        axis, offset = canonical_axis(self.opt.axis, x.dim()), list(self.opt.offset) or [0]
+        axes = range(axis, x.dim())
+        if len(offset) not in (1, len(axes)):
+            raise ValueError(f"crop_param.offset: {len(offset)} values for {len(axes)} axes, give one or all")
+        offset = offset if len(offset) == len(axes) else offset * len(axes)
+        whole = x
+        for i, start in zip(axes, offset, strict=True):
+            if start + like.shape[i] > whole.shape[i]:
+                raise ValueError(
+                    f"{like.shape[i]} values from {start} on do not fit axis {i} of {tuple(whole.shape)}"
+                )
+            x = x.narrow(i, start, like.shape[i])
+        return x.clone()
+
+
+@register("Flatten")
+class Flatten(Layer):
+    """The axes from `axis` to `end_axis` as one."""
+
+    options, supported = "flatten_param", ("axis", "end_axis")
+
+    def forward(self, params, x):
+        first, last = (canonical_axis(i, x.dim()) for i in (self.opt.axis, self.opt.end_axis))
+        if first > last:
+            raise ValueError(f"flatten_param: axis {first} comes after end_axis {last}")
+        return x.flatten(first, last)
+
+
+@register("Silence")
+class Silence(Layer):
+    """Nothing: what it reads is no output of the net."""
+
+    bottom_count, top_count = (1, None), (0, 0)
+
+    def forward(self, params, *bottoms):
+        return ()
 
 
 @register("Reshape")

@@ -1,0 +1,101 @@
+"""Sums and products of blobs, or of a blob and learned factors: Eltwise, Scale, Bias."""
+
+import torch
+
+from ..proto import caffe_pb2
+from . import Layer, canonical_axis, register
+
+_PROD, _SUM = caffe_pb2.EltwiseParameter.PROD, caffe_pb2.EltwiseParameter.SUM
+
+
+@register("Eltwise")
+class Eltwise(Layer):
+    """The product, weighted sum or maximum of bottoms of one shape."""
+
+    options, supported = "eltwise_param", ("operation", "coeff", "stable_prod_grad")
+    bottom_count = (2, None)
+
+    def setup(self):
+        coefficients, bottoms = len(self.opt.coeff), len(self.spec.bottom)
+        if coefficients and self.opt.operation != _SUM:
+            raise ValueError("eltwise_param.coeff: only a SUM takes coefficients")
+        if coefficients not in (0, bottoms):
+            raise ValueError(f"eltwise_param.coeff: {coefficients} coefficients for {bottoms} bottoms")
+
+    def forward(self, params, *bottoms):
+        if any(x.shape != bottoms[0].shape for x in bottoms):
+            shapes = ", ".join(str(tuple(x.shape)) for x in bottoms)
+            raise ValueError(f"the bottoms differ in shape: {shapes}")
+        result, *rest = bottoms
+        if self.opt.operation == _SUM:
+            coefficients = list(self.opt.coeff) or [1.0] * len(bottoms)
+            return sum(c * x if c != 1 else x for c, x in zip(coefficients, bottoms, strict=True))
+        if self.opt.operation == _PROD:
+            for x in rest:
+                result = result * x
+            return result
+        # Of equal values Caffe's gradient goes to the second of the first two, else to the earlier.
+        result = torch.where(result > rest[0], result, rest[0])
+        for x in rest[1:]:
+            result = torch.where(x > result, x, result)
+        return result
+
+
+class _Broadcast(Layer):
+    """What Scale and Bias share: a blob, learned or the second bottom, spread over the first from `axis`."""
+
+    bottom_count = (1, 2)
+    in_place = True
+
+    def param_shapes(self, shape, second=None):
+        axis, count = self.opt.axis, self.opt.num_axes
+        if second is not None:
+            count = len(second)
+        elif count < -1:
+            raise ValueError(f"{self.options}.num_axes {count}: use -1 (all), 0 (a scalar) or more")
+        self.axis = 0 if count == 0 else canonical_axis(axis, len(shape))
+        last = len(shape) if count == -1 else self.axis + count
+        if last > len(shape):
+            raise ValueError(f"{count} axes from axis {axis} on do not fit a bottom of {len(shape)} axes")
+        self.shape = shape[self.axis : last]
+        return [] if second is not None else [(self.shape, self._filler())]
+
+    def _filler(self):
+        return self.opt.filler
+
+    def _spread(self, blob, x):
+        """`blob` with axes of length 1 appended, so that it broadcasts over x."""
+        if x.shape[self.axis : self.axis + blob.dim()] != blob.shape:
+            raise ValueError(
+                f"bottoms of shape {tuple(x.shape)} and {tuple(blob.shape)} do not fit from axis {self.axis}"
+            )
+        return blob.reshape(*blob.shape, *[1] * (x.dim() - self.axis - blob.dim()))
+
+
+@register("Scale")
+class Scale(_Broadcast):
+    """The bottom times a learned blob or a second bottom; with bias_term, plus a learned blob."""
+
+    options, supported = "scale_param", ("axis", "num_axes", "filler", "bias_term", "bias_filler")
+
+    def param_shapes(self, shape, second=None):
+        params = super().param_shapes(shape, second)
+        return [*params, (self.shape, self.opt.bias_filler)] if self.opt.bias_term else params
+
+    def _filler(self):
+        return self.opt.filler if self.opt.HasField("filler") else caffe_pb2.FillerParameter(value=1)
+
+    def forward(self, params, x, second=None):
+        scale, *bias = params if second is None else [second, *params]
+        y = x * self._spread(scale, x)
+        return y + self._spread(bias[0], x) if bias else y
+
+
+@register("Bias")
+class Bias(_Broadcast):
+    """The bottom plus a learned blob or a second bottom."""
+
+    options, supported = "bias_param", ("axis", "num_axes", "filler")
+
+    def forward(self, params, x, second=None):
+        return x + self._spread(params[0] if second is None else second, x)

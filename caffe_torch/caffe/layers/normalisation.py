@@ -1,0 +1,96 @@
+"""Values made comparable over a batch, over neighbours or over classes: BatchNorm, LRN, Softmax."""
+
+import torch
+import torch.nn.functional as F
+
+from ..proto import caffe_pb2
+from . import Layer, canonical_axis, precise, register
+
+
+@register("BatchNorm")
+class BatchNorm(Layer):
+    """(x - mean) / sqrt(variance + eps), for each channel.
+
+    With use_global_stats (the default in phase TEST) by the statistics stored, else by those of the
+    batch, which are added to the store: its three blobs are the decayed sums of means and of
+    unbiased variances, and the decayed count that both are to be divided by. They are no parameters
+    to learn: their lr_mult is 0. Source: Ioffe and Szegedy 2015 (arXiv 1502.03167).
+    """
+
+    options = "batch_norm_param"
+    supported = ("use_global_stats", "moving_average_fraction", "eps")
+    in_place = True
+
+    def setup(self):
+        self.use_store = self.phase == caffe_pb2.TEST
+        if self.opt.HasField("use_global_stats"):
+            self.use_store = self.opt.use_global_stats
+        if any(param.lr_mult for param in self.spec.param if param.HasField("lr_mult")):
+            raise ValueError("param.lr_mult: the statistics are not learned, leave it out or 0")
+        while len(self.spec.param) < 3:
+            self.spec.param.add()
+        for param in self.spec.param:
+            param.lr_mult = 0
+
+    def param_shapes(self, shape):
+        channels = shape[1] if len(shape) > 1 else 1
+        zero = caffe_pb2.FillerParameter()
+        return [((channels,), zero), ((channels,), zero), ((1,), zero)]
+
+    def forward(self, params, x):
+        means, variances, count = (param.detach() for param in params)
+        x = precise(x)
+        rows = x if x.dim() > 1 else x[:, None]
+        axes = [i for i in range(rows.dim()) if i != 1]
+        if self.use_store:
+            factor = torch.where(count == 0, 0, 1 / count)
+            mean, variance = means * factor, variances * factor
+        else:
+            variance, mean = torch.var_mean(rows, axes, correction=0)
+            n, keep = rows.numel() // rows.shape[1], self.opt.moving_average_fraction
+            with torch.no_grad():
+                count.mul_(keep).add_(1)
+                means.mul_(keep).add_(mean)
+                variances.mul_(keep).add_(variance, alpha=n / (n - 1) if n > 1 else 1)
+        shape = [-1 if i == 1 else 1 for i in range(rows.dim())]
+        spread = torch.sqrt(variance + self.opt.eps).reshape(shape)
+        return ((rows - mean.reshape(shape)) / spread).reshape(x.shape)
+
+
+@register("LRN")
+class LRN(Layer):
+    """x / (k + alpha mean of x^2) ^ beta, the mean over local_size channels or over a square window.
+
+    Beyond the edges are zeros. Within a channel k is 1 whatever was given, as in Caffe.
+    Source: Krizhevsky et al. 2012, section 3.3.
+    """
+
+    options = "lrn_param"
+    supported = ("local_size", "alpha", "beta", "norm_region", "k")
+
+    def setup(self):
+        if self.opt.local_size % 2 == 0:
+            raise ValueError(f"lrn_param.local_size {self.opt.local_size} is not odd")
+
+    def forward(self, params, x):
+        if x.dim() != 4:
+            raise ValueError(f"bottom of shape {tuple(x.shape)}: 4 axes are needed")
+        opt, size, reach = self.opt, self.opt.local_size, self.opt.local_size // 2
+        x = precise(x)
+        if opt.norm_region == caffe_pb2.LRNParameter.WITHIN_CHANNEL:
+            mean, k = F.avg_pool2d(x * x, size, 1, reach), 1
+        else:
+            squares = F.pad(x * x, (0, 0, 0, 0, reach, reach))
+            mean, k = sum(squares[:, i : i + x.shape[1]] for i in range(size)) / size, opt.k
+        return x * (k + opt.alpha * mean) ** -opt.beta
+
+
+@register("Softmax")
+class Softmax(Layer):
+    """e^x over the sum of e^x along `axis`."""
+
+    options, supported = "softmax_param", ("axis",)
+    in_place = True
+
+    def forward(self, params, x):
+        return torch.softmax(precise(x), canonical_axis(self.opt.axis, x.dim()))

@@ -1,0 +1,85 @@
+"""Pooling: the maximum or mean over windows."""
+
+import torch
+import torch.nn.functional as F
+
+from ..proto import caffe_pb2
+from . import Layer, register
+
+_AVE, _STOCHASTIC = caffe_pb2.PoolingParameter.AVE, caffe_pb2.PoolingParameter.STOCHASTIC
+
+
+@register("Pooling")
+class Pooling(Layer):
+    """The maximum or mean of each window, by Caffe's rules for the edges.
+
+    The number of windows is rounded up, so the last may reach beyond the edge; with padding, one
+    that would begin beyond it is left out. The mean is over the padding too, but not beyond it.
+    A second top of MAX holds the place of each maximum in its plane, counted row by row.
+    """
+
+    options = "pooling_param"
+    supported = (
+        *("pool", "kernel_size", "stride", "pad", "kernel_h", "kernel_w", "stride_h", "stride_w"),
+        *("pad_h", "pad_w", "global_pooling", "round_mode"),
+    )
+    top_count = (1, 2)
+
+    def setup(self):
+        opt = self.opt
+        if opt.pool == _STOCHASTIC:
+            raise ValueError("pooling_param.pool: STOCHASTIC is not supported, use MAX or AVE")
+        if opt.pool == _AVE and len(self.spec.top) > 1:
+            raise ValueError("pooling_param.pool: AVE has one top")
+        self.stride, self.pad = self._pair("stride", "stride"), self._pair("pad", "pad")
+        if opt.global_pooling:
+            if any(opt.HasField(name) for name in ("kernel_size", "kernel_h", "kernel_w")):
+                raise ValueError("pooling_param: give no kernel with global_pooling")
+            if self.stride != (1, 1) or self.pad != (0, 0):
+                raise ValueError("pooling_param: global_pooling goes with stride 1 and pad 0")
+            return
+        self.kernel = self._pair("kernel_size", "kernel", required=True)
+        if min(self.kernel) < 1 or min(self.stride) < 1:
+            raise ValueError("pooling_param: kernel sizes and strides are 1 or more")
+        if any(p >= k for p, k in zip(self.pad, self.kernel, strict=True)):
+            raise ValueError(f"pooling_param: pad {self.pad} must be less than the kernel {self.kernel}")
+
+    def _pair(self, name, stem, required=False):
+        """(height, width) from `name`, or from `stem`_h and `stem`_w."""
+        opt, both = self.opt, [f"{stem}_h", f"{stem}_w"]
+        single, split = opt.HasField(name), [opt.HasField(field) for field in both]
+        if (any(split) and (single or not all(split))) or (required and not single and not any(split)):
+            raise ValueError(f"pooling_param: give {name}, or both {both[0]} and {both[1]}")
+        return tuple(getattr(opt, field) for field in both) if all(split) else (getattr(opt, name),) * 2
+
+    def _windows(self, size, kernel, stride, pad):
+        """How many windows there are along an axis, and over how many values each mean is."""
+        room = size + 2 * pad - kernel
+        floor = self.opt.round_mode == caffe_pb2.PoolingParameter.FLOOR
+        count = (room // stride if floor else -(-room // stride)) + 1
+        if pad and (count - 1) * stride >= size + pad:
+            count -= 1
+        if count < 1:
+            raise ValueError(f"a window of {kernel} does not fit {size} values with pad {pad}")
+        starts = [i * stride - pad for i in range(count)]
+        return count, [min(start + kernel, size + pad) - start for start in starts]
+
+    def forward(self, params, x):
+        if x.dim() != 4:
+            raise ValueError(f"bottom of shape {tuple(x.shape)}: 4 axes are needed")
+        kernel = tuple(x.shape[2:]) if self.opt.global_pooling else self.kernel
+        axes = [self._windows(*axis) for axis in zip(x.shape[2:], kernel, self.stride, self.pad, strict=True)]
+        padding = []  # up to the end of the last window, which PyTorch's own padding does not reach
+        for i in (1, 0):
+            end = (axes[i][0] - 1) * self.stride[i] + kernel[i]
+            padding += [self.pad[i], end - self.pad[i] - x.shape[2 + i]]
+        if self.opt.pool == _AVE:
+            sums = F.avg_pool2d(F.pad(x, padding), kernel, self.stride, divisor_override=1)
+            rows, columns = (torch.tensor(sizes, dtype=x.dtype, device=x.device) for _, sizes in axes)
+            return sums / (rows[:, None] * columns)
+        padded = F.pad(x, padding, value=torch.finfo(x.dtype).min) if any(padding) else x
+        if len(self.spec.top) == 1:
+            return F.max_pool2d(padded, kernel, self.stride)
+        top, place = F.max_pool2d(padded, kernel, self.stride, return_indices=True)
+        row, column = place // padded.shape[3] - self.pad[0], place % padded.shape[3] - self.pad[1]
+        return top, (row * x.shape[3] + column).to(x.dtype)
