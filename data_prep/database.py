@@ -7,33 +7,34 @@ from pathlib import Path
 import h5py
 
 DATASETS = ("a", "b", "label")
-ROWS = 2048  # in a file: 61 MB of 50x50 patches, 245 MB as the floats that Caffe makes of them
+SIZE = 61_440_000  # bytes in a file at most: 2048 rows of 50x50; 246 MB as the floats that Caffe makes of it
 
 
 class Database:
     """Room for `rows` patches of 4 x patch x patch bytes in each of the datasets a, b and label.
 
-    The files are 000.h5, 001.h5, ... in `folder`, ROWS rows each, allocated at once and not yet written:
+    The files are 000.h5, 001.h5, ... in `folder`, SIZE bytes each, allocated at once and not yet written:
     HDF5 lays a plain dataset out as one block, so a row's place in the file is known and `put` needs no
     HDF5, no lock and no memory.
     """
 
     def __init__(self, folder, rows, patch):
         self.shape = (4, patch, patch)
+        self.rows = max(1, SIZE // (len(DATASETS) * 4 * patch**2))  # in a file
         self.files = []  # (path, where each dataset starts)
         Path(folder).mkdir(parents=True)
-        for first in range(0, rows, ROWS):
+        for first in range(0, rows, self.rows):
             path = Path(folder, f"{len(self.files):03d}.h5")
-            self.files.append((path, _allocate(path, (min(ROWS, rows - first), *self.shape))))
+            self.files.append((path, _allocate(path, (min(self.rows, rows - first), *self.shape))))
 
     def put(self, row, patches):
         """Write row `row` of the datasets: a, b and label, each 4 x patch x patch uint8."""
-        path, starts = self.files[row // ROWS]
+        path, starts = self.files[row // self.rows]
         with open(path, "r+b", buffering=0) as file:
             for start, patch in zip(starts, patches):
                 if patch.shape != self.shape or patch.dtype != "uint8":
                     raise ValueError(f"a patch of {patch.shape} {patch.dtype}, not {self.shape} uint8")
-                file.seek(start + row % ROWS * patch.size)
+                file.seek(start + row % self.rows * patch.size)
                 file.write(patch.tobytes())
 
 

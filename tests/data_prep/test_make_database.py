@@ -140,7 +140,7 @@ def test_two_photographs_are_enough(folder, tmp_path):
 
 def test_many_files_and_a_limit_for_validation(folder, tmp_path, monkeypatch):
     whole = make(folder, tmp_path / "one", val_patches=4)
-    monkeypatch.setattr(database, "ROWS", 7)
+    monkeypatch.setattr(database, "SIZE", 7 * 12 * 16**2)
     make(folder, tmp_path / "many", val_patches=4)
     assert whole["rows"] == {"train": 66, "val": 4}
     assert len((tmp_path / "many" / "train.txt").read_text().split()) == 10
@@ -319,7 +319,7 @@ def test_mistakes_get_a_line_and_a_status(options, status, words, tmp_path):
 
 @pytest.mark.bvlc
 def test_real_caffe_reads_the_rows(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(database, "ROWS", 7)
+    monkeypatch.setattr(database, "SIZE", 7 * 12 * 16**2)
     make(folder, tmp_path / "data")
     (tmp_path / "net.prototxt").write_text(
         'layer { name: "data" type: "HDF5Data" top: "a" top: "b" top: "label"'
