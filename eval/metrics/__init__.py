@@ -1,0 +1,51 @@
+"""The six fusion metrics of the paper and named variants of them.
+
+Every metric is a function metric(a, b, fused) -> float of arrays H x W (gray) or H x W x 3 (RGB), uint8 or
+uint16, of one shape and dtype (inputs.prepare says what else is an error: ValueError). All are defined on
+8-bit gray levels in float64; RGB becomes Rec.601 luma, and uint16 levels count as v * 255 / 65535 (rounded
+for the histograms of IE and MI). Larger is better. More sources may stand before the fused image. Each file
+says where its metrics come from, their range and what other toolboxes do differently.
+
+METRICS   {name: function}, the six of the paper's tables in their order
+VARIANTS  {name: function}, other toolboxes' forms, never mixed with the six
+all_six   all of METRICS at once, sharing what they have in common
+"""
+
+from __future__ import annotations
+
+from . import entropy, inputs, mutual_information, piella, xydeas
+
+METRICS = {
+    "IE": entropy.entropy,
+    "MI": mutual_information.mutual_information,
+    "Qabf": xydeas.qabf,
+    "Q": piella.q,
+    "Qw": piella.qw,
+    "Qe": piella.qe,
+}
+
+VARIANTS = {
+    "MI_bits": mutual_information.mutual_information_bits,
+    "MI_nats": mutual_information.mutual_information_nats,
+    "Qabf_hong": xydeas.qabf_hong,
+    "Qabf_2012": xydeas.qabf_2012,
+    "Q_gaussian": piella.q_gaussian,
+    "Qw_gaussian": piella.qw_gaussian,
+    "Qe_gaussian": piella.qe_gaussian,
+    "Qe_edge": piella.qe_edge,
+}
+
+
+def all_six(*images, names=None):
+    """{name: value} of the six: all_six(a, b, fused). names: what errors call the images."""
+    sources, fused = inputs.prepare(*images, names=names)
+    joints = [entropy.histogram(source, fused) for source in sources]
+    q, qw, qe = piella.of_gray(sources, fused)
+    return {
+        "IE": entropy.of_counts(joints[0].sum(0)),
+        "MI": mutual_information.normalised(joints),
+        "Qabf": xydeas.of_gray(sources, fused),
+        "Q": q,
+        "Qw": qw,
+        "Qe": qe,
+    }

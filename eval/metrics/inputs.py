@@ -1,0 +1,98 @@
+"""What every metric asks of its images, and the tiles that they are worked through in."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+# Rec.601 luma in millionths, the weights of MATLAB's rgb2gray. Whole numbers make the rounding exact; cv2's
+# and PIL's own conversions differ by one level on a few pixels and move the metrics by up to 4e-5.
+_LUMA = np.array([298936, 587043, 114021])
+# Rows and columns of a tile: what is computed on at a time fits the processor's cache.
+_TILE = 48, 256
+# glibc returns memory to the system as soon as a tile is done, to have it mapped and cleared again for the next
+# one: a sixth of the time. Releasing a large block, never touched, lifts the threshold for that.
+np.empty(2**24, np.uint8)
+
+_DIFFERENCE = np.array([-1.0, 0.0, 1.0])
+SOBEL = np.array([1.0, 2.0, 1.0])
+PREWITT = np.array([1.0, 1.0, 1.0])
+
+
+def prepare(*images, names=None):
+    """The images as metrics need them: ([gray source, ...], gray fused image).
+
+    images: two or more sources, then the fused image; each H x W (gray) or H x W x 3 (RGB), all of one
+        shape and one dtype, uint8 or uint16. RGB becomes Rec.601 luma; values are never rescaled.
+    names: what an error calls them; A, B, C, ... and F if None.
+    ValueError for anything else, naming the images that are at odds with their shapes and dtypes.
+    """
+    if len(images) < 3:
+        raise ValueError(f"a metric needs two or more sources and a fused image; {len(images)} given")
+    if names is None:
+        names = [chr(ord("A") + i) for i in range(len(images) - 1)] + ["F"]
+    images = [np.asarray(image) for image in images]
+    for name, image in zip(names, images):
+        # The partner is named too: whoever mixes dtypes wants to know which of the two is the odd one.
+        other, partner = (names[-1], images[-1]) if image is not images[-1] else (names[0], images[0])
+        both = f"{name} is {_describe(image)}, {other} is {_describe(partner)}"
+        if image.dtype not in (np.uint8, np.uint16):
+            raise ValueError(f"{both}: metrics are defined on uint8 (or uint16) images; convert it first")
+        if image.ndim not in (2, 3) or image.ndim == 3 and image.shape[2] != 3 or image.size == 0:
+            raise ValueError(f"{both}: an image is H x W (gray) or H x W x 3 (RGB)")
+        if image.ndim != partner.ndim:
+            raise ValueError(f"{both}: gray and colour cannot be compared; convert one of them")
+        if image.shape != partner.shape:
+            raise ValueError(f"{both}: they must have the same size")
+        if image.dtype != partner.dtype:
+            raise ValueError(f"{both}: they must have the same depth")
+    *sources, fused = [_gray(image) for image in images]
+    return sources, fused
+
+
+def unit(image):
+    """One 8-bit gray level in the levels of `image`: 1 for uint8, 257 for uint16 (65535 / 255)."""
+    return 257 if image.dtype == np.uint16 else 1
+
+
+def tiles(height, width):
+    """Cut height x width into tiles, each a pair of slices."""
+    for top in range(0, height, _TILE[0]):
+        for left in range(0, width, _TILE[1]):
+            yield np.s_[top : min(top + _TILE[0], height), left : min(left + _TILE[1], width)]
+
+
+def gradients(images, tile, mask):
+    """Responses along x (right minus left) and y (below minus above) in a tile of n gray images, zeros outside.
+
+    mask: weights of the three taps across the difference, SOBEL or PREWITT.
+    Returns two float64 arrays n x h x w.
+    """
+    height, width = images[0].shape
+    (top, bottom), (left, right) = ((s.start - 1, s.stop + 1) for s in tile)
+    inside = np.s_[max(top, 0) : min(bottom, height), max(left, 0) : min(right, width)]
+    part = np.zeros((len(images), bottom - top, right - left), images[0].dtype)
+    for plane, image in zip(part, images):
+        piece = image[inside]
+        y, x = inside[0].start - top, inside[1].start - left
+        plane[y : y + piece.shape[0], x : x + piece.shape[1]] = piece
+    # One below the other they are filtered in one go; what mixes two of them is in the margin, cut off below.
+    column = part.reshape(-1, right - left)
+    for x, y in ((_DIFFERENCE, mask), (mask, _DIFFERENCE)):
+        # float32 holds every such sum of 16-bit levels exactly.
+        response = cv2.sepFilter2D(column, cv2.CV_32F, x, y)
+        yield response.reshape(part.shape)[:, 1:-1, 1:-1].astype(np.float64)
+
+
+def _gray(image):
+    if image.ndim == 2:
+        return np.ascontiguousarray(image)
+    gray = np.empty(image.shape[:2], image.dtype)
+    for tile in tiles(*gray.shape):
+        gray[tile] = (image[tile].astype(np.int64) @ _LUMA + 500000) // 1000000
+    return gray
+
+
+def _describe(image):
+    broken = image.dtype.kind == "f" and not np.isfinite(image).all()
+    return f"{image.shape} {image.dtype}" + (" with values that are not finite" if broken else "")
