@@ -113,7 +113,8 @@ def main(argv=None):
     try:
         fuse(args)
     except (ValueError, OSError, ImportError) as error:
-        print(f"fuse.py: error: {error}", file=sys.stderr)
+        path = getattr(error, "filename", None)
+        print(f"fuse.py: error: {f'{path}: {error.strerror}' if path else error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
