@@ -28,6 +28,8 @@ def whole(path):
     beside = os.path.join(folder, f".{name}.{os.getpid()}.part")
     try:
         yield beside
+        with open(beside, "rb") as file:
+            os.fsync(file.fileno())  # on the disk before it takes the name
         os.replace(beside, path)
     finally:
         with contextlib.suppress(FileNotFoundError):

@@ -316,3 +316,20 @@ def test_whether_files_stay_in_memory_is_decided_by_their_size(monkeypatch):
         source.load()
         assert source._resident is resident
         assert len(source._files) == (2 if resident else 1)
+
+
+def test_a_file_that_changed_since_the_start_is_named():
+    write_files(3, 3, 3)
+    source = hdf5_data(3)
+    with h5py.File("2.h5", "w") as file:
+        file["x"] = np.zeros((2, 1))
+    assert rows(source, 2) == [0, 1, 2, 3, 4, 5]
+    with pytest.raises(ValueError, match=r"2\.h5: dataset 'x' had 3 rows before and has 2 now"):
+        source.load()
+
+
+def test_what_is_written_into_a_batch_does_not_change_the_data():
+    write_files(2)
+    source = hdf5_data(2)
+    source.load()[0].fill_(7)
+    assert rows(source, 1) == [0, 1]

@@ -157,8 +157,6 @@ def test_resuming_equals_not_having_stopped(name, net, form, end):
 
 
 def test_random_numbers_go_on_too():
-    if "Dropout" not in caffe.layer_type_list():
-        pytest.skip("no Dropout yet")
     Path("net.prototxt").write_text(DROPOUT)
     text = cases.SOLVER + cases.SOLVERS["adam"] + " random_seed: 3"
     whole = solver_of(text)
