@@ -112,10 +112,15 @@ def test_a_restored_layer_goes_on_where_the_state_was_taken(lengths, batch, befo
 
 def test_a_position_in_other_files_is_refused():
     write_files(5, 6)
-    state = hdf5_data(4).state()
-    write_files(5)
-    with pytest.raises(ValueError, match="does not fit the files"):
-        hdf5_data(4).restore(state)
+    for shuffle in (False, True):
+        write_files(5, 6)
+        source = hdf5_data(4, shuffle=shuffle)
+        source.load()
+        state = source.state()
+        for others in ((5,), (4, 4), (7, 7) if shuffle else (3, 3)):
+            write_files(*others)
+            with pytest.raises(ValueError, match="does not fit the files"):
+                hdf5_data(4).restore(state)
 
 
 # Which numbers

@@ -94,7 +94,8 @@ class HDF5Data(Source):
     def _datasets(self, index):
         where = device.device()
         if self._resident is None:
-            self._resident = self.bytes < _free_memory(where) // 2
+            # one file alone is needed whole all the time
+            self._resident = len(self.paths) == 1 or self.bytes < _free_memory(where) // 2
         if index not in self._files:
             if self._resident:
                 self._files[index] = self._read(index, where)
@@ -125,11 +126,12 @@ class HDF5Data(Source):
 
     def restore(self, state: dict) -> None:
         """Go on from a position of the same files; ValueError where the files are others."""
-        files, place, row = state["files"], state["place"], state["row"]
-        if sorted(files) != list(range(len(self.paths))) or row >= self.lengths[files[place]]:
+        files, place, row, rows = (state[name] for name in ("files", "place", "row", "rows"))
+        fits = sorted(files) == list(range(len(self.paths))) and row < self.lengths[files[place]]
+        if not fits or (rows is not None and len(rows) != self.lengths[files[place]]):
             raise ValueError("the position in the data does not fit the files listed now")
         self._file_order, self._place, self._row = np.array(files), place, row
-        self._row_order = None if state["rows"] is None else np.array(state["rows"])
+        self._row_order = None if rows is None else np.array(rows)
         self._random.bit_generator.state = state["random"]
 
 
