@@ -10,8 +10,8 @@ import numpy as np
 _LUMA = np.array([298936, 587043, 114021])
 # Rows and columns of a tile: what is computed on at a time fits the processor's cache.
 _TILE = 48, 256
-# glibc returns memory to the system as soon as a tile is done, to have it mapped and cleared again for the next
-# one: a sixth of the time. Releasing a large block, never touched, lifts the threshold for that.
+# glibc returns memory to the system as soon as a tile is done, to have it mapped and cleared again for the
+# next one: a sixth of the time. Releasing a large block, never touched, lifts the threshold for that.
 np.empty(2**24, np.uint8)
 
 _DIFFERENCE = np.array([-1.0, 0.0, 1.0])
@@ -32,13 +32,14 @@ def prepare(*images, names=None):
     if names is None:
         names = [chr(ord("A") + i) for i in range(len(images) - 1)] + ["F"]
     images = [np.asarray(image) for image in images]
-    for name, image in zip(names, images):
-        # The partner is named too: whoever mixes dtypes wants to know which of the two is the odd one.
-        other, partner = (names[-1], images[-1]) if image is not images[-1] else (names[0], images[0])
-        both = f"{name} is {_describe(image)}, {other} is {_describe(partner)}"
+    for i, (name, image) in enumerate(zip(names, images)):
+        # An error names two images, since either may be the odd one: each source with the fused image.
+        j = -1 if i < len(images) - 1 else 0
+        partner = images[j]
+        both = f"{name} is {_describe(image)}, {names[j]} is {_describe(partner)}"
         if image.dtype not in (np.uint8, np.uint16):
             raise ValueError(f"{both}: metrics are defined on uint8 (or uint16) images; convert it first")
-        if image.ndim not in (2, 3) or image.ndim == 3 and image.shape[2] != 3 or image.size == 0:
+        if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or image.size == 0:
             raise ValueError(f"{both}: an image is H x W (gray) or H x W x 3 (RGB)")
         if image.ndim != partner.ndim:
             raise ValueError(f"{both}: gray and colour cannot be compared; convert one of them")
@@ -63,10 +64,10 @@ def tiles(height, width):
 
 
 def gradients(images, tile, mask):
-    """Responses along x (right minus left) and y (below minus above) in a tile of n gray images, zeros outside.
+    """Differences along x (right minus left) and y (below minus above) in a tile of n gray images.
 
-    mask: weights of the three taps across the difference, SOBEL or PREWITT.
-    Returns two float64 arrays n x h x w.
+    mask: weights of the three taps across the difference, SOBEL or PREWITT. Outside the images are zeros.
+    Yields two float64 arrays n x h x w.
     """
     height, width = images[0].shape
     (top, bottom), (left, right) = ((s.start - 1, s.stop + 1) for s in tile)

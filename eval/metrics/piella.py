@@ -15,10 +15,12 @@ Range -1..1, 1 for A = B = F; Q0 of two flat windows compares their means alone.
 The default is the public toolbox of 2012 as corrected in 2019 after the paper (Y. Liu et al., DOI
 10.1016/j.inffus.2020.06.013).
 
-Variants: Q_gaussian, Qw_gaussian, Qe_gaussian, that toolbox before the correction (Z. Liu et al., DOI
-10.1109/TPAMI.2011.109): SSIM's 11x11 Gaussian window of sigma 1.5 and C1 = (0.01 * 255)^2, C2 = (0.03 * 255)^2
-in place of C; values are higher throughout, and as published its Qe stops with an error. Qe_edge: the factor
-Qw(A',B',F') alone, which some papers call Qe.
+Variants:
+Q_gaussian, Qw_gaussian, Qe_gaussian  that toolbox before the correction (Z. Liu et al., DOI
+           10.1109/TPAMI.2011.109): SSIM's 11x11 Gaussian window of sigma 1.5, and C1 = (0.01 * 255)^2,
+           C2 = (0.03 * 255)^2 in place of C. Q is far higher. As published its Qe stops with an error, since
+           the factor Qw is not computed; here it is.
+Qe_edge    the factor Qw(A',B',F') alone, which some papers call Qe.
 """
 
 from __future__ import annotations
@@ -48,17 +50,15 @@ class _Window(NamedTuple):
     area: int  # what the weights of the sums add up to
     k1: float
     k2: float
-    # Variance of windows that hold one level other than 0. The Gaussian's toolbox leaves rounding there, not 0,
-    # so that they get no weight: on Clock 1e-4 of Qw_gaussian.
+    # Variance of windows that hold one level other than 0. The toolbox with the Gaussian has a residue of
+    # rounding there, not 0, so that they get no weight: on Clock that makes 1e-4 of Qw_gaussian.
     residue: float
 
 
 _BOX = _Window(8, _box_sums, 64, 1e-6, 1e-6, 0)
 _GAUSSIAN = _Window(11, _gaussian_sums, 1, 0.01, 0.03, 1e-13)
 
-
-# Rounding leaves a flat window less variance than this, which is far below that of any other window.
-_FLAT = 1e-6
+_FLAT = 1e-6  # windows with less variance may be flat: in a flat one rounding leaves less than this
 
 
 def q(*images):
@@ -97,7 +97,7 @@ def qe_gaussian(*images):
 
 
 def quality_map(*images):
-    """The local Q of every window, (H - 7) x (W - 7) float32; [y, x] is the window with that upper left corner."""
+    """The local Q of every window, (H - 7) x (W - 7) float32; [y, x] belongs to the window y..y+7, x..x+7."""
     sources, fused = inputs.prepare(*images)
     quality = np.empty((fused.shape[0] - 7, fused.shape[1] - 7), np.float32)
     for tile, local, _ in _tiles(sources, fused, _levels, _BOX):
@@ -161,14 +161,14 @@ def _tiles(sources, fused, channel, window):
 
 
 def _over_windows(function, x, window):
-    """A cv2 filter over the windows of n planes one below the other; windows that mix two planes are cut off."""
+    """A cv2 filter over n planes, one below the other; the windows that mix two of them are cut off."""
     n, height, width = x.shape
     y = function(x.reshape(n * height, width)).reshape(x.shape)
     return y[:, : height - window.size + 1, : width - window.size + 1]
 
 
 def _flat(x, nearly, sums_of_squares, window):
-    """Which windows hold one value only; nearly: where the variance, with its residue of rounding, is small."""
+    """Which windows hold one value only; nearly: where the variance is so small that they may."""
     if not sums_of_squares[nearly].any():  # all zeros, as most flat windows of edges are
         return nearly
     box = np.ones((window.size, window.size))
@@ -186,7 +186,7 @@ def _levels(images, tile):
 
 
 def _edges(images, tile):
-    """Prewitt gradient strengths in a tile, zeros outside the image, and their squares: n x h x w, float64."""
+    """Prewitt gradient strengths in a tile, zeros outside the image, and their squares: n x h x w."""
     gx, gy = inputs.gradients(images, tile, inputs.PREWITT)
     gx *= gx
     gy *= gy

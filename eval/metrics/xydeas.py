@@ -1,7 +1,7 @@
 """Qabf: how much of the sources' edge strength and orientation the fused image keeps.
 
-Origin: C. S. Xydeas, V. Petrovic, Objective image fusion performance measure, Electronics Letters 36(4), 2000,
-DOI 10.1049/el:20000267. For each image X: 3x3 Sobel with zeros outside the image, strength
+Origin: C. S. Xydeas, V. Petrovic, Objective image fusion performance measure, Electronics Letters 36(4),
+2000, DOI 10.1049/el:20000267. For each image X: 3x3 Sobel with zeros outside the image, strength
 g = sqrt(sx^2 + sy^2), orientation a = atan(sy / sx); sx = 0 and g = 0 are taken as 1e-5. For each source X:
     G = min(g_X, g_F) / max(g_X, g_F)        D = 1 - |a_X - a_F| / (pi/2)
     Q_XF = 0.9994 / (1 + exp(-15 (G - 0.5))) * 0.9879 / (1 + exp(-22 (D - 0.8)))

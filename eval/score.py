@@ -1,0 +1,160 @@
+"""Score fused images with the six metrics: IE, MI, Qabf, Q, Qw, Qe. Larger is better."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import math
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import cv2
+import numpy as np
+
+from eval import metrics
+from eval.metrics import inputs, piella, xydeas
+from fusion import images
+
+NOTES = f"""examples:
+  python eval/score.py near.png far.png fused.png
+  python eval/score.py near.png far.png build/fused/*.png --json > scores.json
+  python eval/score.py near.png far.png fused.png --reference clean.png --maps build/maps
+  python eval/score.py near.png far.png fused.png --variants MI_bits,Qabf_hong
+  python eval/score.py 1.tif 2.tif fused.tif --source 3.tif
+
+All images are of one size and depth, all gray or all colour; colour is scored on its Rec.601 luma, an alpha
+channel is left out, 16-bit levels count as v * 255 / 65535. MI of constant images is not defined: nan. JSON
+has null for that, and for the infinite PSNR of identical images.
+Variants, other toolboxes' forms under their own names: {", ".join(metrics.VARIANTS)}.
+What each is, its range and why toolboxes differ: eval/metrics/*.py and eval/CALIBRATION.md.
+"""
+
+
+def arguments(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=NOTES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("a", metavar="A", help="source image")
+    add("b", metavar="B", help="source image")
+    add("fused", nargs="+", metavar="FUSED", help="what was fused from A and B, by one or more methods")
+    add("--source", action="append", default=[], metavar="C", help="a third source; again for more")
+    add("--variants", default="", metavar="NAMES", help="more columns: names between commas, or all")
+    add("--reference", metavar="CLEAN", help="the true image, where it is known: adds PSNR and SSIM")
+    add("--json", action="store_true", help="print a JSON list, one object for each fused image")
+    add("--csv", metavar="FILE", help="also write the scores to a file, all digits")
+    add("--maps", metavar="DIR", help="also write NAME.Qabf.png, NAME.Q.png (white is good), NAME.loss.png")
+    args = parser.parse_args(argv)
+    named = filter(None, args.variants.split(","))
+    args.variants = list(metrics.VARIANTS if args.variants == "all" else named)
+    for name in args.variants:
+        if name not in metrics.VARIANTS:
+            parser.error(f"--variants: {name} is none of {', '.join(metrics.VARIANTS)}")
+    stems = [Path(path).stem for path in args.fused]
+    if args.maps and len(set(stems)) < len(stems):
+        parser.error("--maps: two fused images have the same name, their maps would too")
+    return args
+
+
+def score(sources, fused, variants=(), reference=None, names=None):
+    """{name: value} of the six metrics, the variants named, and PSNR (dB) and SSIM if there is a reference.
+
+    Arrays as metrics.all_six takes them; names: of sources, fused and reference, for errors.
+    """
+    names = names or ["A", "B", *map("source {}".format, range(3, len(sources) + 1)), "F", "the reference"]
+    scores = metrics.all_six(*sources, fused, names=names[: len(sources) + 1])
+    for name in variants:
+        scores[name] = metrics.VARIANTS[name](*sources, fused)
+    if reference is not None:
+        import skimage.metrics as reference_metrics  # takes half a second, and is seldom needed
+
+        (clean, _), gray = inputs.prepare(reference, reference, fused, names=[names[-1]] * 2 + [names[-2]])
+        peak = 255 * inputs.unit(gray)
+        with np.errstate(divide="ignore"):  # identical images: infinite PSNR
+            scores["PSNR"] = float(reference_metrics.peak_signal_noise_ratio(clean, gray, data_range=peak))
+        # the window and variances of Wang et al. 2004, DOI 10.1109/TIP.2003.819861
+        form = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": peak}
+        scores["SSIM"] = float(reference_metrics.structural_similarity(clean, gray, **form))
+    return scores
+
+
+def write_maps(sources, fused, folder, stem):
+    """Three gray pictures of the size of the images: local Qabf, local Q and lost edges."""
+    qabf, loss = xydeas.maps(*sources, fused)
+    # The local Q of a window stands at its middle.
+    q = cv2.copyMakeBorder(piella.quality_map(*sources, fused), 4, 3, 4, 3, cv2.BORDER_REPLICATE)
+    for name, values in (("Qabf", qabf * 255), ("Q", q * 255), ("loss", loss)):
+        images.write(folder / f"{stem}.{name}.png", np.clip(np.rint(values), 0, 255).astype(np.uint8))
+
+
+def table(rows):
+    """Rows of scores as text, four decimals."""
+    header = [str(key) for key in rows[0]]
+    lines = [[row["fused"], *(f"{value:.4f}" for value in list(row.values())[1:])] for row in rows]
+    widths = [max(len(line[i]) for line in [header, *lines]) for i in range(len(header))]
+    return "\n".join(
+        "  ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(line, widths)))
+        for line in [header, *lines]
+    )
+
+
+def write_csv(rows, path):
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(rows[0])
+    writer.writerows(row.values() for row in rows)
+    beside = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.part")
+    try:
+        beside.write_text(text.getvalue())
+        os.replace(beside, path)
+    finally:
+        if beside.exists():
+            beside.unlink()
+
+
+def _json(value):
+    # JSON knows neither NaN nor infinity.
+    return value if isinstance(value, str) or math.isfinite(value) else None
+
+
+def main(argv=None):
+    args = arguments(argv)
+    paths = [args.a, args.b, *args.source]
+    sources = [images.read(path) for path in paths]
+    reference = images.read(args.reference) if args.reference else None
+    if sources[0].dtype == np.uint16:
+        print("score.py: 16-bit levels count as v * 255 / 65535", file=sys.stderr)
+    fused_paths = args.fused
+    if len(fused_paths) > 1:
+        from tqdm import tqdm
+
+        fused_paths = tqdm(fused_paths, unit="image", delay=2, disable=None)
+    if args.maps:
+        Path(args.maps).mkdir(parents=True, exist_ok=True)
+    rows = []
+    for path in fused_paths:
+        fused = images.read(path)
+        names = [*paths, path, args.reference]
+        rows.append({"fused": path, **score(sources, fused, args.variants, reference, names)})
+        if args.maps:
+            write_maps(sources, fused, Path(args.maps), Path(path).stem)
+    if args.csv:
+        write_csv(rows, args.csv)
+    if args.json:
+        print(json.dumps([{name: _json(value) for name, value in row.items()} for row in rows], indent=1))
+    else:
+        print(table(rows))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        sys.exit(f"score.py: error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
