@@ -15,8 +15,8 @@ def _fan(spec, shape):
     For a Deconvolution, whose blob is (C_in, C_out/group, kh, kw), this is C_out k^2: see
     variance_norm FAN_OUT in prototxt/.
     """
-    count = math.prod(shape)
-    fan_in, fan_out = count / shape[0], count / (shape[1] if len(shape) > 1 else 1)
+    count, (outer, inner) = math.prod(shape), (*shape[:2], 1, 1)[:2]
+    fan_in, fan_out = count / outer, count / inner
     if spec.variance_norm == _FAN_IN:
         return fan_in
     return fan_out if spec.variance_norm == _FAN_OUT else (fan_in + fan_out) / 2
@@ -40,7 +40,7 @@ def _gaussian(spec, shape):
 
 def _positive_unitball(spec, shape):
     values = torch.rand(shape)
-    return values / values.flatten(1).sum(1).reshape(-1, *[1] * (len(shape) - 1))
+    return values / values.reshape(shape[0], -1).sum(1).reshape(-1, *[1] * (len(shape) - 1))
 
 
 def _xavier(spec, shape):
@@ -56,7 +56,7 @@ def _bilinear(spec, shape):
     if len(shape) != 4 or shape[2] != shape[3]:
         raise ValueError(f"a bilinear filler needs square filters, not the shape {tuple(shape)}")
     factor = math.ceil(shape[3] / 2)
-    centre = (2 * factor - 1 - factor % 2) / (2 * factor)
+    centre = (shape[3] - 1) / (2 * factor)
     ramp = 1 - (torch.arange(shape[3]) / factor - centre).abs()
     return (ramp[:, None] * ramp).expand(shape).clone()
 
@@ -80,4 +80,6 @@ def fill(spec: caffe_pb2.FillerParameter, shape: tuple) -> torch.Tensor:
     """
     if spec.type not in _FILLERS:
         raise ValueError(f"unknown filler {spec.type!r}: use one of {', '.join(_FILLERS)}")
+    if spec.sparse != -1 and spec.type != "gaussian":
+        raise ValueError(f"a {spec.type} filler cannot be sparse, only a gaussian one")
     return _FILLERS[spec.type](spec, tuple(shape))

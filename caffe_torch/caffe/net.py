@@ -2,7 +2,9 @@
 
 import os
 from collections import Counter, OrderedDict, namedtuple
+from itertools import zip_longest
 
+import numpy as np
 import torch
 from google.protobuf import text_format
 
@@ -169,7 +171,7 @@ class Net:
         layer = layers.create(spec, spec.phase if spec.HasField("phase") else self.phase)
         unnamed = layer.is_loss and not spec.top
         if unnamed:
-            spec.top.append(f"(automatic {spec.name})")
+            spec.top.append(f"(automatic) {spec.name}" if "(automatic)" in self._blobs else "(automatic)")
         self._check_counts(layer)
         if spec.name in self._bottom_names:
             raise ValueError("another layer has the same name")
@@ -202,9 +204,9 @@ class Net:
             list(spec.bottom),
             list(spec.top),
         )
-        weights = list(spec.loss_weight) or [float(layer.is_loss and i == 0) for i in range(len(spec.top))]
+        weights = list(spec.loss_weight) or ([1.0] if layer.is_loss else [0.0] * len(spec.top))
         if len(weights) != len(spec.top):
-            raise ValueError(f"{len(weights)} loss weights for {len(spec.top)} tops")
+            raise ValueError(f"loss_weight: give one for each of the {len(spec.top)} tops")
         self._loss_weights.update((top, w) for top, w in zip(spec.top, weights, strict=True) if w)
         self._shape(len(self.layers) - 1)
 
@@ -509,6 +511,41 @@ class Net:
         self._backward(first, last)
         return {name: self._blobs[name].diff for name in dict.fromkeys([*wanted, *(diffs or [])])}
 
+    def forward_all(self, blobs=None, **kwargs):
+        """`forward` for any number of rows, a batch of the net's size at a time: {blob name: array}."""
+        batches = [_copied(self.forward(blobs, **batch)) for batch in self._batches(kwargs)]
+        return _joined(batches, len(next(iter(kwargs.values()))))
+
+    def forward_backward_all(self, blobs=None, diffs=None, **kwargs):
+        """`forward` and `backward` for any number of rows: ({blob: array}, {blob: gradient}) of all.
+
+        kwargs: arrays for the input blobs, and gradients for the output blobs.
+        """
+        inputs = {name: array for name, array in kwargs.items() if name in self.inputs}
+        outputs = {name: array for name, array in kwargs.items() if name not in self.inputs}
+        forward, backward = [], []
+        for below, above in zip_longest(self._batches(inputs), self._batches(outputs), fillvalue={}):
+            forward.append(_copied(self.forward(blobs, **below)))
+            backward.append(_copied(self.backward(diffs, **above)))
+        rows = len(next(iter(kwargs.values())))
+        return _joined(forward, rows), _joined(backward, rows)
+
+    def _batches(self, arrays):
+        """Rows of the arrays, as many at a time as the net's first blob has; zeros fill the last."""
+        if not arrays:
+            return
+        size, rows = next(iter(self._blobs.values())).shape[0], len(next(iter(arrays.values())))
+        for start in range(0, rows, size):
+            batch = {name: np.asarray(array[start : start + size]) for name, array in arrays.items()}
+            missing = size - len(next(iter(batch.values())))
+            yield {n: np.pad(a, [(0, missing)] + [(0, 0)] * (a.ndim - 1)) for n, a in batch.items()}
+
+    def set_input_arrays(self, data, labels):
+        """Refused: it fills MemoryData layers, which are not supported."""
+        raise ValueError(
+            "set_input_arrays: MemoryData is not supported; use Input layers and forward(**arrays)"
+        )
+
     def reshape(self) -> None:
         """Work out all shapes anew after input blobs were given others."""
         for i, layer in enumerate(self.layers):
@@ -584,6 +621,14 @@ class Net:
         from . import snapshot
 
         snapshot.load_hdf5(self, path)
+
+
+def _copied(arrays):
+    return {name: array.copy() for name, array in arrays.items()}
+
+
+def _joined(batches, rows):
+    return {name: np.concatenate([batch[name] for batch in batches])[:rows] for name in batches[0]}
 
 
 def _run(layer, params, inputs):

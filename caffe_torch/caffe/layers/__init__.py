@@ -98,6 +98,15 @@ def canonical_axis(axis: int, dims: int) -> int:
     return axis % dims
 
 
+def __getattr__(name):
+    """caffe.layers is also pycaffe's L: `L.Convolution(bottom, num_output=64)`; see net_spec.py."""
+    if not name[:1].isupper():
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from ..net_spec import layer
+
+    return layer(name)
+
+
 from . import (  # noqa: E402, F401  (fill the registry)
     arithmetic,
     convolution,

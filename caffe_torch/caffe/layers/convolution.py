@@ -38,7 +38,8 @@ class _Filters(Layer):
             both = [f"{short}_h", f"{short}_w"]
             given = list(getattr(opt, name))
             if any(hasattr(opt, b) and opt.HasField(b) for b in both):
-                if given or dims != 2 or not all(opt.HasField(b) for b in both):
+                alone = name == "pad"  # the other pad is 0 then, but there is no kernel or stride of 0
+                if given or dims != 2 or not (alone or all(opt.HasField(b) for b in both)):
                     raise ValueError(
                         f"convolution_param: give {name}, or both {both[0]} and {both[1]} (2-D only)"
                     )

@@ -1,0 +1,70 @@
+"""caffe.draw: a net as a picture of its layers and blobs. Needs pydot and Graphviz."""
+
+import os
+
+from .net import included
+from .proto import caffe_pb2
+
+_COLOURS = {
+    "Convolution": "#FF5050",
+    "Deconvolution": "#FF5050",
+    "Pooling": "#FF9900",
+    "InnerProduct": "#CC33FF",
+}
+
+
+def _pydot():
+    try:
+        import pydot
+    except ImportError:
+        raise ValueError(
+            "caffe.draw needs pydot and Graphviz: pip install pydot, and apt install graphviz"
+        ) from None
+    return pydot
+
+
+def get_pydot_graph(caffe_net, rankdir="LR", label_edges=True, phase=None):
+    """A pydot.Dot of a NetParameter; `phase` leaves out the layers of the other phase."""
+    pydot = _pydot()
+    graph = pydot.Dot(caffe_net.name or "Net", graph_type="digraph", rankdir=rankdir)
+    state = caffe_pb2.NetState(phase=phase) if phase is not None else None
+    blobs = set()
+    for layer in caffe_net.layer:
+        if state is not None and not included(layer, state):
+            continue
+        name = f"{layer.name}_{layer.type}"
+        graph.add_node(
+            pydot.Node(
+                name,
+                label=f'"{layer.name}\\n({layer.type})"',
+                shape="record",
+                style="filled",
+                fillcolor=_COLOURS.get(layer.type, "#6495ED"),
+            )
+        )
+        in_place = set(layer.bottom) & set(layer.top)
+        for blob in {*layer.bottom, *layer.top} - blobs:
+            graph.add_node(pydot.Node(f"{blob}_blob", label=f'"{blob}"', shape="octagon"))
+            blobs.add(blob)
+        for blob in layer.bottom:
+            graph.add_edge(pydot.Edge(f"{blob}_blob", name, dir="both" if blob in in_place else "forward"))
+        outputs = layer.convolution_param.num_output or layer.inner_product_param.num_output
+        for blob in layer.top:
+            if blob not in in_place:
+                label = f'"{outputs}"' if label_edges and outputs else '""'
+                graph.add_edge(pydot.Edge(name, f"{blob}_blob", label=label))
+    return graph
+
+
+def draw_net(caffe_net, rankdir, ext="png", phase=None) -> bytes:
+    """The picture of a NetParameter in the format `ext`."""
+    return get_pydot_graph(caffe_net, rankdir, phase=phase).create(format=ext)
+
+
+def draw_net_to_file(caffe_net, filename, rankdir="LR", phase=None) -> None:
+    """Write the picture of a NetParameter; the ending of `filename` says the format."""
+    ext = os.path.splitext(filename)[1][1:] or "png"
+    picture = draw_net(caffe_net, rankdir, ext, phase)
+    with open(f"{filename}.part", "wb") as file:
+        file.write(picture)
+    os.replace(f"{filename}.part", filename)

@@ -1,0 +1,165 @@
+"""Nets written in Python, as in pycaffe: caffe.layers (as L), caffe.params (as P), NetSpec.
+
+n = caffe.NetSpec()
+n.data = L.Input(shape=dict(dim=[1, 4, 50, 50]))
+n.conv = L.Convolution(n.data, num_output=64, kernel_size=5, weight_filler=dict(type="msra"))
+n.relu = L.ReLU(n.conv, in_place=True)
+print(n.to_proto())
+"""
+
+from collections import Counter, OrderedDict
+
+from .proto import caffe_pb2
+
+
+def _settings_of(kind):
+    """The field of LayerParameter that holds the settings of a layer type, or None."""
+    for field in caffe_pb2.LayerParameter.DESCRIPTOR.fields:
+        if field.message_type is not None and field.message_type.name == f"{kind}Parameter":
+            return field.name
+    return None
+
+
+def _assign(message, name, value):
+    """message.name = value, where a dict stands for a message and a list for a repeated field."""
+    field = message.DESCRIPTOR.fields_by_name.get(name)
+    if field is None:
+        raise AttributeError(f"{message.DESCRIPTOR.name} has no field {name!r}")
+    repeated = hasattr(getattr(message, name), "extend")
+    if repeated and not isinstance(value, (list, tuple)):
+        value = [value]
+    if repeated and field.message_type is not None:
+        for item in value:
+            _fill(getattr(message, name).add(), item)
+    elif repeated:
+        getattr(message, name).extend(value)
+    elif isinstance(value, dict):
+        _fill(getattr(message, name), value)
+    elif field.message_type is not None:
+        getattr(message, name).CopyFrom(value)
+    else:
+        setattr(message, name, value)
+
+
+def _fill(message, values):
+    message.SetInParent()
+    if not isinstance(values, dict):
+        message.CopyFrom(values)
+        return
+    for name, value in values.items():
+        _assign(message, name, value)
+
+
+class Top:
+    """One output of a layer that is not part of a net yet."""
+
+    def __init__(self, function, n):
+        self.fn, self.n = function, n
+
+    def to_proto(self) -> caffe_pb2.NetParameter:
+        """The net that ends in this top."""
+        return to_proto(self)
+
+
+class _Function:
+    """A layer with its inputs, written into a net once for all its tops."""
+
+    def __init__(self, kind, inputs, params):
+        self.kind, self.inputs, self.params = kind, inputs, dict(params)
+        for i, top in enumerate(inputs):
+            if not isinstance(top, Top):
+                raise TypeError(f"{kind} input {i} is not a Top (type is {type(top)})")
+        self.ntop = self.params.pop("ntop", 1)
+        self.in_place = self.params.pop("in_place", False)
+        self.tops = tuple(Top(self, n) for n in range(self.ntop))
+
+    def write(self, written, names, counts):
+        """Add the layers below and this one to `written` ({function: LayerParameter}), each once."""
+        if self in written:
+            return
+        for top in self.inputs:
+            top.fn.write(written, names, counts)
+        layer = caffe_pb2.LayerParameter(type=self.kind)
+        layer.bottom.extend(written[top.fn].top[top.n] for top in self.inputs)
+        if self.in_place:
+            layer.top.extend(layer.bottom)
+        else:
+            layer.top.extend(_name(top, self.kind, names, counts) for top in self.tops)
+        layer.name = _name(self.tops[0] if self.tops else self, self.kind, names, counts)
+        own = _settings_of(self.kind)
+        for name, value in self.params.items():
+            if own and not name.endswith("param") and hasattr(getattr(layer, own), name):
+                _assign(getattr(layer, own), name, value)
+            else:
+                _assign(layer, name, value)
+        written[self] = layer
+
+
+def _name(item, kind, names, counts):
+    """The name a top was given in the net, or its layer type and a number."""
+    if item not in names:
+        counts[kind] += 1
+        names[item] = f"{kind}{counts[kind]}"
+    return names[item]
+
+
+def layer(kind):
+    """What L.Convolution and so on are: a function of bottoms and settings that gives the tops.
+
+    Beside the layer's settings it takes ntop (how many tops, default 1), in_place and the fields of
+    LayerParameter.
+    """
+
+    def tops(*bottoms, **settings):
+        function = _Function(kind, bottoms, settings)
+        if function.ntop == 0:
+            return function
+        return function.tops[0] if function.ntop == 1 else function.tops
+
+    return tops
+
+
+class _Params:
+    """P.Pooling.MAX and so on, the named values of a layer's settings."""
+
+    def __getattr__(self, kind):
+        return getattr(caffe_pb2, f"{kind}Parameter")
+
+
+class NetSpec:
+    """A net whose layers and tops get the names they are assigned to."""
+
+    def __init__(self):
+        super().__setattr__("tops", OrderedDict())
+
+    def __setattr__(self, name, value):
+        self.tops[name] = value
+
+    def __getattr__(self, name):
+        if name not in self.tops:
+            raise AttributeError(f"the net has no layer {name!r}")
+        return self.tops[name]
+
+    __setitem__ = __setattr__
+
+    def __getitem__(self, name):
+        return self.tops[name]
+
+    def to_proto(self) -> caffe_pb2.NetParameter:
+        """The net as a NetParameter: print it, or write str() of it to a prototxt."""
+        return _net(self.tops.values(), {top: name for name, top in self.tops.items()})
+
+
+def to_proto(*tops) -> caffe_pb2.NetParameter:
+    """The net that ends in these tops, under names made from the layer types."""
+    return _net(tops, {})
+
+
+def _net(tops, names):
+    written, counts = OrderedDict(), Counter()
+    for top in tops:
+        (top.fn if isinstance(top, Top) else top).write(written, names, counts)
+    return caffe_pb2.NetParameter(layer=written.values())
+
+
+params = _Params()
