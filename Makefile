@@ -47,7 +47,8 @@ fuse: setup ## make fuse A=near.jpg B=far.jpg OUT=sharp.png
 bvlc-caffe: ## BVLC Caffe 1.0 itself (CPU), without root or conda, in build/bvlc/bin
 	$(PYTHON) tools/bvlc_caffe.py
 
-bench: setup ## time BVLC Caffe and caffe_torch in turns (needs build/data)
+bench: setup ## time the metrics; BVLC Caffe and caffe_torch in turns (needs build/data)
+	$(PY) eval/bench.py --megapixels 24
 	$(PY) tools/bench.py
 
 test: setup ## the fast tests

@@ -1,0 +1,88 @@
+"""Time the six metrics on one core against a plain NumPy version (eval/plain.py), in turns."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+
+for library in ("OMP", "OPENBLAS", "MKL"):  # before NumPy is imported
+    os.environ[f"{library}_NUM_THREADS"] = "1"
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import cv2
+import numpy as np
+
+from eval import metrics, plain
+
+EXAMPLES = """examples:
+  python eval/bench.py
+  python eval/bench.py --rounds 100
+  python eval/bench.py --megapixels 24      also time and peak memory on one triple of that size
+"""
+
+
+def triple(height, width, seed=0):
+    """Two sources, each blurred in one half, and the sharp image; gray uint8, smooth as photographs are."""
+    rng = np.random.default_rng(seed)
+    sharp = cv2.GaussianBlur(rng.integers(0, 256, (height, width), dtype=np.uint8), (0, 0), 1.5)
+    sharp = cv2.normalize(sharp, None, 0, 255, cv2.NORM_MINMAX)
+    blurred = cv2.GaussianBlur(sharp, (0, 0), 3)
+    a, b = sharp.copy(), sharp.copy()
+    a[:, : width // 2] = blurred[:, : width // 2]
+    b[:, width // 2 :] = blurred[:, width // 2 :]
+    return a, b, sharp
+
+
+def seconds(function, images):
+    """Processor time: other programs on the machine lengthen it less than the wall clock."""
+    start = time.process_time()
+    function(*images)
+    return time.process_time() - start
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=20, metavar="N", help="(default: %(default)s)")
+    parser.add_argument("--megapixels", type=float, metavar="M", help="also one large triple")
+    args = parser.parse_args(argv)
+    if args.rounds < 1 or (args.megapixels is not None and args.megapixels <= 0):
+        parser.error("--rounds and --megapixels take positive numbers")
+    cv2.setNumThreads(1)
+
+    images = triple(512, 512)
+    ours, theirs = metrics.all_six(*images), plain.all_six(*images)  # and warm up
+    apart = max(abs(ours[name] - theirs[name]) for name in ours)
+    times = [(seconds(metrics.all_six, images), seconds(plain.all_six, images)) for _ in range(args.rounds)]
+    fast, slow = zip(*times)
+    ratio = statistics.median(s / f for f, s in times)
+    print(f"six metrics on 512 x 512, one core, {args.rounds} rounds in turns, median (least) in ms:")
+    print(f"  eval/metrics  {statistics.median(fast) * 1e3:6.1f} ({min(fast) * 1e3:.1f})")
+    print(f"  plain NumPy   {statistics.median(slow) * 1e3:6.1f} ({min(slow) * 1e3:.1f})")
+    print(f"  {ratio:.1f} times as fast; largest difference of a value {apart:.0e}")
+
+    if args.megapixels:
+        width = round((args.megapixels * 1e6 * 3 / 2) ** 0.5)
+        images = triple(width * 2 // 3, width)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        elapsed = seconds(metrics.all_six, images)
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        print(
+            f"{width} x {width * 2 // 3}: {elapsed:.2f} s, peak memory of the process {after / 1024:.0f} MiB "
+            f"({before / 1024:.0f} MiB before the metrics)"
+        )
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        sys.exit(f"bench.py: error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
