@@ -204,7 +204,7 @@ class Net:
             list(spec.bottom),
             list(spec.top),
         )
-        weights = list(spec.loss_weight) or ([1.0] if layer.is_loss else [0.0] * len(spec.top))
+        weights = list(spec.loss_weight) or [float(layer.is_loss and j == 0) for j in range(len(spec.top))]
         if len(weights) != len(spec.top):
             raise ValueError(f"loss_weight: give one for each of the {len(spec.top)} tops")
         self._loss_weights.update((top, w) for top, w in zip(spec.top, weights, strict=True) if w)

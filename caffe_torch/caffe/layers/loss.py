@@ -157,7 +157,7 @@ class ArgMax(Layer):
         size, top_k = rows.shape[axis], self.opt.top_k
         if not 1 <= top_k <= size:
             raise ValueError(f"argmax_param.top_k {top_k} is not in 1 .. {size}")
-        values, places = torch.sort(rows.flip(axis), axis, descending=True, stable=True)
+        values, places = torch.sort(rows.flip(axis), dim=axis, descending=True, stable=True)
         values = values.narrow(axis, 0, top_k)
         places = (size - 1 - places).narrow(axis, 0, top_k).to(x.dtype)
         if along:

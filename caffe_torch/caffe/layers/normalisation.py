@@ -33,28 +33,27 @@ class BatchNorm(Layer):
             param.lr_mult = 0
 
     def param_shapes(self, shape):
-        channels = shape[1] if len(shape) > 1 else 1
+        if len(shape) < 2:
+            raise ValueError(f"bottom of shape {shape}: 2 axes are needed, the second for channels")
         zero = caffe_pb2.FillerParameter()
-        return [((channels,), zero), ((channels,), zero), ((1,), zero)]
+        return [((shape[1],), zero), ((shape[1],), zero), ((1,), zero)]
 
     def forward(self, params, x):
         means, variances, count = (param.detach() for param in params)
         x = precise(x)
-        rows = x if x.dim() > 1 else x[:, None]
-        axes = [i for i in range(rows.dim()) if i != 1]
         if self.use_store:
             factor = torch.where(count == 0, 0, 1 / count)
             mean, variance = means * factor, variances * factor
         else:
-            variance, mean = torch.var_mean(rows, axes, correction=0)
-            n, keep = rows.numel() // rows.shape[1], self.opt.moving_average_fraction
+            variance, mean = torch.var_mean(x, [0, *range(2, x.dim())], correction=0)
+            n, keep = x.numel() // x.shape[1], self.opt.moving_average_fraction
             with torch.no_grad():
                 count.mul_(keep).add_(1)
                 means.mul_(keep).add_(mean)
                 variances.mul_(keep).add_(variance, alpha=n / (n - 1) if n > 1 else 1)
-        shape = [-1 if i == 1 else 1 for i in range(rows.dim())]
-        spread = torch.sqrt(variance + self.opt.eps).reshape(shape)
-        return ((rows - mean.reshape(shape)) / spread).reshape(x.shape)
+        channels = (-1, *[1] * (x.dim() - 2))
+        deviation = torch.sqrt(variance + self.opt.eps)
+        return (x - mean.reshape(channels)) / deviation.reshape(channels)
 
 
 @register("LRN")
