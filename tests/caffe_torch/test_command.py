@@ -1,6 +1,5 @@
 """The `caffe` command: its flags, its words, its exit status, and what a kill leaves behind."""
 
-import os
 import re
 import signal
 import subprocess
@@ -214,7 +213,6 @@ max_iter: 1000 snapshot: 50 snapshot_prefix: "run" average_loss: 10 display: 100
 def start(*arguments):
     return subprocess.Popen(
         [sys.executable, "-m", "caffe.main", *arguments],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -265,10 +263,7 @@ def test_kill_9_at_any_moment_then_resuming_gives_the_uninterrupted_numbers(fold
     Path("solver.prototxt").write_text(LONG)
     whole = caffe.get_solver("solver.prototxt")
     whole.param.snapshot_prefix = "whole"
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     whole.solve()
-    torch.set_num_threads(threads)
 
     random = np.random.default_rng()
     resume = []

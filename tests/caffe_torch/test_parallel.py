@@ -27,7 +27,6 @@ LAUNCH = "import sys; from caffe import parallel; sys.exit(parallel.launch(sys.a
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     cases.write_inputs()
     return tmp_path
 
