@@ -5,7 +5,7 @@ H(F) = -sum p log2 p over the histogram of 256 bins, in bits.
 
 Range 0 (a constant image) to 8 (all 256 levels equally frequent). It looks at the fused image alone: noise
 raises it, and blur of one source need not lower it.
-Elsewhere: MATLAB's `entropy` is the same on uint8, but stretches floats to 0..255 first.
+Elsewhere: MATLAB's `entropy` is the same on uint8 and converts other types by `im2uint8` first.
 """
 
 from __future__ import annotations
