@@ -8,7 +8,6 @@ import sys
 from functools import partial
 from pathlib import Path
 
-os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe and OpenCV speak up for errors only
 os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -88,6 +87,7 @@ def fuse(args):
     check_outputs(args)
     sources = read_all(args.images)
 
+    os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe speaks up for errors only
     import caffe  # late: --help and wrong arguments need no Caffe
 
     from fusion.two_stream import TwoStream

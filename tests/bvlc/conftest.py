@@ -20,9 +20,6 @@ def both():
 
 def run(command, **options):
     """Run a command from a list; what it printed, stdout then stderr. Fails the test where it fails."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GLOG_")}
-    done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, timeout=600, env=environment, **options
-    )
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=600, **options)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout + done.stderr

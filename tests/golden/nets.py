@@ -11,8 +11,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-os.environ.setdefault("GLOG_minloglevel", "2")
-
 import caffe
 import h5py
 import numpy as np

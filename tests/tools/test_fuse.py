@@ -40,6 +40,7 @@ def folder(tmp_path_factory):
 def run(folder, monkeypatch, capfd):
     """Runs the command in `folder`; (status, stdout, stderr)."""
     monkeypatch.chdir(folder)
+    monkeypatch.setenv("GLOG_minloglevel", "2")  # set here, so that it is unset after the test
 
     def run(*arguments):
         try:
