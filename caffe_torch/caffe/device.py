@@ -16,6 +16,12 @@ _gpu_index = 0
 _precision = "float32"
 _rng = np.random.default_rng()
 
+# PyTorch begins every process with one constant seed, Caffe each with another. A seed that the program set
+# before importing this module stays.
+_TORCH_CONSTANT = 67280421310721
+if torch.initial_seed() == _TORCH_CONSTANT:
+    torch.seed()
+
 
 def device() -> torch.device:
     """The device that blobs live on now."""
