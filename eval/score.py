@@ -11,6 +11,7 @@ import os
 import sys
 from pathlib import Path
 
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # of a damaged image the error below says enough
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import cv2

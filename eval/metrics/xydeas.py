@@ -58,7 +58,7 @@ def maps(*images):
     quality: the local Qabf, sum(Q_XF g_X) / sum(g_X), 0..0.9748.
     loss: edge strength of the sources that is not in the fused image, sum((1 - Q_XF) g_X) in Sobel's units of
         8-bit gray levels, where a source's edge is stronger than the fused one (V. Petrovic, C. Xydeas,
-        Objective image fusion performance characterisation, 2005, DOI 10.1109/ICCV.2005.175).
+        Objective image fusion performance characterisation, ICCV 2005, pp. 1866-1871).
     """
     sources, fused = inputs.prepare(*images)
     quality, loss = np.empty((2, *fused.shape), np.float32)

@@ -1,0 +1,135 @@
+"""The command eval/score.py: what it prints and writes, and what it says of a user's mistakes."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from eval import metrics, score
+from fusion import images
+
+SIX = ["IE", "MI", "Qabf", "Q", "Qw", "Qe"]
+
+
+@pytest.fixture
+def files(tmp_path, triple):
+    """Paths of A, B, F and of F blurred."""
+    a, b, fused = triple
+    paths = [str(tmp_path / name) for name in ("a.png", "b.png", "fused.png", "blurred.png")]
+    for path, image in zip(paths, (a, b, fused, cv2.GaussianBlur(fused, (0, 0), 2))):
+        images.write(path, image)
+    return paths
+
+
+def run(*arguments):
+    command = [sys.executable, str(Path(score.__file__)), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_table_from_a_cold_start(files, triple):
+    done = run(*files)
+    assert done.returncode == 0
+    header, first, second = (line.split() for line in done.stdout.splitlines())
+    assert header == ["fused", *SIX]
+    assert first == [files[2], *(f"{value:.4f}" for value in metrics.all_six(*triple).values())]
+    assert second[0] == files[3] and float(second[3]) < float(first[3])
+
+
+def test_json_has_all_digits_and_null(files, triple, capsys):
+    score.main([*files, "--json", "--reference", files[2]])
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["fused"] for row in rows] == files[2:]
+    assert list(rows[0]) == ["fused", *SIX, "PSNR", "SSIM"]
+    assert {name: rows[0][name] for name in SIX} == metrics.all_six(*triple)
+    assert rows[0]["PSNR"] is None and rows[0]["SSIM"] == 1  # identical: infinite
+    blurred = images.read(files[3])
+    error = np.mean((blurred.astype(float) - triple[2]) ** 2)
+    assert rows[1]["PSNR"] == pytest.approx(10 * np.log10(255**2 / error), abs=1e-9)
+    assert 0 < rows[1]["SSIM"] < 1
+
+
+def test_csv_and_variants(files, triple, tmp_path, capsys):
+    target = tmp_path / "scores.csv"
+    score.main([*files, "--variants", "MI_nats,Qabf_hong", "--csv", str(target)])
+    assert capsys.readouterr().out.split()[:9] == ["fused", *SIX, "MI_nats", "Qabf_hong"]
+    with open(target, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[0]["Qabf_hong"]) == metrics.VARIANTS["Qabf_hong"](*triple)
+    assert float(rows[0]["Qabf"]) == metrics.METRICS["Qabf"](*triple)
+    assert [p.name for p in tmp_path.iterdir() if p.suffix not in (".png", ".csv")] == []
+    score.main([*files[:3], "--variants", "all"])
+    assert capsys.readouterr().out.splitlines()[0].split() == ["fused", *SIX, *metrics.VARIANTS]
+
+
+def test_three_sources(files, triple, capsys):
+    a, b, fused = triple
+    score.main([files[0], files[1], files[2], "--source", files[3], "--json"])
+    (row,) = json.loads(capsys.readouterr().out)
+    assert {name: row[name] for name in SIX} == metrics.all_six(a, b, images.read(files[3]), fused)
+
+
+def test_maps_show_where_a_fusion_fails(files, tmp_path, triple, capsys):
+    a, _, _ = triple
+    fused = a.copy()
+    fused[30:60, 20:40] = cv2.GaussianBlur(a, (0, 0), 4)[30:60, 20:40]
+    images.write(tmp_path / "spoilt.png", fused)
+    score.main([files[0], files[0], str(tmp_path / "spoilt.png"), "--maps", str(tmp_path / "maps")])
+    maps = {path.name.split(".")[1]: images.read(path) for path in (tmp_path / "maps").iterdir()}
+    assert sorted(maps) == ["Q", "Qabf", "loss"]
+    inside, outside = np.s_[36:54, 26:34], np.s_[70:, 50:]
+    for name, picture in maps.items():
+        assert picture.shape == a.shape and picture.dtype == np.uint8
+        good, bad = picture[outside].mean(), picture[inside].mean()
+        assert (bad > good + 50 and good == 0) if name == "loss" else (bad < good - 50 and good > 245), name
+
+
+def test_sixteen_bits_are_said(files, tmp_path, triple, capsys):
+    for path, image in zip(files, triple):
+        images.write(path, image.astype(np.uint16) * 257)
+    score.main([*files[:3], "--json"])
+    out, err = capsys.readouterr()
+    assert "65535" in err
+    assert json.loads(out)[0]["Qabf"] == pytest.approx(metrics.METRICS["Qabf"](*triple), abs=1e-12)
+
+
+def test_undefined_is_null(tmp_path, capsys):
+    flat = str(tmp_path / "flat.png")
+    images.write(flat, np.full((20, 20), 9, np.uint8))
+    score.main([flat, flat, flat, "--json"])
+    assert json.loads(capsys.readouterr().out)[0]["MI"] is None
+
+
+def test_mistakes_get_one_line(files, tmp_path):
+    small, colour, damaged = (str(tmp_path / name) for name in ("small.png", "colour.png", "damaged.png"))
+    fused = images.read(files[2])
+    images.write(small, fused[1:])
+    images.write(colour, np.dstack([fused] * 3))
+    Path(damaged).write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    for wrong, says in {
+        small: ["(95, 80)", "(96, 80)", "small.png", "a.png"],
+        colour: ["colour.png", "a.png", "gray and colour"],
+        damaged: ["damaged.png"],
+        str(tmp_path / "missing.png"): ["missing.png"],
+    }.items():
+        done = run(files[0], files[1], wrong, "--csv", tmp_path / "out.csv")
+        assert done.returncode == 1 and done.stdout == ""
+        assert done.stderr.startswith("score.py: error: ") and done.stderr.count("\n") == 1, done.stderr
+        for part in says:
+            assert part in done.stderr
+        assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("extra", "says"),
+    [(["--variants", "Qabf_wrong"], "Qabf_2012"), (["--maps", "m", "other/fused.png"], "same name")],
+)
+def test_usage_errors(files, capsys, extra, says):
+    with pytest.raises(SystemExit) as stop:
+        score.main([*files[:3], *extra] if extra[0] != "--maps" else [*files[:3], extra[2], *extra[:2]])
+    assert stop.value.code == 2
+    assert says in capsys.readouterr().err
