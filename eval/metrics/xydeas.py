@@ -39,12 +39,12 @@ def qabf(*images):
 
 
 def qabf_hong(*images):
-    """Qabf_hong: the variant of Hong's Qabf.m, a float in 0..0.9873."""
+    """Qabf_hong: the variant of Hong's Qabf.m, a float in 0..0.9754."""
     return of_gray(*inputs.prepare(*images), _gradients_hong, _preservation_hong)
 
 
 def qabf_2012(*images):
-    """Qabf_2012: the variant of the toolbox of 2012, a float in 0..0.9868."""
+    """Qabf_2012: the variant of the toolbox of 2012, a float in 0..0.9867."""
     sources, fused = inputs.prepare(*images)
     total = 0.0
     for _, kept, g in _tiles(sources, fused, _gradients, _preservation_2012):
