@@ -1,0 +1,30 @@
+import numpy as np
+import pytest
+
+from fusion import images
+from tools import demo_pair
+
+
+def test_coffee_is_sharp_in_one_of_the_two_everywhere(tmp_path, capsys):
+    demo_pair.main(["--pair", "coffee", "--out", str(tmp_path / "demo")])
+    a, b = (images.read(tmp_path / "demo" / f"{name}.png") for name in "ab")
+    assert a.shape == b.shape == (400, 600, 3)
+    assert np.abs(np.diff(a[222, 100:400].astype(int), axis=0)).mean() < 2  # the cup is blurred in a
+    assert np.abs(np.diff(b[222, 100:400].astype(int), axis=0)).mean() > 4  # and not in b
+    assert "coffee" in capsys.readouterr().out
+
+
+def test_without_the_real_pair_one_is_rendered_and_said(tmp_path, capsys, monkeypatch):
+    def offline(name):
+        raise OSError(f"{name} cannot be fetched: no connection")
+
+    monkeypatch.setattr(demo_pair.fetch, "pair", offline)
+    demo_pair.main(["--out", str(tmp_path)])
+    said = capsys.readouterr().out
+    assert "motorcycle" in said and "no connection" in said
+    assert images.read(tmp_path / "a.png").shape == (500, 741, 3)
+
+
+def test_an_unknown_pair_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="no set or pair 'nonsense'"):
+        demo_pair.main(["--pair", "nonsense", "--out", str(tmp_path)])
