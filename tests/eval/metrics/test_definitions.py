@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import slow_metrics
 
 from eval import metrics, plain
 from eval.metrics import METRICS, VARIANTS
+from tests.eval.metrics import slow_metrics
 
 RNG = np.random.default_rng(7)
 
