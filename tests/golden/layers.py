@@ -1,7 +1,7 @@
 """Forward and backward numbers of every layer and of the settings that bite, by whichever Caffe runs this.
 
 Made with BVLC Caffe 1.0, from the repository root:
-    build/bvlc/bin/python tests/golden/layers.py tests/golden/layers.npz
+    GLOG_minloglevel=2 build/bvlc/bin/python tests/golden/layers.py tests/golden/layers.npz
 The tests run the same with caffe_torch and compare. With --serve it takes paths of prototxt files
 from stdin, one a line, and answers each with a .npz beside it.
 """
@@ -10,8 +10,6 @@ import os
 import sys
 import tempfile
 from collections import OrderedDict
-
-os.environ.setdefault("GLOG_minloglevel", "2")
 
 import caffe
 import numpy as np

@@ -21,9 +21,13 @@ class EuclideanLoss(Layer):
     is_loss = True
 
     def forward(self, params, a, b):
-        if a.shape[0] != b.shape[0] or a.numel() != b.numel():
-            raise ValueError(f"bottoms differ in size: {tuple(a.shape)} and {tuple(b.shape)}")
+        _check_alike(a, b)
         return F.mse_loss(precise(a), precise(b).reshape(a.shape), reduction="sum") / (2 * a.shape[0])
+
+
+def _check_alike(a, b):
+    if a.shape[:1] != b.shape[:1] or a.numel() != b.numel():
+        raise ValueError(f"bottoms differ in size: {tuple(a.shape)} and {tuple(b.shape)}")
 
 
 def by_class(scores: torch.Tensor, labels: torch.Tensor, axis: int) -> tuple:
@@ -79,6 +83,8 @@ class SoftmaxWithLoss(_CrossEntropy):
 
     def forward(self, params, scores, labels):
         axis = self.spec.softmax_param.axis
+        if scores.shape[0] != labels.shape[0]:
+            raise ValueError(f"{scores.shape[0]} rows of scores and {labels.shape[0]} of labels")
         logits, classes = by_class(scores, labels, axis)
         kept = self.kept(classes)
         places = torch.where(kept, classes, 0)
@@ -101,8 +107,7 @@ class SigmoidCrossEntropyLoss(_CrossEntropy):
     default_mode = _BATCH_SIZE
 
     def forward(self, params, scores, targets):
-        if scores.numel() != targets.numel():
-            raise ValueError(f"bottoms differ in size: {tuple(scores.shape)} and {tuple(targets.shape)}")
+        _check_alike(scores, targets)
         scores, targets = precise(scores), precise(targets).reshape(scores.shape)
         kept = self.kept(targets)
         losses = F.binary_cross_entropy_with_logits(scores, targets, reduction="none")

@@ -1,0 +1,264 @@
+"""Random small nets, run by BVLC Caffe and by caffe_torch: the same tops, gradients and statistics.
+
+RANDOM_NETS=1000 python -m pytest -m bvlc tests/bvlc/test_layers.py draws more of them.
+"""
+
+import os
+import subprocess
+
+import numpy as np
+import pytest
+from caffe import Net
+from caffe.proto import caffe_pb2
+from google.protobuf import text_format
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+
+from tests.golden import layers as golden
+
+pytestmark = pytest.mark.bvlc
+
+MORE = "RANDOM_NETS" in os.environ
+NEURONS = {
+    "ReLU": ["", "relu_param { negative_slope: 0.2 }"],
+    "PReLU": ["", "prelu_param { channel_shared: true }"],
+    "ELU": ["", "elu_param { alpha: 0.5 }"],
+    "Sigmoid": [""],
+    "TanH": [""],
+    "Exp": ["exp_param { scale: 0.3 }", "exp_param { base: 2 scale: 0.2 shift: 0.5 }"],
+    "Dropout": ["", "dropout_param { dropout_ratio: 0.2 }"],
+    "Scale": ["", "scale_param { bias_term: true }", "scale_param { axis: 0 num_axes: -1 }"],
+    "Bias": ["", "bias_param { axis: -1 num_axes: 0 }"],
+    "BatchNorm": ["batch_norm_param { eps: 0.1 }", "batch_norm_param { eps: 0.01 use_global_stats: true }"],
+    "Softmax": ["", "softmax_param { axis: -1 }"],
+}
+NOT_IN_PLACE = {
+    "AbsVal": [""],
+    "Power": ["power_param { scale: -0.5 shift: 0.3 }", "power_param { power: 2 scale: 0.5 }"],
+    "Flatten": ["", "flatten_param { axis: 0 end_axis: 1 }"],
+    "Reshape": [
+        "reshape_param { shape { dim: 0 dim: -1 } }",
+        "reshape_param { shape { dim: 1 } axis: 1 num_axes: 0 }",
+    ],
+}
+# Layers whose backward pass reads nothing of their tops: behind any other, a layer in place makes BVLC
+# Caffe's gradients wrong.
+BEFORE_IN_PLACE = {
+    "Convolution",
+    "Deconvolution",
+    "InnerProduct",
+    "BatchNorm",
+    "Scale",
+    "Bias",
+    "PReLU",
+    "Concat",
+}
+
+
+class Drawing:
+    """A net in the making: its text, and the blob that the next layer reads."""
+
+    def __init__(self, draw):
+        self.draw, self.count, self.last = draw, 0, "Input"
+        self.one_of = lambda *choices: draw(st.sampled_from(choices))
+        size = st.integers(3, 7)
+        shape = (draw(st.integers(2, 3)), self.one_of(1, 2, 4, 6), draw(size), draw(size))
+        phase = self.one_of("", "state { phase: TRAIN }\n")
+        self.text, self.blob = phase + golden.FORCE + golden.inputs(x=shape), "x"
+
+    def shape(self):
+        net = text_format.Parse(self.text, caffe_pb2.NetParameter())
+        return Net(net, net.state.phase).blobs[self.blob].shape
+
+    def add(self, kind, given="", bottoms=None, tops=None):
+        self.count += 1
+        tops = tops or f"y{self.count}"
+        self.text += golden.layer(kind, given, bottoms or self.blob, tops, f"{kind}{self.count}".lower())
+        self.blob, self.last = tops.split()[0], kind
+
+    def neuron(self):
+        kind = self.one_of(*NEURONS)
+        if len(self.shape()) < 2:
+            kind = "TanH"
+        if kind == "Dropout" and "TRAIN" in self.text:
+            kind = "ReLU"  # random numbers cannot agree
+        in_place = self.last in BEFORE_IN_PLACE and self.draw(st.booleans())
+        self.add(kind, self.one_of(*NEURONS[kind]), tops=self.blob if in_place else None)
+
+    def simple(self):
+        kind = self.one_of(*NOT_IN_PLACE)
+        if len(self.shape()) > 1:
+            self.add(kind, self.one_of(*NOT_IN_PLACE[kind]))
+
+    def filters(self):
+        shape = self.shape()
+        if len(shape) != 4:
+            self.add("InnerProduct", f"inner_product_param {{ num_output: {self.one_of(2, 3, 6)} axis: -1 }}")
+            return
+        divisors = [g for g in (1, 2, 3) if shape[1] % g == 0]
+        group = self.one_of(*divisors)
+        kind = self.one_of("Convolution", "Deconvolution")
+        pad, dilation = self.one_of(0, 1), self.one_of(1, 1, 2)
+        room = min(shape[2:]) + 2 * pad if kind == "Convolution" else 4
+        kernel = self.draw(st.integers(1, max(1, min(4, (room - 1) // dilation + 1))))
+        if kind == "Deconvolution" and kernel <= 2 * pad:
+            pad = 0
+        self.add(
+            kind,
+            f"convolution_param {{ num_output: {group * self.one_of(1, 2)} kernel_size: {kernel} "
+            f"group: {group} stride: {self.one_of(1, 2, 3)} pad: {pad} dilation: {dilation} "
+            f"bias_term: {self.one_of('true', 'false')} }}",
+        )
+
+    def windows(self):
+        shape = self.shape()
+        if len(shape) != 4:
+            return
+        if self.draw(st.booleans()):
+            region = self.one_of("ACROSS_CHANNELS", "WITHIN_CHANNEL")
+            self.add(
+                "LRN", f"lrn_param {{ norm_region: {region} local_size: {self.one_of(1, 3, 5)} alpha: 0.5 }}"
+            )
+            return
+        pool, rounding = self.one_of("MAX", "AVE"), self.one_of("CEIL", "FLOOR")
+        if self.one_of(*range(6)) == 0:
+            self.add("Pooling", f"pooling_param {{ pool: {pool} global_pooling: true }}")
+            return
+        kernels = [self.draw(st.integers(1, min(size, 4))) for size in shape[2:]]
+        pads = [self.draw(st.integers(0, kernel - 1)) for kernel in kernels]
+        # a stride over the kernel leaves a last window empty, where Caffe reads what is not there
+        strides = [self.draw(st.integers(1, kernel)) for kernel in kernels]
+        sizes = " ".join(
+            f"{name}_h: {h} {name}_w: {w}"
+            for name, (h, w) in {"kernel": kernels, "pad": pads, "stride": strides}.items()
+        )
+        self.add("Pooling", f"pooling_param {{ pool: {pool} round_mode: {rounding} {sizes} }}")
+
+    def branches(self):
+        """The blob and something made of it, joined."""
+        source, shape = self.blob, self.shape()
+        self.add(self.one_of("TanH", "Sigmoid", "AbsVal"))
+        joined = f"{source} {self.blob}"
+        how = self.one_of("Concat", "Eltwise", "Slice", "Crop", "Scale")
+        if how == "Concat":
+            axis = self.draw(st.integers(-len(shape), len(shape) - 1))
+            self.add("Concat", f"concat_param {{ axis: {axis} }}", joined)
+        elif how == "Eltwise":
+            operation = self.one_of(
+                "operation: SUM coeff: 1 coeff: -2", "operation: PROD", "operation: MAX", ""
+            )
+            self.add("Eltwise", f"eltwise_param {{ {operation} }}", joined)
+        elif how == "Scale":
+            self.add("Scale", "scale_param { axis: 0 bias_term: true }", joined)
+        elif how == "Crop" and len(shape) == 4 and min(shape[2:]) > 1:
+            self.add("Pooling", "pooling_param { kernel_size: 2 }")
+            offset = self.one_of("offset: 1", "offset: 0 offset: 1", "")
+            self.add("Crop", f"crop_param {{ {offset} }}", f"{source} {self.blob}")
+        elif how == "Slice" and len(shape) > 1 and shape[1] > 1:
+            at = self.draw(st.integers(1, shape[1] - 1))
+            first, second = f"p{self.count}", f"q{self.count}"
+            self.add("Slice", f"slice_param {{ slice_point: {at} }}", source, f"{first} {second}")
+            self.add("Concat", "", f"{second} {first}")
+
+    def loss(self):
+        shape = self.shape()
+        kind = self.one_of("EuclideanLoss", "SigmoidCrossEntropyLoss", "SoftmaxWithLoss", "none")
+        ignore, divisor = (
+            self.one_of("", "ignore_label: 1"),
+            self.one_of("FULL", "VALID", "BATCH_SIZE", "NONE"),
+        )
+        given = f"loss_weight: {self.one_of(0.5, 1, 2)} "
+        if kind == "none":
+            return
+        if kind == "SoftmaxWithLoss":
+            axis = self.draw(st.integers(0, len(shape) - 1))
+            labels, size = "label", shape[:axis] + shape[axis + 1 :]
+            if axis == 0 or shape[axis] < 3:  # rows must agree, and the labels are 0 to 2
+                kind = "EuclideanLoss"
+            else:
+                given += f"softmax_param {{ axis: {axis} }} "
+        if kind != "SoftmaxWithLoss":
+            labels, size = ("w" if kind == "EuclideanLoss" else "label"), shape
+        if kind != "EuclideanLoss":
+            given += f"loss_param {{ {ignore} normalization: {divisor} }}"
+        self.text += golden.inputs(**{labels: size})
+        self.add(kind, given, f"{self.blob} {labels}")
+
+
+@st.composite
+def nets(draw):
+    """The text of a net of up to five steps, and mostly a loss at its end."""
+    net = Drawing(draw)
+    steps = st.sampled_from([net.neuron, net.simple, net.filters, net.filters, net.windows, net.branches])
+    for step in draw(st.lists(steps, min_size=1, max_size=5)):
+        step()
+    net.loss()
+    return net.text
+
+
+class Bvlc:
+    """BVLC Caffe in a process of its own, started anew where a net has ended it."""
+
+    def __init__(self, folder, python):
+        self.folder, self.python, self.process = folder, python, None
+
+    def run(self, text):
+        if self.process is None or self.process.poll() is not None:
+            self.log = open(self.folder / "log", "w+")  # noqa: SIM115
+            self.process = subprocess.Popen(
+                [self.python, golden.__file__, "--serve"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self.log,
+                text=True,
+                env={**os.environ, "GLOG_minloglevel": "2", "OPENBLAS_NUM_THREADS": "1"},
+            )
+        path = self.folder / "net.prototxt"
+        path.write_text(text)
+        self.process.stdin.write(f"{path}\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline().strip()
+        if not answer:
+            self.process.wait()
+            self.log.seek(0)
+            pytest.fail(f"BVLC Caffe refuses what caffe_torch accepts: {self.log.read()[-1000:]}")
+        return dict(np.load(answer))
+
+    def close(self):
+        if self.process is not None:
+            self.process.stdin.close()
+            self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def bvlc(both, tmp_path_factory):
+    bvlc = Bvlc(tmp_path_factory.mktemp("nets"), both["bvlc"] / "python")
+    yield bvlc
+    bvlc.close()
+
+
+def same(ours, theirs):
+    assert list(ours) == list(theirs)
+    for what, expected in theirs.items():
+        assert ours[what].shape == expected.shape, what
+        size = max(1, np.abs(expected).max(initial=0))
+        np.testing.assert_allclose(ours[what], expected, rtol=1e-4, atol=2e-5 * size, err_msg=what)
+
+
+@settings(
+    max_examples=int(os.environ.get("RANDOM_NETS", 100)),
+    derandomize=not MORE,
+    database=None,
+    deadline=None,
+    report_multiple_bugs=False,
+    suppress_health_check=list(HealthCheck),
+)
+@given(text=nets())
+def test_random_nets(bvlc, text):
+    note(text)
+    same(golden.run(text), bvlc.run(text))
+
+
+@pytest.mark.parametrize("case", golden.CASES)
+def test_golden_cases(bvlc, case):
+    same(golden.run(golden.CASES[case]), bvlc.run(golden.CASES[case]))

@@ -1,0 +1,65 @@
+"""Gradients of every differentiable layer against finite differences, in float64."""
+
+import pytest
+import torch
+from caffe import layers
+from caffe.proto import caffe_pb2
+from google.protobuf import text_format
+
+from tests.golden import layers as golden
+
+NOT_DIFFERENTIABLE = {"Accuracy", "ArgMax", "Silence"}
+# Cases that sit on the bends of a function, whose tops are partly NaN (as Caffe's are) or are places.
+LEFT_OUT = ("ties", "zeros", "gap", "mask")
+
+
+def single_layers():
+    """pytest parameters (shapes of the bottoms by name, LayerParameter) of the golden cases of one layer."""
+    found = []
+    for case, text in golden.CASES.items():
+        net = text_format.Parse(text, caffe_pb2.NetParameter())
+        inputs = [spec for spec in net.layer if spec.type == "Input"]
+        others = [spec for spec in net.layer if spec.type != "Input"]
+        if len(others) == 1 and others[0].type not in NOT_DIFFERENTIABLE and not case.endswith(LEFT_OUT):
+            shapes = {spec.top[0]: tuple(spec.input_param.shape[0].dim) for spec in inputs}
+            others[0].phase = net.state.phase
+            found.append(pytest.param(shapes, others[0], id=case))
+    return found
+
+
+CASES = single_layers()
+
+
+def test_every_differentiable_layer_is_checked():
+    sources = {"Input", "HDF5Data", "HDF5Output", "DummyData"}
+    checked = {param.values[1].type for param in CASES}
+    assert checked == set(layers.type_list()) - sources - NOT_DIFFERENTIABLE
+
+
+@pytest.mark.parametrize(("shapes", "spec"), CASES)
+def test_gradient(shapes, spec):
+    layer = layers.create(spec, spec.phase)
+    generator = torch.Generator().manual_seed(1)
+
+    def draw(name, shape):
+        if name.startswith("label"):
+            return torch.randint(0, 3, shape, generator=generator).double()
+        values = torch.rand(shape, generator=generator, dtype=torch.float64) + 0.1
+        if name.startswith("positive"):
+            return values
+        return torch.where(torch.rand(shape, generator=generator) < 0.5, values, -values)
+
+    statistics = layer.type == "BatchNorm"  # its blobs are no parameters, and forward changes them
+    learned = [
+        draw("positive" if statistics else "", shape) for shape, _ in layer.param_shapes(*shapes.values())
+    ]
+    inputs = {name: draw(name, shape) for name, shape in shapes.items()}
+    scores = [name for name in inputs if not name.startswith("label")]
+    variables = [inputs[name] for name in scores] + ([] if statistics else learned)
+
+    def run(*values):
+        bottoms = {**inputs, **dict(zip(scores, values, strict=False))}
+        params = [blob.clone() for blob in learned] if statistics else values[len(scores) :]
+        return layer.forward(list(params), *bottoms.values())
+
+    assert torch.autograd.gradcheck(run, [v.requires_grad_() for v in variables], atol=1e-6)

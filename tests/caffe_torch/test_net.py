@@ -1,0 +1,241 @@
+"""What a net refuses and how it says so; which layers run backward; what splits, shares and weighs."""
+
+import caffe
+import numpy as np
+import pytest
+from caffe import layers as L
+
+from tests.golden.layers import inputs, layer
+
+X = inputs(x=(2, 3, 4, 5))
+
+
+def build(path, text, phase=caffe.TEST, **options):
+    path.write_text(text)
+    return caffe.Net(str(path), phase, **options)
+
+
+@pytest.fixture
+def net(tmp_path):
+    return lambda text, phase=caffe.TEST, **options: build(tmp_path / "net.prototxt", text, phase, **options)
+
+
+def one(kind, settings="", bottoms="x", tops="y"):
+    return X + inputs(w=(2, 3), label=(2,)) + layer(kind, settings, bottoms, tops)
+
+
+REFUSED = {
+    "unknown type": (one("Embed"), "layer type 'Embed' is not supported"),
+    "unknown field": (one("ReLU", "relu_param { nosuch: 1 }"), '4:70.*no field named "nosuch"'),
+    "unknown layer field": (one("ReLU", "nosuch: 1"), 'no field named "nosuch"'),
+    "too few bottoms": (one("EuclideanLoss"), "has 1 bottoms, needs 2"),
+    "too many bottoms": (one("ReLU", bottoms="x w"), "has 2 bottoms, needs 1"),
+    "too many tops": (one("ReLU", tops="y z"), "has 2 tops, needs 1"),
+    "unknown bottom": (one("ReLU", bottoms="q"), "no layer before it has the top 'q'"),
+    "top twice": (one("ReLU", tops="w"), "top 'w' is already the top of another layer"),
+    "in place": (one("AbsVal", tops="x"), "cannot work in place"),
+    "in place of another bottom": (one("Scale", bottoms="x w", tops="w"), "top 'w' is already"),
+    "loss weights": (one("ReLU", "loss_weight: 1 loss_weight: 1"), "give one for each of the 1 tops"),
+    "param entries": (one("ReLU", "param { lr_mult: 1 }"), "1 param entries for 0 parameters"),
+    "propagate_down": (one("ReLU", "propagate_down: true propagate_down: true"), "a value for each bottom"),
+    "rules": (one("ReLU", "include { phase: TEST } exclude { phase: TRAIN }"), "not both"),
+    "conv without outputs": (one("Convolution", "convolution_param { kernel_size: 3 }"), "num_output"),
+    "conv without kernel": (one("Convolution", "convolution_param { num_output: 3 }"), "kernel_size"),
+    "conv group": (
+        one("Convolution", "convolution_param { num_output: 4 kernel_size: 1 group: 2 }"),
+        "group 2",
+    ),
+    "conv axis": (one("Convolution", "convolution_param { num_output: 4 kernel_size: 1 axis: 2 }"), "axis 2"),
+    "conv kernel too large": (
+        one("Convolution", "convolution_param { num_output: 4 kernel_size: 9 }"),
+        r"does not fit bottoms of shape \(2, 3, 4, 5\)",
+    ),
+    "conv of rows": (
+        one("Convolution", "convolution_param { num_output: 1 kernel_size: 1 }", "w"),
+        "spatial axes",
+    ),
+    "inner axis": (one("InnerProduct", "inner_product_param { num_output: 1 axis: 7 }"), "axis 7 is outside"),
+    "filler": (
+        one(
+            "Convolution", 'convolution_param { num_output: 1 kernel_size: 1 weight_filler { type: "best" } }'
+        ),
+        "unknown filler 'best'",
+    ),
+    "pool stochastic": (one("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 2 }"), "STOCHASTIC"),
+    "pool without kernel": (one("Pooling"), "give kernel_size"),
+    "pool both kernels": (
+        one("Pooling", "pooling_param { kernel_size: 2 kernel_h: 2 }"),
+        "or both",
+    ),
+    "pool pad": (one("Pooling", "pooling_param { kernel_size: 2 pad: 2 }"), "must be less than the kernel"),
+    "pool global": (
+        one("Pooling", "pooling_param { global_pooling: true kernel_size: 2 }"),
+        "global_pooling",
+    ),
+    "pool mean place": (one("Pooling", "pooling_param { pool: AVE kernel_size: 2 }", tops="y z"), "one top"),
+    "pool rows": (one("Pooling", "pooling_param { kernel_size: 2 }", "w"), "4 axes"),
+    "pool floor": (one("Pooling", "pooling_param { kernel_size: 9 round_mode: FLOOR }"), "does not fit"),
+    "concat shapes": (one("Concat", bottoms="x w"), "does not fit bottoms"),
+    "concat both": (one("Concat", "concat_param { axis: 1 concat_dim: 1 }"), "not both"),
+    "slice equal": (one("Slice", tops="y z"), "cannot be cut into 2 equal parts"),
+    "slice points": (one("Slice", "slice_param { slice_point: 3 }", tops="y z"), "do not rise"),
+    "slice count": (one("Slice", "slice_param { slice_point: 1 }", tops="y z v"), "1 points for 3 tops"),
+    "reshape": (one("Reshape", "reshape_param { shape { dim: 7 dim: -1 } }"), "cannot be reshaped"),
+    "flatten": (one("Flatten", "flatten_param { axis: 2 end_axis: 1 }"), "comes after"),
+    "crop": (one("Crop", "crop_param { offset: 1 }", bottoms="x x"), "do not fit axis 2"),
+    "crop axes": (one("Crop", bottoms="x w"), "as many axes"),
+    "eltwise shapes": (one("Eltwise", bottoms="x w"), "differ in shape"),
+    "eltwise coeff": (one("Eltwise", "eltwise_param { coeff: 1 }", bottoms="x x"), "1 coefficients for 2"),
+    "eltwise product": (
+        one("Eltwise", "eltwise_param { operation: PROD coeff: 1 coeff: 1 }", bottoms="x x"),
+        "only a SUM",
+    ),
+    "scale axes": (one("Scale", "scale_param { axis: 2 num_axes: 3 }"), "do not fit"),
+    "scale shapes": (one("Scale", bottoms="x w"), "do not fit from axis 1"),
+    "batch norm": (one("BatchNorm", "param { lr_mult: 1 }"), "statistics are not learned"),
+    "lrn": (one("LRN", "lrn_param { local_size: 4 }"), "not odd"),
+    "softmax": (one("Softmax", "softmax_param { axis: 4 }"), "axis 4 is outside"),
+    "prelu": (inputs(x=(3,)) + layer("PReLU"), "2 axes"),
+    "log": (one("Log", "log_param { base: 1 }"), "no logarithm"),
+    "exp": (one("Exp", "exp_param { base: -2 }"), "a base is above 0"),
+    "dropout": (one("Dropout", "dropout_param { dropout_ratio: 1 }"), "dropout_ratio 1"),
+    "euclidean": (one("EuclideanLoss", bottoms="x w"), "differ in size"),
+    "softmax loss rows": (
+        inputs(w=(2, 3), label=(3,)) + layer("SoftmaxWithLoss", "softmax_param { axis: 0 }", "w label"),
+        "2 rows of scores and 3",
+    ),
+    "softmax loss": (one("SoftmaxWithLoss", bottoms="x label"), "need 40 labels, not 2"),
+    "sigmoid loss": (one("SigmoidCrossEntropyLoss", bottoms="x w"), "differ in size"),
+    "accuracy": (one("Accuracy", "accuracy_param { top_k: 4 }", "w label"), "top_k 4 is more than 3"),
+    "argmax": (one("ArgMax", "argmax_param { axis: 1 top_k: 4 }"), "not in 1 .. 3"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refusals_name_the_file_the_layer_and_the_reason(net, tmp_path, case):
+    text, reason = REFUSED[case]
+    with pytest.raises(ValueError, match=reason) as caught:
+        net(text)
+    message = str(caught.value)
+    assert message.startswith(str(tmp_path / "net.prototxt")) and "\n" not in message
+    assert "layer" in message or "no field" in message
+
+
+def test_a_label_that_is_no_class_is_named(net):
+    loss = net(inputs(w=(2, 3), label=(2,)) + layer("SoftmaxWithLoss", "", "w label"))
+    loss.blobs["label"].data[...] = 3
+    with pytest.raises(ValueError, match="layer 'layer'"):
+        loss.forward()
+
+
+def test_shapes_that_no_longer_fit_are_named(net):
+    inner = net(one("InnerProduct", "inner_product_param { num_output: 2 }"))
+    inner.blobs["x"].reshape(2, 3, 4, 6)
+    with pytest.raises(ValueError, match=r"layer 'layer' .InnerProduct.: does not fit"):
+        inner.reshape()
+    with pytest.raises(ValueError, match=r"layer 'layer' .InnerProduct.: does not fit"):
+        inner.forward()
+
+
+def test_a_gradient_to_labels_is_refused_unless_told_not_to_be_sent(net):
+    text = (
+        inputs(w=(2, 3), v=(2, 4))
+        + layer("InnerProduct", "inner_product_param { num_output: 1 }", "v", "label", "inner")
+        + layer("SoftmaxWithLoss", "SENT", "w label", "loss")
+    )
+    wrong = net(text.replace("SENT", ""))
+    wrong.forward()
+    with pytest.raises(ValueError, match="sends no gradient to 'label'"):
+        wrong.backward()
+    right = net(text.replace("SENT", "propagate_down: true propagate_down: false"))
+    right.forward()
+    right.backward()
+    assert not right.params["inner"][0].diff.any()
+
+
+def test_a_loss_without_a_top_counts_and_is_no_output(net):
+    euclid = net(inputs(a=(2, 3), b=(2, 3)) + layer("EuclideanLoss", "", "a b", ""))
+    euclid.blobs["a"].data[...] = 2
+    assert euclid.outputs == []
+    assert float(euclid.forward_loss()) == pytest.approx(2 * 3 * 4 / 4)
+
+
+def test_the_softmax_of_a_loss_is_its_second_top(net):
+    text = inputs(w=(2, 3), label=(2,)) + layer("SoftmaxWithLoss", "", "w label", "loss p")
+    loss = net(text)
+    loss.blobs["w"].data[...] = [[1, 2, 3], [0, 0, 0]]
+    out = loss.forward()
+    expected = np.exp([[1, 2, 3], [0, 0, 0]])
+    np.testing.assert_allclose(out["p"], expected / expected.sum(1, keepdims=True), rtol=1e-6)
+    assert loss.blob_loss_weights["p"] == 0
+
+
+def test_dropout_keeps_the_mean_in_training_and_does_nothing_in_testing(net):
+    text = inputs(x=(100, 100)) + layer("Dropout", "dropout_param { dropout_ratio: 0.2 }")
+    caffe.set_random_seed(1)
+    train, test = net(text, caffe.TRAIN), net(text)
+    for n in (train, test):
+        n.blobs["x"].data[...] = 1
+    out = train.forward()["y"]
+    assert set(np.unique(out)) == {np.float32(0), np.float32(1.25)}
+    assert np.mean(out == 0) == pytest.approx(0.2, abs=0.02)  # 5 standard deviations
+    assert (test.forward()["y"] == 1).all()
+
+
+def test_batch_norm_statistics_are_left_alone_by_solvers_and_testing(net):
+    text = X + layer("BatchNorm")
+    train, test = net(text, caffe.TRAIN), net(text)
+    assert train.params_lr == [0, 0, 0]
+    train.forward()
+    assert train.params["layer"][2].data == pytest.approx([1])
+    test.forward()
+    assert not any(blob.data.any() for blob in test.params["layer"])
+
+
+def test_gradients_of_parameters_add_up_until_cleared(net):
+    text = "force_backward: true " + inputs(x=(1, 3)) + layer("Bias", "loss_weight: 2")
+    bias = net(text)
+    for expected in (2, 4):
+        bias.forward()
+        bias.backward()
+        assert (bias.params["layer"][0].diff == expected).all()
+    bias.params["layer"][0].diff[...] = 0  # not the loss weight itself
+    assert (bias.blobs["y"].diff == 2).all()
+    bias.clear_param_diffs()
+    assert not bias.params["layer"][0].diff.any()
+
+
+def test_loss_weights_outlive_a_reshape(net):
+    weighed = net("force_backward: true " + inputs(x=(1, 3)) + layer("Power", "loss_weight: 3"))
+    weighed.blobs["x"].reshape(4, 5)
+    weighed.reshape()
+    weighed.forward()
+    assert (weighed.backward()["x"] == np.full((4, 5), 3)).all()
+
+
+def test_rules_choose_layers_by_phase_level_and_stage(net):
+    text = X + "".join(
+        layer("ReLU", f"include {{ {rule} }}", tops=name, name=name)
+        for name, rule in {
+            "train": "phase: TRAIN",
+            "test": "phase: TEST",
+            "high": "min_level: 2",
+            "low": "max_level: 1",
+            "deploy": 'stage: "deploy"',
+            "learn": 'not_stage: "deploy"',
+        }.items()
+    )
+    assert net(text).outputs == ["learn", "low", "test"]
+    assert net(text, caffe.TRAIN, level=2, stages=["deploy"]).outputs == ["deploy", "high", "train"]
+
+
+def test_layers_made_in_python_build_the_same_net(net, tmp_path):
+    n = caffe.NetSpec()
+    n.x = L.Input(shape={"dim": [1, 3, 8, 8]})
+    n.conv = L.Convolution(n.x, num_output=2, kernel_size=3, param=[{"lr_mult": 1}, {"lr_mult": 2}])
+    n.relu = L.ReLU(n.conv, in_place=True)
+    n.pool = L.Pooling(n.relu, pool=caffe.params.Pooling.AVE, kernel_size=2, stride=2)
+    built = net(str(n.to_proto()))
+    assert list(built.blobs) == ["x", "conv", "pool"]
+    assert built.blobs["pool"].data.shape == (1, 2, 3, 3)
+    assert built.params_lr == [1, 2]
