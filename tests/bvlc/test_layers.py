@@ -87,8 +87,13 @@ class Drawing:
 
     def simple(self):
         kind = self.one_of(*NOT_IN_PLACE)
-        if len(self.shape()) > 1:
-            self.add(kind, self.one_of(*NOT_IN_PLACE[kind]))
+        given, axes = self.one_of(*NOT_IN_PLACE[kind]), len(self.shape())
+        if kind == "Flatten" and self.last == "Reshape":
+            return  # BVLC Caffe loses the gradient there
+        if axes == 4 and "num_axes: 0" in given:
+            return  # and many of its layers take 4 axes at most
+        if axes > 1:
+            self.add(kind, given)
 
     def filters(self):
         shape = self.shape()
