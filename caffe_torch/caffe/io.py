@@ -23,11 +23,20 @@ def load_image(filename, color: bool = True) -> np.ndarray:
 
 
 def resize_image(im, new_dims, interp_order: int = 1) -> np.ndarray:
-    """The H x W x C image `im` with (height, width) `new_dims`, by splines of the order given."""
-    shape = (*new_dims, im.shape[-1])
-    resized = _skimage().transform.resize(
-        im.astype(np.float64), shape, order=interp_order, preserve_range=True
-    )
+    """The H x W x C image `im` with (height, width) `new_dims`, by splines of the order given.
+
+    As in pycaffe, 1 or 3 channels are averaged where they shrink and fade to the least value at the
+    edges where they grow; any other number is only interpolated, from corner to corner.
+    """
+    im, skimage = np.asarray(im, np.float64), _skimage()
+    if im.shape[-1] in (1, 3):
+        how = {"mode": "constant", "cval": im.min(), "preserve_range": True}
+        resized = skimage.transform.resize(im, tuple(new_dims), order=interp_order, **how)
+    else:
+        from scipy.ndimage import zoom  # scikit-image brings it
+
+        factors = [new / old for new, old in zip(new_dims, im.shape[:2], strict=True)]
+        resized = zoom(im, (*factors, 1), order=interp_order)
     return resized.astype(np.float32)
 
 

@@ -14,6 +14,7 @@ from google.protobuf import text_format
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
+from tests.bvlc.conftest import run
 from tests.golden import layers as golden
 
 pytestmark = pytest.mark.bvlc
@@ -262,6 +263,16 @@ def same(ours, theirs):
 def test_random_nets(bvlc, text):
     note(text)
     same(golden.run(text), bvlc.run(text))
+
+
+def test_a_pycaffe_script(both, tmp_path):
+    script = golden.__file__.replace("layers.py", "pycaffe.py")
+    for name, folder in both.items():
+        run([folder / "python", script, tmp_path / f"{name}.npz"])
+    theirs, ours = (dict(np.load(tmp_path / f"{name}.npz")) for name in ("bvlc", "torch"))
+    for what in [what for what in theirs if theirs[what].dtype.kind == "U"]:
+        assert ours.pop(what).tolist() == theirs.pop(what).tolist()
+    same(ours, theirs)
 
 
 @pytest.mark.parametrize("case", golden.CASES)

@@ -1,0 +1,116 @@
+"""A script written for pycaffe runs unchanged and finds what it found with BVLC Caffe 1.0."""
+
+import importlib.util
+from pathlib import Path
+
+import caffe
+import numpy as np
+import pytest
+from caffe import draw, io
+from caffe import layers as L
+from caffe.proto import caffe_pb2
+
+from tests.golden import pycaffe as script
+
+GOLDEN = dict(np.load(Path(script.__file__).with_suffix(".npz")))
+
+
+@pytest.fixture(scope="module")
+def found():
+    return script.run()
+
+
+def test_the_script_finds_the_same_things(found):
+    assert set(found) == set(GOLDEN)
+
+
+@pytest.mark.parametrize("what", GOLDEN)
+def test_the_script_finds_the_same(found, what):
+    ours, theirs = np.asarray(found[what]), GOLDEN[what]
+    assert ours.shape == theirs.shape
+    if theirs.dtype.kind == "U":
+        assert ours.tolist() == theirs.tolist()
+    else:
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_layers_are_listed_as_caffe_names_them():
+    assert {"Convolution", "PReLU", "InnerProduct", "TanH", "ELU"} <= set(caffe.layer_type_list())
+    assert caffe.__version__ == "1.0.0"
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A picture in colour, one with alpha, one in gray: each a file of 4 x 6 pixels."""
+    skimage_io = pytest.importorskip("skimage.io")
+    colour = np.zeros((4, 6, 4), np.uint8)
+    colour[..., 0], colour[..., 3] = 255, 128
+    for name, array in {"colour": colour[..., :3], "alpha": colour, "gray": colour[..., 3]}.items():
+        skimage_io.imsave(tmp_path / f"{name}.png", array, check_contrast=False)
+    return tmp_path
+
+
+def test_images_are_read_as_colour_or_gray(pictures):
+    for name in ("colour", "alpha"):
+        image = io.load_image(pictures / f"{name}.png")
+        assert image.shape == (4, 6, 3) and image.dtype == np.float32
+        assert (image == [1, 0, 0]).all()
+        gray = io.load_image(pictures / f"{name}.png", color=False)
+        assert gray.shape == (4, 6, 1)
+        np.testing.assert_allclose(gray, 0.2125, atol=1e-6)  # the share of red in skimage's gray
+    assert (io.load_image(pictures / "gray.png") == np.float32(128 / 255)).all()
+    assert io.load_image(pictures / "gray.png").shape == (4, 6, 3)
+    assert io.load_image(pictures / "gray.png", color=False).shape == (4, 6, 1)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "reason"),
+    [
+        ("set_transpose", (1, 0), "3 axes"),
+        ("set_channel_swap", (1, 0), "3 channels"),
+        ("set_mean", np.zeros((3, 4, 4)), "does not fit"),
+        ("set_mean", np.zeros(2), "shape"),
+    ],
+)
+def test_settings_that_do_not_fit_the_input(setting, value, reason):
+    transformer = io.Transformer({"data": (1, 3, 9, 7)})
+    with pytest.raises(ValueError, match=reason):
+        getattr(transformer, setting)("data", value)
+    with pytest.raises(ValueError, match="'x' is not one of the inputs: data"):
+        getattr(transformer, setting)("x", value)
+
+
+def test_messages_that_do_not_fit():
+    with pytest.raises(ValueError, match="does not fit its 1 values"):
+        io.blobproto_to_array(caffe_pb2.BlobProto(shape={"dim": [2]}, data=[1]))
+    with pytest.raises(ValueError, match="gradient of shape"):
+        io.array_to_blobproto(np.zeros(2), np.zeros(3))
+    with pytest.raises(ValueError, match="C x H x W"):
+        io.array_to_datum(np.zeros(2))
+    with pytest.raises(ValueError, match="larger than the images"):
+        io.oversample(np.zeros((1, 3, 3, 1)), (4, 4))
+
+
+def test_nets_in_python_name_what_is_wrong():
+    data = L.Input(shape={"dim": [1, 3]})
+    with pytest.raises(TypeError, match="ReLU input 0 is not a Top"):
+        L.ReLU("data")
+    with pytest.raises(AttributeError, match="no field 'nosuch'"):
+        caffe.to_proto(L.ReLU(data, nosuch=3))
+    with pytest.raises(AttributeError):
+        _ = caffe.params.Pooling.BEST
+    with pytest.raises(AttributeError, match="no layer 'conv'"):
+        _ = caffe.NetSpec().conv
+
+
+def test_input_arrays_are_refused_with_the_way_to_go(tmp_path):
+    (tmp_path / "net.prototxt").write_text(str(caffe.to_proto(L.Input(shape={"dim": [1]}))))
+    with pytest.raises(ValueError, match="MemoryData is not supported"):
+        caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST).set_input_arrays(np.zeros(1), np.zeros(1))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pydot") is not None, reason="pydot is here")
+def test_drawing_without_pydot_says_what_to_install(tmp_path):
+    with pytest.raises(ValueError, match="pip install pydot"):
+        draw.draw_net_to_file(script.classifier(1), str(tmp_path / "net.png"))
+    assert not list(tmp_path.iterdir())
