@@ -269,7 +269,7 @@ def test_a_pycaffe_script(both, tmp_path):
     script = golden.__file__.replace("layers.py", "pycaffe.py")
     for name, folder in both.items():
         run([folder / "python", script, tmp_path / f"{name}.npz"])
-    theirs, ours = (dict(np.load(tmp_path / f"{name}.npz")) for name in ("bvlc", "torch"))
+    theirs, ours = (dict(sorted(np.load(tmp_path / f"{name}.npz").items())) for name in ("bvlc", "torch"))
     for what in [what for what in theirs if theirs[what].dtype.kind == "U"]:
         assert ours.pop(what).tolist() == theirs.pop(what).tolist()
     same(ours, theirs)

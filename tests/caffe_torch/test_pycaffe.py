@@ -1,6 +1,7 @@
 """A script written for pycaffe runs unchanged and finds what it found with BVLC Caffe 1.0."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import caffe
@@ -37,6 +38,14 @@ def test_the_script_finds_the_same(found, what):
 def test_layers_are_listed_as_caffe_names_them():
     assert {"Convolution", "PReLU", "InnerProduct", "TanH", "ELU"} <= set(caffe.layer_type_list())
     assert caffe.__version__ == "1.0.0"
+
+
+def test_the_readme_lists_the_layers():
+    readme = (Path(__file__).parents[2] / "caffe_torch" / "README.md").read_text()
+    table = readme[readme.index("| family |") : readme.index("## Differences")]
+    rows = re.findall(r"^\| `layers/.*?\| (.*?) \|$", table, re.M)
+    listed = [name for row in rows for name in row.split(", ")]
+    assert sorted(listed) == caffe.layer_type_list()
 
 
 @pytest.fixture
