@@ -28,6 +28,7 @@ __all__ = [
     "RMSPropSolver",
     "SGDSolver",
     "get_solver",
+    "init_log",
     "io",
     "layer_type_list",
     "layers",
@@ -35,8 +36,17 @@ __all__ = [
     "set_device",
     "set_mode_cpu",
     "set_mode_gpu",
+    "set_multiprocess",
     "set_precision",
     "set_random_seed",
     "to_proto",
 ]
 __version__ = "1.0.0"  # the Caffe that this follows
+
+
+def init_log(level: int = 0, stderr: bool = True) -> None:
+    """Nothing: the log goes to stderr by itself."""
+
+
+def set_multiprocess(value: bool) -> None:
+    """Nothing: one process drives one device."""

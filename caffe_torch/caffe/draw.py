@@ -2,8 +2,8 @@
 
 import os
 
-from .net import included
 from .proto import caffe_pb2
+from .prototxt import included
 
 _COLOURS = {
     "Convolution": "#FF5050",

@@ -1,4 +1,4 @@
-"""Gradients of every differentiable layer against finite differences, in float64."""
+"""Every differentiable layer by itself: gradients against finite differences in float64, and bfloat16."""
 
 import pytest
 import torch
@@ -63,3 +63,25 @@ def test_gradient(shapes, spec):
         return layer.forward(list(params), *bottoms.values())
 
     assert torch.autograd.gradcheck(run, [v.requires_grad_() for v in variables], atol=1e-6)
+
+
+@pytest.mark.parametrize(("shapes", "spec"), CASES)
+def test_bfloat16_bottoms(shapes, spec):
+    """With -precision bfloat16 a layer may find any mixture of float32 and bfloat16 below it."""
+    layer = layers.create(spec, spec.phase)
+    generator = torch.Generator().manual_seed(2)
+    params = [
+        torch.rand(shape, generator=generator) + 0.5 for shape, _ in layer.param_shapes(*shapes.values())
+    ]
+    exact = [
+        torch.randint(0, 3, shape, generator=generator).float()
+        if name.startswith("label")
+        else torch.rand(shape, generator=generator).add(0.1).bfloat16()
+        for name, shape in shapes.items()
+    ]
+    expected = layer.forward([p.clone() for p in params], *[x.float() for x in exact])
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer.forward([p.clone() for p in params], *exact)
+    pairs = zip(expected, found, strict=True) if isinstance(found, tuple) else [(expected, found)]
+    for a, b in pairs:  # bfloat16 has 8 bits
+        assert (a - b.float()).abs().max() <= 0.02 * a.abs().max()
