@@ -100,7 +100,7 @@ def main(argv=None):
     plot(logs, args.output, args.patch)
     if args.csv:
         with open(args.csv, "w", newline="") as file:
-            writer = csv.writer(file)
+            writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["log", "iteration", "set", "loss", "psnr"])
             for name, curves in logs.items():
                 for kind, curve in zip(("train", "val"), curves):
