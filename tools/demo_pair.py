@@ -21,7 +21,8 @@ from data_prep.recipes import RECIPES
 from fusion import images
 
 EXAMPLES = """example:
-  python tools/demo_pair.py --out build/demo && python tools/fuse.py build/demo/a.png build/demo/b.png -o sharp.png
+  python tools/demo_pair.py --out build/demo
+  python tools/fuse.py build/demo/a.png build/demo/b.png -o sharp.png
 """
 
 
@@ -45,8 +46,10 @@ def pair(name):
         return a, b, f"the real pair {name}"
     except OSError as error:
         near, far, _ = depth_pair.pair()
-        return near, far, (
-            f"a pair rendered from scikit-image's motorcycle photograph and its disparity map: {error}"
+        return (
+            near,
+            far,
+            (f"a pair rendered from scikit-image's motorcycle photograph and its disparity map: {error}"),
         )
 
 

@@ -31,11 +31,11 @@ def make_data():
     random = np.random.RandomState(3)  # the generator whose numbers no NumPy release changes
     os.makedirs("build/data", exist_ok=True)
     for split in ("train", "val"):
-        with h5py.File("build/data/{}.h5".format(split), "w") as file:
+        with h5py.File(f"build/data/{split}.h5", "w") as file:
             for name in ("a", "b", "label"):
                 file[name] = random.randint(0, 256, (ROWS, 4, PATCH, PATCH)).astype(np.uint8)
-        with open("build/data/{}.txt".format(split), "w") as file:
-            file.write("build/data/{}.h5\n".format(split))
+        with open(f"build/data/{split}.txt", "w") as file:
+            file.write(f"build/data/{split}.h5\n")
 
 
 def set_weights(net):
