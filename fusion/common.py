@@ -1,0 +1,85 @@
+"""What the comparison methods share: image types, colour, gray, selection of detail."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+GRAY = np.array([0.2989, 0.5870, 0.1140])  # weights of R, G, B
+
+
+def check(*images) -> None:
+    """ValueError unless all are H x W or H x W x 3, uint8 or uint16, of one shape and dtype, 2 pixels a side."""
+    first = images[0]
+    if first.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"images of dtype {first.dtype} cannot be fused: use uint8 or uint16")
+    if first.ndim not in (2, 3) or (first.ndim == 3 and first.shape[2] != 3):
+        raise ValueError(f"an image of shape {first.shape} cannot be fused: H x W or H x W x 3")
+    if min(first.shape[:2]) < 2:
+        raise ValueError(f"an image of {first.shape[1]}x{first.shape[0]} pixels cannot be fused: too small")
+    for image in images[1:]:
+        if image.shape != first.shape or image.dtype != first.dtype:
+            raise ValueError(f"images differ: {first.shape} {first.dtype} and {image.shape} {image.dtype}")
+
+
+def scale(image) -> float:
+    """What one gray level of 0..255 is in the levels of the image: 1 for uint8, 257 for uint16."""
+    return np.iinfo(image.dtype).max / 255
+
+
+def gray(image) -> np.ndarray:
+    """H x W float64 in 0..255: Rec.601 luma of a colour image, or the image itself."""
+    values = image @ GRAY if image.ndim == 3 else image.astype(np.float64)
+    return values / scale(image)
+
+
+def rounded(values, like) -> np.ndarray:
+    """Values in 0..255 as the type of the image `like`: rounded half up and clipped."""
+    levels = np.floor(values * scale(like) + 0.5)
+    return np.clip(levels, 0, np.iinfo(like.dtype).max).astype(like.dtype)
+
+
+def by_channel(fuse_plane, a, b) -> np.ndarray:
+    """Fuse each channel by itself: fuse_plane takes and gives H x W float64 planes in 0..255."""
+    check(a, b)
+    if a.ndim == 2:
+        return rounded(fuse_plane(a / scale(a), b / scale(b)), a)
+    fused = np.empty_like(a)
+    for c in range(a.shape[2]):
+        fused[..., c] = rounded(fuse_plane(a[..., c] / scale(a), b[..., c] / scale(b)), a)
+    return fused
+
+
+def select(x, y, rule="max_abs", window=3) -> np.ndarray:
+    """One coefficient of two, H x W each.
+
+    max_abs: the larger magnitude; y where they are equal.
+    area_max: the one that holds the larger magnitude in its window at most places of that window
+    (Li, Manjunath, Mitra 1994). energy: the larger sum of squares in the window.
+    """
+    if rule == "max_abs":
+        return np.where(np.abs(x) > np.abs(y), x, y)
+    if rule == "energy":
+        return np.where(_box(x * x, window) > _box(y * y, window), x, y)
+    if rule == "area_max":
+        return np.where(_majority(np.abs(x), np.abs(y), window), x, y)
+    raise ValueError(f"unknown rule {rule!r}: max_abs, area_max or energy")
+
+
+def _box(values, window):
+    return cv2.boxFilter(values, -1, (window, window), normalize=False, borderType=cv2.BORDER_REFLECT_101)
+
+
+def _majority(x, y, window):
+    """Where x wins: maxima over a window compared, then the vote of the window's places.
+
+    The bands are mirror-extended once; what lies beyond the extension counts as zero.
+    """
+    edge = window // 2
+    x, y = (cv2.copyMakeBorder(v, *[edge] * 4, cv2.BORDER_REFLECT_101) for v in (x, y))
+    ones = np.ones((window, window), np.uint8)
+    ax, ay = (cv2.dilate(v, ones, borderType=cv2.BORDER_CONSTANT, borderValue=0) for v in (x, y))
+    votes = cv2.boxFilter(
+        (ax > ay).astype(np.float32), -1, (window, window), normalize=False, borderType=cv2.BORDER_CONSTANT
+    )
+    return votes[edge:-edge, edge:-edge] > window * window // 2
