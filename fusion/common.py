@@ -9,7 +9,7 @@ GRAY = np.array([0.2989, 0.5870, 0.1140])  # weights of R, G, B
 
 
 def check(*images) -> None:
-    """ValueError unless all are H x W or H x W x 3, uint8 or uint16, of one shape and dtype, 2 pixels a side."""
+    """ValueError unless all are H x W or H x W x 3, uint8 or uint16, alike, and 2 pixels or more a side."""
     first = images[0]
     if first.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"images of dtype {first.dtype} cannot be fused: use uint8 or uint16")
