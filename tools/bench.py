@@ -18,7 +18,21 @@ EXAMPLES = """examples:
   python tools/bench.py                     what `make bench` runs
   python tools/bench.py --net 2-1-2_f32_k3 --rounds 5
 """
-# Prints seconds of the median forward pass and the peak memory of the process in MB.
+BATCH = 16  # of every train_val.prototxt
+# Prints the billions of products and sums a second that the machine's own matrix product reaches.
+MATRIX_PRODUCT = """
+import sys, time
+import torch
+a, b = (torch.rand(4096, 4096).to(getattr(torch, sys.argv[1])) for _ in range(2))
+def seconds():
+    start = time.perf_counter()
+    a @ b
+    return time.perf_counter() - start
+seconds()
+print(2 * 4096**3 / min(seconds() for _ in range(3)) / 1e9)
+"""
+# Prints seconds of the median forward pass, the peak memory of the process in MB, and the products and
+# sums for one pixel: of all layers, and of those that read the two images.
 INFERENCE = """
 import resource, statistics, sys, time
 import numpy as np
@@ -37,7 +51,10 @@ for _ in range(3):
     start = time.perf_counter()
     net.forward()
     seconds.append(time.perf_counter() - start)
-print(statistics.median(seconds), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
+work = {name: 2 * blobs[0].data.size for name, blobs in net.params.items()}
+first = sum(work[name] for name in work if name.startswith("conv1_"))
+memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+print(statistics.median(seconds), memory, sum(work.values()), first)
 """
 
 
@@ -65,10 +82,23 @@ def training(folder, precision, net, iterations):
 
 
 def inference(folder, precision, net, side):
-    """Milliseconds of a forward pass over side x side pixels, and peak memory in MB."""
+    """Milliseconds of a forward pass over side x side pixels, peak memory in MB, work for a pixel."""
     command = [folder / "python", "-c", INFERENCE, f"prototxt/{net}/deploy.prototxt", side]
-    seconds, memory = run(command + ([precision] if precision else [])).stdout.split()
-    return 1e3 * float(seconds), float(memory)
+    seconds, *rest = map(float, run(command + ([precision] if precision else [])).stdout.split())
+    return (1e3 * seconds, *rest)
+
+
+def matrix_product(precision):
+    """Billions of products and sums a second in a product of two 4096x4096 matrices, by PyTorch."""
+    return float(run([sys.executable, "-c", MATRIX_PRODUCT, precision or "float32"]).stdout)
+
+
+def patch_side():
+    """The side of the patches in build/data."""
+    import h5py
+
+    with h5py.File(ROOT / (ROOT / "build/data/train.txt").read_text().split()[0], "r") as file:
+        return file["a"].shape[-1]
 
 
 def main(argv=None):
@@ -83,23 +113,35 @@ def main(argv=None):
     compared = programs()
     if "BVLC Caffe" not in compared:
         print("no BVLC Caffe in build/bvlc (make bvlc-caffe): caffe_torch alone", file=sys.stderr)
-    train, fuse, memory = ({label: [] for label in compared} for _ in range(3))
+    train, fuse, memory, ceiling = ({label: [] for label in compared} for _ in range(4))
     for turn in range(args.rounds):
         for label, (folder, precision) in compared.items():
             print(f"turn {turn + 1} of {args.rounds}: {label}", file=sys.stderr)
             train[label].append(training(folder, precision, args.net, args.iterations))
-            milliseconds, megabytes = inference(folder, precision, args.net, args.side)
+            milliseconds, megabytes, work, first_work = inference(folder, precision, args.net, args.side)
             fuse[label].append(milliseconds)
             memory[label].append(megabytes)
+            ceiling[label].append(matrix_product(precision))
+    # Backward is twice the work of forward, but for the gradient of the images, which nobody needs.
+    flops = {
+        "train": (3 * work - first_work) * BATCH * patch_side() ** 2,
+        "fuse": work * args.side**2,
+    }
     first = next(iter(compared))
-    print(f"{args.net}, {os.cpu_count()} cores, medians of {args.rounds} turns; x: times {first}")
-    print(f"| | training, ms a batch | x | {args.side}x{args.side} forward, ms | x | peak MB |")
-    print("|---|---|---|---|---|---|")
+    print(f"{args.net}, {os.cpu_count()} cores, medians of {args.rounds} turns; x: times {first};")
+    print("%: of what a 4096x4096 matrix product reaches in the same precision")
+    print(f"| | training, ms a batch | x | % | {args.side}x{args.side} forward, ms | x | % | peak MB |")
+    print("|---|---|---|---|---|---|---|---|")
     for label in compared:
         cells = [label]
-        for figures in (train, fuse):
+        for kind, figures in (("train", train), ("fuse", fuse)):
             median = statistics.median(figures[label])
-            cells += [f"{median:.0f}", f"{statistics.median(figures[first]) / median:.1f}"]
+            share = flops[kind] / (median * 1e6) / statistics.median(ceiling[label])
+            cells += [
+                f"{median:.0f}",
+                f"{statistics.median(figures[first]) / median:.1f}",
+                f"{100 * share:.0f}",
+            ]
         print("| " + " | ".join([*cells, f"{max(memory[label]):.0f}"]) + " |")
     return 0
 
