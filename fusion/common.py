@@ -39,11 +39,21 @@ def rounded(values, like) -> np.ndarray:
     return np.clip(levels, 0, np.iinfo(like.dtype).max).astype(like.dtype)
 
 
-def by_channel(fuse_plane, a, b) -> np.ndarray:
-    """Fuse each channel by itself: fuse_plane takes and gives H x W float64 planes in 0..255."""
+def by_channel(fuse_plane, a, b, colour="channels") -> np.ndarray:
+    """Fuse two images plane by plane: fuse_plane takes and gives H x W float64 planes in 0..255.
+
+    colour: "channels" fuses R, G and B each by itself; "luma" fuses their luma and averages what is
+    left of the colours without it.
+    """
     check(a, b)
+    if colour not in ("channels", "luma"):
+        raise ValueError(f"unknown colour {colour!r}: channels or luma")
     if a.ndim == 2:
         return rounded(fuse_plane(a / scale(a), b / scale(b)), a)
+    if colour == "luma":
+        luma_a, luma_b = gray(a), gray(b)
+        shift = fuse_plane(luma_a, luma_b) - (luma_a + luma_b) / 2
+        return rounded((a / scale(a) + b / scale(b)) / 2 + shift[..., None], a)
     fused = np.empty_like(a)
     for c in range(a.shape[2]):
         fused[..., c] = rounded(fuse_plane(a[..., c] / scale(a), b[..., c] / scale(b)), a)
@@ -56,7 +66,10 @@ def select(x, y, rule="max_abs", window=3) -> np.ndarray:
     max_abs: the larger magnitude; y where they are equal.
     area_max: the one that holds the larger magnitude in its window at most places of that window
     (Li, Manjunath, Mitra 1994). energy: the larger sum of squares in the window.
+    window: its side, odd. ValueError for another rule or window.
     """
+    if window < 1 or window % 2 == 0:
+        raise ValueError(f"a window of {window} has no centre: it must be odd, 1 or more")
     if rule == "max_abs":
         return np.where(np.abs(x) > np.abs(y), x, y)
     if rule == "energy":
@@ -64,6 +77,15 @@ def select(x, y, rule="max_abs", window=3) -> np.ndarray:
     if rule == "area_max":
         return np.where(_majority(np.abs(x), np.abs(y), window), x, y)
     raise ValueError(f"unknown rule {rule!r}: max_abs, area_max or energy")
+
+
+def residual(x, y, base="average"):
+    """The low-pass rest of two: their average, or "a" or "b" alone."""
+    if base == "average":
+        return (x + y) / 2
+    if base in ("a", "b"):
+        return x if base == "a" else y
+    raise ValueError(f"unknown base {base!r}: average, a or b")
 
 
 def _box(values, window):
@@ -82,4 +104,5 @@ def _majority(x, y, window):
     votes = cv2.boxFilter(
         (ax > ay).astype(np.float32), -1, (window, window), normalize=False, borderType=cv2.BORDER_CONSTANT
     )
-    return votes[edge:-edge, edge:-edge] > window * window // 2
+    height, width = votes.shape
+    return votes[edge : height - edge, edge : width - edge] > window * window // 2
