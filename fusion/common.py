@@ -39,24 +39,25 @@ def rounded(values, like) -> np.ndarray:
     return np.clip(levels, 0, np.iinfo(like.dtype).max).astype(like.dtype)
 
 
-def by_channel(fuse_plane, a, b, colour="channels") -> np.ndarray:
-    """Fuse two images plane by plane: fuse_plane takes and gives H x W float64 planes in 0..255.
+def by_channel(fuse_planes, *images, colour="channels") -> np.ndarray:
+    """Fuse images plane by plane: fuse_planes takes and gives H x W float64 planes in 0..255.
 
-    colour: "channels" fuses R, G and B each by itself; "luma" fuses their luma and averages what is
-    left of the colours without it.
+    colour: "channels" fuses R, G and B each by itself; "luma" fuses the lumas and averages what the
+    images hold besides. ValueError where the images cannot be fused or colour is neither.
     """
-    check(a, b)
+    check(*images)
     if colour not in ("channels", "luma"):
         raise ValueError(f"unknown colour {colour!r}: channels or luma")
-    if a.ndim == 2:
-        return rounded(fuse_plane(a / scale(a), b / scale(b)), a)
+    first = images[0]
+    if first.ndim == 2:
+        return rounded(fuse_planes(*(image / scale(image) for image in images)), first)
     if colour == "luma":
-        luma_a, luma_b = gray(a), gray(b)
-        shift = fuse_plane(luma_a, luma_b) - (luma_a + luma_b) / 2
-        return rounded((a / scale(a) + b / scale(b)) / 2 + shift[..., None], a)
-    fused = np.empty_like(a)
-    for c in range(a.shape[2]):
-        fused[..., c] = rounded(fuse_plane(a[..., c] / scale(a), b[..., c] / scale(b)), a)
+        gain = fuse_planes(*map(gray, images)) - sum(map(gray, images)) / len(images)
+        mean = sum(image / scale(image) for image in images) / len(images)
+        return rounded(mean + gain[..., None], first)
+    fused = np.empty_like(first)
+    for c in range(first.shape[2]):
+        fused[..., c] = rounded(fuse_planes(*(image[..., c] / scale(image) for image in images)), first)
     return fused
 
 
