@@ -3,7 +3,7 @@ SHELL       := bash
 .SHELLFLAGS := -e -o pipefail -c
 PYTHON ?= python3
 VENV   ?= .venv
-# The CPU build; for an NVIDIA GPU: make setup TORCH="torch --index-url https://download.pytorch.org/whl/cu126"
+# As pip gives it; CPUs alone: make setup TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
 TORCH  ?= torch==2.13.0
 SOLVER ?= solver/adam.prototxt
 
@@ -33,8 +33,7 @@ demo: setup ## train a minute, fuse a pair with the shipped weights: build/demo
 
 data: setup ## patch databases in build/data: make data [PHOTOS=DIR] [PATCH=50] [RECIPE=paper]
 	mkdir -p build/snapshots build/logs
-	$(PY) data_prep/make_database.py $(and $(PHOTOS),--photos "$(PHOTOS)") $(and $(PATCH),--patch $(PATCH)) \
-		$(and $(RECIPE),--recipe $(RECIPE))
+	$(PY) data_prep/make_database.py $(and $(PHOTOS),--photos "$(PHOTOS)") $(and $(PATCH),--patch $(PATCH)) $(and $(RECIPE),--recipe $(RECIPE))
 
 train: setup ## make train [SOLVER=solver/adam.prototxt] [GPU=0] [FROM=....solverstate]
 	mkdir -p build/snapshots build/logs
