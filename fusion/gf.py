@@ -1,0 +1,123 @@
+"""GF: fusion with weights smoothed by a guided filter.
+
+S. Li, X. Kang, J. Hu, "Image Fusion with Guided Filtering", IEEE Trans. Image Processing 22(7), 2013,
+doi:10.1109/TIP.2013.2244222; the guided filter itself is K. He, J. Sun, X. Tang, "Guided Image Filtering",
+IEEE TPAMI 35(6), 2013, doi:10.1109/TPAMI.2012.213 (equations 5, 6 and 8).
+
+Every image is split into a base (31x31 mean) and a detail layer. A pixel first belongs to the image of the
+largest saliency (blurred magnitude of the Laplacian; the first image where they are equal); a guided filter,
+led by the image itself, turns that into weights, smooth ones for the base (r1, eps1) and ones that follow
+edges for the detail (r2, eps2). Saliency and guide are gray in 0..1, and one pair of weights serves all
+channels. Any number of images is fused at once.
+
+r1, eps1, r2, eps2: radius and regularisation of the two filters; the defaults are the authors'.
+quantise: round weights to steps of 1/255, as the authors' code does without the paper saying so.
+Readings where the paper is silent: filters other than the guided one repeat the edge samples; the guided
+filter's windows end at the border and are divided by the pixels they hold.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from .common import check, gray, rounded, scale
+
+BASE = (31, 31)  # window of the mean that is the base layer
+_TINY = 1e-12  # keeps the sum of the weights from zero
+
+
+def fuse(a, b, *more, r1=45, eps1=0.3, r2=7, eps2=1e-6, quantise=True) -> np.ndarray:
+    """Fuse two or more images, H x W or H x W x 3, uint8 or uint16, alike; the result is of their kind.
+
+    ValueError where the images cannot be fused or an option is out of range.
+    """
+    images = (a, b, *more)
+    maps = weights(*images, r1=r1, eps1=eps1, r2=r2, eps2=eps2, quantise=quantise)
+    fused = np.empty_like(a)
+    for c in range(a.shape[2] if a.ndim == 3 else 1):
+        channel = (..., c) if a.ndim == 3 else ...
+        total = np.zeros(a.shape[:2])
+        for image, base_weight, detail_weight in zip(images, *maps):
+            plane = image[channel] / scale(image)
+            base = cv2.blur(plane, BASE, borderType=cv2.BORDER_REPLICATE)
+            plane -= base
+            total += base_weight * base
+            total += detail_weight * plane
+        fused[channel] = rounded(total, a)
+    return fused
+
+
+def weights(*images, r1=45, eps1=0.3, r2=7, eps2=1e-6, quantise=True):
+    """The weights that `fuse` gives the images: (base, detail), each a list of one map per image.
+
+    A map is H x W float64 in 0..1; at each pixel the maps of a list sum to 1. Errors as `fuse`.
+    """
+    check(*images)
+    for name, radius, eps in (("1", r1, eps1), ("2", r2, eps2)):
+        if radius < 1 or radius != int(radius):
+            raise ValueError(f"r{name}={radius}: the radius of a guided filter is a whole number from 1")
+        if not eps > 0:
+            raise ValueError(f"eps{name}={eps}: the regularisation of a guided filter is above 0")
+    guides = [rounded(gray(image), image) / np.iinfo(image.dtype).max for image in images]
+    winner = np.argmax([_saliency(guide) for guide in guides], axis=0).astype(np.uint8)
+    maps = []
+    for radius, eps in ((int(r1), eps1), (int(r2), eps2)):
+        smooth = [
+            guided_filter(guide, (winner == i).astype(np.float64), radius, eps)
+            for i, guide in enumerate(guides)
+        ]
+        for weight in smooth:
+            np.clip(weight, 0, 1, out=weight)
+            if quantise:
+                weight *= 255
+                weight += 0.5
+                np.floor(weight, out=weight)
+                weight /= 255
+            weight += _TINY
+        total = sum(smooth)
+        for weight in smooth:
+            weight /= total
+        maps.append(smooth)
+    return maps[0], maps[1]
+
+
+def guided_filter(guide, values, radius, eps) -> np.ndarray:
+    """H x W float64 `values`, smoothed but for the edges of `guide` (H x W float64 in 0..1).
+
+    Windows are 2 radius + 1 a side, cut at the border; eps is the variance of the guide below which
+    a window is flat.
+    """
+    rows, columns = (_window_lengths(n, radius) for n in guide.shape)
+    pixels = rows[:, None] * columns
+    side = (2 * radius + 1,) * 2
+
+    def mean(x):
+        x = cv2.boxFilter(x, cv2.CV_64F, side, normalize=False, borderType=cv2.BORDER_CONSTANT)
+        x /= pixels
+        return x
+
+    mean_guide, mean_values = mean(guide), mean(values)
+    slope = mean(guide * values)
+    slope -= mean_guide * mean_values
+    variance = mean(guide * guide)
+    variance -= mean_guide * mean_guide
+    variance += eps
+    slope /= variance
+    mean_guide *= slope
+    mean_values -= mean_guide  # now the intercept
+    smooth = mean(slope)
+    smooth *= guide
+    smooth += mean(mean_values)
+    return smooth
+
+
+def _window_lengths(length, radius):
+    """How many samples of 0..length - 1 lie within `radius` of each."""
+    at = np.arange(length)
+    return (np.minimum(at + radius, length - 1) - np.maximum(at - radius, 0) + 1).astype(np.float64)
+
+
+def _saliency(guide):
+    edges = np.abs(cv2.Laplacian(guide, cv2.CV_64F, ksize=1, borderType=cv2.BORDER_REPLICATE))
+    return cv2.GaussianBlur(edges, (11, 11), 5, borderType=cv2.BORDER_REPLICATE)
