@@ -1,0 +1,167 @@
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eval.metrics import all_six
+from fusion import psfs
+from fusion.images import read
+
+
+def image(seed, shape=(45, 61), dtype=np.uint8):
+    return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+def pair(sigma_f, sigma_g, noise=0.0, size=200):
+    """A texture of sd 50, a disc, and the pair that shows the disc sharp (A), and what is around it (B)."""
+    rng = np.random.default_rng(1)
+    scene = cv2.GaussianBlur(rng.normal(0, 1, (size, size)), (0, 0), 1)
+    scene = scene / scene.std() * 50 + 128
+    y, x = np.ogrid[:size, :size]
+    disc = np.hypot(y - size / 2, x - size / 2) < size / 3
+    a = np.where(disc, scene, cv2.GaussianBlur(scene, (0, 0), sigma_g)) + rng.normal(0, noise, scene.shape)
+    b = np.where(disc, cv2.GaussianBlur(scene, (0, 0), sigma_f), scene) + rng.normal(0, noise, scene.shape)
+    a, b = (np.clip(np.rint(v), 0, 255).astype(np.uint8) for v in (a, b))
+    variance = cv2.blur(scene**2, (7, 7)) - cv2.blur(scene, (7, 7)) ** 2
+    return a, b, disc, variance > 25
+
+
+@pytest.mark.parametrize("search", ["grid", "evolution"])
+@pytest.mark.parametrize(("f", "g", "noise"), [(1, 1, 0), (2, 3, 0), (4, 2, 2), (1, 4, 2)])
+def test_known_sigmas_are_recovered(f, g, noise, search):
+    a, b, _, _ = pair(f, g, noise)
+    found = psfs.estimate(a, b, search=search)
+    assert found.f == pytest.approx(f, rel=0.1)
+    assert found.g == pytest.approx(g, rel=0.1)
+    assert not found.at_bound
+
+
+def test_colour_and_depth_do_not_change_the_estimate():
+    a, b, _, _ = pair(2, 3)
+    found = psfs.estimate(a, b)
+    colour = psfs.estimate(*(np.dstack([x] * 3) for x in (a, b)))
+    deep = psfs.estimate(*(x.astype(np.uint16) * 257 for x in (a, b)))
+    np.testing.assert_allclose(colour, found, atol=0.02)
+    np.testing.assert_allclose(deep, found, atol=0.02)
+
+
+@pytest.mark.parametrize(("window", "noise", "share"), [(7, 0, 0.99), (7, 2, 0.99), (1, 2, 0.90)])
+def test_map_is_the_mask(window, noise, share):
+    a, b, disc, textured = pair(2, 3, noise)
+    assert (psfs.decision_map(a, b, window=window) == disc)[textured].mean() > share
+
+
+def test_map_follows_the_definition():
+    """Pixel by pixel, from kernels and windows written out."""
+    a, b = image(1, (24, 30)), image(2, (24, 30))
+    sigmas, window = (1.3, 0.7), 3
+
+    def blur(x, sigma):
+        reach = int(np.ceil(4 * sigma))
+        kernel = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))
+        return smooth(x, np.outer(kernel, kernel) / kernel.sum() ** 2)
+
+    def smooth(x, kernel):
+        reach = len(kernel) // 2
+        padded = np.pad(x.astype(float), reach, "reflect")
+        height, width = x.shape
+        return sum(kernel[i, j] * padded[i : i + height, j : j + width] for i, j in np.ndindex(kernel.shape))
+
+    of_a, of_b = np.abs(blur(a, sigmas[0]) - b), np.abs(blur(b, sigmas[1]) - a)
+    plain = psfs.decision_map(a, b, window=1, sigmas=sigmas)
+    np.testing.assert_array_equal(plain, of_a <= of_b)
+    ones = np.full((window, window), 1 / window**2)
+    votes = smooth(of_a, ones) <= smooth(of_b, ones)
+    expected = smooth(votes, ones) > 0.5
+    np.testing.assert_array_equal(psfs.decision_map(a, b, window=window, sigmas=sigmas), expected)
+
+
+def test_every_pixel_is_of_a_source_as_the_map_says():
+    a, b = image(1, (40, 50, 3)), image(2, (40, 50, 3))
+    fused, from_a = psfs.fuse(a, b), psfs.decision_map(a, b)
+    np.testing.assert_array_equal(fused[from_a], a[from_a])
+    np.testing.assert_array_equal(fused[~from_a], b[~from_a])
+    assert 0 < from_a.mean() < 1
+
+
+@pytest.mark.parametrize("radius", [0.4, 1, 3.3, 16])
+def test_discs_have_unit_sum_and_their_sigma(radius):
+    disc = psfs._disc(radius)
+    x = np.arange(len(disc)) - len(disc) // 2
+    assert disc.sum() == pytest.approx(1)
+    if radius >= 3:
+        assert np.sqrt((disc * x**2).sum()) == pytest.approx(radius / 2, rel=0.03)
+
+
+def test_a_disc_is_found_by_the_disc_kernel():
+    scene = cv2.GaussianBlur(image(0, (160, 160)), (0, 0), 0.8).astype(np.float32)
+    soft = cv2.filter2D(scene, -1, psfs._disc(5))
+    left = np.arange(160) < 80
+    a, b = (np.rint(np.where(s, scene, soft)).astype(np.uint8) for s in (left, ~left))
+    np.testing.assert_allclose(psfs.estimate(a, b, psf="disc"), 2.5, rtol=0.1)
+
+
+def test_one_image_sharp_all_over_is_taken_and_said():
+    sharp = cv2.GaussianBlur(image(0, (160, 160)), (0, 0), 0.8)
+    soft = cv2.GaussianBlur(sharp, (0, 0), 2)
+    assert psfs.decision_map(sharp, soft).mean() > 0.98
+    assert psfs.estimate(sharp, sharp).at_bound
+
+
+@settings(max_examples=15, deadline=None)
+@given(height=st.integers(2, 40), width=st.integers(2, 40), colour=st.booleans(), deep=st.booleans())
+def test_kind_is_kept_and_equal_images_come_back(height, width, colour, deep):
+    shape = (height, width, 3) if colour else (height, width)
+    a, b = (image(i, shape, np.uint16 if deep else np.uint8) for i in (1, 2))
+    before = a.copy(), b.copy()
+    fused = psfs.fuse(a, b)
+    assert fused.shape == a.shape and fused.dtype == a.dtype
+    np.testing.assert_array_equal(a, before[0])
+    np.testing.assert_array_equal(b, before[1])
+    np.testing.assert_array_equal(psfs.fuse(a, a), a)
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_flat_images_come_back(level):
+    flat = np.full((33, 40, 3), level, np.uint8)
+    np.testing.assert_array_equal(psfs.fuse(flat, flat), flat)
+
+
+@pytest.mark.parametrize(
+    ("shape_a", "shape_b", "options", "words"),
+    [
+        ((1, 9), (1, 9), {}, "too small"),
+        ((9, 9), (9, 8), {}, "differ"),
+        ((9, 9), (9, 9), {"window": 4}, "window=4"),
+        ((9, 9), (9, 9), {"window": -1}, "window=-1"),
+        ((9, 9), (9, 9), {"psf": "box"}, "unknown psf 'box'"),
+        ((9, 9), (9, 9), {"search": "luck"}, "unknown search 'luck'"),
+        ((9, 9), (9, 9), {"sigmas": (1, 0)}, "sigmas=1, 0"),
+        ((9, 9), (9, 9), {"sigmas": (float("nan"), 1)}, "sigmas=nan"),
+    ],
+)
+def test_what_cannot_be_fused_is_refused(shape_a, shape_b, options, words):
+    with pytest.raises(ValueError, match=words):
+        psfs.fuse(image(0, shape_a), image(1, shape_b), **options)
+
+
+@pytest.mark.skipif("not os.environ.get('FUSION_DATA')", reason="FUSION_DATA names no folder of pairs")
+@pytest.mark.parametrize(
+    ("window", "expected"),
+    [
+        (1, [7.5762, 1.1341, 0.7324, 0.8803, 0.9245, 0.8631]),
+        (7, [7.5739, 1.1547, 0.7555, 0.8809, 0.9264, 0.8700]),
+    ],
+)
+def test_means_over_the_lytro_pairs(window, expected):
+    folders = sorted((Path(os.environ["FUSION_DATA"]) / "pairs/lytro-tif").glob("lytro-*"))
+    scores = []
+    for folder in folders:
+        a, b = (read(folder / f"{folder.name}_{x}.png") for x in "AB")
+        scores.append(list(all_six(a, b, psfs.fuse(a, b, window=window)).values()))
+    assert len(scores) == 13
+    np.testing.assert_allclose(np.mean(scores, axis=0), expected, atol=0.005)
