@@ -26,7 +26,7 @@ $(VENV)/.done: pyproject.toml caffe_torch/pyproject.toml
 demo: setup ## train a minute, fuse a pair with the shipped weights: build/demo
 	test -f build/data/train.txt || $(MAKE) data
 	mkdir -p build/demo build/logs
-	$(CAFFE) train -solver solver/demo.prototxt 2>&1 | tee build/logs/demo.log
+	$(CAFFE) train -solver solver/demo.prototxt 2>&1 | tee -i build/logs/demo.log
 	$(PY) tools/plot_log.py build/logs/demo.log -o build/demo/loss.png
 	$(PY) tools/demo_pair.py --out build/demo
 	$(PY) tools/fuse.py build/demo/a.png build/demo/b.png -o build/demo/fused.png --panel build/demo/panel.png --force
@@ -38,7 +38,7 @@ data: setup ## patch databases in build/data: make data [PHOTOS=DIR] [PATCH=50] 
 train: setup ## make train [SOLVER=solver/adam.prototxt] [GPU=0] [FROM=....solverstate]
 	mkdir -p build/snapshots build/logs
 	$(CAFFE) train -solver $(SOLVER) $(and $(GPU),-gpu $(GPU)) $(and $(FROM),-snapshot $(FROM)) 2>&1 \
-		| tee $(and $(FROM),-a) build/logs/$(NAME).log
+		| tee -i $(and $(FROM),-a) build/logs/$(NAME).log
 
 fuse: setup ## make fuse A=near.jpg B=far.jpg OUT=sharp.png
 	$(PY) tools/fuse.py "$(A)" "$(B)" -o "$(OUT)"
