@@ -62,11 +62,12 @@ def by_channel(fuse_planes, *images, colour="channels") -> np.ndarray:
 
 
 def select(x, y, rule="max_abs", window=3) -> np.ndarray:
-    """One coefficient of two, H x W each.
+    """One coefficient of two, H x W float64 each.
 
     max_abs: the larger magnitude; y where they are equal.
     area_max: the one that holds the larger magnitude in its window at most places of that window
     (Li, Manjunath, Mitra 1994). energy: the larger sum of squares in the window.
+    match: the same where the windows differ, a mean of both where they match (Burt, Kolczynski 1993).
     window: its side, odd. ValueError for another rule or window.
     """
     if window < 1 or window % 2 == 0:
@@ -77,7 +78,9 @@ def select(x, y, rule="max_abs", window=3) -> np.ndarray:
         return np.where(_box(x * x, window) > _box(y * y, window), x, y)
     if rule == "area_max":
         return np.where(_majority(np.abs(x), np.abs(y), window), x, y)
-    raise ValueError(f"unknown rule {rule!r}: max_abs, area_max or energy")
+    if rule == "match":
+        return _match(x, y, window)
+    raise ValueError(f"unknown rule {rule!r}: max_abs, area_max, energy or match")
 
 
 def residual(x, y, base="average"):
@@ -91,6 +94,15 @@ def residual(x, y, base="average"):
 
 def _box(values, window):
     return cv2.boxFilter(values, -1, (window, window), normalize=False, borderType=cv2.BORDER_REFLECT_101)
+
+
+def _match(x, y, window, threshold=0.75):
+    """The stronger of two, mixed with the weaker the more, up to half, their match exceeds the threshold."""
+    energy_x, energy_y = _box(x * x, window), _box(y * y, window)
+    match = 2 * _box(x * y, window) / (energy_x + energy_y + 1e-12)
+    weaker = np.clip(0.5 - 0.5 * (1 - match) / (1 - threshold), 0, 0.5)
+    weight_x = np.where(energy_x > energy_y, 1 - weaker, weaker)
+    return weight_x * x + (1 - weight_x) * y
 
 
 def _majority(x, y, window):

@@ -38,8 +38,8 @@ def fuse(
     """Fuse two images H x W or H x W x 3, uint8 or uint16, alike; returns one like them.
 
     wavelet: a name of PyWavelets. levels: fewer, but one at least, where the image is too small for its
-    filters. rule: area_max, max_abs or energy, in a window of `window` pixels a side. mode: how PyWavelets
-    extends the border. align: plain, or reference (which has its own border, whatever the mode).
+    filters. rule: area_max, max_abs, energy or match, in a window of `window` pixels a side. mode: how
+    PyWavelets extends the border. align: plain, or reference (which has its own border, whatever the mode).
     base: average, a or b. colour: channels or luma. ValueError for images that differ or have a side of
     one pixel, and for options out of range.
     """

@@ -22,7 +22,7 @@ def fuse(a, b, *, selection="ratio", levels=4, rule="max_abs", window=3, base="a
     """Fuse two images H x W or H x W x 3, uint8 or uint16, alike; returns one like them.
 
     selection: ratio or contrast. levels: of the pyramid, fewer where the image is too small. rule: max_abs,
-    area_max or energy, in a window of `window` pixels a side. base: average, a or b. colour: channels
+    area_max, energy or match, in a window of `window` pixels a side. base: average, a or b. colour: channels
     or luma. ValueError for images that differ or have a side of one pixel, and for options out of range.
     """
     if selection == "contrast":

@@ -1,4 +1,4 @@
-"""DWT: its filters, its selection written out plainly, its alignments."""
+"""DWT: its filters, its recipe written out plainly, its alignments."""
 
 import re
 
@@ -20,36 +20,12 @@ def test_the_filters_are_the_2_2_spline_pair():
     np.testing.assert_allclose(np.abs(high), [2, 4, 2], atol=1e-12)
 
 
-def mirrored(plane, edge):
-    return np.pad(plane, edge, mode="reflect") if min(plane.shape) > 1 else np.pad(plane, edge, mode="edge")
-
-
-def plain_area_max(x, y, window):
-    """Maxima over the window on the band extended once, zeros outside it; then the majority of the votes."""
-    edge = window // 2
-    ax, ay = (np.pad(mirrored(np.abs(v), edge), edge) for v in (x, y))
-    height, width = x.shape
-    votes = np.zeros((height + 2 * edge, width + 2 * edge), bool)
-    for i, j in np.ndindex(votes.shape):
-        votes[i, j] = ax[i : i + window, j : j + window].max() > ay[i : i + window, j : j + window].max()
-    chosen = np.empty_like(x)
-    for i, j in np.ndindex(x.shape):
-        majority = votes[i : i + window, j : j + window].sum() > window * window // 2
-        chosen[i, j] = (x if majority else y)[i, j]
-    return chosen
-
-
-@pytest.mark.parametrize("window", [1, 3, 5])
-@pytest.mark.parametrize("size", [(16, 23), (7, 6), (3, 3)])
-def test_area_max_written_out(size, window):
-    x, y = np.random.default_rng(window).normal(size=(2, *size))
-    np.testing.assert_array_equal(common.select(x, y, "area_max", window), plain_area_max(x, y, window))
-
-
 def plain(a, b, wavelet, levels, mode):
     """The recipe on float planes, by PyWavelets' own transform of many levels."""
     ca, cb = (pywt.wavedec2(v, wavelet, mode, levels) for v in (a, b))
-    details = [tuple(plain_area_max(x, y, 3) for x, y in zip(p, q)) for p, q in zip(ca[1:], cb[1:])]
+    details = [
+        tuple(common.select(x, y, "area_max", 3) for x, y in zip(p, q)) for p, q in zip(ca[1:], cb[1:])
+    ]
     return pywt.waverec2([(ca[0] + cb[0]) / 2, *details], wavelet, mode)[: a.shape[0], : a.shape[1]]
 
 

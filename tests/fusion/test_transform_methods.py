@@ -32,7 +32,7 @@ def difference(x, y):
     colour=st.booleans(),
     dtype=st.sampled_from([np.uint8, np.uint16]),
     levels=st.integers(1, 7),
-    rule=st.sampled_from(["max_abs", "area_max", "energy"]),
+    rule=st.sampled_from(["max_abs", "area_max", "energy", "match"]),
     window=st.sampled_from([1, 3, 5]),
     seed=st.integers(0, 99),
 )
@@ -116,7 +116,7 @@ def test_detail_is_taken_from_the_sharp_source(method):
     ("options", "message"),
     [
         ({"levels": 0}, "0 levels"),
-        ({"rule": "largest"}, "unknown rule 'largest': max_abs, area_max or energy"),
+        ({"rule": "largest"}, "unknown rule 'largest': max_abs, area_max, energy or match"),
         ({"window": 4}, "window of 4"),
         ({"base": "c"}, "unknown base 'c': average, a or b"),
         ({"colour": "hsv"}, "unknown colour 'hsv': channels or luma"),
