@@ -1,0 +1,57 @@
+"""README tells the truth where a program can check it."""
+
+import re
+from pathlib import Path
+
+import caffe
+import pytest
+
+from fusion import models
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def rows(*first):
+    """Cells of the table rows whose first cell holds one of the names."""
+    table = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in README.splitlines() if "|" in line
+    ]
+    return {name: row for row in table for name in first if name in re.split(r"[,\s\[\]]+", row[0])}
+
+
+NETS = sorted(path.name for path in (ROOT / "prototxt").iterdir())
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_parameters_of_the_nets(name):
+    cells = rows(name)[name]
+    position = cells[0].split(", ").index(name)
+    said = int(cells[2].split(", ")[position].replace(" ", ""))
+    net = caffe.Net(str(ROOT / "prototxt" / name / "deploy.prototxt"), caffe.TEST)
+    assert said == sum(blob.count for blob in net.learnable_params)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_models_have_the_psnr_of_their_cards(name):
+    row = next(line for line in README.splitlines() if f"](models/{name}/readme.md)" in line)
+    card = (ROOT / "models" / name / "readme.md").read_text(encoding="utf-8")
+    assert f"that is {row.split('|')[5].strip()} (" in card
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(([^)#]+)\)", README))))
+def test_links_lead_somewhere(path):
+    assert (ROOT / path).exists()
+
+
+@pytest.mark.parametrize(
+    "command", sorted(set(re.findall(r"python ((?:tools|eval|data_prep)/\w+\.py)", README)))
+)
+def test_commands_exist(command):
+    assert (ROOT / command).is_file()
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)", README, re.M))))
+def test_make_targets_exist(target):
+    name = target[0] or target[1]
+    assert re.search(rf"^{name}:", (ROOT / "Makefile").read_text(), re.M)
