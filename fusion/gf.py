@@ -21,7 +21,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .common import check, gray, rounded, scale
+from .common import by_channel, check, gray, rounded
 
 BASE = (31, 31)  # window of the mean that is the base layer
 _TINY = 1e-12  # keeps the sum of the weights from zero
@@ -34,18 +34,16 @@ def fuse(a, b, *more, r1=45, eps1=0.3, r2=7, eps2=1e-6, quantise=True) -> np.nda
     """
     images = (a, b, *more)
     maps = weights(*images, r1=r1, eps1=eps1, r2=r2, eps2=eps2, quantise=quantise)
-    fused = np.empty_like(a)
-    for c in range(a.shape[2] if a.ndim == 3 else 1):
-        channel = (..., c) if a.ndim == 3 else ...
-        total = np.zeros(a.shape[:2])
-        for image, base_weight, detail_weight in zip(images, *maps):
-            plane = image[channel] / scale(image)
+
+    def fuse_planes(*planes):
+        fused = np.zeros(planes[0].shape)
+        for plane, base_weight, detail_weight in zip(planes, *maps):
             base = cv2.blur(plane, BASE, borderType=cv2.BORDER_REPLICATE)
-            plane -= base
-            total += base_weight * base
-            total += detail_weight * plane
-        fused[channel] = rounded(total, a)
-    return fused
+            fused += base_weight * base
+            fused += detail_weight * (plane - base)
+        return fused
+
+    return by_channel(fuse_planes, *images)
 
 
 def weights(*images, r1=45, eps1=0.3, r2=7, eps2=1e-6, quantise=True):
