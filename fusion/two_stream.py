@@ -13,7 +13,14 @@ import numpy as np
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
+from fusion import models
+
 TILE = 512  # pixels a side: BVLC Caffe needs 6 GB for it, caffe_torch a tenth
+
+
+def fuse(a, b, *more, model=models.DEFAULT, tile=TILE):
+    """Fuse two or more images with one of the shipped models, by name: see TwoStream."""
+    return TwoStream(*models.files(model))(a, b, *more, tile=tile)
 
 
 class TwoStream:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from fusion import images
+from fusion import images, methods
 from tests.golden import nets
 from tools import fuse
 
@@ -117,3 +117,36 @@ def test_outputs_are_not_written_over(run, folder, tmp_path):
 )
 def test_wrong_usage_is_status_2(run, tmp_path, arguments):
     assert run(*arguments, "-o", tmp_path / "o.png")[0] == 2
+
+
+@pytest.mark.parametrize("method", sorted(set(methods.TITLES) - {"two_stream"}))
+@pytest.mark.parametrize("sources", [("a.png", "b.png"), ("deep.png", "deep.png", "deep.png")])
+def test_every_method_fuses(run, folder, tmp_path, method, sources):
+    status, said, errors = run(*sources, "-o", tmp_path / "out.png", "--method", method)
+    assert status == 0, errors
+    source, fused = images.read(folder / sources[0]), images.read(tmp_path / "out.png")
+    assert fused.shape == source.shape and fused.dtype == source.dtype
+    assert f"{len(sources)} images" in said
+
+
+def test_options_reach_the_method(run, tmp_path):
+    results = []
+    for name, setting in (("one", "levels=1"), ("four", "levels=4"), ("area", "rule=area_max")):
+        out = tmp_path / f"{name}.png"
+        assert run("a.png", "b.png", "-o", out, "--method", "lp", "--set", setting)[0] == 0
+        results.append(images.read(out).tobytes())
+    assert len(set(results)) == 3
+
+
+@pytest.mark.parametrize("setting", ["levels=many", "nonsense=1", "levels", "rule=best"])
+def test_options_that_do_not_fit_are_refused(run, tmp_path, setting):
+    status, _, errors = run("a.png", "b.png", "-o", tmp_path / "o.png", "--method", "lp", "--set", setting)
+    assert status == 1 and len(errors.splitlines()) == 1 and setting.split("=")[-1] in errors
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("method", methods.TITLES)
+def test_help_of_a_method_names_its_options(run, method):
+    status, said, errors = run("--help-method", method)
+    assert status == 0, errors
+    assert all(f"  {key}=" in said for key in methods.options(method))

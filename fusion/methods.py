@@ -1,0 +1,59 @@
+"""The methods by name: what they are called in the paper's tables, their options, how to run them."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+
+TITLES = {  # in the order of Tables 1 to 4
+    "dwt": "DWT",
+    "lp": "LP",
+    "sp": "SP",
+    "rp": "RP",
+    "psfs": "PSFs",
+    "cp": "CP",
+    "gf": "GF",
+    "two_stream": "Ours",
+}
+
+
+def load(name):
+    """The module of a method; ValueError for a name that is none."""
+    if name not in TITLES:
+        raise ValueError(f"no method {name!r}: there are {', '.join(TITLES)}")
+    return importlib.import_module(f"fusion.{name}")
+
+
+def options(name) -> dict[str, object]:
+    """The options of a method and their defaults."""
+    parameters = inspect.signature(load(name).fuse).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def parse(name, settings) -> dict[str, object]:
+    """Options from strings KEY=VALUE, each of the type of its default; ValueError for what does not fit."""
+    known, chosen = options(name), {}
+    for setting in settings:
+        key, given, value = setting.partition("=")
+        if not given or key not in known:
+            raise ValueError(f"{setting!r}: {name} takes {', '.join(f'{k}={v}' for k, v in known.items())}")
+        kind = type(known[key])
+        try:
+            if kind is bool:
+                chosen[key] = {"true": True, "false": False}[value.lower()]
+            else:
+                chosen[key] = kind(value)
+        except (KeyError, ValueError):
+            raise ValueError(f"{setting!r}: a value such as {known[key]!r} is needed") from None
+    return chosen
+
+
+def fuse(name, images, **chosen):
+    """Fuse two or more images with a method: all at once where it can, else folded in their order."""
+    method = load(name).fuse
+    if any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(method).parameters.values()):
+        return method(*images, **chosen)
+    fused = images[0]
+    for image in images[1:]:
+        fused = method(fused, image, **chosen)
+    return fused
