@@ -15,6 +15,7 @@ from .prototxt import prepared, read_prototxt
 TRAIN, TEST = caffe_pb2.TRAIN, caffe_pb2.TEST
 
 
+_FILTERS = ("Convolution", "Deconvolution", "InnerProduct")
 _Parameter = namedtuple("_Parameter", "blob lr_mult decay_mult")
 
 
@@ -59,6 +60,7 @@ class Net:
         self._owned: list = []  # parameters that belong to a layer, in Caffe's order
         self._shared: dict = {}  # parameter name -> index into _owned
         self._layer_params: list = []  # for each layer, indices into _owned
+        self._writers: dict = {}  # blob name -> type of the layer that wrote it last
         self._tape: dict = {}
         self._force_backward = param.force_backward
         unread: dict = {}
@@ -92,6 +94,10 @@ class Net:
             self._blobs.setdefault(top, Blob())
             if not unnamed:
                 unread[top] = True
+        # A filter layer's output is its own memory; others may hand on a view of their bottom.
+        in_place = spec.top[:1] == spec.bottom[:1]
+        layer.overwrites = in_place and self._writers.get(spec.bottom[0]) in _FILTERS
+        self._writers.update((top, layer.type) for top in spec.top)
         bottoms = [self._blobs[name] for name in spec.bottom]
         self._layer_params.append(
             [

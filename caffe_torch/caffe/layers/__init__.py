@@ -30,6 +30,7 @@ class Layer:
     def __init__(self, spec: caffe_pb2.LayerParameter, phase: int):
         self.spec, self.phase = spec, phase
         self.blobs: list = []  # its parameters, given by the net
+        self.overwrites = False  # set by the net: nothing else needs what the bottom holds
         self.opt = getattr(spec, self.options) if self.options else None
         if self.opt is not None:
             for field, _ in self.opt.ListFields():

@@ -21,7 +21,10 @@ class ReLU(_Neuron):
 
     def forward(self, params, x):
         slope = self.opt.negative_slope
-        return F.leaky_relu(x, slope) if slope else torch.relu(x)
+        if slope:
+            return F.leaky_relu(x, slope)
+        # Without gradients to come, in place in earnest: new memory costs more than the comparison.
+        return x.relu_() if self.overwrites and not torch.is_grad_enabled() else torch.relu(x)
 
 
 @register("PReLU")
