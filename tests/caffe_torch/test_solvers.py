@@ -3,7 +3,6 @@
 import math
 from pathlib import Path
 
-import caffe
 import numpy as np
 import pytest
 import torch
@@ -35,24 +34,12 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", cases.SOLVERS)
 def test_ten_iterations_are_caffes(name, folder):
-    (folder / "solver.prototxt").write_text(cases.SOLVER + cases.SOLVERS[name])
-    solver = caffe.get_solver("solver.prototxt")
-    cases.first_weights(solver.net)
-    losses = []
-    for _ in range(10):
-        solver.step(1)
-        losses.append(float(solver.net.blobs["loss"].data))
-    solver.snapshot()
-    state = caffe_pb2.SolverState()
-    state.ParseFromString((folder / "solver_iter_10.solverstate").read_bytes())
-    weights = np.concatenate([b.data.ravel() for blobs in solver.net.params.values() for b in blobs[:2]])
-    weights = weights[: GOLDEN[f"{name}/weights"].size]  # conv3 shares conv2's
-    history = np.concatenate([blob.data for blob in state.history])
+    losses, weights, history, step = cases.trained(cases.SOLVERS[name])
     np.testing.assert_allclose(losses, GOLDEN[f"{name}/losses"], rtol=1e-5)
     np.testing.assert_allclose(weights, GOLDEN[f"{name}/weights"], rtol=2e-5, atol=2e-6)
     scale = np.abs(GOLDEN[f"{name}/history"]).max()
     np.testing.assert_allclose(history, GOLDEN[f"{name}/history"], rtol=1e-4, atol=1e-5 * scale)
-    assert state.current_step == GOLDEN[f"{name}/step"]
+    assert step == GOLDEN[f"{name}/step"]
 
 
 # One and two steps by hand

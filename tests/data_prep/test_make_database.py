@@ -197,19 +197,14 @@ def test_a_run_that_fails_leaves_the_older_database_and_nothing_else(folder, tmp
     assert len(calls) < 12
 
 
+def slow(folder, tmp_path):
+    """A command that takes long enough to be interrupted."""
+    options = ["--photos", folder, "--out", tmp_path / "data", "--patch", 4, "--stride", 1, "--workers", 1]
+    return [*COMMAND, *map(str, options)]
+
+
 def test_what_a_killed_run_left_is_not_taken_for_whole(folder, tmp_path):
-    command = [
-        *COMMAND,
-        "--photos",
-        str(folder),
-        "--out",
-        str(tmp_path / "data"),
-        "--patch",
-        "4",
-        "--stride",
-        "1",
-    ]
-    killed = subprocess.Popen([*command, "--workers", "1"], stdout=subprocess.DEVNULL)
+    killed = subprocess.Popen(slow(folder, tmp_path), stdout=subprocess.DEVNULL)
     until = time.monotonic() + 60
     while not list(tmp_path.glob("data.part/train/*.h5")) and time.monotonic() < until:
         time.sleep(0.002)
@@ -222,18 +217,7 @@ def test_what_a_killed_run_left_is_not_taken_for_whole(folder, tmp_path):
 
 
 def test_ctrl_c_leaves_nothing_and_says_nothing(folder, tmp_path):
-    command = [
-        *COMMAND,
-        "--photos",
-        str(folder),
-        "--out",
-        str(tmp_path / "data"),
-        "--patch",
-        "4",
-        "--stride",
-        "1",
-    ]
-    run = subprocess.Popen([*command, "--workers", "1"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    run = subprocess.Popen(slow(folder, tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     until = time.monotonic() + 60
     while not list(tmp_path.glob("data.part/train/*.h5")) and time.monotonic() < until:
         time.sleep(0.002)

@@ -4,8 +4,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from eval.metrics import all_six
 from fusion import psfs
@@ -110,25 +108,6 @@ def test_one_image_sharp_all_over_is_taken_and_said():
     soft = cv2.GaussianBlur(sharp, (0, 0), 2)
     assert psfs.decision_map(sharp, soft).mean() > 0.98
     assert psfs.estimate(sharp, sharp).at_bound
-
-
-@settings(max_examples=15, deadline=None)
-@given(height=st.integers(2, 40), width=st.integers(2, 40), colour=st.booleans(), deep=st.booleans())
-def test_kind_is_kept_and_equal_images_come_back(height, width, colour, deep):
-    shape = (height, width, 3) if colour else (height, width)
-    a, b = (image(i, shape, np.uint16 if deep else np.uint8) for i in (1, 2))
-    before = a.copy(), b.copy()
-    fused = psfs.fuse(a, b)
-    assert fused.shape == a.shape and fused.dtype == a.dtype
-    np.testing.assert_array_equal(a, before[0])
-    np.testing.assert_array_equal(b, before[1])
-    np.testing.assert_array_equal(psfs.fuse(a, a), a)
-
-
-@pytest.mark.parametrize("level", [0, 128, 255])
-def test_flat_images_come_back(level):
-    flat = np.full((33, 40, 3), level, np.uint8)
-    np.testing.assert_array_equal(psfs.fuse(flat, flat), flat)
 
 
 @pytest.mark.parametrize(

@@ -105,25 +105,6 @@ def test_rules_and_base_are_obeyed():
     assert {base: set(x.ravel()) for base, x in levels.items()} == {"average": {150}, "a": {200}, "b": {100}}
 
 
-@settings(max_examples=20, deadline=None)
-@given(height=st.integers(2, 70), width=st.integers(2, 70), colour=st.booleans(), deep=st.booleans())
-def test_kind_is_kept_and_equal_images_come_back(height, width, colour, deep):
-    shape = (height, width, 3) if colour else (height, width)
-    a, b = (image(i, shape, np.uint16 if deep else np.uint8) for i in (1, 2))
-    before = a.copy(), b.copy()
-    fused = sp.fuse(a, b)
-    assert fused.shape == a.shape and fused.dtype == a.dtype
-    np.testing.assert_array_equal(a, before[0])
-    np.testing.assert_array_equal(b, before[1])
-    np.testing.assert_array_equal(sp.fuse(a, a), a)
-
-
-@pytest.mark.parametrize("level", [0, 128, 255])
-def test_flat_images_come_back(level):
-    flat = np.full((33, 40, 3), level, np.uint8)
-    np.testing.assert_array_equal(sp.fuse(flat, flat), flat)
-
-
 @pytest.mark.parametrize(
     ("shape_a", "shape_b", "options", "words"),
     [

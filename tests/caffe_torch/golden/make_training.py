@@ -18,29 +18,9 @@ os.environ["GLOG_minloglevel"] = "2"  # noqa: SIM112 (glog's name)
 import caffe
 import numpy as np
 import training_cases as cases
-from caffe.proto import caffe_pb2
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CAFFE = os.path.join(HERE, "../../../build/bvlc/bin/caffe")
-
-
-def trained(text):
-    """Losses, weights and history of one solver."""
-    with open("solver.prototxt", "w") as file:
-        file.write(cases.SOLVER + text)
-    solver = caffe.get_solver("solver.prototxt")
-    cases.first_weights(solver.net)
-    losses = []
-    for _ in range(10):
-        solver.step(1)
-        losses.append(float(solver.net.blobs["loss"].data))
-    solver.snapshot()
-    state = caffe_pb2.SolverState()
-    with open("solver_iter_10.solverstate", "rb") as file:
-        state.ParseFromString(file.read())
-    weights = [blob.data.ravel() for name in ("conv1", "conv2") for blob in solver.net.params[name]]
-    history = [np.array(blob.data, np.float32) for blob in state.history]
-    return np.array(losses), np.concatenate(weights), np.concatenate(history), state.current_step
 
 
 def caffe_train(text, *flags):
@@ -87,7 +67,7 @@ def main():
         os.chdir(folder)
         cases.write_inputs()
         for name, text in cases.SOLVERS.items():
-            for what, values in zip(("losses", "weights", "history", "step"), trained(text)):
+            for what, values in zip(("losses", "weights", "history", "step"), cases.trained(text)):
                 results[name + "/" + what] = values
         commands()
         os.chdir(HERE)

@@ -3,8 +3,10 @@
 Runs under pycaffe's Python 3.8 too.
 """
 
+import caffe
 import h5py
 import numpy as np
+from caffe.proto import caffe_pb2
 
 NET = """
 name: "small"
@@ -92,3 +94,22 @@ def first_weights(net):
     for name in ("conv1", "conv2"):
         for blob in net.params[name]:
             blob.data[...] = 0.3 * r.randn(*blob.data.shape)
+
+
+def trained(text):
+    """Ten iterations of one solver of SOLVERS: losses, weights, history, and its current step."""
+    with open("solver.prototxt", "w") as file:
+        file.write(SOLVER + text)
+    solver = caffe.get_solver("solver.prototxt")
+    first_weights(solver.net)
+    losses = []
+    for _ in range(10):
+        solver.step(1)
+        losses.append(float(solver.net.blobs["loss"].data))
+    solver.snapshot()
+    state = caffe_pb2.SolverState()
+    with open("solver_iter_10.solverstate", "rb") as file:
+        state.ParseFromString(file.read())
+    weights = [blob.data.ravel() for name in ("conv1", "conv2") for blob in solver.net.params[name]]
+    history = [np.array(blob.data, np.float32) for blob in state.history]
+    return np.array(losses), np.concatenate(weights), np.concatenate(history), state.current_step

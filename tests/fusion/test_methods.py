@@ -1,0 +1,56 @@
+"""What every comparison method keeps to, whatever it computes."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fusion import methods
+
+WITHIN = {"dwt": 1, "lp": 1, "rp": 1, "cp": 1, "sp": 0, "psfs": 0, "gf": 0}
+every_method = pytest.mark.parametrize("name", WITHIN)  # and by how many levels f(A, A) may miss A
+
+
+def test_every_method_is_tested():
+    assert set(WITHIN) | {"two_stream"} == set(methods.TITLES)  # tests/fusion/test_two_stream.py has the same
+
+
+def image(seed, shape, dtype=np.uint8):
+    return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+@every_method
+@settings(max_examples=20, deadline=None)
+@given(height=st.integers(2, 70), width=st.integers(2, 70), colour=st.booleans(), deep=st.booleans())
+def test_kind_is_kept_and_equal_images_come_back(name, height, width, colour, deep):
+    shape = (height, width, 3) if colour else (height, width)
+    a, b = (image(i, shape, np.uint16 if deep else np.uint8) for i in (1, 2))
+    before = a.copy(), b.copy()
+    fused = methods.fuse(name, [a, b])
+    assert fused.shape == a.shape and fused.dtype == a.dtype
+    np.testing.assert_array_equal(a, before[0])
+    np.testing.assert_array_equal(b, before[1])
+    assert np.abs(methods.fuse(name, [a, a]).astype(int) - a).max() <= WITHIN[name]
+
+
+@every_method
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_flat_images_come_back(name, level):
+    flat = np.full((33, 40, 3), level, np.uint8)
+    np.testing.assert_array_equal(methods.fuse(name, [flat, flat]), flat)
+
+
+@every_method
+def test_lines_of_one_pixel_are_refused(name):
+    line = image(0, (1, 9))
+    with pytest.raises(ValueError, match="too small"):
+        methods.fuse(name, [line, line])
+
+
+def test_more_images_are_folded_or_taken_at_once():
+    a, b, c = (image(i, (20, 30)) for i in range(3))
+    lp, gf = methods.load("lp").fuse, methods.load("gf").fuse
+    np.testing.assert_array_equal(methods.fuse("lp", [a, b, c]), lp(lp(a, b), c))
+    np.testing.assert_array_equal(methods.fuse("gf", [a, b, c]), gf(a, b, c))
+    with pytest.raises(ValueError, match="no method 'none'"):
+        methods.fuse("none", [a, b])
