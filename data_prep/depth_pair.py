@@ -12,6 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from data_prep import lens
+
 FAR, NEAR = 15, 50  # disparities in focus, in pixels: the wall, and the motorcycle
 SHARP = (
     16  # a disparity this far from the one in focus is sharp still, so each thing is sharp in one of the two
@@ -68,30 +70,10 @@ def focus(sharp, disparity, at):
     layer = np.round((disparity - disparity.min()) / LAYER).astype(int)
     image = np.zeros_like(light)
     for k in np.unique(layer):
-        nearest = _nearest(layer <= k)
+        nearest = lens.nearest(layer <= k)
         own = (layer.ravel()[nearest] == k).astype(np.float32)[..., None]
         colour = light.reshape(-1, 3)[nearest] * own
         radius = BLUR * max(0, abs(disparity.min() + k * LAYER - at) - SHARP)
-        blurred = _disc(np.dstack([colour, own]), radius)
+        blurred = lens.disc(np.dstack([colour, own]), radius)
         image = blurred[..., :3] + image * (1 - blurred[..., 3:])
     return np.rint(255 * np.clip(image, 0, 1) ** (1 / 2.2)).astype(np.uint8)
-
-
-def _nearest(marked):
-    """The flat index of the marked pixel that is nearest to each pixel."""
-    _, labels = cv2.distanceTransformWithLabels(
-        (~marked).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    index = np.zeros(labels.max() + 1, int)
-    index[labels[marked]] = np.flatnonzero(marked)
-    return index[labels]
-
-
-def _disc(image, radius):
-    """`image` averaged over a disc; its edge is softened by a pixel, so that any radius will do."""
-    if radius < 0.5:
-        return image
-    reach = np.arange(-int(radius + 1), int(radius + 1) + 1)
-    kernel = np.clip(radius + 0.5 - np.hypot(reach[:, None], reach), 0, 1)
-    kernel /= kernel.sum()
-    return cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REFLECT_101)
