@@ -1,0 +1,105 @@
+"""fusion/select.py: the decision from the reconstruction."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fusion import select
+
+
+def scene(shape=(60, 80), dtype=np.uint8, seed=0):
+    """A photograph, and two copies of it each spoiled on one half: (a, b, truth)."""
+    rng = np.random.default_rng(seed)
+    top = np.iinfo(dtype).max
+    truth = rng.integers(top // 4, top // 2, shape, dtype=dtype)
+    a, b = truth.copy(), truth.copy()
+    a[:, : shape[1] // 2] //= 2
+    b[:, shape[1] // 2 :] //= 2
+    return a, b, truth
+
+
+@pytest.mark.parametrize("shape", [(60, 80), (60, 80, 3)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_the_true_half_of_each_is_taken(shape, dtype):
+    a, b, truth = scene(shape, dtype)
+    before = [x.copy() for x in (a, b, truth)]
+    refined, choice = select.refine([a, b], truth, seam=0)
+    assert np.array_equal(refined, truth) and refined.dtype == dtype
+    assert not choice[:, 40:].any() and choice[:, :40].all() and choice.dtype == np.uint8
+    assert all(np.array_equal(x, y) for x, y in zip((a, b, truth), before))
+
+
+def test_a_net_that_is_off_everywhere_still_decides():
+    a, b, truth = scene()
+    off = (truth + np.random.default_rng(1).integers(0, 20, truth.shape)).astype(np.uint8)
+    refined, _ = select.refine([a, b], off, seam=0)
+    assert (refined == truth)[:, list(range(36)) + list(range(44, 80))].all()
+
+
+def test_the_seam_mixes_the_outline_alone():
+    a, b, truth = scene()
+    refined, _ = select.refine([a, b], truth, seam=0.7)
+    own = (refined == a) | (refined == b)
+    assert own[:, :36].all() and own[:, 44:].all() and not own[:, 39:41].all()
+    assert (refined >= np.minimum(a, b)).all() and (refined <= np.maximum(a, b)).all()
+
+
+def test_equal_images_come_back_and_the_first_is_chosen():
+    image = np.random.default_rng(2).integers(0, 256, (33, 47, 3), dtype=np.uint8)
+    refined, choice = select.refine([image] * 3, np.zeros_like(image))
+    assert np.array_equal(refined, image) and not choice.any()
+
+
+def test_any_number_of_images():
+    rng = np.random.default_rng(3)
+    truth = rng.integers(100, 120, (40, 120), dtype=np.uint8)
+    images = []
+    for i in range(4):
+        image = np.full_like(truth, 10)
+        image[:, 30 * i : 30 * i + 30] = truth[:, 30 * i : 30 * i + 30]
+        images.append(image)
+    refined, choice = select.refine(images, truth, seam=0)
+    assert np.array_equal(choice[5], np.repeat(np.arange(4), 30)) and np.array_equal(refined, truth)
+
+
+def test_specks_go_to_what_surrounds_them_and_larger_regions_stay():
+    choice = np.zeros((50, 50), np.uint8)
+    choice[10:12, 10:12] = 1  # 4 pixels
+    choice[30:40, 30:40] = 1  # 100, with a hole of 1 and a diagonal neighbour of 1
+    choice[35, 35] = 0
+    choice[40, 40] = 1
+    clean = select.without_specks(choice, 5)
+    wanted = np.zeros_like(choice)
+    wanted[30:40, 30:40] = 1
+    wanted[40, 40] = 1
+    assert np.array_equal(clean, wanted)
+
+
+def test_where_all_regions_are_specks_they_stay():
+    choice = np.indices((6, 6)).sum(0).astype(np.uint8) // 4
+    assert np.array_equal(select.without_specks(choice, 100), choice)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(2, 40), st.integers(2, 40), st.integers(0, 2**32), st.sampled_from([1, 3, 7]))
+def test_every_pixel_lies_between_the_images(height, width, seed, window):
+    rng = np.random.default_rng(seed)
+    a, b, fused = rng.integers(0, 256, (3, height, width), dtype=np.uint8)
+    refined, choice = select.refine([a, b], fused, window=window)
+    assert refined.shape == (height, width) and choice.max() <= 1
+    assert (refined >= np.minimum(a, b)).all() and (refined <= np.maximum(a, b)).all()
+
+
+@pytest.mark.parametrize(
+    "bad", [{"window": 4}, {"window": 0}, {"area": 1}, {"area": -0.1}, {"seam": -1}, {"area": float("nan")}]
+)
+def test_options_out_of_range_are_named(bad):
+    image = np.zeros((9, 9), np.uint8)
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        select.refine([image, image], image, **bad)
+
+
+def test_images_that_differ_are_refused():
+    with pytest.raises(ValueError, match="differ"):
+        select.refine([np.zeros((9, 9), np.uint8), np.zeros((9, 8), np.uint8)], np.zeros((9, 9), np.uint8))
