@@ -45,7 +45,7 @@ def refine(images, fused, *, window=7, area=0.001, seam=0.7):
 
 
 def without_specks(choice, smallest):
-    """H x W uint8 `choice`, its 8-connected regions of fewer than `smallest` pixels given to the nearest other.
+    """H x W uint8 `choice`, its 8-connected regions under `smallest` pixels given to the nearest other one.
 
     Where all are that small none is given away.
     """
