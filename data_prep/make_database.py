@@ -16,6 +16,7 @@ import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Callable, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -25,7 +26,7 @@ import PIL
 from tqdm import tqdm
 
 from data_prep import fetch, photographs, regions
-from data_prep.database import Database
+from data_prep.database import Database, row_bytes
 from data_prep.recipes import RECIPES
 
 EXAMPLES = """examples:
@@ -49,6 +50,34 @@ def corners(height, width, size, stride):
     return [(y, x) for y in range(0, height - size + 1, stride) for x in range(0, width - size + 1, stride)]
 
 
+def patch_datasets(settings):
+    """The datasets of patches: a, b and label, 4 x P x P bytes a row."""
+    return dict.fromkeys(("a", "b", "label"), ((4, settings["patch"], settings["patch"]), "uint8"))
+
+
+def count_patches(shape, settings):
+    """How many patches a photograph of H x W gives."""
+    return len(corners(*shape, settings["patch"], settings["stride"]))
+
+
+def patches(entry, settings):
+    """The patches of a photograph's pair, one after another: a, b and label of each."""
+    images, size = pair(entry, settings), settings["patch"]
+    for y, x in corners(*entry["shape"], size, settings["stride"]):
+        yield [image[:, y : y + size, x : x + size] for image in images]
+
+
+class Rows(NamedTuple):
+    """What a database holds: the datasets, how many rows a photograph gives, and the rows."""
+
+    datasets: Callable  # of settings: {name: (shape of a row, dtype)}
+    count: Callable  # of the photograph's (H, W) and settings; 0 where it is too small
+    make: Callable  # of an entry of `plan` and settings: as many rows, each the arrays of the datasets
+
+
+PATCHES = Rows(patch_datasets, count_patches, patches)
+
+
 def inspect(source):
     """What is needed to plan with a photograph, or why it cannot serve."""
     path, mask = source
@@ -65,13 +94,18 @@ def inspect(source):
     return entry
 
 
-def pair(entry, settings):
-    """The pair made of a photograph, and the photograph: a, b, label, each 4 x H x W uint8."""
+def reread(entry, settings):
+    """An inspected photograph, and random numbers of its own: they depend neither on the others nor on
+    the order of work."""
     image, sha256 = photographs.read(entry["path"])
     if sha256 != entry["sha256"]:
         raise ValueError(f"{entry['path']}: changed while it was used")
-    # The photograph's own random numbers: they do not depend on the others, nor on the order of work.
-    rng = np.random.default_rng([settings["seed"], int(sha256[:16], 16)])
+    return image, np.random.default_rng([settings["seed"], int(sha256[:16], 16)])
+
+
+def pair(entry, settings):
+    """The pair made of a photograph, and the photograph: a, b, label, each 4 x H x W uint8."""
+    image, rng = reread(entry, settings)
     region = regions.shape(*image.shape[:2], rng)  # drawn always: a mask changes nothing else
     if entry["mask"]:
         region = photographs.read_mask(entry["mask"], image.shape[:2])
@@ -83,7 +117,7 @@ def pair(entry, settings):
     return [planes(x, settings["gray"]) for x in (a, b, label)]
 
 
-def plan(sources, settings, pool):
+def plan(sources, settings, pool, kind=PATCHES):
     """Inspect the photographs and divide them: {"train": entries, "val": entries}, Counter of skips."""
     evaluation, seen, usable, skipped = fetch.evaluation_hashes(), {}, [], Counter()
 
@@ -98,13 +132,13 @@ def plan(sources, settings, pool):
             skip(entry, "evaluation", "an image that fusion is judged on")
         elif entry["sha256"] in seen:
             skip(entry, "duplicate", f"the same file as {seen[entry['sha256']]}")
-        elif min(entry["shape"]) < settings["patch"]:
+        elif not kind.count(entry["shape"], settings):
             skip(entry, "small", "smaller than a patch")
         else:
             if "warning" in entry:
                 print(f"warning: {entry['warning']}", file=sys.stderr)
             seen[entry["sha256"]] = entry["path"]
-            entry["patches"] = len(corners(*entry["shape"], settings["patch"], settings["stride"]))
+            entry["patches"] = kind.count(entry["shape"], settings)
             usable.append(entry)
     if len(usable) < 2:
         raise ValueError(f"{len(usable)} usable photographs; two are needed, for training and validation")
@@ -118,22 +152,20 @@ def plan(sources, settings, pool):
     }, skipped
 
 
-def write(split, entries, folder, settings, pool):
+def write(split, entries, folder, settings, pool, kind=PATCHES):
     """Write the patches of `entries`, shuffled over all of them; the files' names and the number of rows."""
     ends = np.cumsum([entry["patches"] for entry in entries])
     rows = np.random.default_rng([settings["seed"], split == "val"]).permutation(ends[-1])
     kept = min(len(rows), settings["val_patches"] or len(rows)) if split == "val" else len(rows)
-    database = Database(folder / split, kept, settings["patch"])
-    size = settings["patch"]
+    database = Database(folder / split, kept, kind.datasets(settings))
 
     def put(job):
         entry, places = job
-        images = pair(entry, settings)
-        for row, (y, x) in zip(places, corners(*entry["shape"], size, settings["stride"])):
+        for row, arrays in zip(places, kind.make(entry, settings)):
             if row < kept:
-                database.put(row, [image[:, y : y + size, x : x + size] for image in images])
+                database.put(row, arrays)
 
-    each(pool, put, zip(entries, np.split(rows, ends[:-1])), f"{split} pairs")
+    each(pool, put, zip(entries, np.split(rows, ends[:-1])), f"{split} rows")
     return [f"{split}/{path.name}" for path, _ in database.files], kept
 
 
@@ -147,8 +179,8 @@ def each(pool, function, items, label):
             future.cancel()  # what has not begun when something fails, or at Ctrl-C
 
 
-def make(sources, root, out, settings, workers=None):
-    """Make the databases from (photograph, mask) pairs in the folder `out`; returns the manifest.
+def make(sources, root, out, settings, workers=None, kind=PATCHES):
+    """Make databases of a kind from (photograph, mask) pairs in the folder `out`; returns the manifest.
 
     An older database in `out` is replaced once the new one is whole. ValueError where `out` is a
     folder of something else, the disk is too small, or too few photographs can be used.
@@ -165,8 +197,9 @@ def make(sources, root, out, settings, workers=None):
     try:
         # Threads will do: decoding, hashing, blurring and writing all leave Python to the others.
         with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-            splits, skipped = plan(sources, settings, pool)
-            needed = sum(e["patches"] for es in splits.values() for e in es) * 12 * settings["patch"] ** 2
+            splits, skipped = plan(sources, settings, pool, kind)
+            rows = sum(e["patches"] for es in splits.values() for e in es)
+            needed = rows * row_bytes(kind.datasets(settings))
             if needed > shutil.disk_usage(part).free:
                 raise ValueError(f"{out}: {needed / 1e9:.1f} GB are needed on this disk, more than is free")
             manifest = {
@@ -177,7 +210,7 @@ def make(sources, root, out, settings, workers=None):
                 "photographs": [],
             }
             for split, entries in splits.items():
-                names, manifest["rows"][split] = write(split, entries, part, settings, pool)
+                names, manifest["rows"][split] = write(split, entries, part, settings, pool, kind)
                 (part / f"{split}.txt").write_text("".join(f"{out.as_posix()}/{name}\n" for name in names))
                 manifest["photographs"] += [
                     {
@@ -253,24 +286,33 @@ def arguments(argv):
     return args
 
 
-def main(argv=None):
-    args = arguments(argv)
-    sources, root, words = choose(args.photos)
+def run(photos, out, settings, workers, kind=PATCHES):
+    """Make the databases of a command and report what they hold."""
+    sources, root, words = choose(photos)
     print(f"photographs: {len(sources)} of {words}", flush=True)
-    names = ("recipe", "patch", "stride", "gray", "val_share", "val_patches", "seed")
-    settings = {name: getattr(args, name) for name in names}
-    manifest = make(sources, root, args.out, settings, args.workers)
+    manifest = make(sources, root, out, settings, workers, kind)
     for split in ("train", "val"):
         used = sum(p["set"] == split for p in manifest["photographs"])
-        print(f"{args.out}/{split}.txt: {manifest['rows'][split]} patches of {used} photographs")
+        print(f"{out}/{split}.txt: {manifest['rows'][split]} patches of {used} photographs")
     if manifest["skipped"]:
         print("skipped: " + ", ".join(f"{n} {kind}" for kind, n in sorted(manifest["skipped"].items())))
 
 
-if __name__ == "__main__":
+def command(main):
+    """Run a program's main; a user's mistake becomes a line and status 1, Ctrl-C status 130."""
     try:
         main()
     except (ValueError, OSError) as error:
-        sys.exit(f"make_database.py: error: {error}")
+        sys.exit(f"{Path(sys.argv[0]).name}: error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def main(argv=None):
+    args = arguments(argv)
+    names = ("recipe", "patch", "stride", "gray", "val_share", "val_patches", "seed")
+    run(args.photos, args.out, {name: getattr(args, name) for name in names}, args.workers)
+
+
+if __name__ == "__main__":
+    command(main)

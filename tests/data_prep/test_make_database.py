@@ -252,7 +252,7 @@ def test_a_photograph_that_changes_meanwhile_is_noticed(folder):
 
 
 def test_rows_are_checked_before_they_are_written(tmp_path):
-    rows = database.Database(tmp_path / "data", 3, 16)
+    rows = database.Database(tmp_path / "data", 3, make_database.patch_datasets(SETTINGS))
     with pytest.raises(ValueError, match="not \\(4, 16, 16\\) uint8"):
         rows.put(0, [np.zeros((4, 16, 15), np.uint8)] * 3)
     with pytest.raises(ValueError, match="float64"):
