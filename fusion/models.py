@@ -9,15 +9,19 @@ ROOT = Path(__file__).resolve().parents[1]
 DEFAULT = "2-1-2_f64_k5-paper"
 
 
-def names() -> list[str]:
-    """Names of the models, sorted."""
-    return sorted(card.parent.name for card in (ROOT / "models").glob("*/readme.md"))
+def names(method="two_stream") -> list[str]:
+    """Names of the models of a method, sorted."""
+    folders = sorted(card.parent.name for card in (ROOT / "models").glob("*/readme.md"))
+    return [name for name in folders if card(name)["method"] == method]
 
 
 def card(name) -> dict[str, str]:
-    """The head of a model's readme.md: name, net, caffemodel, sha256, license, ..."""
+    """The head of a model's readme.md: name, method, net, caffemodel, sha256, license, ...
+
+    ValueError for a name that is none, such as that of a model which is not trained yet.
+    """
     path = ROOT / "models" / name / "readme.md"
-    if name not in names():
+    if not path.is_file():
         raise ValueError(f"no model {name!r}: there are {', '.join(names()) or 'none'}")
     head = path.read_text(encoding="utf-8").split("---")[1]
     return dict(line.split(": ", 1) for line in head.strip().splitlines())
