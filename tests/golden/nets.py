@@ -18,7 +18,13 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 PATCH, ROWS = 12, 40  # rows that do not divide by the batch of 16, so that batches wrap
 SOLVER = """net: "{net}" type: "Adam" base_lr: 1e-3 momentum: 0.9 momentum2: 0.999 delta: 1e-8
-lr_policy: "fixed" max_iter: 10 snapshot_prefix: "build/x" """
+lr_policy: "fixed" max_iter: 10 snapshot_prefix: "build/x" train_state {{ stage: "detail" }} """
+DATA = {  # what the nets read: folders below build/, and the datasets in them
+    "data": dict.fromkeys(("a", "b", "label"), (4, PATCH, PATCH)),
+    "data_cnn": {"a": (1, 16, 16), "b": (1, 16, 16), "label": ()},
+    "data_srcnn_detail": dict.fromkeys(("data", "label"), (1, PATCH, PATCH)),
+    "data_srcnn_approximation": dict.fromkeys(("data", "label"), (1, PATCH, PATCH)),
+}
 
 
 def names():
@@ -27,44 +33,51 @@ def names():
 
 
 def make_data():
-    """A small database of bytes below the current folder, the same on every machine."""
-    random = np.random.RandomState(3)  # the generator whose numbers no NumPy release changes
-    os.makedirs("build/data", exist_ok=True)
-    for split in ("train", "val"):
-        with h5py.File(f"build/data/{split}.h5", "w") as file:
-            for name in ("a", "b", "label"):
-                file[name] = random.randint(0, 256, (ROWS, 4, PATCH, PATCH)).astype(np.uint8)
-        with open(f"build/data/{split}.txt", "w") as file:
-            file.write(f"build/data/{split}.h5\n")
+    """Small databases of bytes below the current folder, the same on every machine."""
+    for folder, datasets in DATA.items():
+        random = np.random.RandomState(3)  # the generator whose numbers no NumPy release changes
+        os.makedirs(f"build/{folder}", exist_ok=True)
+        for split in ("train", "val"):
+            with h5py.File(f"build/{folder}/{split}.h5", "w") as file:
+                for name, shape in datasets.items():
+                    top = 256 if shape else 2  # a row's single number is a class
+                    file[name] = random.randint(0, top, (ROWS, *shape)).astype(np.uint8)
+            with open(f"build/{folder}/{split}.txt", "w") as file:
+                file.write(f"build/{folder}/{split}.h5\n")
 
 
 def set_weights(net):
     """Weights of about msra's size, biases near zero, but 0.5 at the last layer."""
     random = np.random.RandomState(5)
     for name, blobs in net.params.items():
-        weight, bias = blobs[0], blobs[1]
+        weight = blobs[0]
         shape = tuple(weight.shape)
         inputs = shape[0] if name.startswith("deconv") else shape[1]
         deviation = np.sqrt(2.0 / (inputs * shape[2] * shape[3]))
         if name == list(net.params)[-1]:
             deviation *= 0.1
         weight.data[...] = random.standard_normal(shape) * deviation
+        if len(blobs) == 1:
+            continue
+        bias = blobs[1]
         bias.data[...] = random.standard_normal(tuple(bias.shape)) * 0.01
         if name == list(net.params)[-1]:
             bias.data[...] += 0.5
 
 
 def forward(name):
-    """Every 37th value of the output for one random pair of 24 x 31 pixels."""
+    """Every 37th value of the output for random inputs of 24 x 31 pixels."""
     net = caffe.Net(str(ROOT / "prototxt" / name / "deploy.prototxt"), caffe.TEST)
     set_weights(net)
     random = np.random.RandomState(7)
-    for blob in ("a", "b"):
-        net.blobs[blob].reshape(1, 4, 24, 31)
+    shape = (1, net.blobs[net.inputs[0]].shape[1], 24, 31)
+    for blob in net.inputs:
+        net.blobs[blob].reshape(*shape)
     net.reshape()
-    for blob in ("a", "b"):
-        net.blobs[blob].data[...] = random.random_sample((1, 4, 24, 31))
-    return [float(x) for x in net.forward()["fused"].flatten()[::37]]
+    for blob in net.inputs:
+        net.blobs[blob].data[...] = random.random_sample(shape)
+    (output,) = net.forward().values()
+    return [float(x) for x in output.flatten()[::37]]
 
 
 def losses(name):
