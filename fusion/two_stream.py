@@ -13,14 +13,21 @@ import numpy as np
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
-from fusion import models
+from fusion import models, select
 
 TILE = 512  # pixels a side: BVLC Caffe needs 6 GB for it, caffe_torch a tenth
 
 
-def fuse(a, b, *more, model=models.DEFAULT, tile=TILE):
-    """Fuse two or more images with one of the shipped models, by name: see TwoStream."""
-    return TwoStream(*models.files(model))(a, b, *more, tile=tile)
+def fuse(a, b, *more, model=models.DEFAULT, refine="none", tile=TILE):
+    """Fuse two or more images with one of the shipped models, by name: see TwoStream.
+
+    refine: "none", the net's own image, or "select", put together from the images as it says
+    (fusion/select.py). ValueError for another.
+    """
+    if refine not in ("none", "select"):
+        raise ValueError(f"unknown refine {refine!r}: none or select")
+    fused = TwoStream(*models.files(model))(a, b, *more, tile=tile)
+    return fused if refine == "none" else select.refine([a, b, *more], fused)[0]
 
 
 class TwoStream:
