@@ -106,7 +106,8 @@ def spread(found, size):
         )
         for x in (total, count)
     ]
-    return (held[0] / held[1])[: size[0], : size[1]]
+    # Running sums round: a mean of ones may lie a little over one.
+    return np.clip(held[0] / held[1], 0, 1)[: size[0], : size[1]]
 
 
 def without_small(decision, smallest):

@@ -13,6 +13,8 @@ TITLES = {  # in the order of Tables 1 to 4
     "psfs": "PSFs",
     "cp": "CP",
     "gf": "GF",
+    "srcnn": "SRCNN",
+    "cnn": "CNN",
     "two_stream": "Ours",
 }
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from fusion import methods
 
-WITHIN = {"dwt": 1, "lp": 1, "rp": 1, "cp": 1, "sp": 0, "psfs": 0, "gf": 0}
+WITHIN = {"dwt": 1, "lp": 1, "rp": 1, "cp": 1, "sp": 0, "psfs": 0, "gf": 0, "cnn": 0}
+WITHIN["srcnn"] = None  # its nets sharpen: tests/fusion/test_srcnn.py says how far
 every_method = pytest.mark.parametrize("name", WITHIN)  # and by how many levels f(A, A) may miss A
 
 
@@ -30,14 +31,15 @@ def test_kind_is_kept_and_equal_images_come_back(name, height, width, colour, de
     assert fused.shape == a.shape and fused.dtype == a.dtype
     np.testing.assert_array_equal(a, before[0])
     np.testing.assert_array_equal(b, before[1])
-    assert np.abs(methods.fuse(name, [a, a]).astype(int) - a).max() <= WITHIN[name]
+    if WITHIN[name] is not None:
+        assert np.abs(methods.fuse(name, [a, a]).astype(int) - a).max() <= WITHIN[name]
 
 
 @every_method
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_flat_images_come_back(name, level):
     flat = np.full((33, 40, 3), level, np.uint8)
-    np.testing.assert_array_equal(methods.fuse(name, [flat, flat]), flat)
+    assert np.abs(methods.fuse(name, [flat, flat]).astype(int) - level).max() <= (WITHIN[name] is None)
 
 
 @every_method
