@@ -1,0 +1,110 @@
+"""Figures 6-9 of the paper, made again: sources and what every method makes of them, with details enlarged.
+
+The fused images are those of eval/tables.py, which makes what is not there yet; MI and Qabf stand beside
+each. A pair that cannot be had is said so, and the other figures are made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import cv2
+import numpy as np
+
+from eval import pairs, tables
+from fusion import images
+
+EXAMPLES = """examples:
+  python eval/figures.py                        what `make figures` runs: build/figures
+  python eval/figures.py --out /tmp --tables build/tables
+"""
+FIGURES = {6: "clock", 7: "pepsi", 8: "camera", 9: "colour"}
+# Where focus changes, as (left, top, side) in pixels of each pair.
+DETAILS = {
+    "clock": ((160, 150, 80), (185, 20, 80)),
+    "pepsi": ((95, 190, 70), (330, 120, 70)),
+    "camera": ((52, 40, 40), (100, 70, 40)),
+    "colour": ((120, 60, 80), (430, 240, 80)),
+}
+COLOURS = ("#ffd000", "#00e5ff")
+
+
+def figure(pair, cells, path):
+    """Draw `cells`, {label: image}, in two rows, each over its two enlarged DETAILS."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    height, width = next(iter(cells.values())).shape[:2]
+    columns = -(-len(cells) // 2)
+    fig, axes = plt.subplots(2, columns, figsize=(2.6 * columns, 2 * (2.6 * (height / width + 0.5) + 0.3)))
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for number, (axis, (label, image)) in enumerate(zip(axes.flat, cells.items())):
+        show = {"cmap": "gray", "vmin": 0, "vmax": 255} if image.ndim == 2 else {}
+        details = [
+            cv2.resize(image[y : y + side, x : x + side], (width // 2,) * 2, interpolation=cv2.INTER_NEAREST)
+            for x, y, side in DETAILS[pair]
+        ]
+        strip = np.concatenate(details, axis=1)
+        axis.imshow(np.concatenate([image[:, : strip.shape[1]], strip]), interpolation="antialiased", **show)
+        axis.set_title(f"({chr(97 + number)}) {label}", fontsize=9, pad=3)
+        for k, ((x, y, side), colour) in enumerate(zip(DETAILS[pair], COLOURS)):
+            half = width // 2
+            for corner, length in (((x, y), side), ((k * half + 1, height + 1), half - 3)):
+                axis.add_patch(plt.Rectangle(corner, length, length, fill=False, edgecolor=colour))
+    fig.subplots_adjust(0.003, 0.003, 0.997, 0.965, wspace=0.02, hspace=0.09)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.stem}.part.png")
+    fig.savefig(part, dpi=110)
+    plt.close(fig)
+    part.replace(path)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default="build/figures", help="(default: %(default)s)")
+    parser.add_argument(
+        "--tables",
+        type=Path,
+        default="build/tables",
+        help="where fused images are kept (default: %(default)s)",
+    )
+    parser.add_argument("--workers", type=int, help="images in work at a time (default: one for each core)")
+    args = parser.parse_args(argv)
+    folder = args.tables / "fused"
+    chosen = {t: entry for t, entry in tables.entries().items() if not t.startswith("Ours (")}
+    results, missing = tables.run(FIGURES.values(), chosen, folder, args.workers)
+    for number, name in FIGURES.items():
+        if name in missing:
+            print(f"Figure {number} not made: {missing[name]}")
+            continue
+        a, b, _ = pairs.load(name)
+        cells = {"source A": a, "source B": b}
+        for title, scores in results[name].items():
+            path = tables.fuse(name, title, *chosen[title], folder)
+            cells[f"{title}   MI {scores['MI']:.3f}  Qabf {scores['Qabf']:.3f}"] = images.read(path)
+        path = args.out / f"fig{number}.png"
+        figure(name, cells, path)
+        print(
+            f"{path}: {name}, {len(cells)} images"
+            + (f" ({pairs.NOTES[name]})" if name in pairs.NOTES else "")
+        )
+    for title in missing.keys() - set(FIGURES.values()):
+        print(f"{title} is left out: {missing[title]}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        sys.exit(f"figures.py: error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
