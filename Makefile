@@ -11,7 +11,7 @@ PY    := $(VENV)/bin/python
 CAFFE := $(VENV)/bin/caffe
 NAME   = $(basename $(notdir $(SOLVER)))
 
-.PHONY: help setup demo data train fuse bvlc-caffe bench test test-slow test-bvlc lint clean
+.PHONY: help setup demo data train fuse tables figures bvlc-caffe bench test test-slow test-bvlc lint clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -43,10 +43,16 @@ train: setup ## make train [SOLVER=solver/adam.prototxt] [GPU=0] [FROM=....solve
 fuse: setup ## make fuse A=near.jpg B=far.jpg OUT=sharp.png
 	$(PY) tools/fuse.py "$(A)" "$(B)" -o "$(OUT)"
 
+tables: setup ## Tables 1-4, made again: build/tables
+	$(PY) eval/tables.py
+
+figures: setup ## Figures 6-9: build/figures
+	$(PY) eval/figures.py
+
 bvlc-caffe: ## BVLC Caffe 1.0 itself (CPU), without root or conda, in build/bvlc/bin
 	$(PYTHON) tools/bvlc_caffe.py
 
-bench: setup ## time the metrics; BVLC Caffe and caffe_torch in turns (needs build/data)
+bench: setup ## time metrics and methods; BVLC Caffe and caffe_torch in turns (needs build/data)
 	$(PY) eval/bench.py --megapixels 24
 	$(PY) tools/bench.py
 

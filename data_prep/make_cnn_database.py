@@ -10,6 +10,7 @@ seed are as in make_database.py.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -80,9 +81,14 @@ def main(argv=None):
     add("--val-patches", type=int, default=6400, metavar="N", help="validation rows kept at the most; the"
         " solver tests on 100 batches of 64 (default: %(default)s, 0: all)")  # fmt: skip
     add("--seed", type=int, default=1, help="(default: %(default)s)")
-    add("--workers", type=int, help="photographs in work at a time (default: one for each core)")
+    add(
+        "--workers",
+        type=int,
+        default=os.cpu_count(),
+        help="photographs in work at a time (default: one for each core)",
+    )
     args = parser.parse_args(argv)
-    if min(args.samples, args.workers or 1) < 1 or min(args.seed, args.val_patches) < 0:
+    if min(args.samples, args.workers) < 1 or min(args.seed, args.val_patches) < 0:
         parser.error("--samples and --workers are 1 or more, --seed and --val-patches 0 or more")
     if not 0 < args.val_share < 1:
         parser.error("--val-share is between 0 and 1")

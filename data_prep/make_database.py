@@ -275,11 +275,16 @@ def arguments(argv):
     add("--val-patches", type=int, default=1600, metavar="N", help="validation patches kept at the most; the"
         " solvers test on 100 batches of 16 (default: %(default)s, 0: all)")  # fmt: skip
     add("--seed", type=int, default=1, help="(default: %(default)s)")
-    add("--workers", type=int, help="photographs in work at a time (default: one for each core)")
+    add(
+        "--workers",
+        type=int,
+        default=os.cpu_count(),
+        help="photographs in work at a time (default: one for each core)",
+    )
     args = parser.parse_args(argv)
     args.stride = args.stride or args.patch
     args.out = args.out or ("build/data" if args.patch == 50 else f"build/data_p{args.patch}")
-    if min(args.patch, args.stride, args.workers or 1) < 1 or min(args.seed, args.val_patches) < 0:
+    if min(args.patch, args.stride, args.workers) < 1 or min(args.seed, args.val_patches) < 0:
         parser.error("--patch, --stride and --workers are 1 or more, --seed and --val-patches 0 or more")
     if not 0 < args.val_share < 1:
         parser.error("--val-share is between 0 and 1")

@@ -11,6 +11,7 @@ make_database.py.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -68,9 +69,14 @@ def main(argv=None):
     add("--samples", type=int, default=8, help="rows of a photograph (default: %(default)s)")
     add("--val-share", type=float, default=0.1, help="share of photographs held back (default: %(default)s)")
     add("--seed", type=int, default=1, help="(default: %(default)s)")
-    add("--workers", type=int, help="photographs in work at a time (default: one for each core)")
+    add(
+        "--workers",
+        type=int,
+        default=os.cpu_count(),
+        help="photographs in work at a time (default: one for each core)",
+    )
     args = parser.parse_args(argv)
-    if min(args.samples, args.workers or 1) < 1 or args.seed < 0:
+    if min(args.samples, args.workers) < 1 or args.seed < 0:
         parser.error("--samples and --workers are 1 or more, --seed 0 or more")
     if not 0 < args.val_share < 1:
         parser.error("--val-share is between 0 and 1")

@@ -1,4 +1,4 @@
-"""Time the six metrics on one core against a plain NumPy version (eval/plain.py), in turns."""
+"""Time the six metrics and the ten methods on one core; the metrics in turns with a plain NumPy version."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from eval import metrics, plain
+from fusion import methods
 
 EXAMPLES = """examples:
   python eval/bench.py
@@ -66,6 +67,15 @@ def main(argv=None):
     print(f"  eval/metrics  {statistics.median(fast) * 1e3:6.1f} ({min(fast) * 1e3:.1f})")
     print(f"  plain NumPy   {statistics.median(slow) * 1e3:6.1f} ({min(slow) * 1e3:.1f})")
     print(f"  {ratio:.1f} times as fast; largest difference of a value {apart:.0e}")
+
+    print("methods on the same, median of 3 in ms:")
+    for name, title in methods.TITLES.items():
+        try:
+            methods.fuse(name, images[:2])  # warm up
+            times = [seconds(lambda *pair: methods.fuse(name, pair), images[:2]) for _ in range(3)]  # noqa: B023
+            print(f"  {title:6} {statistics.median(times) * 1e3:8.1f}")
+        except ValueError as error:  # weights that are not there
+            print(f"  {title:6} {error}")
 
     if args.megapixels:
         width = round((args.megapixels * 1e6 * 3 / 2) ** 0.5)

@@ -33,17 +33,27 @@ def fuse(a, b, *more, r1=45, eps1=0.3, r2=7, eps2=1e-6, quantise=True) -> np.nda
     ValueError where the images cannot be fused or an option is out of range.
     """
     images = (a, b, *more)
-    maps = weights(*images, r1=r1, eps1=eps1, r2=r2, eps2=eps2, quantise=quantise)
+    both = weights(*images, r1=r1, eps1=eps1, r2=r2, eps2=eps2, quantise=quantise)
 
     def fuse_planes(*planes):
         fused = np.zeros(planes[0].shape)
-        for plane, base_weight, detail_weight in zip(planes, *maps):
+        for plane, base_weight, detail_weight in zip(planes, *both):
             base = cv2.blur(plane, BASE, borderType=cv2.BORDER_REPLICATE)
             fused += base_weight * base
             fused += detail_weight * (plane - base)
         return fused
 
     return by_channel(fuse_planes, *images)
+
+
+def maps(*images, **options):
+    """`weights` by name: base_1, detail_1, base_2, ... for the images in their order."""
+    base, detail = weights(*images, **options)
+    return {
+        f"{kind}_{i + 1}": of[i]
+        for i in range(len(images))
+        for kind, of in (("base", base), ("detail", detail))
+    }
 
 
 def weights(*images, r1=45, eps1=0.3, r2=7, eps2=1e-6, quantise=True):

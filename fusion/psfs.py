@@ -21,6 +21,7 @@ Readings where the source is silent:
 
 from __future__ import annotations
 
+import logging
 from typing import NamedTuple
 
 import cv2
@@ -65,7 +66,10 @@ def decision_map(a, b, *, window=7, psf="gaussian", search="grid", sigmas=None) 
     check(a, b)
     if window < 1 or window % 2 != 1:
         raise ValueError(f"window={window}: the side of the window is an odd number from 1")
-    sigma_f, sigma_g = estimate(a, b, psf=psf, search=search) if sigmas is None else sigmas
+    if sigmas is None:
+        sigmas = estimate(a, b, psf=psf, search=search)
+        logging.getLogger(__name__).info("sigmas of the blur in pixels: f %.2f, g %.2f", *sigmas)
+    sigma_f, sigma_g = sigmas
     if not (0 < sigma_f <= HIGHEST and 0 < sigma_g <= HIGHEST):
         raise ValueError(f"sigmas={sigma_f}, {sigma_g}: a blur is above 0 and at most {HIGHEST:g} pixels")
     a, b = _plane(a), _plane(b)
@@ -78,6 +82,11 @@ def decision_map(a, b, *, window=7, psf="gaussian", search="grid", sigmas=None) 
         difference_b, side, borderType=_BORDER
     )
     return cv2.blur(votes.astype(np.float32), side, borderType=_BORDER) > 0.5
+
+
+def maps(a, b, **options):
+    """`decision_map` by name, "decision": H x W float64, 1 where `fuse` takes the pixel of a."""
+    return {"decision": decision_map(a, b, **options).astype(np.float64)}
 
 
 def estimate(a, b, *, psf="gaussian", search="grid") -> Sigmas:

@@ -1,0 +1,167 @@
+"""Tables 1-4: what is marked, counted and kept; the methods themselves are tested in tests/fusion."""
+
+import csv
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from eval import figures, metrics, pairs, tables
+from fusion import images, models
+
+FAST = "DWT,LP,CP"
+
+
+def rows(**values):
+    """{title: every metric at this value}."""
+    return {title: dict.fromkeys(metrics.METRICS, value) for title, value in values.items()}
+
+
+def test_the_best_is_the_largest_as_shown():
+    table = rows(A=0.5, B=0.50004, C=0.4)
+    assert tables.best(table, "MI") == {"A", "B"}  # both 0.5000
+    table["C"]["MI"] = 0.6
+    assert tables.best(table, "MI") == {"C"} and tables.best(table, "Q") == {"A", "B"}
+
+
+def test_wins_by_hand():
+    first, second = rows(Ours=0.5, LP=0.4, X=0.9), rows(Ours=0.3, LP=0.3, X=0.9)
+    second["LP"]["IE"] = 7.0
+    assert tables.wins({1: first, 2: second}, "Ours", ["LP"]) == 6 + 5  # a tie counts, X does not
+    assert tables.wins({1: first}, "LP", ["Ours"]) == 0
+
+
+def test_rank_agreement_by_hand():
+    ours, theirs = rows(A=1, B=2, C=3, mine=9), rows(A=10, B=30, C=20)
+    # Ranks 1 2 3 and 1 3 2: 1 - 6 * (0 + 1 + 1) / (3 * 8) = 0.5.
+    assert tables.agreement(ours, theirs, "MI") == pytest.approx(0.5)
+
+
+def test_the_paper_wins_what_it_claims():
+    paper = tables.published()
+    compared = [title for title in paper[1] if title != "Ours"]
+    assert list(paper) == [1, 2, 3, 4] and all(len(rows) == 10 for rows in paper.values())
+    assert tables.wins(paper, "Ours", compared) == 20
+    assert paper[1]["Ours"]["MI"] == 1.1574 and paper[2]["Ours"]["Qabf"] == 0.8066
+
+
+def test_marks():
+    table = tables.markdown(rows(LP=0.25, Ours=0.75), rows(LP=0.9, Ours=0.1), columns=("MI",))
+    assert table.splitlines()[2:] == ["| LP | 0.2500 (**0.9000**) |", "| Ours | **0.7500** (0.1000) |"]
+    assert r"a\_b & \textbf{0.5000}" in tables.latex(rows(a_b=0.5, c=0.1), columns=("MI",))
+
+
+def test_imports_follow_the_code():
+    assert {"psfs", "common"} <= tables.imports("psfs")
+    assert {"cnn", "common", "gf", "models"} <= tables.imports("cnn")  # those within functions too
+    assert "select" in tables.imports("two_stream") and "gf" not in tables.imports("lp")
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Tables of the camera pair alone: Clock and Pepsi cannot be had here."""
+    monkeypatch.delenv("FUSION_DATA", raising=False)
+
+    def load(name, whole=pairs.load):
+        if name == "camera":
+            return whole(name)
+        raise OSError(f"{name}: cannot be fetched")
+
+    monkeypatch.setattr(pairs, "load", load)
+    tables.load.cache_clear()
+    yield
+    tables.load.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The folder of a run on Camera and the colour pair, whose sources are inside scikit-image."""
+    folder = tmp_path_factory.mktemp("tables")
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setattr(pairs, "TABLES", {3: "camera", 4: "colour"})
+    try:
+        tables.main(["--out", str(folder), "--methods", FAST, "--no-lytro", "--keep", str(folder / "kept")])
+    finally:
+        monkeypatch.undo()
+    return folder
+
+
+def test_tables_are_written_in_three_forms(made):
+    with open(made / "table3.csv", newline="") as file:
+        found = list(csv.DictReader(file))
+    assert [row["method"] for row in found] == FAST.split(",")
+    assert list(found[0]) == ["table", "pair", "method", "IE", "MI", "Qabf", "Q", "Qw", "Qe"]
+    a, b, _ = pairs.load("camera")
+    from fusion import methods
+
+    fused = methods.fuse("lp", [a, b])
+    for metric, function in metrics.METRICS.items():
+        assert float(found[1][metric]) == pytest.approx(function(a, b, fused), abs=1e-6)
+    text = (made / "table3.md").read_text()
+    assert f"| LP | {float(found[1]['IE']):.4f} (" in text.replace("*", "") and "stand-in" in text
+    assert (made / "table3.tex").read_text().count(r"\\") == 4
+    assert re.search(r"Spearman\): IE -?\d\.\d\d, MI ", text)
+    assert "| LP | " in (made / "truth_camera.md").read_text()
+    assert not list(made.rglob("*.part"))
+
+
+def test_what_is_kept_is_the_same_without_images(made):
+    kept = {p.name: p.read_text() for p in (made / "kept").iterdir()}
+    assert kept == {p.name: p.read_text() for p in made.iterdir() if p.is_file()}
+    assert not list((made / "kept").rglob("*.png"))
+
+
+def test_only_what_changed_is_made_again(made, tmp_path, monkeypatch):
+    folder = tmp_path / "fused"
+    shutil.copytree(made / "fused", folder)
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*.png")}
+    assert len(before) == 6
+    same = tables.fuse("camera", "LP", "lp", {}, folder)
+    assert before[same] == same.stat().st_mtime_ns
+    other = tables.fuse("camera", "LP", "lp", {"levels": 2}, folder)
+    assert other != same and other.is_file() and not same.exists()  # what it was before is gone
+    code = tables.recipe("lp", {})
+    monkeypatch.setattr(tables, "digest", lambda data: "changed")
+    assert tables.recipe("lp", {}) != code
+
+
+def test_what_cannot_be_had_is_said(small, tmp_path, capsys):
+    tables.main(["--out", str(tmp_path), "--methods", "LP", "--no-lytro", "--workers", "1"])
+    said = capsys.readouterr().out
+    assert "Table 1: clock\n\nNot made: clock: cannot be fetched" in said
+    assert (tmp_path / "table3.csv").is_file() and not (tmp_path / "table1.csv").exists()
+
+
+def test_methods_without_weights_are_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "names", lambda method="two_stream": [])
+    results, missing = tables.run(["camera"], {"CNN": ("cnn", {}), "LP": ("lp", {})}, tmp_path, workers=1)
+    assert "weights" in missing["CNN"] and list(results["camera"]) == ["LP"]
+
+
+def test_unknown_methods_are_refused(capsys):
+    with pytest.raises(SystemExit) as stop:
+        tables.main(["--methods", "LP,none"])
+    assert stop.value.code == 2 and "'none'" in capsys.readouterr().err
+
+
+def test_figures(made, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(figures, "FIGURES", {8: "camera"})
+    monkeypatch.setattr(tables, "entries", lambda: {"LP": ("lp", {})})
+    figures.main(["--tables", str(made), "--out", str(tmp_path), "--workers", "1"])
+    assert images.read(tmp_path / "fig8.png").std() > 10
+    assert "fig8.png: camera, 3 images" in capsys.readouterr().out
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["fig8.png"]
+
+
+def test_camera_is_the_pair_of_the_paper():
+    a, b, truth = pairs.load("camera")
+    inside = pairs.photographer() > 0
+    assert a.shape == (256, 256) and a.dtype == np.uint8
+    # One is blurred where he is, the other everywhere else; away from the outline they are the truth.
+    both = [np.abs(x.astype(int) - truth) for x in (a, b)]
+    sharp_inside = both[0][inside].mean() < both[1][inside].mean()
+    of_him, of_rest = both if sharp_inside else both[::-1]
+    assert of_him[inside].max() <= 1 and of_rest[~inside].max() <= 1
+    assert of_him[~inside].mean() > 2 and of_rest[inside].mean() > 2
+    assert 0.1 < inside.mean() < 0.4
