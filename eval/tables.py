@@ -20,7 +20,6 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import lru_cache
 from pathlib import Path
 
-os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe speaks up for errors only
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
@@ -135,7 +134,8 @@ def run(names, chosen, folder, workers=None):
         jobs += [
             (p, title, method, options, folder) for p in names if p not in missing and title not in missing
         ]
-    os.environ["OMP_NUM_THREADS"] = "1"  # of the processes started here: each has a core
+    # Of the processes started here: each has a core, and Caffe speaks up for errors only.
+    os.environ.update(OMP_NUM_THREADS="1", GLOG_minloglevel="2")
     results = {}
     pool = ProcessPoolExecutor(workers or os.cpu_count(), multiprocessing.get_context("spawn"))
     try:

@@ -51,11 +51,15 @@ def parse(name, settings) -> dict[str, object]:
 
 
 def fuse(name, images, **chosen):
-    """Fuse two or more images with a method: all at once where it can, else folded in their order."""
+    """Fuse two or more images with a method: all at once where it can, else folded in their order.
+
+    images: any sequence; folded, each is asked for once.
+    """
     method = load(name).fuse
     if any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(method).parameters.values()):
         return method(*images, **chosen)
-    fused = images[0]
-    for image in images[1:]:
+    images = iter(images)
+    fused = next(images)
+    for image in images:
         fused = method(fused, image, **chosen)
     return fused

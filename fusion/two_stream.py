@@ -19,15 +19,36 @@ TILE = 512  # pixels a side: BVLC Caffe needs 6 GB for it, caffe_torch a tenth
 
 
 def fuse(a, b, *more, model=models.DEFAULT, refine="none", tile=TILE):
-    """Fuse two or more images with one of the shipped models, by name: see TwoStream.
+    """Fuse two or more images with one of the shipped models, by name: see TwoStream and fold."""
+    return fold(TwoStream(*models.files(model)), [a, b, *more], refine=refine, tile=tile)[0]
 
-    refine: "none", the net's own image, or "select", put together from the images as it says
-    (fusion/select.py). ValueError for another.
+
+def fold(net, images, *, refine="none", tile=TILE, progress=iter):
+    """Fuse two or more images, each with what became of those before it: (fused, choice).
+
+    net: a TwoStream. images: any sequence, gone through once, so that they need not all be in memory; what
+    they may be, tile and progress are as TwoStream has them.
+    refine: "none", the net's own image, and choice is None; or "select", where every step puts the image
+    together from the two (fusion/select.py). choice is then H x W uint16, the place in `images` of the one
+    each pixel comes from. A net's own image loses a little in every step; put together, a stack does not.
+    ValueError where images differ, for fewer than two, and for another refine.
     """
     if refine not in ("none", "select"):
         raise ValueError(f"unknown refine {refine!r}: none or select")
-    fused = TwoStream(*models.files(model))(a, b, *more, tile=tile)
-    return fused if refine == "none" else select.refine([a, b, *more], fused)[0]
+    images = iter(images)
+    fused, choice = next(images, None), None
+    count = 1
+    for count, image in enumerate(images, start=2):
+        made = net(fused, image, tile=tile, progress=progress)
+        if refine == "select":
+            fused, of_two = select.refine([fused, image], made)
+            choice = np.zeros(of_two.shape, np.uint16) if choice is None else choice
+            choice[of_two == 1] = count - 1
+        else:
+            fused = made
+    if count < 2:
+        raise ValueError("two images or more are needed")
+    return fused, choice
 
 
 class TwoStream:
@@ -41,6 +62,7 @@ class TwoStream:
         for path in (deploy, weights):
             if not os.path.isfile(path):
                 raise FileNotFoundError(f"no such file: {path}")
+        self.deploy, self.weights = deploy, weights
         self.reach = reach(deploy)
         self.net = caffe.Net(str(deploy), caffe.TEST, weights=str(weights))
         if list(self.net.inputs) != ["a", "b"] or len(self.net.outputs) != 1:
@@ -49,30 +71,22 @@ class TwoStream:
                 f"{list(self.net.outputs)}; wanted a, b and one output"
             )
 
-    def __call__(self, *images, tile=TILE, progress=iter):
-        """Fuse two or more images; more than two are folded in their order.
+    def __call__(self, a, b, *, tile=TILE, progress=iter):
+        """Fuse two images.
 
-        images: H x W (gray) or H x W x 3 (RGB), uint8 or uint16, all of one shape and dtype.
+        a, b: H x W (gray) or H x W x 3 (RGB), uint8 or uint16, alike.
         tile: side of the squares computed at once, in pixels; 0 for the whole image. The result does
         not depend on it but for float rounding, since squares overlap as far as the net reaches.
         progress: wraps the list of squares, to show how far the work is.
         Returns the fused image, in the shape and dtype of the inputs; ValueError where they differ.
         """
-        first = images[0]
-        for image in images[1:]:
-            if image.shape != first.shape or image.dtype != first.dtype:
-                raise ValueError(
-                    f"images differ: {first.shape} {first.dtype} and {image.shape} {image.dtype}"
-                )
-        fused = np.empty_like(first)
-        # Each fold spoils the rim of a square by the net's reach, so the rim is as wide as all of them.
-        margin = self.reach * (len(images) - 1)
-        for inner, outer in progress(tiles(first.shape[:2], tile, margin)):
-            part = to_channels(first[outer])
-            for image in images[1:]:
-                part = self._forward(part, to_channels(image[outer]))
+        if a.shape != b.shape or a.dtype != b.dtype:
+            raise ValueError(f"images differ: {a.shape} {a.dtype} and {b.shape} {b.dtype}")
+        fused = np.empty_like(a)
+        for inner, outer in progress(tiles(a.shape[:2], tile, self.reach)):
+            part = self._forward(to_channels(a[outer]), to_channels(b[outer]))
             inside = tuple(slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer))
-            fused[inner] = from_channels(part[(slice(None), *inside)], first)
+            fused[inner] = from_channels(part[(slice(None), *inside)], a)
         return fused
 
     def _forward(self, a, b):

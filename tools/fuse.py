@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import json
+import logging
 import os
 import sys
-from functools import partial
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
 os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
@@ -15,99 +18,156 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 from tqdm import tqdm
 
-from fusion import images, methods, models
+import fusion
+from fusion import frames, images, methods, models
 
 EXAMPLES = """examples:
   python tools/fuse.py near.jpg far.jpg -o sharp.png
-  python tools/fuse.py 1.tif 2.tif 3.tif -o sharp.tif --panel compare.jpg
+  python tools/fuse.py stack/ -o sharp.tif --align --map depth.png
+  python tools/fuse.py '*.tif' -o sharp.tif --fast --panel compare.jpg
   python tools/fuse.py near.jpg far.jpg -o dwt.png --method dwt --set levels=3 --set rule=max_abs
   python tools/fuse.py --help-method dwt
+  python tools/fuse.py --batch pairs.csv -o fused/ --resume
   python tools/fuse.py a.png b.png -o f.png --net prototxt/2-1-2_f32_k3/deploy.prototxt \\
       --weights build/snapshots/demo_iter_1000.caffemodel
 """
+PANEL = 4  # sources shown side by side at the most
+
+
+def parser():
+    made = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+    def options(title, *lines):
+        group = made.add_argument_group(title) if title else made
+        for names, words, details in lines:
+            group.add_argument(*names.split(), help=words, **details)
+
+    def kind(meta=None, **more):
+        return {"metavar": meta, **more} if meta else more
+
+    yes = kind(action="store_true")
+    options(
+        None,
+        (
+            "images",
+            "two or more of one size: files, TIFF files of several pages, patterns, folders, @LIST (a file"
+            " that names them)",
+            kind("IMAGE", nargs="*"),
+        ),
+        ("-o --output", "the fused image (.png .tif .jpg .webp), or a folder with --batch", kind("FILE")),
+        ("--force", "replace output files that exist", yes),
+        ("-q --quiet", "say nothing but errors", yes),
+        ("-v --verbose", "say more: what is estimated, how long it takes", yes),
+    )
+    options(
+        "how to fuse",
+        ("--method", "(default: %(default)s)", kind(choices=methods.TITLES, default="two_stream")),
+        (
+            "--set",
+            "an option of a comparison method; again for more",
+            kind("KEY=VALUE", action="append", default=[]),
+        ),
+        ("--help-method", "what a method is and its options", kind("METHOD", choices=methods.TITLES)),
+        (
+            "--refine",
+            "of two_stream: none is the network's own image, select puts the photographs together as that"
+            " says (default: none for two images, select for more)",
+            kind(choices=("none", "select")),
+        ),
+        ("--model", f"of two_stream: a model of models/ (default: {models.DEFAULT})", {}),
+        ("--fast", f"of two_stream: the model {models.FAST}, a tenth of the work", yes),
+        ("--net", "of two_stream: a deploy.prototxt; needs --weights", kind("DEPLOY")),
+        ("--weights", "weights for --net", kind("CAFFEMODEL")),
+        ("--gpu", "compute on GPU N (default: the CPU)", kind("N", type=int)),
+        (
+            "--precision",
+            "of the network (default: %(default)s)",
+            kind(choices=("float32", "bfloat16"), default="float32"),
+        ),
+        (
+            "--tile",
+            "compute in squares of N pixels, 0: all at once (default: %(default)s)",
+            kind("N", type=int, default=512),
+        ),
+    )
+    options(
+        "what else to write",
+        ("--panel", f"sources (up to {PANEL}) and result side by side", kind("FILE")),
+        (
+            "--map",
+            "which image each pixel comes from, black the first, white the last: a depth map of a stack;"
+            " needs --refine select",
+            kind("FILE"),
+        ),
+        ("--maps", "what a comparison method decides by: gf, psfs and cnn, of two images", kind("DIR")),
+        ("--json", "a report: sources, options, times, model", kind("FILE")),
+    )
+    options(
+        "many at once",
+        (
+            "--batch",
+            "a file with a line OUTPUT,IMAGE,IMAGE,... for each result, or a folder of folders, one for each;"
+            " goes on where one fails",
+            kind("CSV|DIR"),
+        ),
+        ("--resume", "with --batch: leave out what is there and whole", yes),
+        ("--jobs", "with --batch: results in work at a time", kind("N", type=int, default=1)),
+    )
+    return made
 
 
 def arguments(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("images", nargs="*", metavar="IMAGE", help="two or more, of one size")
-    parser.add_argument(
-        "--method", choices=methods.TITLES, default="two_stream", help="(default: %(default)s)"
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="an option of the method; again for more",
-    )
-    parser.add_argument(
-        "--help-method", choices=methods.TITLES, metavar="METHOD", help="what its options are"
-    )
-    parser.add_argument("-o", "--output", help="the fused image (.png .tif .jpg ...)")
-    parser.add_argument("--model", default=models.DEFAULT, help="a model of models/ (default: %(default)s)")
-    parser.add_argument("--net", metavar="DEPLOY", help="a deploy.prototxt; needs --weights")
-    parser.add_argument("--weights", metavar="CAFFEMODEL", help="weights for --net")
-    parser.add_argument("--gpu", type=int, metavar="N", help="compute on GPU N (default: the CPU)")
-    parser.add_argument(
-        "--tile",
-        type=int,
-        default=512,
-        metavar="N",
-        help="compute in squares of N pixels, 0: all at once (default: %(default)s)",
-    )
-    parser.add_argument("--panel", metavar="FILE", help="also write the sources and the result side by side")
-    parser.add_argument("--force", action="store_true", help="replace output files that exist")
-    args = parser.parse_args(argv)
+    made = parser()
+    args = made.parse_args(argv)
     if args.help_method:
         return args
-    if len(args.images) < 2:
-        parser.error("two images or more are needed")
     if not args.output:
-        parser.error("-o says where the fused image goes")
+        made.error("-o says where the fused image goes")
+    if args.batch and args.images:
+        made.error("--batch names the images; leave them out of the command")
+    if not args.batch and not args.images:
+        made.error("two images or more are needed")
+    if args.batch and (args.panel or args.map or args.maps or args.json):
+        made.error("--panel, --map, --maps and --json are of one result, not of --batch")
+    if args.jobs < 1:
+        made.error("--jobs is 1 or more")
     if args.method == "two_stream" and args.set:
-        parser.error("two_stream is set by --model, --net, --weights and --tile, not by --set")
-    if args.method != "two_stream" and (args.net or args.weights or args.gpu is not None):
-        parser.error("--net, --weights and --gpu are for two_stream")
+        made.error("two_stream is set by --model, --refine and others, not by --set")
+    of_net = args.net or args.weights or args.model or args.fast or args.refine or args.gpu is not None
+    if args.method != "two_stream" and of_net:
+        made.error("--model, --fast, --net, --weights, --refine and --gpu are for two_stream")
     if (args.net is None) != (args.weights is None):
-        parser.error("--net and --weights go together")
+        made.error("--net and --weights go together")
+    if bool(args.net) + bool(args.model) + args.fast > 1:
+        made.error("one of --net, --model and --fast")
     if args.tile < 0 or 0 < args.tile < 16:
-        parser.error("--tile takes 0, or 16 and more")
+        made.error("--tile takes 0, or 16 and more")
     return args
 
 
-def check_outputs(args):
-    """Refuse to write over a source, or over anything without --force."""
-    for path in filter(None, (args.output, args.panel)):
-        if any(os.path.exists(path) and os.path.samefile(path, image) for image in args.images):
+def check_outputs(args, sources):
+    """Refuse to write over a source, over anything without --force, or what its ending cannot hold."""
+    several = [args.output, args.panel, args.map, args.json]
+    for path in filter(None, several):
+        if any(os.path.exists(path) and os.path.samefile(path, source) for source in sources):
             raise ValueError(f"{path}: is one of the images to fuse")
         if os.path.exists(path) and not args.force:
             raise ValueError(f"{path}: exists; --force replaces it")
+        if os.path.isdir(path):
+            raise ValueError(f"{path}: is a folder")
         if not Path(path).resolve().parent.is_dir():
             raise ValueError(f"{path}: its folder does not exist")
+        if path is not args.json:
+            images.check_writable(path)
+    named = [os.path.realpath(path) for path in filter(None, several)]
+    if len(set(named)) < len(named):
+        raise ValueError(f"{args.output}: named for two outputs")
 
 
-def read_all(paths):
-    """The images, refused with both names where they do not fit together."""
-    sources = [images.read(path) for path in paths]
-    for path, image in zip(paths[1:], sources[1:]):
-        if image.shape != sources[0].shape or image.dtype != sources[0].dtype:
-            raise ValueError(
-                f"{path} is {describe(image)}, {paths[0]} is {describe(sources[0])}: "
-                "images to fuse must agree in size, depth and colour"
-            )
-    return sources
-
-
-def describe(image):
-    """An image's size, depth and kind in words."""
-    height, width = image.shape[:2]
-    return f"{width}x{height} {8 * image.itemsize} bit {'gray' if image.ndim == 2 else 'colour'}"
-
-
-def two_stream(args, sources):
-    """Fuse with the network that --model, or --net and --weights, name."""
+def network(args):
+    """The net that --model, --fast, or --net and --weights, name."""
     os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe speaks up for errors only
     import caffe  # late: --help, wrong arguments and the other methods need no Caffe
 
@@ -116,9 +176,110 @@ def two_stream(args, sources):
     if args.gpu is not None:
         caffe.set_device(args.gpu)
         caffe.set_mode_gpu()
-    deploy, weights = (args.net, args.weights) if args.net else models.files(args.model)
-    progress = partial(tqdm, desc="fusing", unit="tile", disable=None, leave=False)
-    return TwoStream(deploy, weights)(*sources, tile=args.tile, progress=progress)
+    if args.precision != "float32":
+        if not hasattr(caffe, "set_precision"):
+            raise ValueError(
+                f"--precision {args.precision}: this Caffe has float32 alone; caffe_torch has it"
+            )
+        caffe.set_precision(args.precision)
+    if args.net:
+        return TwoStream(args.net, args.weights)
+    return TwoStream(*models.files(models.FAST if args.fast else args.model or models.DEFAULT))
+
+
+def fuse(args, stack, report):
+    """The fused image, and which image each pixel is from where that is known."""
+    if args.method != "two_stream":
+        report["options"] = methods.parse(args.method, args.set)
+        with bar(args, total=len(stack), unit="image") as read:
+            return methods.fuse(args.method, read(stack), **report["options"]), None
+    from fusion import two_stream
+
+    net = network(args)
+    refine = args.refine or ("none" if len(stack) == 2 else "select")
+    report.update(net=str(net.deploy), weights=str(net.weights), refine=refine)
+    squares = len(two_stream.tiles(stack.shape[:2], args.tile, 0)) * (len(stack) - 1)
+    with bar(args, total=squares, unit="tile") as computed:
+        return two_stream.fold(net, stack, refine=refine, tile=args.tile, progress=computed)
+
+
+@contextmanager
+def bar(args, **what):
+    """Gives a function to go through lists with; all of them together move one progress bar."""
+    with tqdm(desc="fusing", disable=True if args.quiet else None, leave=False, **what) as shown:
+
+        def through(values):
+            for value in values:
+                yield value
+                shown.update()
+
+        yield through
+
+
+def write_maps(args, stack):
+    """Write what a method decides by to the folder --maps."""
+    module = methods.load(args.method)
+    if not hasattr(module, "maps"):
+        raise ValueError(f"--maps: {args.method} has none; gf, psfs and cnn have, and --map is two_stream's")
+    if len(stack) > 2:
+        raise ValueError("--maps: of two images")
+    Path(args.maps).mkdir(exist_ok=True)
+    for name, values in module.maps(*stack, **methods.parse(args.method, args.set)).items():
+        path = Path(args.maps, f"{args.method}_{name}.png")
+        if path.exists() and not args.force:
+            raise ValueError(f"{path}: exists; --force replaces it")
+        images.write(path, np.rint(values * 255).astype(np.uint8))
+
+
+def write_map(path, choice, count):
+    """A choice among `count` images, spread over black to white; 16 bit where 8 do not tell them apart."""
+    deepest = np.uint8 if count <= 256 else np.uint16
+    top = np.iinfo(deepest).max
+    images.write(path, (choice.astype(np.uint32) * top // (count - 1)).astype(deepest))
+
+
+def write_panel(path, stack, fused):
+    """Some of the sources, evenly chosen, and the result, side by side, 8 bit."""
+    shown = np.unique(np.linspace(0, len(stack) - 1, min(PANEL, len(stack))).round().astype(int))
+    row = np.concatenate([*(stack[i] for i in shown), fused], axis=1)
+    images.write(path, row if row.dtype == np.uint8 else (row // 257).astype(np.uint8))
+
+
+def run(args):
+    """Read, fuse, write and report one result."""
+    say = logging.getLogger("fuse")
+    start = time.perf_counter()
+    sources = frames.find(args.images)
+    if len(sources) == 1 and images.pages(sources[0]) < 2:
+        raise ValueError(f"{sources[0]}: one image alone; two or more are needed")
+    check_outputs(args, sources)
+    stack = frames.Frames(sources)
+    images.check_writable(args.output, stack.dtype)
+    report = {"version": fusion.__version__, "method": args.method, "output": str(args.output)}
+    report["sources"] = [stack.name(i) for i in range(len(stack))]
+    fused, choice = fuse(args, stack, report)
+    if args.map and choice is None:
+        raise ValueError("--map: the network's own image comes from no one; --refine select does")
+    report["seconds"] = {"read and fuse": round(time.perf_counter() - start, 3)}
+    images.write(args.output, fused, stack.alpha, stack.exif, stack.icc)
+    size = frames.describe(fused.shape, fused.dtype)
+    say.info("%s: %d images fused, %s", args.output, len(stack), size)
+    if args.map:
+        write_map(args.map, choice, len(stack))
+        say.info("%s: which image each pixel is from, black the first, white the last", args.map)
+    if args.maps:
+        write_maps(args, stack)
+        say.info("%s: what %s decides by", args.maps, args.method)
+    if args.panel:
+        write_panel(args.panel, stack, fused)
+        say.info("%s: sources and result, left to right", args.panel)
+    seconds = time.perf_counter() - start
+    report["seconds"]["in all"] = round(seconds, 3)
+    report["size"] = size
+    say.debug("%.2f s, %.2f s a megapixel", seconds, seconds / (fused.shape[0] * fused.shape[1] / 1e6))
+    if args.json:
+        with images.whole(args.json) as beside:
+            beside.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 def help_method(name):
@@ -129,36 +290,43 @@ def help_method(name):
     print("\n" + inspect.getdoc(methods.load(name).fuse))
 
 
-def fuse(args):
-    """Read, fuse, write and report."""
-    check_outputs(args)
-    sources = read_all(args.images)
+def attempt(args) -> str | None:
+    """`run`; what went wrong in one line, or None."""
+    try:
+        run(args)
+    except MemoryError:
+        return f"{args.output}: not enough memory for these images"
+    except (ValueError, OSError, ImportError) as error:
+        path = getattr(error, "filename", None)
+        return f"{path}: {error.strerror}" if path else str(error)
+    return None
 
-    if args.method == "two_stream":
-        fused = two_stream(args, sources)
-    else:
-        fused = methods.fuse(args.method, sources, **methods.parse(args.method, args.set))
-    images.write(args.output, fused)
-    print(f"{args.output}: {len(sources)} images fused, {describe(fused)}")
-    if args.panel:
-        images.write(args.panel, np.concatenate([*sources, fused], axis=1))
-        print(f"{args.panel}: the sources and the result, left to right")
+
+def listen(args):
+    """Have what is logged shown, as much of it as asked for."""
+    level = logging.ERROR if args.quiet else logging.DEBUG if args.verbose else logging.INFO
+    logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.WARNING, force=True)
+    for name in ("fuse", "fusion"):
+        logging.getLogger(name).setLevel(level)
 
 
 def main(argv=None):
     args = arguments(argv)
+    listen(args)
     try:
         if args.help_method:
             help_method(args.help_method)
-        else:
-            fuse(args)
-    except (ValueError, OSError, ImportError) as error:
-        path = getattr(error, "filename", None)
-        print(f"fuse.py: error: {f'{path}: {error.strerror}' if path else error}", file=sys.stderr)
-        return 1
+            return 0
+        if args.batch:
+            from tools import fuse_batch
+
+            return fuse_batch.run(args)
+        error = attempt(args)
+        if error:
+            print(f"fuse.py: error: {error}", file=sys.stderr)
+        return 1 if error else 0
     except KeyboardInterrupt:
         return 130
-    return 0
 
 
 if __name__ == "__main__":

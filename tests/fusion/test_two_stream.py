@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fusion import two_stream
-from fusion.two_stream import TwoStream, from_channels, reach, tiles, to_channels
+from fusion.two_stream import TwoStream, fold, from_channels, reach, tiles, to_channels
 from tests.golden import nets
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,10 +57,9 @@ def test_a_pixel_reaches_no_further(net):
     assert abs(rows - 20).max() <= net.reach and abs(columns - 30).max() <= net.reach
 
 
-@pytest.mark.parametrize("images", [2, 3, 4])
 @pytest.mark.parametrize("tile", [16, 23, 40])
-def test_tiled_equals_untiled(net, tile, images):
-    sources = [image(i, dtype=np.uint16) for i in range(images)]
+def test_tiled_equals_untiled(net, tile):
+    sources = [image(i, dtype=np.uint16) for i in range(2)]
     whole = net(*sources, tile=0).astype(int)
     tiled = net(*sources, tile=tile).astype(int)
     assert np.abs(whole - tiled).max() <= 1  # of 65535 levels: float rounding alone
@@ -79,10 +78,31 @@ def test_shape_and_dtype_are_kept_and_inputs_too(net, height, width, colour, dee
 
 
 def test_folding_is_fusing_the_result_with_the_next(net):
-    a, b, c = (to_channels(image(i)) for i in range(3))
-    fused = net._forward(net._forward(a, b), c)
-    expected = from_channels(fused, image(0))
-    assert np.abs(net(*(image(i) for i in range(3)), tile=0).astype(int) - expected).max() <= 1
+    a, b, c = (image(i) for i in range(3))
+    fused, choice = fold(net, [a, b, c])
+    np.testing.assert_array_equal(fused, net(net(a, b), c))
+    assert choice is None
+
+
+def test_a_stack_put_together_says_where_each_pixel_is_from(net, monkeypatch):
+    """A net that knows the truth: each of four images is sharp in a strip of its own."""
+    truth = image(0, (40, 80))
+    stack = [truth // 3 for _ in range(4)]
+    for i, one in enumerate(stack):
+        one[:, 20 * i : 20 * (i + 1)] = truth[:, 20 * i : 20 * (i + 1)]
+    monkeypatch.setattr(TwoStream, "__call__", lambda self, a, b, **_: np.maximum(a, b))
+    read = []
+    fused, choice = fold(net, (read.append(i) or x for i, x in enumerate(stack)), refine="select")
+    assert read == [0, 1, 2, 3] and choice.dtype == np.uint16  # each is read once
+    middle = np.arange(80) % 20 // 4 == 2  # away from the seams
+    np.testing.assert_array_equal(fused[:, middle], truth[:, middle])
+    np.testing.assert_array_equal(choice[:, middle], np.tile(np.arange(80) // 20, (40, 1))[:, middle])
+
+
+@pytest.mark.parametrize(("count", "refine", "words"), [(1, "none", "two images"), (2, "best", "'best'")])
+def test_wrong_folds_are_refused(net, count, refine, words):
+    with pytest.raises(ValueError, match=words):
+        fold(net, [image(0)] * count, refine=refine)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -113,7 +113,16 @@ def test_outputs_are_not_written_over(run, folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [("a.png",), ("a.png", "b.png", "--net", "x"), ("a.png", "b.png", "--tile", "3")]
+    "arguments",
+    [
+        (),
+        ("a.png", "b.png", "--net", "x"),
+        ("a.png", "b.png", "--tile", "3"),
+        ("a.png", "b.png", "--method", "lp", "--refine", "select"),
+        ("a.png", "b.png", "--fast", "--model", "x"),
+        ("a.png", "--batch", "x.csv"),
+        ("--batch", "x.csv", "--json", "x.json"),
+    ],
 )
 def test_wrong_usage_is_status_2(run, tmp_path, arguments):
     assert run(*arguments, "-o", tmp_path / "o.png")[0] == 2

@@ -1,0 +1,106 @@
+"""Photographs to fuse as a sequence that reads each when it is asked for."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from . import images
+
+ENDINGS = (*images.WRITABLE, ".bmp", ".pgm", ".ppm", *images.RAW)
+
+
+class Frames:
+    """The images of `paths`, all pages of those that hold several, alike in size, depth and colour.
+
+    A sequence of arrays as images.read gives them, of which none is kept; the first is read when this is
+    made, for it sets what the others must be. adjust(i, image) -> image, if set, has the last word on each.
+    OSError and ValueError, which name the file, where one cannot be read or differs from the first.
+    """
+
+    def __init__(self, paths):
+        self.entries = [(Path(path), page) for path in paths for page in range(images.pages(path))]
+        if len(self.entries) < 2:
+            raise ValueError(f"{self.entries[0][0]}: one image alone; two or more are needed")
+        first = images.load(*self.entries[0])
+        self.shape, self.dtype, self.exif, self.icc = (
+            first.pixels.shape,
+            first.pixels.dtype,
+            first.exif,
+            first.icc,
+        )
+        self.alpha = first.alpha  # of the images read so far: the least opaque
+        self.adjust = None
+
+    def __len__(self):
+        return len(self.entries)
+
+    def __getitem__(self, i):
+        if not -len(self) <= i < len(self):
+            raise IndexError(i)
+        i %= len(self)
+        found = images.load(*self.entries[i])
+        if found.pixels.shape != self.shape or found.pixels.dtype != self.dtype:
+            raise ValueError(
+                f"{self.name(i)} is {describe(found.pixels.shape, found.pixels.dtype)}, {self.name(0)} is "
+                f"{describe(self.shape, self.dtype)}: images to fuse must agree in size, depth and colour"
+            )
+        if found.alpha is not None:
+            self.alpha = found.alpha if self.alpha is None else np.minimum(self.alpha, found.alpha)
+        return found.pixels if self.adjust is None else self.adjust(i, found.pixels)
+
+    def __iter__(self):
+        """In their order; the next is read while the one before is worked on."""
+        with ThreadPoolExecutor(1) as reader:
+            coming = reader.submit(self.__getitem__, 0)
+            for i in range(1, len(self) + 1):
+                found = coming.result()
+                coming = reader.submit(self.__getitem__, i) if i < len(self) else None
+                yield found
+
+    def name(self, i) -> str:
+        """The file of an image, and its page where the file holds several."""
+        path, page = self.entries[i]
+        several = sum(other == path for other, _ in self.entries) > 1
+        return f"{path}, page {page}" if several else str(path)
+
+
+def describe(shape, dtype) -> str:
+    """An image's size, depth and kind in words."""
+    kind = "gray" if len(shape) == 2 else "colour"
+    return f"{shape[1]}x{shape[0]} {8 * np.dtype(dtype).itemsize} bit {kind}"
+
+
+def find(words) -> list[Path]:
+    """The files that are meant by names, patterns (*.tif), folders and lists (@list.txt, a name a line).
+
+    Numbers in the names found in a folder or by a pattern count as such: 2.tif comes before 10.tif. Lines of
+    a list are relative to it. ValueError for a pattern, folder or list without an image.
+    """
+    found = []
+    for word in map(str, words):
+        if word.startswith("@"):
+            text = Path(word[1:]).read_text(encoding="utf-8")
+            here = Path(word[1:]).parent
+            lines = [line.strip() for line in text.splitlines()]
+            part = [here / line for line in lines if line and not line.startswith("#")]
+        elif os.path.isdir(word):
+            part = sorted((p for p in Path(word).iterdir() if p.suffix.lower() in ENDINGS), key=in_order)
+        elif glob.has_magic(word) and not os.path.exists(word):
+            part = sorted(map(Path, glob.glob(word)), key=in_order)
+        else:
+            part = [Path(word)]
+        if not part:
+            raise ValueError(f"{word}: no images there")
+        found += part
+    return found
+
+
+def in_order(path):
+    """What to sort file names by, so that their numbers are in order."""
+    return [(int(x), "") if x.isdigit() else (-1, x) for x in re.split(r"(\d+)", str(path)) if x]

@@ -1,0 +1,114 @@
+"""Many results in one command: what `tools/fuse.py --batch` does."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import logging
+import multiprocessing
+import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+from tqdm import tqdm
+
+from fusion import frames, images
+
+
+def items(batch) -> list[tuple[str, list[Path]]]:
+    """(name of the output, its images) of a CSV file or of a folder of folders.
+
+    A line of the file: output,image,image,... with images relative to the file. A folder gives its name to
+    the output. ValueError for what is neither, and for lines that do not fit.
+    """
+    batch = Path(batch)
+    found = []
+    if batch.is_dir():
+        for folder in sorted((p for p in batch.iterdir() if p.is_dir()), key=frames.in_order):
+            inside = [p for p in folder.iterdir() if p.suffix.lower() in frames.ENDINGS]
+            if inside:
+                found.append((folder.name, sorted(inside, key=frames.in_order)))
+    else:
+        with open(batch, newline="", encoding="utf-8") as file:
+            try:
+                rows = list(csv.reader(file))
+            except (csv.Error, UnicodeDecodeError):
+                raise ValueError(f"{batch}: not a CSV file of output,image,image,...") from None
+        for number, row in enumerate(rows, start=1):
+            cells = [cell.strip() for cell in row if cell.strip()]
+            if not cells or cells[0].startswith("#"):
+                continue
+            if len(cells) < 2:
+                raise ValueError(f"{batch}, line {number}: output,image,image,... is needed")
+            found.append((cells[0], [batch.parent / cell for cell in cells[1:]]))
+    if not found:
+        raise ValueError(f"{batch}: nothing to fuse there")
+    names = [name for name, _ in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise ValueError(f"{batch}: {twice} is the output of two")
+    return found
+
+
+def whole(path) -> bool:
+    """Whether there is an image at `path` that reads to its end."""
+    try:
+        images.read(path)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def one(args):
+    """A result, in a process of its own: what went wrong, or None."""
+    from tools import fuse
+
+    fuse.listen(args)
+    return fuse.attempt(args)
+
+
+def run(args) -> int:
+    """Fuse every item of args.batch into the folder args.output; 1 where any failed, else 0."""
+    out = Path(args.output)
+    wanted, left, failed = items(args.batch), [], {}
+    out.mkdir(parents=True, exist_ok=True)
+    skipped = 0
+    for name, sources in wanted:
+        path = out / name
+        path = path if path.suffix.lower() in images.WRITABLE else path.with_name(path.name + ".png")
+        if args.resume and whole(path):
+            skipped += 1
+            continue
+        changes = {"batch": None, "images": [str(s) for s in sources], "output": str(path), "quiet": True}
+        if args.resume:
+            changes["force"] = True  # what is there is not whole
+        left.append(argparse.Namespace(**{**vars(args), **changes}))
+    for number, (item, error) in enumerate(done(left, args.jobs, args.quiet), start=1):
+        if error:
+            failed[item.output] = error
+            print(f"fuse.py: error: {error}", file=sys.stderr)
+        logging.getLogger("fuse").info(
+            "%d of %d: %s%s", number, len(left), item.output, " failed" * bool(error)
+        )
+    logging.getLogger("fuse").info(
+        "%d fused, %d left out as whole, %d failed", len(left) - len(failed), skipped, len(failed)
+    )
+    return 1 if failed else 0
+
+
+def done(left, jobs, quiet):
+    """(item, error or None) of each, as they are finished."""
+    shown = {"desc": "batch", "unit": "result", "disable": True if quiet else None, "leave": False}
+    if jobs == 1:
+        for item in tqdm(left, **shown):
+            yield item, one(item)
+        return
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
+    try:
+        futures = {pool.submit(one, item): item for item in left}
+        for future in tqdm(as_completed(futures), total=len(left), **shown):
+            yield futures[future], future.result()
+    finally:
+        for process in list((pool._processes or {}).values()) if sys.exc_info()[0] else []:
+            process.terminate()  # Ctrl-C: what is half done is not waited for
+        pool.shutdown()
