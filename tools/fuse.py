@@ -290,16 +290,15 @@ def help_method(name):
     print("\n" + inspect.getdoc(methods.load(name).fuse))
 
 
-def attempt(args) -> str | None:
-    """`run`; what went wrong in one line, or None."""
-    try:
-        run(args)
-    except MemoryError:
-        return f"{args.output}: not enough memory for these images"
-    except (ValueError, OSError, ImportError) as error:
-        path = getattr(error, "filename", None)
-        return f"{path}: {error.strerror}" if path else str(error)
-    return None
+EXPECTED = (ValueError, OSError, ImportError, MemoryError)  # what is the user's, or the machine's
+
+
+def words(error) -> str:
+    """An error of EXPECTED in one line."""
+    if isinstance(error, MemoryError):
+        return "not enough memory for these images"
+    path = getattr(error, "filename", None)
+    return f"{path}: {error.strerror}" if path else str(error)
 
 
 def listen(args):
@@ -316,17 +315,18 @@ def main(argv=None):
     try:
         if args.help_method:
             help_method(args.help_method)
-            return 0
-        if args.batch:
+        elif args.batch:
             from tools import fuse_batch
 
             return fuse_batch.run(args)
-        error = attempt(args)
-        if error:
-            print(f"fuse.py: error: {error}", file=sys.stderr)
-        return 1 if error else 0
+        else:
+            run(args)
+    except EXPECTED as error:
+        print(f"fuse.py: error: {words(error)}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
+    return 0
 
 
 if __name__ == "__main__":

@@ -60,18 +60,21 @@ def whole(path) -> bool:
 
 
 def one(args):
-    """A result, in a process of its own: what went wrong, or None."""
-    from tools import fuse
+    """Make a result, in a process of its own: what went wrong, or None."""
+    from tools import fuse  # late: it imports this
 
     fuse.listen(args)
-    return fuse.attempt(args)
+    try:
+        fuse.run(args)
+    except fuse.EXPECTED as error:
+        return fuse.words(error)
+    return None
 
 
 def run(args) -> int:
     """Fuse every item of args.batch into the folder args.output; 1 where any failed, else 0."""
     out = Path(args.output)
     wanted, left, failed = items(args.batch), [], {}
-    out.mkdir(parents=True, exist_ok=True)
     skipped = 0
     for name, sources in wanted:
         path = out / name
@@ -82,6 +85,7 @@ def run(args) -> int:
         changes = {"batch": None, "images": [str(s) for s in sources], "output": str(path), "quiet": True}
         if args.resume:
             changes["force"] = True  # what is there is not whole
+        path.parent.mkdir(parents=True, exist_ok=True)
         left.append(argparse.Namespace(**{**vars(args), **changes}))
     for number, (item, error) in enumerate(done(left, args.jobs, args.quiet), start=1):
         if error:
@@ -99,10 +103,6 @@ def run(args) -> int:
 def done(left, jobs, quiet):
     """(item, error or None) of each, as they are finished."""
     shown = {"desc": "batch", "unit": "result", "disable": True if quiet else None, "leave": False}
-    if jobs == 1:
-        for item in tqdm(left, **shown):
-            yield item, one(item)
-        return
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
     try:
         futures = {pool.submit(one, item): item for item in left}

@@ -1,0 +1,85 @@
+"""fuse.py --batch."""
+
+import numpy as np
+import pytest
+
+from fusion import images
+from tools import fuse, fuse_batch
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder of folders, one of them with a damaged image, and the same as a CSV file."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for name in ("one", "two", "bad", "ten"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        for i in range(2):
+            images.write(tmp_path / "in" / name / f"{i}.png", rng.integers(0, 255, (30, 40, 3), np.uint8))
+    (tmp_path / "in/bad/1.png").write_bytes(b"not an image")
+    (tmp_path / "in/empty").mkdir()
+    lines = ["# output, images", "", "x.tif, in/one/0.png, in/one/1.png", "deep/y,in/two/0.png,in/two/1.png"]
+    (tmp_path / "pairs.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+def run(*arguments):
+    return fuse.main([*map(str, arguments), "--method", "lp"])
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_it_goes_on_and_says_what_failed(folder, capfd, jobs):
+    assert run("--batch", "in", "-o", "out", "--jobs", jobs) == 1
+    said, errors = capfd.readouterr()
+    assert sorted(p.name for p in (folder / "out").iterdir()) == ["one.png", "ten.png", "two.png"]
+    assert errors == "fuse.py: error: in/bad/1.png: not an image, or a damaged one (12 bytes)\n"
+    assert said.splitlines()[-1] == "3 fused, 0 left out as whole, 1 failed"
+
+
+def test_resuming_does_what_is_missing_or_broken(folder, capfd):
+    assert run("--batch", "in", "-o", "out") == 1
+    untouched, broken, missing = (folder / "out" / f"{name}.png" for name in ("one", "two", "ten"))
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:500])
+    missing.unlink()
+    before = untouched.stat().st_mtime_ns
+    capfd.readouterr()
+    assert run("--batch", "in", "-o", "out", "--resume") == 1
+    assert untouched.stat().st_mtime_ns == before
+    assert broken.read_bytes() == whole and missing.is_file()
+    assert "2 fused, 1 left out as whole, 1 failed" in capfd.readouterr().out
+    assert run("--batch", "in", "-o", "out") == 1  # without --resume nothing is replaced
+    assert capfd.readouterr().err.count("exists; --force") == 3
+
+
+def test_lines_of_a_file(folder):
+    assert run("--batch", "pairs.csv", "-o", "out") == 0
+    assert images.read("out/x.tif").shape == (30, 40, 3)
+    assert (folder / "out/deep/y.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x.png\n", "line 1: output,image"),
+        ("", "nothing to fuse"),
+        ("x,a,b\nx,c,d\n", "x is the output of two"),
+        ("\udcff", "CSV"),
+    ],
+)
+def test_faults_of_the_file_are_said(folder, capfd, text, words):
+    (folder / "wrong.csv").write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert run("--batch", "wrong.csv", "-o", "out") == 1
+    errors = capfd.readouterr().err
+    assert words in errors and len(errors.splitlines()) == 1
+    assert not (folder / "out").exists()
+
+
+def test_a_missing_batch_is_said(folder, capfd):
+    assert run("--batch", "none.csv", "-o", "out") == 1
+    assert capfd.readouterr().err == "fuse.py: error: none.csv: No such file or directory\n"
+
+
+def test_only_readable_images_are_whole(folder):
+    assert fuse_batch.whole("in/one/0.png")
+    assert not fuse_batch.whole("in/bad/1.png") and not fuse_batch.whole("in/none.png")
