@@ -66,8 +66,7 @@ class Frames:
     def name(self, i) -> str:
         """The file of an image, and its page where the file holds several."""
         path, page = self.entries[i]
-        several = sum(other == path for other, _ in self.entries) > 1
-        return f"{path}, page {page}" if several else str(path)
+        return f"{path}, page {page}" if (path, 1) in self.entries else str(path)
 
 
 def describe(shape, dtype) -> str:

@@ -85,5 +85,5 @@ def test_what_a_user_may_name(folder, monkeypatch):
     for word in (folder / "empty", f"{folder}/*.jpg"):
         with pytest.raises(ValueError, match="no images there"):
             frames.find([word])
-    with pytest.raises(OSError, match="none.txt"):
+    with pytest.raises(OSError, match=r"none\.txt"):
         frames.find(["@none.txt"])

@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import subprocess
@@ -8,6 +9,7 @@ import caffe
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from fusion import images, methods
 from tests.golden import nets
@@ -159,3 +161,151 @@ def test_help_of_a_method_names_its_options(run, method):
     status, said, errors = run("--help-method", method)
     assert status == 0, errors
     assert all(f"  {key}=" in said for key in methods.options(method))
+
+
+def test_a_stack_has_a_map_a_report_and_a_panel(run, folder, tmp_path):
+    names = ["a.png", "b.png", "a.png", "b.png", "a.png"]
+    outputs = {"-o": "out.png", "--map": "map.png", "--json": "report.json", "--panel": "panel.jpg"}
+    files = {key: tmp_path / name for key, name in outputs.items()}
+    status, said, errors = run(*names, *NET, *(x for pair in files.items() for x in pair))
+    assert status == 0, errors
+    assert all(str(path) in said for key, path in files.items() if key != "--json")
+    depth = images.read(files["--map"])
+    assert depth.shape == (40, 50) and set(np.unique(depth)) <= {0, 63, 127, 191, 255}
+    report = json.loads(files["--json"].read_text())
+    assert report["sources"] == names and report["refine"] == "select" and report["size"].startswith("50x40")
+    assert report["net"] == str(DEPLOY)
+    assert images.read(files["--panel"]).shape == (40, 50 * (fuse.PANEL + 1), 3)
+    # Every pixel that no seam is near comes from a photograph.
+    fused, sources = images.read(files["-o"]), [images.read(folder / name) for name in names[:2]]
+    same = np.any([(fused == source).all(2) for source in sources], axis=0)
+    assert same.mean() > 0.3
+
+
+def test_refining_two_images_is_a_choice(run, tmp_path):
+    made = {}
+    for refine in ((), ("--refine", "none"), ("--refine", "select")):
+        out = tmp_path / f"{len(made)}.png"
+        assert run("a.png", "b.png", "-o", out, *NET, *refine)[0] == 0
+        made[refine] = out.read_bytes()
+    plain, none, select = made.values()
+    assert plain == none != select
+    status, _, errors = run("a.png", "b.png", "-o", tmp_path / "x.png", "--map", tmp_path / "m.png", *NET)
+    assert status == 1 and "--refine select" in errors
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_bfloat16_is_near(run, tmp_path):
+    for precision in ("float32", "bfloat16"):
+        assert (
+            run("a.png", "b.png", "-o", tmp_path / f"{precision}.png", "--precision", precision, *NET)[0] == 0
+        )
+    one, other = (images.read(tmp_path / f"{p}.png").astype(int) for p in ("float32", "bfloat16"))
+    assert 0 < np.abs(one - other).max() <= 4
+    caffe.set_precision("float32")
+
+
+@pytest.mark.parametrize("method", ["gf", "psfs", "cnn"])
+def test_maps_of_a_method(run, tmp_path, method):
+    status, _, errors = run(
+        "a.png", "b.png", "-o", tmp_path / "o.png", "--method", method, "--maps", tmp_path / "m"
+    )
+    assert status == 0, errors
+    found = {p.name: images.read(p) for p in (tmp_path / "m").iterdir()}
+    assert found and all(name.startswith(f"{method}_") and x.shape == (40, 50) for name, x in found.items())
+    status, _, errors = run("a.png", "b.png", "-o", tmp_path / "p.png", "--method", "lp", "--maps", tmp_path)
+    assert status == 1 and "gf, psfs and cnn" in errors
+
+
+def test_psfs_says_its_sigmas_unless_quiet(run, tmp_path):
+    arguments = ("a.png", "b.png", "-o", tmp_path / "o.png", "--method", "psfs", "--force")
+    assert "sigmas of the blur in pixels: f " in run(*arguments)[1]
+    assert run(*arguments, "-q") == (0, "", "")
+    assert " s a megapixel" in run(*arguments, "-v")[1]
+
+
+def test_what_the_files_say_is_carried_over(run, folder, tmp_path):
+    """EXIF, profile and alpha."""
+    exif = Image.Exif()
+    exif[271], exif[274] = "a camera", 6
+    alpha = np.full((40, 50), 255, np.uint8)
+    alpha[:10] = 0
+    paths = []
+    for name in "ab":
+        pixels = np.dstack([images.read(folder / f"{name}.png"), alpha])
+        paths.append(tmp_path / f"{name}.png")
+        Image.fromarray(pixels).save(paths[-1], exif=exif.tobytes(), icc_profile=b"a profile")
+    assert run(*paths, "-o", tmp_path / "out.png", "--method", "lp")[0] == 0
+    found = images.load(tmp_path / "out.png")
+    assert found.pixels.shape == (50, 40, 3)  # upright
+    assert found.icc == b"a profile" and b"a camera" in found.exif
+    np.testing.assert_array_equal(found.alpha, np.rot90(alpha, 3))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "words"),
+    [
+        (("-o", "none/out.png"), "its folder does not exist"),
+        (("-o", "out.xyz"), "cannot be written as .xyz"),
+        (("-o", "folder.png", "--force"), "is a folder"),
+        (("-o", "out.png", "--panel", "out.png"), "two outputs"),
+        (("-o", "out.png", "--panel", "a.png", "--force"), "one of the images"),
+    ],
+)
+def test_outputs_that_cannot_be_are_said_first(run, folder, monkeypatch, outputs, words):
+    monkeypatch.setattr(images, "load", None)  # before anything is read
+    before = sorted(folder.iterdir())
+    status, _, errors = run("a.png", "b.png", *outputs, "--method", "lp")
+    assert status == 1 and words in errors and len(errors.splitlines()) == 1
+    assert sorted(folder.iterdir()) == before
+
+
+def test_deep_images_need_a_deep_format(run, tmp_path):
+    status, _, errors = run("deep.png", "deep.png", "-o", tmp_path / "x.jpg", "--method", "lp")
+    assert status == 1 and "16 bit images need" in errors
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_leaves_nothing(run, folder, tmp_path, monkeypatch):
+    def full(self, data):
+        with open(self, "wb") as file:
+            file.write(data[:10])
+        raise OSError(28, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    status, _, errors = run("a.png", "b.png", "-o", tmp_path / "out.png", "--method", "lp")
+    assert status == 1 and "No space left on device" in errors and len(errors.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("when", ["reading", "writing"])
+def test_ctrl_c_leaves_nothing(run, tmp_path, monkeypatch, when):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(*{"reading": (images, "load"), "writing": (os, "replace")}[when], stop)
+    assert run("a.png", "b.png", "-o", tmp_path / "out.png", "--method", "lp")[0] == 130
+    assert not list(tmp_path.iterdir())
+
+
+PEAK = """
+import resource, sys
+from tools import fuse
+assert fuse.main(sys.argv[1:]) == 0
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_many_frames_take_no_more_memory(tmp_path):
+    """Four and twenty 3-megapixel frames: the peak of the process grows by less than two of them."""
+    image = np.random.default_rng(0).integers(0, 255, (1500, 2000, 3), np.uint8)
+    images.write(tmp_path / "a.tif", image)
+    peaks = []
+    for count in (4, 20):
+        (tmp_path / "list.txt").write_text("a.tif\n" * count)
+        command = [sys.executable, "-c", PEAK, f"@{tmp_path / 'list.txt'}", "-o", str(tmp_path / "o.tif")]
+        command += ["--method", "lp", "--force", "-q"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        peaks.append(int(done.stdout) * 1024)
+    assert peaks[1] - peaks[0] < 2 * image.nbytes
