@@ -60,10 +60,9 @@ def figure(pair, cells, path):
                 axis.add_patch(plt.Rectangle(corner, length, length, fill=False, edgecolor=colour))
     fig.subplots_adjust(0.003, 0.003, 0.997, 0.965, wspace=0.02, hspace=0.09)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.stem}.part.png")
-    fig.savefig(part, dpi=110)
+    with images.whole(path) as beside:
+        fig.savefig(beside, dpi=110)
     plt.close(fig)
-    part.replace(path)
 
 
 def main(argv=None):

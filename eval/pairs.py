@@ -15,6 +15,7 @@ from fusion import images
 TABLES = {1: "clock", 2: "pepsi", 3: "camera", 4: "colour"}
 LYTRO = tuple(f"lytro-tif/lytro-{i:02d}" for i in range(1, 14))
 TRUE = ("camera", "colour")  # a perfect fusion of these is known
+BAND = 10  # pixels; the discs of the rendered pair reach as far
 NOTES = {
     "camera": "stand-in: scikit-image's photographer, trunk, head and right arm blurred as in 3.3.4",
     "colour": "stand-in: scikit-image's motorcycle, rendered as a lens sees it from its depth",
@@ -42,6 +43,19 @@ def load(name) -> Pair:
         return Pair(*depth_pair.pair())
     found = [images.read(path) for path in fetch.pair("classic/" + name if "/" not in name else name)]
     return Pair(found[0], found[1], None)
+
+
+def outlines(name) -> np.ndarray:
+    """H x W bool: within BAND pixels of where depth jumps in a pair of TRUE, where halos and seams are."""
+    if name == "camera":
+        depth = photographer().astype(np.float32)
+        jump = 0.5
+    else:
+        depth = depth_pair.scene()[1]
+        jump = depth_pair.SHARP / 2  # disparities: half of what takes a thing out of focus
+    side = np.ones((3, 3), np.uint8)
+    steps = cv2.dilate(depth, side) - cv2.erode(depth, side) > jump
+    return cv2.dilate(steps.astype(np.uint8), np.ones((2 * BAND + 1,) * 2, np.uint8)) > 0
 
 
 def camera() -> Pair:

@@ -109,13 +109,8 @@ def write_csv(rows, path):
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(rows[0])
     writer.writerows(row.values() for row in rows)
-    beside = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.part")
-    try:
+    with images.whole(path) as beside:
         beside.write_text(text.getvalue())
-        os.replace(beside, path)
-    finally:
-        if beside.exists():
-            beside.unlink()
 
 
 def _json(value):

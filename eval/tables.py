@@ -40,6 +40,7 @@ weights are not there are named in the tables; the rest is made.
 """
 PLAIN = ("2-1-2_f64_k5-defocus", "2-1-2_f64_k5-paper")  # "Ours" is the first of them that is shipped
 SELECT = "Ours+select"
+OUTLINES = "PSNR at outlines"  # where halos and seams are
 
 
 def entries() -> dict[str, tuple[str, dict]]:
@@ -109,7 +110,12 @@ def job(pair, title, method, options, folder):
     cv2.setNumThreads(1)
     a, b, truth = load(pair)
     fused = images.read(fuse(pair, title, method, options, folder))
-    return score([a, b], fused, reference=truth)
+    scores = score([a, b], fused, reference=truth)
+    if truth is not None:
+        at = pairs.outlines(pair)
+        with np.errstate(divide="ignore"):
+            scores[OUTLINES] = float(-10 * np.log10(np.mean((fused[at] / 255.0 - truth[at] / 255.0) ** 2)))
+    return scores
 
 
 def run(names, chosen, folder, workers=None):
@@ -227,11 +233,9 @@ def latex(rows, columns=tuple(metrics.METRICS)) -> str:
 
 def write(path, text):
     """Whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with images.whole(path) as beside:
+        beside.write_text(text, encoding="utf-8")
 
 
 def comma_separated(rows, header):
@@ -303,7 +307,8 @@ def report(results, missing, folder):
     known = {p: results[p] for p in pairs.TRUE if results.get(p)}
     for name, rows in known.items():
         parts.append(
-            f"## {name}, against its known perfect fusion\n\n" + markdown(rows, columns=("PSNR", "SSIM"))
+            f"## {name}, against its known perfect fusion\n\n"
+            + markdown(rows, columns=("PSNR", "SSIM", OUTLINES))
         )
         write(folder / f"truth_{name}.md", parts[-1])
     if missing:

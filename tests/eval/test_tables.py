@@ -4,9 +4,11 @@ import csv
 import re
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 
+from data_prep import depth_pair
 from eval import figures, metrics, pairs, tables
 from fusion import images, models
 
@@ -102,7 +104,8 @@ def test_tables_are_written_in_three_forms(made):
     assert f"| LP | {float(found[1]['IE']):.4f} (" in text.replace("*", "") and "stand-in" in text
     assert (made / "table3.tex").read_text().count(r"\\") == 4
     assert re.search(r"Spearman\): IE -?\d\.\d\d, MI ", text)
-    assert "| LP | " in (made / "truth_camera.md").read_text()
+    truth = (made / "truth_camera.md").read_text()
+    assert "| method | PSNR | SSIM | PSNR at outlines |" in truth and "| LP | " in truth
     assert not list(made.rglob("*.part"))
 
 
@@ -165,3 +168,13 @@ def test_camera_is_the_pair_of_the_paper():
     assert of_him[inside].max() <= 1 and of_rest[~inside].max() <= 1
     assert of_him[~inside].mean() > 2 and of_rest[inside].mean() > 2
     assert 0.1 < inside.mean() < 0.4
+
+
+def test_outlines_are_near_where_depth_jumps():
+    inside = pairs.photographer()
+    to_other = np.where(inside, *(cv2.distanceTransform(x, cv2.DIST_C, 3) for x in (inside, 1 - inside)))
+    np.testing.assert_array_equal(pairs.outlines("camera"), to_other <= pairs.BAND + 1)
+    depth = depth_pair.scene()[1]
+    band = pairs.outlines("colour")
+    jump = np.abs(np.diff(depth, axis=1)) > depth_pair.SHARP / 2
+    assert band[:, 1:][jump].all() and 0.1 < band.mean() < 0.5
