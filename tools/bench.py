@@ -8,15 +8,20 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 EXAMPLES = """examples:
   python tools/bench.py                     what `make bench` runs
   python tools/bench.py --net 2-1-2_f32_k3 --rounds 5
+  python tools/bench.py --megapixels 6      fuse.py and enfuse on a pair of photographs
 """
 BATCH = 16  # of every train_val.prototxt
 # Prints the billions of products and sums a second of the machine's matrix product: the better of two
@@ -97,6 +102,55 @@ def matrix_product(precision):
     return float(run([sys.executable, "-c", MATRIX_PRODUCT, precision or "float32"]).stdout)
 
 
+def photographs(megapixels, rounds):
+    """{command: [seconds a megapixel]} of fusing a pair as a user does, start to written file, in turns."""
+    import cv2
+
+    from data_prep import depth_pair
+    from fusion import images
+
+    scale = (megapixels * 1e6 / (500 * 741)) ** 0.5
+    pair = [
+        cv2.resize(x, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) for x in depth_pair.pair()[:2]
+    ]
+    size = pair[0].shape[0] * pair[0].shape[1] / 1e6
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        sources = [f"{folder}/{name}.tif" for name in "ab"]
+        for path, image in zip(sources, pair):
+            images.write(path, image)
+        commands = {
+            f"fuse.py {words}".strip(): [
+                sys.executable,
+                ROOT / "tools/fuse.py",
+                *words.split(),
+                "-q",
+                "--force",
+            ]
+            for words in (
+                "",
+                "--precision bfloat16",
+                "--refine select",
+                "--fast",
+                "--method lp",
+                "--method gf",
+            )
+        }
+        bvlc = Path(os.environ.get("BVLC_CAFFE", ROOT / "build/bvlc")) / "bin/python"
+        if bvlc.exists():
+            commands["fuse.py under BVLC Caffe"] = [bvlc, ROOT / "tools/fuse.py", "-q", "--force"]
+        if shutil.which("enfuse"):
+            weights = ["--exposure-weight=0", "--saturation-weight=0", "--contrast-weight=1"]
+            commands["enfuse --hard-mask"] = ["enfuse", "-v0", "--hard-mask", *weights]
+        for turn in range(rounds):
+            for name, command in commands.items():
+                print(f"turn {turn + 1} of {rounds}: {name}", file=sys.stderr)
+                start = time.perf_counter()
+                run([*command, *sources, "-o", f"{folder}/fused.tif"])
+                found.setdefault(name, []).append((time.perf_counter() - start) / size)
+    return found
+
+
 def patch_side():
     """The side of the patches in build/data."""
     import h5py
@@ -113,7 +167,19 @@ def main(argv=None):
     parser.add_argument("--rounds", type=int, default=3, help="turns of each (default: %(default)s)")
     parser.add_argument("--iterations", type=int, default=5, help="batches in a turn (default: %(default)s)")
     parser.add_argument("--side", type=int, default=512, help="of the image fused (default: %(default)s)")
+    parser.add_argument(
+        "--megapixels",
+        type=float,
+        metavar="M",
+        help="time instead whole commands that fuse a pair of that size, enfuse too where it is installed",
+    )
     args = parser.parse_args(argv)
+    if args.megapixels:
+        print(f"a pair of {args.megapixels:g} megapixels, 8 bit colour TIFF, {os.cpu_count()} cores,")
+        print(f"median of {args.rounds} turns\n\n| command | seconds a megapixel |\n|---|---|")
+        for name, seconds in photographs(args.megapixels, args.rounds).items():
+            print(f"| `{name}` | {statistics.median(seconds):.2f} |")
+        return 0
     compared = programs()
     if "BVLC Caffe" not in compared:
         print("no BVLC Caffe in build/bvlc (make bvlc-caffe): caffe_torch alone", file=sys.stderr)

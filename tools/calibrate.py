@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import sys
 from pathlib import Path
 
@@ -133,13 +132,8 @@ def main(argv=None):
     template = (ROOT / "eval" / "calibration.template.md").read_text(encoding="utf-8")
     text = report(template, values, toolbox_values(values), published)
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    beside = args.output.with_name(f".{args.output.name}.{os.getpid()}.part")
-    try:
+    with images.whole(args.output) as beside:
         beside.write_text(text, encoding="utf-8")
-        os.replace(beside, args.output)
-    finally:
-        if beside.exists():
-            beside.unlink()
     print(args.output)
 
 

@@ -20,6 +20,16 @@ def test_the_table_is_medians_ratios_and_shares(monkeypatch, capsys):
     assert new == "| new | 20 | 4.5 | 14 | 2 | 4.0 | 12 | 100 |"
 
 
+def test_whole_commands_are_timed(monkeypatch, capsys):
+    done = []
+    monkeypatch.setattr(bench, "run", lambda command: done.append(command))
+    monkeypatch.setattr(bench.shutil, "which", lambda name: None)
+    assert bench.main(["--megapixels", "0.1", "--rounds", "2"]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("| `fuse.py") for line in table) == len(done) / 2
+    assert all(str(command[1]).endswith("fuse.py") for command in done)
+
+
 def test_a_program_that_fails_is_named():
     with pytest.raises(OSError, match="false"):
         bench.run(["false"])
