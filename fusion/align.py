@@ -79,7 +79,9 @@ def chain(frames, reference=0, model="affine", progress=iter):
         nearer = i - 1 if i > reference else i + 1
         frame = frames[i]
         if (frame.shape, frame.dtype) != kind:
-            raise AlignmentError(f"frame {i} is {frame.shape} {frame.dtype}, the reference {kind[0]} {kind[1]}", i)
+            raise AlignmentError(
+                f"frame {i} is {frame.shape} {frame.dtype}, the reference {kind[0]} {kind[1]}", i
+            )
         here = _pyramid(frame)
         del frame
         try:
@@ -206,11 +208,16 @@ def _estimate(reference, image, model):
     best = None
     for start in (np.eye(3), _shift(reference[0], image[0])):
         matrix = _climb(reference, image, model, start)
-        if matrix is None: continue
+        if matrix is None:
+            continue
         if _believable(matrix, reference, image):
-            if _correlation(reference[-1],image[-1],matrix) <= _correlation(reference[-1],image[-1],np.eye(3),matrix): return np.eye(3)
+            if _correlation(reference[-1], image[-1], matrix) <= _correlation(
+                reference[-1], image[-1], np.eye(3), matrix
+            ):
+                return np.eye(3)
             return matrix
     raise AlignmentError("no motion found that brings the images together")
+
 
 def _shift(reference, image):
     """The matrix that shifts by what phase correlation finds; it reaches farther than ECC."""
@@ -226,8 +233,9 @@ def _climb(reference, image, model, matrix):
             kind = min(kind, [cv2.MOTION_TRANSLATION, cv2.MOTION_AFFINE, kind][min(level, 2)])
         down = np.linalg.inv(up)
         found = _ecc(fixed, moving, _scaled(down @ matrix @ up), kind)
-        if level == len(reference) - 1 :
-            if found is None: return None
+        if level == len(reference) - 1:
+            if found is None:
+                return None
             back = _ecc(moving, fixed, _scaled(np.linalg.inv(found)), kind)
             if back is not None:
                 found = (found + _scaled(np.linalg.inv(back))) / 2
@@ -251,31 +259,49 @@ def _ecc(fixed, moving, matrix, kind):
         return None
     whole = np.eye(3)
     whole[:rows] = found
-    return whole if np.isfinite(whole).all() and abs(np.linalg.det(whole))>1e-3 else None
+    return whole if np.isfinite(whole).all() and abs(np.linalg.det(whole)) > 1e-3 else None
+
 
 def _believable(matrix, reference, image):
-    shape = tuple(round(n*s) for n,s in zip(reference[-1][0].shape, (reference[-1][1][1,1],reference[-1][1][0,0])))
-    scale=np.sqrt(max(0, np.linalg.det(matrix[:2,:2])))
-    move=np.abs(_corners(matrix,shape)-_corners(np.eye(3),shape)).max()/max(shape)
-    return SCALES[0]<=scale<=SCALES[1] and move<=SHIFT and _likeness(reference,image,matrix)>=LIKE
+    shape = tuple(
+        round(n * s) for n, s in zip(reference[-1][0].shape, (reference[-1][1][1, 1], reference[-1][1][0, 0]))
+    )
+    scale = np.sqrt(max(0, np.linalg.det(matrix[:2, :2])))
+    move = np.abs(_corners(matrix, shape) - _corners(np.eye(3), shape)).max() / max(shape)
+    return SCALES[0] <= scale <= SCALES[1] and move <= SHIFT and _likeness(reference, image, matrix) >= LIKE
+
 
 def _likeness(reference, image, matrix):
-    def band(v): return cv2.GaussianBlur(v,(0,0),1)-cv2.GaussianBlur(v,(0,0),4)
-    (fixed, up), (moving, _) = (next(l for l in reversed(p) if l[0].size<=ALIKE or l is p[0]) for p in (reference,image))
-    return _correlation((band(fixed),up),(band(moving),up),matrix)
+    def band(v):
+        return cv2.GaussianBlur(v, (0, 0), 1) - cv2.GaussianBlur(v, (0, 0), 4)
+
+    (fixed, up), (moving, _) = (
+        next(l for l in reversed(p) if l[0].size <= ALIKE or l is p[0]) for p in (reference, image)
+    )
+    return _correlation((band(fixed), up), (band(moving), up), matrix)
+
 
 def _correlation(reference, image, matrix, overlap=None):
     (fixed, up), (moving, _) = reference, image
-    size=fixed.shape[::-1]
-    down=np.linalg.inv(up)
-    to=lambda m: down@m@up
+    size = fixed.shape[::-1]
+    down = np.linalg.inv(up)
+    to = lambda m: down @ m @ up
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    seen = cv2.warpPerspective(np.ones_like(moving), to(matrix if overlap is None else overlap), size, flags=flags) > 0.999
+    seen = (
+        cv2.warpPerspective(
+            np.ones_like(moving), to(matrix if overlap is None else overlap), size, flags=flags
+        )
+        > 0.999
+    )
     moved = cv2.warpPerspective(moving, to(matrix), size, flags=flags, borderMode=cv2.BORDER_REFLECT_101)
-    if seen.sum()<16: return -1.
-    a,b=fixed[seen].astype(float),moved[seen].astype(float)
-    a-=a.mean();b-=b.mean()
-    return float((a*b).sum()/max(1e-12,np.sqrt((a*a).sum()*(b*b).sum())))
+    if seen.sum() < 16:
+        return -1.0
+    a, b = fixed[seen].astype(float), moved[seen].astype(float)
+    a -= a.mean()
+    b -= b.mean()
+    return float((a * b).sum() / max(1e-12, np.sqrt((a * a).sum() * (b * b).sum())))
+
+
 def _gains(reference, image):
     small = [_exposed(v) for v in (reference, image)]
     (fixed, good), (moving, also) = small
@@ -289,7 +315,9 @@ def _exposed(image, side=256):
     """(channels, C x h x w float32 in 0..1, small and blurred; h x w bool, where none is near its ends)."""
     share = min(1, side / max(image.shape[:2]))
     size = [max(1, round(n * share)) for n in image.shape[1::-1]]
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32) / np.iinfo(image.dtype).max
+    small = (
+        cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32) / np.iinfo(image.dtype).max
+    )
     planes = small.reshape(*small.shape[:2], -1).transpose(2, 0, 1)
     ends = ((planes < 0.01) | (planes > 0.97)).any(axis=0).astype(np.uint8)
     good = cv2.dilate(ends, np.ones((5, 5), np.uint8)) == 0

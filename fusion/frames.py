@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import images
+from . import align, images
 
 ENDINGS = (*images.WRITABLE, ".bmp", ".pgm", ".ppm", *images.RAW)
 
@@ -19,7 +19,7 @@ class Frames:
     """The images of `paths`, all pages of those that hold several, alike in size, depth and colour.
 
     A sequence of arrays as images.read gives them, of which none is kept; the first is read when this is
-    made, for it sets what the others must be. adjust(i, image) -> image, if set, has the last word on each.
+    made, for it sets what the others must be. As they are in their files, until `register` has been called.
     OSError and ValueError, which name the file, where one cannot be read or differs from the first.
     """
 
@@ -28,14 +28,10 @@ class Frames:
         if len(self.entries) < 2:
             raise ValueError(f"{self.entries[0][0]}: one image alone; two or more are needed")
         first = images.load(*self.entries[0])
-        self.shape, self.dtype, self.exif, self.icc = (
-            first.pixels.shape,
-            first.pixels.dtype,
-            first.exif,
-            first.icc,
-        )
-        self.alpha = first.alpha  # of the images read so far: the least opaque
-        self.adjust = None
+        self.shape = self.in_file = first.pixels.shape
+        self.dtype, self.exif, self.icc = first.pixels.dtype, first.exif, first.icc
+        self.alpha = None  # H x W, of the images read so far, the least opaque; None: opaque
+        self.matrices = self.window = self.like = None
 
     def __len__(self):
         return len(self.entries)
@@ -45,14 +41,38 @@ class Frames:
             raise IndexError(i)
         i %= len(self)
         found = images.load(*self.entries[i])
-        if found.pixels.shape != self.shape or found.pixels.dtype != self.dtype:
+        if found.pixels.shape != self.in_file or found.pixels.dtype != self.dtype:
             raise ValueError(
                 f"{self.name(i)} is {describe(found.pixels.shape, found.pixels.dtype)}, {self.name(0)} is "
-                f"{describe(self.shape, self.dtype)}: images to fuse must agree in size, depth and colour"
+                f"{describe(self.in_file, self.dtype)}: images to fuse must agree in size, depth and colour"
             )
-        if found.alpha is not None:
-            self.alpha = found.alpha if self.alpha is None else np.minimum(self.alpha, found.alpha)
-        return found.pixels if self.adjust is None else self.adjust(i, found.pixels)
+        pixels, alpha = found.pixels, found.alpha
+        if self.matrices is not None:
+            pixels = align.warp(pixels, self.matrices[i])[self.window]
+            alpha = None if alpha is None else align.warp(alpha, self.matrices[i])[self.window]
+            if self.like is not None:
+                pixels = align.match_exposure(self.like, pixels)
+            pixels = np.ascontiguousarray(pixels)
+        if alpha is not None:
+            self.alpha = alpha if self.alpha is None else np.minimum(self.alpha, alpha)
+        return pixels
+
+    def register(self, reference, model="affine", *, crop=True, exposure=True, progress=iter):
+        """From here on have all images as image `reference` sees the scene, and as bright.
+
+        model: as of align.estimate. crop: to what all of them show; else what an image does not show is
+        mirrored at its border. exposure: match brightness and white balance. progress: wraps the list of
+        images to align. ValueError, which names the file, for an image that cannot be aligned.
+        """
+        try:
+            self.matrices = align.chain(self, reference, model, progress)
+        except align.AlignmentError as error:
+            raise ValueError(f"{self.name(error.frame)}: {error}") from None
+        everything = (slice(0, self.shape[0]), slice(0, self.shape[1]))
+        self.window = align.common(self.matrices, self.shape) if crop else everything
+        self.shape = (*(side.stop - side.start for side in self.window), *self.shape[2:])
+        self.alpha = None
+        self.like = self[reference] if exposure else None
 
     def __iter__(self):
         """In their order; the next is read while the one before is worked on."""

@@ -19,11 +19,12 @@ import numpy as np
 from tqdm import tqdm
 
 import fusion
-from fusion import frames, images, methods, models
+from fusion import align, frames, images, methods, models
 
 EXAMPLES = """examples:
   python tools/fuse.py near.jpg far.jpg -o sharp.png
   python tools/fuse.py stack/ -o sharp.tif --align --map depth.png
+  python tools/fuse.py '*.jpg' --align-only aligned/
   python tools/fuse.py '*.tif' -o sharp.tif --fast --panel compare.jpg
   python tools/fuse.py near.jpg far.jpg -o dwt.png --method dwt --set levels=3 --set rule=max_abs
   python tools/fuse.py --help-method dwt
@@ -31,6 +32,7 @@ EXAMPLES = """examples:
   python tools/fuse.py a.png b.png -o f.png --net prototxt/2-1-2_f32_k3/deploy.prototxt \\
       --weights build/snapshots/demo_iter_1000.caffemodel
 """
+WORTH_ALIGNING = 1.5  # pixels
 PANEL = 4  # sources shown side by side at the most
 
 
@@ -93,6 +95,23 @@ def parser():
         ),
     )
     options(
+        "alignment",
+        (
+            "--align",
+            "bring the images into register first; MODEL: translation, euclidean, affine (the default),"
+            " homography",
+            kind("MODEL", nargs="?", const="affine", choices=align.MODELS),
+        ),
+        (
+            "--reference",
+            "the image that the others are aligned to, 1 the first (default: the middle one)",
+            kind("N", type=int),
+        ),
+        ("--keep-size", "keep what not all images show, mirrored at their borders (default: crop it)", yes),
+        ("--no-exposure", "leave brightness and white balance as they are", yes),
+        ("--align-only", "write the aligned images to a folder, and fuse nothing", kind("DIR")),
+    )
+    options(
         "what else to write",
         ("--panel", f"sources (up to {PANEL}) and result side by side", kind("FILE")),
         (
@@ -123,8 +142,14 @@ def arguments(argv=None):
     args = made.parse_args(argv)
     if args.help_method:
         return args
-    if not args.output:
+    if args.align_only:
+        args.align = args.align or "affine"
+        if args.output or args.batch:
+            made.error("--align-only fuses nothing: leave -o and --batch out")
+    elif not args.output:
         made.error("-o says where the fused image goes")
+    if not args.align and (args.reference is not None or args.keep_size or args.no_exposure):
+        made.error("--reference, --keep-size and --no-exposure are for --align")
     if args.batch and args.images:
         made.error("--batch names the images; leave them out of the command")
     if not args.batch and not args.images:
@@ -191,7 +216,7 @@ def fuse(args, stack, report):
     """The fused image, and which image each pixel is from where that is known."""
     if args.method != "two_stream":
         report["options"] = methods.parse(args.method, args.set)
-        with bar(args, total=len(stack), unit="image") as read:
+        with bar(args, "fusing", total=len(stack), unit="image") as read:
             return methods.fuse(args.method, read(stack), **report["options"]), None
     from fusion import two_stream
 
@@ -199,14 +224,14 @@ def fuse(args, stack, report):
     refine = args.refine or ("none" if len(stack) == 2 else "select")
     report.update(net=str(net.deploy), weights=str(net.weights), refine=refine)
     squares = len(two_stream.tiles(stack.shape[:2], args.tile, 0)) * (len(stack) - 1)
-    with bar(args, total=squares, unit="tile") as computed:
+    with bar(args, "fusing", total=squares, unit="tile") as computed:
         return two_stream.fold(net, stack, refine=refine, tile=args.tile, progress=computed)
 
 
 @contextmanager
-def bar(args, **what):
+def bar(args, doing, **what):
     """Gives a function to go through lists with; all of them together move one progress bar."""
-    with tqdm(desc="fusing", disable=True if args.quiet else None, leave=False, **what) as shown:
+    with tqdm(desc=doing, disable=True if args.quiet else None, leave=False, **what) as shown:
 
         def through(values):
             for value in values:
@@ -245,22 +270,75 @@ def write_panel(path, stack, fused):
     images.write(path, row if row.dtype == np.uint8 else (row // 257).astype(np.uint8))
 
 
+def register(args, stack, report):
+    """Bring the images into register, or warn where that seems to be wanted."""
+    if not args.align:
+        pixels = align.misaligned(stack[0], stack[1])
+        if pixels > WORTH_ALIGNING:
+            apart = f"{pixels:.1f} pixels apart" if np.isfinite(pixels) else "not to show the same scene"
+            logging.getLogger("fuse").warning(
+                "warning: %s and %s seem %s; --align brings images into register",
+                stack.name(0),
+                stack.name(1),
+                apart,
+            )
+        return
+    reference = (len(stack) - 1) // 2 if args.reference is None else args.reference - 1
+    if not 0 <= reference < len(stack):
+        raise ValueError(f"--reference {args.reference}: there are {len(stack)} images")
+    with bar(args, "aligning", total=len(stack) - 1, unit="image") as done:
+        stack.register(
+            reference, args.align, crop=not args.keep_size, exposure=not args.no_exposure, progress=done
+        )
+    report["reference"], report["align"] = stack.name(reference), args.align
+    report["transforms"] = [matrix.tolist() for matrix in stack.matrices]
+    rows, columns = stack.window
+    report["window"] = {"left": columns.start, "top": rows.start}
+    for i, matrix in enumerate(stack.matrices):
+        logging.getLogger("fuse").debug(
+            "%s: shifted by %.2f, %.2f pixels, scaled by %.4f",
+            stack.name(i),
+            *matrix[:2, 2],
+            abs(np.linalg.det(matrix[:2, :2])) ** 0.5,
+        )
+
+
+def write_aligned(args, stack):
+    """Write the images as they are aligned to the folder --align-only."""
+    folder = Path(args.align_only)
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, image in enumerate(stack):
+        source, page = stack.entries[i]
+        path = folder / (
+            f"{source.stem}_{page}.tif" if stack.name(i) != str(source) else f"{source.stem}.tif"
+        )
+        if path.exists() and (not args.force or os.path.samefile(path, source)):
+            raise ValueError(f"{path}: exists; --force replaces it, unless it is one of the images")
+        images.write(path, image, None, stack.exif, stack.icc)
+    logging.getLogger("fuse").info(
+        "%s: %d images aligned, %s", folder, len(stack), frames.describe(stack.shape, stack.dtype)
+    )
+
+
 def run(args):
-    """Read, fuse, write and report one result."""
+    """Read, align, fuse, write and report one result."""
     say = logging.getLogger("fuse")
-    start = time.perf_counter()
+    clock = [time.perf_counter()]
     sources = frames.find(args.images)
-    if len(sources) == 1 and images.pages(sources[0]) < 2:
-        raise ValueError(f"{sources[0]}: one image alone; two or more are needed")
     check_outputs(args, sources)
     stack = frames.Frames(sources)
-    images.check_writable(args.output, stack.dtype)
-    report = {"version": fusion.__version__, "method": args.method, "output": str(args.output)}
+    report = {"version": fusion.__version__, "method": args.method, "output": args.output}
     report["sources"] = [stack.name(i) for i in range(len(stack))]
+    if args.output:
+        images.check_writable(args.output, stack.dtype)
+    register(args, stack, report)
+    clock.append(time.perf_counter())
+    if args.align_only:
+        return write_aligned(args, stack)
     fused, choice = fuse(args, stack, report)
+    clock.append(time.perf_counter())
     if args.map and choice is None:
         raise ValueError("--map: the network's own image comes from no one; --refine select does")
-    report["seconds"] = {"read and fuse": round(time.perf_counter() - start, 3)}
     images.write(args.output, fused, stack.alpha, stack.exif, stack.icc)
     size = frames.describe(fused.shape, fused.dtype)
     say.info("%s: %d images fused, %s", args.output, len(stack), size)
@@ -273,11 +351,15 @@ def run(args):
     if args.panel:
         write_panel(args.panel, stack, fused)
         say.info("%s: sources and result, left to right", args.panel)
-    seconds = time.perf_counter() - start
-    report["seconds"]["in all"] = round(seconds, 3)
-    report["size"] = size
-    say.debug("%.2f s, %.2f s a megapixel", seconds, seconds / (fused.shape[0] * fused.shape[1] / 1e6))
+    clock.append(time.perf_counter())
+    seconds = {name: b - a for name, a, b in zip(("align", "fuse", "write"), clock, clock[1:])}
+    say.debug(
+        "%.2f s to align, %.2f to fuse, %.2f to write; %.2f a megapixel",
+        *seconds.values(),
+        sum(seconds.values()) / (fused.shape[0] * fused.shape[1] / 1e6),
+    )
     if args.json:
+        report.update(size=size, seconds={name: round(value, 3) for name, value in seconds.items()})
         with images.whole(args.json) as beside:
             beside.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 

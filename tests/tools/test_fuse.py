@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import caffe
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -309,3 +310,73 @@ def test_many_frames_take_no_more_memory(tmp_path):
         assert done.returncode == 0, done.stderr
         peaks.append(int(done.stdout) * 1024)
     assert peaks[1] - peaks[0] < 2 * image.nbytes
+
+
+@pytest.fixture
+def shifted(tmp_path):
+    """Three images, each 6 pixels to the right of and 10 % darker than the one before; and one that is flat."""
+    scene = cv2.GaussianBlur(
+        np.random.default_rng(5).integers(0, 255, (160, 240, 3)).astype(np.float32), (0, 0), 2
+    )
+    scene = cv2.normalize(scene, None, 20, 240, cv2.NORM_MINMAX)
+    paths = [tmp_path / f"in{i}.png" for i in range(3)]
+    for i, path in enumerate(paths):
+        part = scene[20:140, 40 - 6 * i : 200 - 6 * i] * 0.9**i
+        images.write(path, np.rint(part).astype(np.uint8))
+    images.write(tmp_path / "flat.png", np.full((120, 160, 3), 99, np.uint8))
+    return paths
+
+
+def test_images_are_brought_into_register(run, shifted, tmp_path):
+    out, report = tmp_path / "out.png", tmp_path / "report.json"
+    arguments = (*shifted, "-o", out, "--json", report, "--method", "lp", "--align", "translation", "--force")
+    status, _, errors = run(*arguments)
+    assert status == 0, errors
+    said = json.loads(report.read_text())
+    assert said["reference"] == str(shifted[1]) and said["align"] == "translation"
+    assert [round(matrix[0][2]) for matrix in said["transforms"]] == [-6, 0, 6]
+    left, top = said["window"]["left"], said["window"]["top"]
+    fused = images.read(out).astype(int)
+    assert 144 <= fused.shape[1] <= 148 and 116 <= fused.shape[0] <= 120
+    wanted = images.read(shifted[1])[top:, left:][: fused.shape[0], : fused.shape[1]]
+    assert np.abs(fused - wanted).mean() < 2  # in place, and as bright as the reference
+    assert run(*arguments, "--keep-size", "--reference", "1", "--no-exposure")[0] == 0
+    kept = images.read(out)
+    assert kept.shape == (120, 160, 3)
+
+
+def test_aligned_images_can_be_had(run, shifted, tmp_path):
+    status, said, errors = run(*shifted, "--align-only", tmp_path / "aligned", "-v")
+    assert status == 0, errors
+    assert sorted(p.name for p in (tmp_path / "aligned").iterdir()) == ["in0.tif", "in1.tif", "in2.tif"]
+    found = [images.read(p).astype(int) for p in sorted((tmp_path / "aligned").iterdir())]
+    assert all(np.abs(x - found[1]).mean() < 2 for x in found)
+    assert "in0.png: shifted by -6" in said.replace("-5.9", "-6.0")
+    assert run(*shifted, "--align-only", tmp_path / "aligned")[0] == 1  # they are there
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (("--align", "--reference", "4"), 1, "there are 3 images"),
+        (("--keep-size",), 2, "--align"),
+        (("--align", "sideways"), 2, "sideways"),
+    ],
+)
+def test_wrong_alignments_are_said(run, shifted, tmp_path, arguments, status, words):
+    found = run(*shifted, "-o", tmp_path / "out.png", "--method", "lp", *arguments)
+    assert found[0] == status and words in found[2]
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_the_frame_that_cannot_be_aligned_is_named(run, shifted, tmp_path):
+    status, _, errors = run(*shifted, tmp_path / "flat.png", "-o", tmp_path / "out.png", "--align")
+    assert status == 1 and errors.startswith(f"fuse.py: error: {tmp_path / 'flat.png'}: ")
+    assert len(errors.splitlines()) == 1
+
+
+def test_images_out_of_register_are_said(run, shifted, tmp_path):
+    said = run(shifted[0], shifted[2], "-o", tmp_path / "out.png", "--method", "lp")[1]
+    assert "warning" in said and "--align" in said
+    said = run(shifted[0], shifted[0], "-o", tmp_path / "o.png", "--method", "lp")[1]
+    assert "warning" not in said
