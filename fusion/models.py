@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT = "2-1-2_f64_k5-paper"
-FAST = "2-1-2_f32_k3-paper"
+FAST = "2-1-2_f32_k3-defocus"
 
 
 def names(method="two_stream") -> list[str]:

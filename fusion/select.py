@@ -2,8 +2,10 @@
 
 Ours, beyond the paper. A net that reconstructs every pixel loses a little of each; the photographs hold them
 whole. So the distance of each photograph from the net's image (absolute difference, mean over a window)
-decides whose pixel is taken; regions too small to be things go to what surrounds them; and seams are
-softened by less than a pixel. Everywhere else each pixel of the result is a photograph's own.
+decides whose pixel is taken, and regions too small to be things go to what surrounds them. Seams are softened
+by less than a pixel where there is anything to see, and widely where neither photograph shows more than
+gradual shades, such as a background out of focus in both. Elsewhere each pixel of the result is a
+photograph's own.
 """
 
 from __future__ import annotations
@@ -11,46 +13,46 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .common import check
+from .common import check, gray
+
+SLOPE = 16  # gray levels of 255 a pixel: where both photographs stay under half of it, seams are wide
 
 
-def refine(images, fused, *, window=7, area=0.001, seam=0.7):
-    """(refined, choice): `images` put together as `fused`, a net's image of them, says.
+def refine(a, b, fused, *, window=7, area=0.001, seam=0.7, wide=6):
+    """(refined, from_b): a and b put together as `fused`, a net's image of them, says.
 
-    images: two or more, up to 256, H x W or H x W x 3, uint8 or uint16, alike and of the kind of `fused`; any
-    sequence: it is gone through twice, one image at a time. refined: of their kind. choice: H x W uint8, the
-    place in `images` of the one taken at each pixel, the first where they are equally near.
+    a, b, fused: H x W or H x W x 3, uint8 or uint16, alike; refined is of their kind. from_b: H x W bool,
+    where b is taken rather than a, which has the pixels that both are equally near to.
     window: side in pixels of the mean over distances, odd. area: a region of a smaller share of the image
-    goes to the nearest larger one. seam: deviation in pixels of the Gaussian over outlines, 0 for hard ones.
+    goes to what surrounds it. seam, wide: deviation in pixels of the Gaussian over outlines, where there is
+    something to see and where there is not; 0 for hard ones.
     ValueError where images differ or an option is out of range.
     """
+    check(a, b, fused)
     if window < 1 or window % 2 != 1:
         raise ValueError(f"window={window}: the side of the window is an odd number from 1")
-    if not (0 <= area < 1 and seam >= 0):
-        raise ValueError(f"area={area}, seam={seam}: a share from 0 to below 1, and 0 or more pixels")
-    choice = least = None
-    for i, image in enumerate(images):
-        check(fused, image)
-        if i > 255:
-            raise ValueError("more than 256 images: what is chosen is kept in a byte")
-        distance = _distance(image, fused, window)
-        if choice is None:
-            choice, least = np.zeros(distance.shape, np.uint8), distance
-        else:
-            choice[distance < least] = i
-            least = cv2.min(least, distance)
-    del least
-    choice = without_specks(choice, area * choice.size)
-    return _compose(images, choice, seam), choice
+    if not (0 <= area < 1 and seam >= 0 and wide >= 0):
+        raise ValueError(
+            f"area={area}, seam={seam}, wide={wide}: a share from 0 to below 1, and 0 or more pixels"
+        )
+    from_b = _distance(b, fused, window) < _distance(a, fused, window)
+    from_b = without_specks(from_b, area * from_b.size)
+    weight = from_b.astype(np.float32)
+    soft = _blurred(weight, wide)
+    weight = _blurred(weight, seam)
+    weight += _gradual(a, b, wide) * (soft - weight)
+    if a.ndim == 3:
+        weight = weight[..., None]
+    return np.floor(a * (1 - weight) + b * weight + np.float32(0.5)).astype(a.dtype), from_b
 
 
 def without_specks(choice, smallest):
-    """H x W uint8 `choice`, its 8-connected regions under `smallest` pixels given to the nearest other one.
+    """H x W bool `choice`, its 8-connected regions under `smallest` pixels, of either kind, turned over.
 
-    Where all are that small none is given away.
+    Where all are that small none is.
     """
     speck = np.zeros(choice.shape, bool)
-    for value in np.unique(choice):
+    for value in (False, True):
         _, region, stats, _ = cv2.connectedComponentsWithStats(
             (choice == value).astype(np.uint8), connectivity=8
         )
@@ -59,10 +61,11 @@ def without_specks(choice, smallest):
         speck |= small[region]
     if speck.all() or not speck.any():
         return choice
+    # Specks may touch, so each pixel of one takes after the nearest that is in none.
     _, at = cv2.distanceTransformWithLabels(
         speck.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    value_at = np.zeros(at.max() + 1, np.uint8)
+    value_at = np.zeros(at.max() + 1, bool)
     value_at[at[~speck]] = choice[~speck]
     return value_at[at]
 
@@ -75,12 +78,18 @@ def _distance(image, fused, window):
     return cv2.blur(difference, (window, window), borderType=cv2.BORDER_REFLECT_101)
 
 
-def _compose(images, choice, seam):
-    """The chosen pixels, mixed where the outlines softened by `seam` overlap."""
-    total = 0
-    for i, image in enumerate(images):
-        weight = (choice == i).astype(np.float32)
-        if seam > 0:
-            weight = cv2.GaussianBlur(weight, (0, 0), seam, borderType=cv2.BORDER_REFLECT_101)
-        total = total + image * (weight if image.ndim == 2 else weight[..., None])
-    return np.floor(total + 0.5).astype(image.dtype)
+def _blurred(values, sigma):
+    return cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101) if sigma else values
+
+
+def _gradual(a, b, reach):
+    """H x W float32 in 0..1: 1 where neither image has a slope within twice `reach` pixels."""
+    steepest = cv2.max(_slope(a), _slope(b))
+    steepest = cv2.dilate(steepest, np.ones((int(4 * reach) // 2 * 2 + 1,) * 2, np.uint8))
+    return _blurred(np.clip(1.5 - steepest / SLOPE, 0, 1), reach)
+
+
+def _slope(image):
+    """H x W float32: how steep the gray of an image is, in levels of 255 a pixel, noise smoothed away."""
+    levels = _blurred(gray(image).astype(np.float32), 1)
+    return cv2.magnitude(*(cv2.Sobel(levels, -1, x, 1 - x, scale=1 / 8) for x in (0, 1)))

@@ -41,9 +41,9 @@ def fold(net, images, *, refine="none", tile=TILE, progress=iter):
     for count, image in enumerate(images, start=2):
         made = net(fused, image, tile=tile, progress=progress)
         if refine == "select":
-            fused, of_two = select.refine([fused, image], made)
-            choice = np.zeros(of_two.shape, np.uint16) if choice is None else choice
-            choice[of_two == 1] = count - 1
+            fused, from_image = select.refine(fused, image, made)
+            choice = np.zeros(from_image.shape, np.uint16) if choice is None else choice
+            choice[from_image] = count - 1
         else:
             fused = made
     if count < 2:

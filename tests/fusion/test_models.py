@@ -35,6 +35,14 @@ def test_models_fuse_better_than_either_photograph_or_their_mean(name):
     assert psnr(fused, sharp) > 3 + max(psnr(x, sharp) for x in (near, far, mean))
 
 
+@pytest.mark.parametrize("name", [models.DEFAULT, models.FAST])
+def test_models_give_no_tint(name):
+    """An image fused with itself keeps its mean colour to half a level."""
+    near, _, _ = (image[:250, 200:500] for image in depth_pair.pair())
+    fused = TwoStream(*models.files(name))(near, near)
+    assert np.abs(fused.mean((0, 1)) - near.mean((0, 1))).max() < 0.5
+
+
 def test_damaged_weights_are_refused(tmp_path, monkeypatch):
     shutil.copytree(models.ROOT / "models" / models.DEFAULT, tmp_path / "models" / models.DEFAULT)
     monkeypatch.setattr(models, "ROOT", tmp_path)

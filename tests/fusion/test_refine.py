@@ -24,22 +24,22 @@ def scene(shape=(60, 80), dtype=np.uint8, seed=0):
 def test_the_true_half_of_each_is_taken(shape, dtype):
     a, b, truth = scene(shape, dtype)
     before = [x.copy() for x in (a, b, truth)]
-    refined, choice = select.refine([a, b], truth, seam=0)
+    refined, choice = select.refine(a, b, truth, seam=0, wide=0)
     assert np.array_equal(refined, truth) and refined.dtype == dtype
-    assert not choice[:, 40:].any() and choice[:, :40].all() and choice.dtype == np.uint8
+    assert not choice[:, 40:].any() and choice[:, :40].all() and choice.dtype == bool
     assert all(np.array_equal(x, y) for x, y in zip((a, b, truth), before))
 
 
 def test_a_net_that_is_off_everywhere_still_decides():
     a, b, truth = scene()
     off = (truth + np.random.default_rng(1).integers(0, 20, truth.shape)).astype(np.uint8)
-    refined, _ = select.refine([a, b], off, seam=0)
+    refined, _ = select.refine(a, b, off, seam=0, wide=0)
     assert (refined == truth)[:, list(range(36)) + list(range(44, 80))].all()
 
 
 def test_the_seam_mixes_the_outline_alone():
     a, b, truth = scene()
-    refined, _ = select.refine([a, b], truth, seam=0.7)
+    refined, _ = select.refine(a, b, truth, seam=0.7, wide=0)
     own = (refined == a) | (refined == b)
     assert own[:, :36].all() and own[:, 44:].all() and not own[:, 39:41].all()
     assert (refined >= np.minimum(a, b)).all() and (refined <= np.maximum(a, b)).all()
@@ -47,24 +47,25 @@ def test_the_seam_mixes_the_outline_alone():
 
 def test_equal_images_come_back_and_the_first_is_chosen():
     image = np.random.default_rng(2).integers(0, 256, (33, 47, 3), dtype=np.uint8)
-    refined, choice = select.refine([image] * 3, np.zeros_like(image))
-    assert np.array_equal(refined, image) and not choice.any()
+    refined, from_b = select.refine(image, image, np.zeros_like(image))
+    assert np.array_equal(refined, image) and not from_b.any()
 
 
-def test_any_number_of_images():
+def test_seams_are_wide_where_there_is_nothing_to_see():
+    """Two shades: between them a slope rather than a step; with a texture the step stays."""
     rng = np.random.default_rng(3)
-    truth = rng.integers(100, 120, (40, 120), dtype=np.uint8)
-    images = []
-    for i in range(4):
-        image = np.full_like(truth, 10)
-        image[:, 30 * i : 30 * i + 30] = truth[:, 30 * i : 30 * i + 30]
-        images.append(image)
-    refined, choice = select.refine(images, truth, seam=0)
-    assert np.array_equal(choice[5], np.repeat(np.arange(4), 30)) and np.array_equal(refined, truth)
+    texture = rng.integers(0, 100, (80, 80), dtype=np.uint8)
+    for detail, wide in ((np.zeros_like(texture), True), (texture, False)):
+        a, b = detail + 100, detail + 110
+        truth = np.where(np.arange(80) < 40, a, b).astype(np.uint8)
+        refined, _ = select.refine(a, b, truth)
+        step = (refined.astype(int) - detail)[40]
+        assert step[10] == 100 and step[70] == 110
+        assert (np.diff(step).max() <= 1) == wide
 
 
 def test_specks_go_to_what_surrounds_them_and_larger_regions_stay():
-    choice = np.zeros((50, 50), np.uint8)
+    choice = np.zeros((50, 50), bool)
     choice[10:12, 10:12] = 1  # 4 pixels
     choice[30:40, 30:40] = 1  # 100, with a hole of 1 and a diagonal neighbour of 1
     choice[35, 35] = 0
@@ -77,7 +78,7 @@ def test_specks_go_to_what_surrounds_them_and_larger_regions_stay():
 
 
 def test_where_all_regions_are_specks_they_stay():
-    choice = np.indices((6, 6)).sum(0).astype(np.uint8) // 4
+    choice = np.indices((6, 6)).sum(0) // 4 % 2 == 1
     assert np.array_equal(select.without_specks(choice, 100), choice)
 
 
@@ -86,20 +87,29 @@ def test_where_all_regions_are_specks_they_stay():
 def test_every_pixel_lies_between_the_images(height, width, seed, window):
     rng = np.random.default_rng(seed)
     a, b, fused = rng.integers(0, 256, (3, height, width), dtype=np.uint8)
-    refined, choice = select.refine([a, b], fused, window=window)
-    assert refined.shape == (height, width) and choice.max() <= 1
+    refined, _ = select.refine(a, b, fused, window=window)
+    assert refined.shape == (height, width)
     assert (refined >= np.minimum(a, b)).all() and (refined <= np.maximum(a, b)).all()
 
 
 @pytest.mark.parametrize(
-    "bad", [{"window": 4}, {"window": 0}, {"area": 1}, {"area": -0.1}, {"seam": -1}, {"area": float("nan")}]
+    "bad",
+    [
+        {"window": 4},
+        {"window": 0},
+        {"area": 1},
+        {"area": -0.1},
+        {"seam": -1},
+        {"wide": -1},
+        {"area": float("nan")},
+    ],
 )
 def test_options_out_of_range_are_named(bad):
     image = np.zeros((9, 9), np.uint8)
     with pytest.raises(ValueError, match=next(iter(bad))):
-        select.refine([image, image], image, **bad)
+        select.refine(image, image, image, **bad)
 
 
 def test_images_that_differ_are_refused():
     with pytest.raises(ValueError, match="differ"):
-        select.refine([np.zeros((9, 9), np.uint8), np.zeros((9, 8), np.uint8)], np.zeros((9, 9), np.uint8))
+        select.refine(np.zeros((9, 9), np.uint8), np.zeros((9, 8), np.uint8), np.zeros((9, 9), np.uint8))
