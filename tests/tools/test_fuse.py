@@ -314,7 +314,7 @@ def test_many_frames_take_no_more_memory(tmp_path):
 
 @pytest.fixture
 def shifted(tmp_path):
-    """Three images, each 6 pixels to the right of and 10 % darker than the one before; and one that is flat."""
+    """Three images, each 6 pixels further right and 10 % darker than the one before; and a flat one."""
     scene = cv2.GaussianBlur(
         np.random.default_rng(5).integers(0, 255, (160, 240, 3)).astype(np.float32), (0, 0), 2
     )
