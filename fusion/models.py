@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-DEFAULT = "2-1-2_f64_k5-paper"
+DEFAULT = "2-1-2_f64_k5-defocus"
 FAST = "2-1-2_f32_k3-defocus"
 
 
