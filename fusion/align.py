@@ -99,6 +99,7 @@ def warp(image, matrix):
     # OpenCV's cubic kernel shifts what it interpolates by up to 0.05 pixels, this one by up to 0.025.
     flags = cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP
     size = image.shape[1::-1]
+    matrix = np.asarray(matrix, np.float64)
     return cv2.warpPerspective(image, matrix, size, flags=flags, borderMode=cv2.BORDER_REFLECT_101)
 
 
@@ -224,7 +225,7 @@ def _stay(reference, image):
 
 
 def _shift(reference, image):
-    """The shift that phase correlation finds between two levels: up to 40 % of the side, ECC alone 10 %."""
+    """The shift that phase correlation finds between two levels, up to some 30 % of the side; ECC, 10 %."""
     (fixed, up), (moving, _) = reference, image
     (x, y), _ = cv2.phaseCorrelate(fixed, moving, cv2.createHanningWindow(fixed.shape[::-1], cv2.CV_32F))
     return up @ np.array([[1, 0, x], [0, 1, y], [0, 0, 1]]) @ np.linalg.inv(up)
