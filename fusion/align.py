@@ -83,7 +83,7 @@ def chain(frames, reference=0, model="affine", progress=iter):
             frame = _pyramid(frame)
             matrices[i] = _scaled(_estimate(previous, frame, model) @ matrices[nearer])
         except ValueError as error:
-            raise AlignmentError(f"frame {i}: {error}", i) from None
+            raise AlignmentError(str(error), i) from None
         previous = frame
     return matrices
 
