@@ -77,10 +77,9 @@ def run(command):
     return done
 
 
-def training(folder, precision, net, iterations):
+def training(folder, precision, model, iterations):
     """Milliseconds of a forward and backward pass over a batch, as `caffe time` measures them."""
-    command = [folder / "caffe", "time", "-model", f"prototxt/{net}/train_val.prototxt"]
-    command += ["-iterations", iterations]
+    command = [folder / "caffe", "time", "-model", model, "-iterations", iterations]
     log = run(command + (["-precision", precision] if precision else [])).stderr
     return float(re.search(r"Average Forward-Backward: (\S+) ms", log)[1])
 
@@ -121,7 +120,8 @@ def main(argv=None):
     for turn in range(args.rounds):
         for label, (folder, precision) in compared.items():
             print(f"turn {turn + 1} of {args.rounds}: {label}", file=sys.stderr)
-            train[label].append(training(folder, precision, args.net, args.iterations))
+            model = f"prototxt/{args.net}/train_val.prototxt"
+            train[label].append(training(folder, precision, model, args.iterations))
             milliseconds, megabytes, work, first_work = inference(folder, precision, args.net, args.side)
             fuse[label].append(milliseconds)
             memory[label].append(megabytes)
