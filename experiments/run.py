@@ -122,6 +122,7 @@ def plot(title, groups, rows, path):
         right.errorbar(at, middle, [[middle - least], [most - middle]], fmt="o", color=colour, capsize=3)
         right.annotate(label, (at, middle), (6, 0), textcoords="offset points", va="center", fontsize=8)
     left.set(xlabel="iteration", ylabel="validation PSNR (dB)")
+    left.set_ylim(bottom=max(left.get_ylim()[0], left.get_ylim()[1] - 25))  # the first steps may overshoot
     left.legend(loc="lower right")
     right.set(xlabel="seconds to fuse a megapixel", ylabel="PSNR at the end (dB)")
     right.margins(x=0.35, y=0.15)

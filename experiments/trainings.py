@@ -46,7 +46,7 @@ class Database:
     """
 
     def __init__(self, options, folder):
-        self.folder = folder / "_".join(options.replace("--", "").split())
+        self.folder = folder / (re.sub(r"[^\w.]+", "_", options).strip("_") or "default")
         path = self.folder / "manifest.json"
         if not path.is_file():
             make_database.main([*shlex.split(options), "--out", str(self.folder)])
