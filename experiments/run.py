@@ -5,8 +5,8 @@ train and to validate on, as options of data_prep/make_database.py (several to v
 semicolons). experiments/NAME/commands.txt lists commands that draw; {out} is the folder for what they make.
 
 Trainings are kept under build/experiments by what they are made of (net, solver, data, iterations, seed,
-precision), so none is done twice, and one that was interrupted goes on where it was. The numbers come from
-the logs of `caffe train` and `caffe test`, whichever Caffe writes them.
+precision, Caffe), so none is done twice, and one that was interrupted goes on where it was. The numbers come
+from the logs of `caffe train` and `caffe test`, whichever Caffe writes them.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def timing(training):
     """{"iteration": s, "megapixel": s}: to train an iteration, to fuse a megapixel; measured once."""
     settings, size = training.settings, str(training.train.patch)
     threads = os.environ.get("OMP_NUM_THREADS", "all")
-    key = digest(training.on(size, size), str(settings.precision), threads)
+    key = digest(training.on(size, size), settings.caffe, settings.precision, threads)
     path = settings.out / "timing" / f"{key}.json"
     if not path.is_file():
         model = training.model(training.vals[0])

@@ -9,6 +9,7 @@ import re
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -23,14 +24,14 @@ POINTS = 20  # validations along a shortened curve
 
 
 def digest(*parts):
-    """A name for what is made of these texts."""
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    """A name for what is made of these: the same for the same texts, whatever prints as them."""
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
 
 
 def shorten(solver, iterations):
     """Cut a SolverParameter to `iterations`, with as many points on the curve whatever its length.
 
-    Tests take a sixth of the time of training at the most: half a batch for each iteration, forward only.
+    Tests take about a sixth of the time of training: half a batch for each iteration, forward only.
     """
     solver.max_iter = iterations
     solver.test_interval = solver.snapshot = max(1, iterations // POINTS)
@@ -85,7 +86,7 @@ class Training:
         for val in self.vals:
             if self.train.photographs("train") & val.photographs("val"):
                 raise ValueError(f"{self.label}: {val.folder.name} holds photographs that are trained on")
-        content = [self.on(self.train.key, self.vals[0].key), str(self.solver), str(settings.precision)]
+        content = [self.on(self.train.key, self.vals[0].key), self.solver, settings.precision, settings.caffe]
         self.folder = settings.out / "runs" / digest(*content)
         self.final, self.log = self.folder / "final.caffemodel", self.folder / "train.log"
 
@@ -235,6 +236,8 @@ def train(trainings, seconds, workers):
             time.sleep(0.2 if active else 0)
     finally:
         bar.close()
+        if active:
+            print("stopping; the same command goes on from here", file=sys.stderr)
         stop([process for process, _ in active.values()])
 
 
