@@ -106,22 +106,22 @@ def markdown(rows):
 
 
 def plot(title, groups, rows, path):
-    """Draw validation PSNR against iterations (thin: training), and against the time to fuse a megapixel."""
+    """Draw PSNR against iterations, and what validation ends with against the time to fuse a megapixel."""
     figure, (left, right) = pictures.pyplot().subplots(
         1, 2, figsize=(10, 4), constrained_layout=True, gridspec_kw={"width_ratios": (3, 2)}
     )
     for i, (label, trainings) in enumerate(groups.items()):
         colour = f"C{i}"
         for training in trainings:
-            thin, marked = training.curves()
-            left.plot(*decibels(thin, training.train), color=colour, alpha=0.3)
+            pale, marked = training.curves()
+            left.plot(*decibels(pale, training.train), color=colour, alpha=0.3)
             left.plot(*decibels(marked, training.vals[0]), color=colour, marker=".")
         left.plot([], [], color=colour, marker=".", label=label)
         row = next(row for row in rows if row["label"] == label)
         at, middle, least, most = (float(row[c]) for c in ("s a megapixel", "PSNR", "least", "most"))
         right.errorbar(at, middle, [[middle - least], [most - middle]], fmt="o", color=colour, capsize=3)
         right.annotate(label, (at, middle), (6, 0), textcoords="offset points", va="center", fontsize=8)
-    left.set(xlabel="iteration", ylabel="validation PSNR (dB)")
+    left.set(xlabel="iteration (pale: training)", ylabel="validation PSNR (dB)")
     left.set_ylim(bottom=max(left.get_ylim()[0], left.get_ylim()[1] - 25))  # the first steps may overshoot
     left.legend(loc="lower right")
     right.set(xlabel="seconds to fuse a megapixel", ylabel="PSNR at the end (dB)")
@@ -243,7 +243,11 @@ def main(argv=None):
                 for training in found:
                     each.setdefault(training.folder, training).tests.update(training.tests)
         seconds = [timing(t)["iteration"] for t in tqdm(each.values(), "timing", disable=None, leave=False)]
-        train(list(each.values()), seconds, args.workers)
+        try:
+            train(list(each.values()), seconds, args.workers)
+        except KeyboardInterrupt:
+            print("stopped; the same command goes on from here", file=sys.stderr)
+            raise
         for name, group in groups.items():
             print(report(name, group, args.out / name))
         for name in args.names:

@@ -9,7 +9,6 @@ import re
 import shlex
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -236,8 +235,6 @@ def train(trainings, seconds, workers):
             time.sleep(0.2 if active else 0)
     finally:
         bar.close()
-        if active:
-            print("stopping; the same command goes on from here", file=sys.stderr)
         stop([process for process, _ in active.values()])
 
 
