@@ -61,7 +61,7 @@ def timing(training):
     key = digest(training.on(size, size), settings.caffe, settings.precision, threads)
     path = settings.out / "timing" / f"{key}.json"
     if not path.is_file():
-        model = training.model(training.vals[0])
+        model = training.model(training.vals[0].folder / "val.txt")
         iteration = bench.training(settings.caffe, settings.precision, model, TIMED)
         fusion, *_ = bench.inference(settings.caffe, settings.precision, training.name, SIDE)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -12,6 +13,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import h5py
+import numpy as np
 from caffe.proto import caffe_pb2
 from tqdm import tqdm
 
@@ -100,10 +103,10 @@ class Training:
         return str(net)
 
     def model(self, val):
-        """The train_val.prototxt that validates on a database, written now."""
-        path = self.folder / f"{val.folder.name}.prototxt"
+        """The train_val.prototxt that validates on the rows of a list, written now."""
+        path = self.folder / "train_val.prototxt"
         self.folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(self.on(self.train.folder / "train.txt", val.folder / "val.txt"))
+        path.write_text(self.on(self.train.folder / "train.txt", val))
         return path
 
     @property
@@ -146,7 +149,8 @@ class Training:
         for val in self.tests.values():
             if not self._scores(val).exists():
                 batches = max(1, val.manifest["rows"]["val"] // self.batch)
-                command = ["test", "-model", self.model(val), "-weights", self.final, "-iterations", batches]
+                model = self.model(val.folder / "val.txt")
+                command = ["test", "-model", model, "-weights", self.final, "-iterations", batches]
                 return self._caffe(command, self._scores(val).with_suffix(".part"), "w")
         return None
 
@@ -162,8 +166,8 @@ class Training:
         if not done.exists():
             raise OSError(f"{self.label}: caffe train stopped before its end; the same command goes on")
         os.replace(done, self.final)
-        for snapshot in self.folder.glob("run_iter_*"):
-            snapshot.unlink()
+        for passed in (*self.folder.glob("run_iter_*"), *self.folder.glob("sample.*")):
+            passed.unlink()
 
     def _scores(self, val):
         return self.folder / f"test-{val.key}.log"
@@ -171,13 +175,27 @@ class Training:
     def _start_training(self):
         solver, path = caffe_pb2.SolverParameter(), self.folder / "solver.prototxt"
         solver.CopyFrom(self.solver)
-        solver.net, solver.snapshot_prefix = str(self.model(self.vals[0])), str(self.folder / "run")
+        solver.net, solver.snapshot_prefix = str(self.model(self.sample())), str(self.folder / "run")
         path.write_text(str(solver))
         command = ["train", "-solver", path]
         states = {int(s.stem.rsplit("_", 1)[1]): s for s in self.folder.glob("run_iter_*.solverstate")}
         if states:
             command += ["-snapshot", states[max(states)]]
         return self._caffe(command, self.log, "a")
+
+    def sample(self):
+        """A list of the first validation rows, those of one test: else every test would go on to others."""
+        whole, count = self.vals[0].folder / "val.txt", self.solver.test_iter[0] * self.batch
+        if count >= self.vals[0].manifest["rows"]["val"]:
+            return whole
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "sample.h5"
+        with contextlib.ExitStack() as stack, h5py.File(path, "w") as sample:
+            files = [stack.enter_context(h5py.File(name, "r")) for name in whole.read_text().split()]
+            for name in files[0]:
+                sample[name] = np.concatenate([file[name][:count] for file in files])[:count]
+        path.with_suffix(".txt").write_text(f"{path}\n")
+        return path.with_suffix(".txt")
 
     def _caffe(self, command, log, mode):
         """`caffe` with its output in a file, in its own session: Ctrl-C reaches it once, through `stop`."""

@@ -6,6 +6,7 @@ import stat
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
@@ -138,6 +139,20 @@ def test_curves_and_spread_are_those_of_the_logs(stub, lab):
     (row,) = rows(lab)
     assert row["PSNR"] == row["least"] == row["most"] == "14.08"  # 10 log10(4 x 16 x 16 / 40)
     assert row["parameters"] == "4"  # shared filters count once
+
+
+def test_every_test_of_a_short_training_sees_the_same_patches(stub, lab):
+    (lab / "out").mkdir()
+    settings = run.arguments(stub())
+    row = {"label": "x", "solver": "solver/2-1-2_f32_k3.prototxt", "train": "--patch 8", "val": "--patch 8"}
+    training = trainings.Training(row, 0, settings)
+    (path,) = training.sample().read_text().split()
+    with h5py.File(path) as few, h5py.File(lab / "out" / "data" / "patch_8" / "val" / "000.h5") as whole:
+        assert whole["a"].shape == (48, 4, 8, 8)
+        for name in ("a", "b", "label"):
+            np.testing.assert_array_equal(few[name], whole[name][:16])
+    training.solver.test_iter[:] = [3]  # as many as there are
+    assert training.sample() == lab / "out" / "data" / "patch_8" / "val.txt"
 
 
 def test_an_interrupted_training_goes_on(stub, lab, monkeypatch):
