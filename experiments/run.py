@@ -56,14 +56,15 @@ def names():
 
 def timing(training):
     """{"iteration": s, "megapixel": s}: to train an iteration, to fuse a megapixel; measured once."""
-    settings, size = training.settings, str(training.train.patch)
+    settings, size = training.settings, training.train.patch
     threads = os.environ.get("OMP_NUM_THREADS", "all")
-    key = digest(training.on(size, size), settings.caffe, settings.precision, threads)
+    key = digest(training.on(size, size), settings.caffe, settings.precision, settings.gpu, threads)
     path = settings.out / "timing" / f"{key}.json"
     if not path.is_file():
         model = training.model(training.vals[0].folder / "val.txt")
-        iteration = bench.training(settings.caffe, settings.precision, model, TIMED)
-        fusion, *_ = bench.inference(settings.caffe, settings.precision, training.name, SIDE)
+        how = settings.caffe, settings.precision
+        iteration = bench.training(*how, model, TIMED, settings.gpu)
+        fusion, *_ = bench.inference(*how, training.name, SIDE, settings.gpu)
         path.parent.mkdir(parents=True, exist_ok=True)
         write(path, json.dumps({"iteration": iteration / 1e3, "megapixel": 1e3 * fusion / SIDE**2}) + "\n")
     return json.loads(path.read_text())
@@ -154,15 +155,16 @@ def report(name, groups, folder):
     rough = "rough, " if any(t.solver.max_iter < t.full for t in every) else ""
     title = f"{name}: {rough}{lengths} iterations of {every[0].batch} patches"
     plot(title, groups, rows, folder / "plot.png")
-    threads = os.environ.get("OMP_NUM_THREADS", os.cpu_count())
-    return f"{title}; {rows[0]['precision']}, timed with {threads} threads: {processor()}\n\n{markdown(rows)}"
+    return f"{title}; {rows[0]['precision']}, timed on {device(every[0].settings.gpu)}\n\n{markdown(rows)}"
 
 
-def processor():
-    """The processor's name, or the machine's kind where it is not told."""
-    cpu = Path("/proc/cpuinfo")
+def device(gpu):
+    """What was timed, in words: a GPU by its number, else the threads used and the processor's name."""
+    if gpu is not None:
+        return f"GPU {gpu}"
+    threads, cpu = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())), Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.+)", cpu.read_text()) if cpu.is_file() else None
-    return found[1] if found else platform.machine()
+    return f"{threads} thread{'s' * (threads > 1)} of {found[1] if found else platform.machine()}"
 
 
 def table(header, rows):
@@ -207,6 +209,7 @@ def arguments(argv):
     add("--seeds", type=int, default=1, metavar="N", help="trainings of each (default: %(default)s)")
     add("--workers", type=int, default=1, metavar="N", help="trainings at a time (default: %(default)s)")
     add("--precision", help="bfloat16 is faster where the processor has it; of caffe_torch alone")
+    add("--gpu", type=int, metavar="N", help="the GPU to run on (default: the CPU)")
     add("--caffe", type=Path, metavar="DIR", default=Path(sys.executable).parent, help="where the programs"
         " `caffe` and `python` are (default: beside the Python that runs this)")  # fmt: skip
     add("--out", type=Path, default="build/experiments", help="(default: %(default)s)")

@@ -19,7 +19,7 @@ from caffe.proto import caffe_pb2
 from tqdm import tqdm
 
 from data_prep import make_database
-from tools import nets, plot_log
+from tools import bench, nets, plot_log
 
 ROOT = Path(__file__).resolve().parents[1]
 POINTS = 20  # validations along a shortened curve
@@ -66,7 +66,7 @@ class Training:
     """A row of runs.csv with a seed: the training, and the validation of what comes of it.
 
     row: label, solver, train and val. seed: added to the solver's. settings: out (the folder for everything),
-    caffe (the folder of its programs), iterations (None for the solver's), precision, workers.
+    caffe (the folder of its programs), iterations (None for the solver's), precision, gpu, workers.
 
     label; name of the net; solver (a SolverParameter); full: the iterations that its file asks for; train,
     vals: databases; tests: {key: those to validate on}; folder: where it is kept; final: its weights, there
@@ -199,9 +199,8 @@ class Training:
 
     def _caffe(self, command, log, mode):
         """`caffe` with its output in a file, in its own session: Ctrl-C reaches it once, through `stop`."""
-        command = [self.settings.caffe / "caffe", *command]
-        if self.settings.precision:
-            command += ["-precision", self.settings.precision]
+        flags = bench.flags(self.settings.precision, self.settings.gpu)
+        command = [self.settings.caffe / "caffe", *command, *flags]
         # Without glog's limit, since the log is what we read.
         environment = {name: value for name, value in os.environ.items() if name != "GLOG_minloglevel"}
         if self.settings.workers > 1:

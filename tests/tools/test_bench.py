@@ -23,3 +23,8 @@ def test_the_table_is_medians_ratios_and_shares(monkeypatch, capsys):
 def test_a_program_that_fails_is_named():
     with pytest.raises(OSError, match="false"):
         bench.run(["false"])
+
+
+def test_flags_of_a_precision_and_a_gpu():
+    assert bench.flags(None, None) == []
+    assert bench.flags("bfloat16", 0) == ["-precision", "bfloat16", "-gpu", "0"]
