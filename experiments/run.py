@@ -15,7 +15,6 @@ import argparse
 import csv
 import fcntl
 import io
-import json
 import os
 import platform
 import re
@@ -54,20 +53,32 @@ def names():
     return sorted(path.parent.name for path in lists)
 
 
-def timing(training):
-    """{"iteration": s, "megapixel": s}: to train an iteration, to fuse a megapixel; measured once."""
-    settings, size = training.settings, training.train.patch
-    threads = os.environ.get("OMP_NUM_THREADS", "all")
-    key = digest(training.on(size, size), settings.caffe, settings.precision, settings.gpu, threads)
-    path = settings.out / "timing" / f"{key}.json"
+def measured(settings, subject, measure):
+    """What measure() gives for a subject (texts) on this machine, in seconds; measured once, then kept."""
+    how = (settings.caffe, settings.precision, settings.gpu, os.environ.get("OMP_NUM_THREADS"))
+    path = settings.out / "timing" / digest(*subject, *how)
     if not path.is_file():
-        model = training.model(training.vals[0].folder / "val.txt")
-        how = settings.caffe, settings.precision
-        iteration = bench.training(*how, model, TIMED, settings.gpu)
-        fusion, *_ = bench.inference(*how, training.name, SIDE, settings.gpu)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(path, json.dumps({"iteration": iteration / 1e3, "megapixel": 1e3 * fusion / SIDE**2}) + "\n")
-    return json.loads(path.read_text())
+        write(path, f"{measure()}\n")
+    return float(path.read_text())
+
+
+def iteration_time(training):
+    """Seconds to train an iteration, by `caffe time`."""
+    settings, patch = training.settings, training.train.patch
+
+    def measure():
+        model = training.model(training.vals[0].folder / "val.txt")
+        return bench.training(settings.caffe, settings.precision, model, TIMED, settings.gpu) / 1e3
+
+    return measured(settings, ("iteration", training.on(patch, patch)), measure)
+
+
+def fusion_time(training):
+    """Seconds to fuse a megapixel, of an image of SIDE x SIDE."""
+    settings = training.settings
+    how = (settings.caffe, settings.precision, training.name, SIDE, settings.gpu)
+    return measured(settings, ("fusion", training.name), lambda: bench.inference(*how)[0] * 1e3 / SIDE**2)
 
 
 def summary(groups):
@@ -90,8 +101,8 @@ def summary(groups):
                     "least": f"{min(dbs):.2f}",
                     "most": f"{max(dbs):.2f}",
                     "parameters": str(first.parameters()),
-                    "s an iteration": f"{timing(first)['iteration']:.3f}",
-                    "s a megapixel": f"{timing(first)['megapixel']:.2f}",
+                    "s an iteration": f"{iteration_time(first):.3f}",
+                    "s a megapixel": f"{fusion_time(first):.2f}",
                 }
             )
     return rows
@@ -245,9 +256,12 @@ def main(argv=None):
                 groups[name][row["label"]] = found
                 for training in found:
                     each.setdefault(training.folder, training).tests.update(training.tests)
-        seconds = [timing(t)["iteration"] for t in tqdm(each.values(), "timing", disable=None, leave=False)]
+        seconds = {}
+        for training in tqdm(each.values(), "timing", disable=None, leave=False):
+            seconds[training] = iteration_time(training)
+            fusion_time(training)
         try:
-            train(list(each.values()), seconds, args.workers)
+            train(seconds, args.workers)
         except KeyboardInterrupt:
             print("stopped; the same command goes on from here", file=sys.stderr)
             raise

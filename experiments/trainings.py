@@ -217,18 +217,18 @@ class Training:
         return process, log
 
 
-def train(trainings, seconds, workers):
+def train(seconds, workers):
     """Train and validate what is not done yet, `workers` at a time, the longest first.
 
-    seconds: what an iteration of each takes, for the bar. At Ctrl-C each saves a snapshot and stops.
+    seconds: {Training: what an iteration takes}. At Ctrl-C each training saves a snapshot and stops.
     """
-    work = {t: t.solver.max_iter * s for t, s in zip(trainings, seconds)}
-    shares = {t: t.share() for t in trainings}
-    waiting = sorted(trainings, key=lambda t: (1 - shares[t]) * work[t])
+    work = {t: t.solver.max_iter * s for t, s in seconds.items()}
+    shares = {t: t.share() for t in work}
+    waiting = sorted(work, key=lambda t: (1 - shares[t]) * work[t])
     active = {}
     bar = tqdm(
         total=sum(work.values()),
-        initial=sum(shares[t] * work[t] for t in trainings),
+        initial=sum(shares[t] * work[t] for t in work),
         bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
         disable=None,
         leave=False,
@@ -247,7 +247,7 @@ def train(trainings, seconds, workers):
                     training.finish(process.returncode, log)
                     waiting.append(training)
             bar.set_description_str(", ".join(t.label for t in active), refresh=False)
-            bar.n = sum(shares[t] * work[t] for t in trainings)
+            bar.n = sum(shares[t] * work[t] for t in work)
             bar.refresh()
             time.sleep(0.2 if active else 0)
     finally:
