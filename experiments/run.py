@@ -135,7 +135,7 @@ def plot(title, groups, rows, path):
         right.annotate(label, (at, middle), (6, 0), textcoords="offset points", va="center", fontsize=8)
     left.set(xlabel="iteration (pale: training)", ylabel="validation PSNR (dB)")
     left.set_ylim(bottom=max(left.get_ylim()[0], left.get_ylim()[1] - 25))  # the first steps may overshoot
-    left.legend(loc="lower right")
+    left.legend()
     right.set(xlabel="seconds to fuse a megapixel", ylabel="PSNR at the end (dB)")
     right.margins(x=0.35, y=0.15)
     for axes in (left, right):
