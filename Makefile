@@ -9,9 +9,9 @@ SOLVER ?= solver/adam.prototxt
 
 PY    := $(VENV)/bin/python
 CAFFE := $(VENV)/bin/caffe
-NAME   = $(basename $(notdir $(SOLVER)))
+LOG    = build/logs/$(basename $(notdir $(SOLVER))).log
 
-.PHONY: help setup demo data train fuse tables figures bvlc-caffe bench test test-slow test-bvlc lint clean
+.PHONY: help setup demo data train fuse tables figures experiments bvlc-caffe bench test test-slow test-bvlc lint clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -38,7 +38,7 @@ data: setup ## patch databases in build/data: make data [PHOTOS=DIR] [PATCH=50] 
 train: setup ## make train [SOLVER=solver/adam.prototxt] [GPU=0] [FROM=....solverstate]
 	mkdir -p build/snapshots build/logs
 	$(CAFFE) train -solver $(SOLVER) $(and $(GPU),-gpu $(GPU)) $(and $(FROM),-snapshot $(FROM)) 2>&1 \
-		| tee -i $(and $(FROM),-a) build/logs/$(NAME).log
+		| tee -i $(and $(FROM),-a) $(LOG)
 
 fuse: setup ## make fuse A=near.jpg B=far.jpg OUT=sharp.png
 	$(PY) tools/fuse.py "$(A)" "$(B)" -o "$(OUT)"
@@ -48,6 +48,9 @@ tables: setup ## Tables 1-4, made again: build/tables
 
 figures: setup ## Figures 6-9: build/figures
 	$(PY) eval/figures.py
+
+experiments: setup ## the analysis (Fig. 5, 2, 4): make experiments [NAME=fig5a] [ITERATIONS=500] [SEEDS=2]
+	$(PY) experiments/run.py $(NAME) $(and $(ITERATIONS),--iterations $(ITERATIONS)) $(and $(SEEDS),--seeds $(SEEDS))
 
 bvlc-caffe: ## BVLC Caffe 1.0 itself (CPU), without root or conda, in build/bvlc/bin
 	$(PYTHON) tools/bvlc_caffe.py

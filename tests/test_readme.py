@@ -1,5 +1,6 @@
 """README tells the truth where a program can check it."""
 
+import csv
 import re
 from pathlib import Path
 
@@ -55,3 +56,11 @@ def test_commands_exist(command):
 def test_make_targets_exist(target):
     name = target[0] or target[1]
     assert re.search(rf"^{name}:", (ROOT / "Makefile").read_text(), re.M)
+
+
+@pytest.mark.parametrize("name", ["fig5a", "fig5b", "fig5c", "fig5d"])
+def test_the_analysis_has_the_kept_numbers(name):
+    with open(ROOT / "experiments" / name / "summary.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            numbers = " | ".join(row[column] for column in ("PSNR", "s an iteration", "s a megapixel"))
+            assert f"| {row['label']} | {numbers} |" in README

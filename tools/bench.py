@@ -46,10 +46,14 @@ INFERENCE = """
 import resource, statistics, sys, time
 import numpy as np
 import caffe
-net = caffe.Net(sys.argv[1], caffe.TEST)
-side = int(sys.argv[2])
-if len(sys.argv) > 3:
-    caffe.set_precision(sys.argv[3])
+deploy, side, precision, gpu = sys.argv[1:]
+side = int(side)
+if gpu:
+    caffe.set_device(int(gpu))
+    caffe.set_mode_gpu()
+net = caffe.Net(deploy, caffe.TEST)
+if precision:
+    caffe.set_precision(precision)
 for name in "ab":
     net.blobs[name].reshape(1, 4, side, side)
 net.reshape()
@@ -82,18 +86,22 @@ def run(command):
     return done
 
 
-def training(folder, precision, net, iterations):
+def training(folder, precision, model, iterations, gpu=None):
     """Milliseconds of a forward and backward pass over a batch, as `caffe time` measures them."""
-    command = [folder / "caffe", "time", "-model", f"prototxt/{net}/train_val.prototxt"]
-    command += ["-iterations", iterations]
-    log = run(command + (["-precision", precision] if precision else [])).stderr
+    command = [folder / "caffe", "time", "-model", model, "-iterations", iterations]
+    log = run(command + flags(precision, gpu)).stderr
     return float(re.search(r"Average Forward-Backward: (\S+) ms", log)[1])
 
 
-def inference(folder, precision, net, side):
+def flags(precision, gpu):
+    """The flags of `caffe` for a precision and the number of a GPU, None for its own choice and the CPU."""
+    return [*(["-precision", precision] if precision else []), *([] if gpu is None else ["-gpu", str(gpu)])]
+
+
+def inference(folder, precision, net, side, gpu=None):
     """Milliseconds of a forward pass over side x side pixels, peak memory in MB, work for a pixel."""
-    command = [folder / "python", "-c", INFERENCE, f"prototxt/{net}/deploy.prototxt", side]
-    seconds, *rest = map(float, run(command + ([precision] if precision else [])).stdout.split())
+    command = [folder / "python", "-c", INFERENCE, f"prototxt/{net}/deploy.prototxt", side, precision or ""]
+    seconds, *rest = map(float, run([*command, "" if gpu is None else gpu]).stdout.split())
     return (1e3 * seconds, *rest)
 
 
@@ -187,7 +195,8 @@ def main(argv=None):
     for turn in range(args.rounds):
         for label, (folder, precision) in compared.items():
             print(f"turn {turn + 1} of {args.rounds}: {label}", file=sys.stderr)
-            train[label].append(training(folder, precision, args.net, args.iterations))
+            model = f"prototxt/{args.net}/train_val.prototxt"
+            train[label].append(training(folder, precision, model, args.iterations))
             milliseconds, megabytes, work, first_work = inference(folder, precision, args.net, args.side)
             fuse[label].append(milliseconds)
             memory[label].append(megabytes)

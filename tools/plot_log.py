@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import csv
 import math
-import os
 import re
 import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tools import pictures
 
 EXAMPLES = """examples:
   caffe train -solver solver/adam.prototxt 2>&1 | tee build/logs/adam.log
@@ -49,12 +52,7 @@ def psnr(loss, patch, channels=4):
 
 def plot(logs, path, patch):
     """Draw the curves of {name: (train, test)} into an image file."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4), constrained_layout=True)
+    figure, (left, right) = pictures.pyplot().subplots(1, 2, figsize=(11, 4), constrained_layout=True)
     for i, (name, (train, test)) in enumerate(logs.items()):
         colour = f"C{i}"
         left.semilogy(*zip(*train), color=colour, alpha=0.6, label=f"{name}, training")
@@ -74,10 +72,7 @@ def plot(logs, path, patch):
         right.legend()
     for axes in (left, right):
         axes.grid(alpha=0.3)
-    beside = Path(path).with_name(f".{os.getpid()}.{Path(path).name}")
-    figure.savefig(beside, dpi=120)
-    pyplot.close(figure)
-    os.replace(beside, path)
+    pictures.save(figure, path)
 
 
 def main(argv=None):

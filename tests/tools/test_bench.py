@@ -33,3 +33,8 @@ def test_whole_commands_are_timed(monkeypatch, capsys):
 def test_a_program_that_fails_is_named():
     with pytest.raises(OSError, match="false"):
         bench.run(["false"])
+
+
+def test_flags_of_a_precision_and_a_gpu():
+    assert bench.flags(None, None) == []
+    assert bench.flags("bfloat16", 0) == ["-precision", "bfloat16", "-gpu", "0"]

@@ -1,0 +1,278 @@
+"""Run the experiments: train what they list and make their tables and plots, or draw what they show.
+
+experiments/NAME/runs.csv lists trainings, a row each: a label, a solver of solver/, and the databases to
+train and to validate on, as options of data_prep/make_database.py (several to validate on between
+semicolons). experiments/NAME/commands.txt lists commands that draw; {out} is the folder for what they make.
+
+Trainings are kept under build/experiments by what they are made of (net, solver, data, iterations, seed,
+precision, Caffe), so none is done twice, and one that was interrupted goes on where it was. The numbers come
+from the logs of `caffe train` and `caffe test`, whichever Caffe writes them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import fcntl
+import io
+import os
+import platform
+import re
+import shlex
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tqdm import tqdm
+
+from data_prep.make_database import command
+from experiments.trainings import Training, digest, train
+from tools import bench, nets, pictures, plot_log
+
+HERE = Path(__file__).parent
+EXAMPLES = """examples:
+  python experiments/run.py                                what `make experiments` runs: days on a CPU
+  python experiments/run.py fig5a fig5b --iterations 500   a rough figure, marked as such
+  python experiments/run.py fig5c --seeds 2 --keep         its results also into experiments/fig5c
+"""
+SIDE = 256  # of the image whose fusion is timed, in pixels
+TIMED = 5  # iterations
+# Of a summary's columns, those that README's table leaves out where they are the same in all rows.
+CONDITIONS = ("net", "trained on", "validated on", "iterations", "precision", "seeds")
+
+
+def names():
+    """The experiments there are."""
+    lists = [path for kind in ("runs.csv", "commands.txt") for path in HERE.glob(f"*/{kind}")]
+    return sorted(path.parent.name for path in lists)
+
+
+def measured(settings, subject, measure):
+    """What measure() gives for a subject (texts) on this machine, in seconds; measured once, then kept."""
+    how = (settings.caffe, settings.precision, settings.gpu, os.environ.get("OMP_NUM_THREADS"))
+    path = settings.out / "timing" / digest(*subject, *how)
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(path, f"{measure()}\n")
+    return float(path.read_text())
+
+
+def iteration_time(training):
+    """Seconds to train an iteration, by `caffe time`."""
+    settings, patch = training.settings, training.train.patch
+
+    def measure():
+        model = training.model(training.vals[0].folder / "val.txt")
+        return bench.training(settings.caffe, settings.precision, model, TIMED, settings.gpu) / 1e3
+
+    return measured(settings, ("iteration", training.on(patch, patch)), measure)
+
+
+def fusion_time(training):
+    """Seconds to fuse a megapixel, of an image of SIDE x SIDE."""
+    settings = training.settings
+    how = (settings.caffe, settings.precision, training.name, SIDE, settings.gpu)
+    return measured(settings, ("fusion", training.name), lambda: bench.inference(*how)[0] * 1e3 / SIDE**2)
+
+
+def summary(groups):
+    """A row for each label and validation database of {label: its trainings, one a seed}: {column: text}."""
+    rows = []
+    for label, trainings in groups.items():
+        first = trainings[0]
+        for i, val in enumerate(first.vals):
+            dbs = [training.psnr(training.vals[i]) for training in trainings]
+            rows.append(
+                {
+                    "label": label,
+                    "net": first.name,
+                    "trained on": first.train.folder.name,
+                    "validated on": val.folder.name,
+                    "iterations": str(first.solver.max_iter),
+                    "precision": first.settings.precision or "float32",
+                    "seeds": str(len(trainings)),
+                    "PSNR": f"{statistics.mean(dbs):.2f}",
+                    "least": f"{min(dbs):.2f}",
+                    "most": f"{max(dbs):.2f}",
+                    "parameters": str(first.parameters()),
+                    "s an iteration": f"{iteration_time(first):.3f}",
+                    "s a megapixel": f"{fusion_time(first):.2f}",
+                }
+            )
+    return rows
+
+
+def markdown(rows):
+    """The rows of a summary as README's table, without the conditions that are the same in all."""
+    same = [column for column in CONDITIONS if len({row[column] for row in rows}) == 1]
+    spread = [] if rows[0]["seeds"] != "1" else ["least", "most"]
+    shown = [column for column in rows[0] if column not in same + spread]
+    lines = ["| " + " | ".join(shown) + " |", "|---" * len(shown) + "|"]
+    return "\n".join(lines + ["| " + " | ".join(row[c] for c in shown) + " |" for row in rows]) + "\n"
+
+
+def plot(title, groups, rows, path):
+    """Draw PSNR against iterations, and what validation ends with against the time to fuse a megapixel."""
+    figure, (left, right) = pictures.pyplot().subplots(
+        1, 2, figsize=(10, 4), constrained_layout=True, gridspec_kw={"width_ratios": (3, 2)}
+    )
+    for i, (label, trainings) in enumerate(groups.items()):
+        colour = f"C{i}"
+        for training in trainings:
+            pale, marked = training.curves()
+            left.plot(*decibels(pale, training.train), color=colour, alpha=0.3)
+            left.plot(*decibels(marked, training.vals[0]), color=colour, marker=".")
+        left.plot([], [], color=colour, marker=".", label=label)
+        row = next(row for row in rows if row["label"] == label)
+        at, middle, least, most = (float(row[c]) for c in ("s a megapixel", "PSNR", "least", "most"))
+        right.errorbar(at, middle, [[middle - least], [most - middle]], fmt="o", color=colour, capsize=3)
+        right.annotate(label, (at, middle), (6, 0), textcoords="offset points", va="center", fontsize=8)
+    left.set(xlabel="iteration (pale: training)", ylabel="validation PSNR (dB)")
+    left.set_ylim(bottom=max(left.get_ylim()[0], left.get_ylim()[1] - 25))  # the first steps may overshoot
+    left.legend()
+    right.set(xlabel="seconds to fuse a megapixel", ylabel="PSNR at the end (dB)")
+    right.margins(x=0.35, y=0.15)
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    figure.suptitle(title)
+    pictures.save(figure, path, dpi=90)
+
+
+def decibels(curve, database):
+    """The iterations of [(iteration, loss), ...] and their PSNR."""
+    return [n for n, _ in curve], [plot_log.psnr(loss, database.patch) for _, loss in curve]
+
+
+def report(name, groups, folder):
+    """Write summary.csv, curves.csv and plot.png of an experiment into `folder`; returns what to print."""
+    rows = summary(groups)
+    every = [training for trainings in groups.values() for training in trainings]
+    curves = [
+        [t.label, t.solver.random_seed, n, kind, f"{loss:g}", f"{plot_log.psnr(loss, database.patch):.4f}"]
+        for t in every
+        for kind, curve, database in zip(("train", "val"), t.curves(), (t.train, t.vals[0]))
+        for n, loss in curve
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    write(folder / "summary.csv", table(rows[0], [row.values() for row in rows]))
+    write(folder / "curves.csv", table(["label", "seed", "iteration", "set", "loss", "psnr"], curves))
+    lengths = " and ".join(map(str, sorted({t.solver.max_iter for t in every})))
+    rough = "rough, " if any(t.solver.max_iter < t.full for t in every) else ""
+    title = f"{name}: {rough}{lengths} iterations of {every[0].batch} patches"
+    plot(title, groups, rows, folder / "plot.png")
+    return f"{title}; {rows[0]['precision']}, timed on {device(every[0].settings.gpu)}\n\n{markdown(rows)}"
+
+
+def device(gpu):
+    """What was timed, in words: a GPU by its number, else the threads used and the processor's name."""
+    if gpu is not None:
+        return f"GPU {gpu}"
+    threads, cpu = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())), Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.+)", cpu.read_text()) if cpu.is_file() else None
+    return f"{threads} thread{'s' * (threads > 1)} of {found[1] if found else platform.machine()}"
+
+
+def table(header, rows):
+    """CSV text."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    return text.getvalue()
+
+
+def write(path, text):
+    """Whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+def draw(name, folder):
+    """Run the commands of an experiment, with this Python, where {out} is `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for line in (HERE / name / "commands.txt").read_text().splitlines():
+        words = [sys.executable, *shlex.split(line.replace("{out}", str(folder)))]
+        if subprocess.run(words, cwd=ROOT).returncode:
+            raise OSError(f"{name}: failed: {shlex.join(words)}")
+
+
+def keep(name, folder):
+    """Copy the results of an experiment beside its README."""
+    for path in folder.iterdir():
+        if path.suffix in (".csv", ".png", ".jpg"):
+            part = HERE / name / f".{path.name}.part"
+            shutil.copy(path, part)
+            os.replace(part, HERE / name / path.name)
+
+
+def arguments(argv):
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("names", nargs="*", metavar="NAME", help=f"{', '.join(names())} (default: all)")
+    add("--iterations", type=int, metavar="N", help="(default: what each solver says)")
+    add("--seeds", type=int, default=1, metavar="N", help="trainings of each (default: %(default)s)")
+    add("--workers", type=int, default=1, metavar="N", help="trainings at a time (default: %(default)s)")
+    add("--precision", help="bfloat16 is faster where the processor has it; of caffe_torch alone")
+    add("--gpu", type=int, metavar="N", help="the GPU to run on (default: the CPU)")
+    add("--caffe", type=Path, metavar="DIR", default=Path(sys.executable).parent, help="where the programs"
+        " `caffe` and `python` are (default: beside the Python that runs this)")  # fmt: skip
+    add("--out", type=Path, default="build/experiments", help="(default: %(default)s)")
+    add("--keep", action="store_true", help="copy the results into experiments/NAME, beside its README")
+    args = parser.parse_args(argv)
+    nets.choose(args.names, names(), "experiment")
+    if min(args.seeds, args.workers, args.iterations or 1) < 1 or args.iterations == 0:
+        parser.error("--iterations, --seeds and --workers are 1 or more")
+    if not (args.caffe / "caffe").is_file():
+        parser.error(f"--caffe: there is no program `caffe` in {args.caffe}")
+    args.names = args.names or names()
+    args.out, args.caffe = args.out.absolute(), args.caffe.absolute()
+    return args
+
+
+def main(argv=None):
+    args = arguments(argv)
+    args.out.mkdir(parents=True, exist_ok=True)
+    with open(args.out / "lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"{args.out}: experiments are running there already") from None
+        groups, each = {}, {}  # {experiment: {label: trainings}}; {folder: the Training that fills it}
+        for name in args.names:
+            path = HERE / name / "runs.csv"
+            if not path.is_file():
+                draw(name, args.out / name)
+                continue
+            groups[name] = {}
+            for row in csv.DictReader(path.read_text().splitlines()):
+                found = [Training(row, seed, args) for seed in range(args.seeds)]
+                groups[name][row["label"]] = found
+                for training in found:
+                    each.setdefault(training.folder, training).tests.update(training.tests)
+        seconds = {}
+        for training in tqdm(each.values(), "timing", disable=None, leave=False):
+            seconds[training] = iteration_time(training)
+            fusion_time(training)
+        try:
+            train(seconds, args.workers)
+        except KeyboardInterrupt:
+            print("stopped; the same command goes on from here", file=sys.stderr)
+            raise
+        for name, group in groups.items():
+            print(report(name, group, args.out / name))
+        for name in args.names:
+            if args.keep:
+                keep(name, args.out / name)
+            print(f"{name}: {args.out / name}")
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: trainings save and stop
+    command(main)

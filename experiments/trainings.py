@@ -1,0 +1,268 @@
+"""Trainings done once: each is kept by what it is made of, goes on where it was, and is validated."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+from caffe.proto import caffe_pb2
+from tqdm import tqdm
+
+from data_prep import make_database
+from tools import bench, nets, plot_log
+
+ROOT = Path(__file__).resolve().parents[1]
+POINTS = 20  # validations along a shortened curve
+
+
+def digest(*parts):
+    """A name for what is made of these: the same for the same texts, whatever prints as them."""
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
+
+
+def shorten(solver, iterations):
+    """Cut a SolverParameter to `iterations`, with as many points on the curve whatever its length.
+
+    Tests take about a sixth of the time of training: half a batch for each iteration, forward only.
+    """
+    solver.max_iter = iterations
+    solver.test_interval = solver.snapshot = max(1, iterations // POINTS)
+    solver.test_iter[:] = [min(solver.test_iter[0], max(1, solver.test_interval // 2))]
+    solver.display = max(1, solver.test_interval // 5)
+    solver.average_loss = min(solver.average_loss, solver.test_interval)
+
+
+class Database:
+    """Patches made by data_prep/make_database.py with `options`, in a folder of their own below `folder`.
+
+    Made if not there. folder; patch: their side; manifest: what they are; key: a hash of it.
+    """
+
+    def __init__(self, options, folder):
+        self.folder = folder / (re.sub(r"[^\w.]+", "_", options).strip("_") or "default")
+        path = self.folder / "manifest.json"
+        if not path.is_file():
+            make_database.main([*shlex.split(options), "--out", str(self.folder)])
+        self.key = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        self.manifest = json.loads(path.read_text())
+        self.patch = self.manifest["patch"]
+
+    def photographs(self, split):
+        """The sha256 of the photographs behind the rows for training ("train") or validation ("val")."""
+        return {p["sha256"] for p in self.manifest["photographs"] if p["set"] == split}
+
+
+class Training:
+    """A row of runs.csv with a seed: the training, and the validation of what comes of it.
+
+    row: label, solver, train and val. seed: added to the solver's. settings: out (the folder for everything),
+    caffe (the folder of its programs), iterations (None for the solver's), precision, gpu, workers.
+
+    label; name of the net; solver (a SolverParameter); full: the iterations that its file asks for; train,
+    vals: databases; tests: {key: those to validate on}; folder: where it is kept; final: its weights, there
+    once it is trained. OSError and ValueError where a file is missing or wrong, or where photographs to
+    validate on are also trained on.
+    """
+
+    def __init__(self, row, seed, settings):
+        self.label, self.settings = row["label"], settings
+        self.solver = nets.read(ROOT / row["solver"], caffe_pb2.SolverParameter())
+        self.net = nets.read(ROOT / self.solver.net, caffe_pb2.NetParameter())
+        self.name, self.full = Path(self.solver.net).parent.name, self.solver.max_iter
+        if settings.iterations:
+            shorten(self.solver, settings.iterations)
+        self.solver.random_seed += seed
+        self.train = Database(row["train"], settings.out / "data")
+        self.vals = [Database(options, settings.out / "data") for options in row["val"].split(";")]
+        self.tests = {val.key: val for val in self.vals}
+        for val in self.vals:
+            if self.train.photographs("train") & val.photographs("val"):
+                raise ValueError(f"{self.label}: {val.folder.name} holds photographs that are trained on")
+        content = [self.on(self.train.key, self.vals[0].key), self.solver, settings.precision, settings.caffe]
+        self.folder = settings.out / "runs" / digest(*content)
+        self.final, self.log = self.folder / "final.caffemodel", self.folder / "train.log"
+
+    def on(self, train, val):
+        """The net as prototxt, its rows read from `train` and, in phase TEST, from `val`."""
+        net = caffe_pb2.NetParameter()
+        net.CopyFrom(self.net)
+        for layer in net.layer:
+            if layer.type == "HDF5Data":
+                test = any(rule.phase == caffe_pb2.TEST for rule in layer.include)
+                layer.hdf5_data_param.source = str(val if test else train)
+        return str(net)
+
+    def model(self, val):
+        """The train_val.prototxt that validates on the rows of a list, written now."""
+        path = self.folder / "train_val.prototxt"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.on(self.train.folder / "train.txt", val))
+        return path
+
+    @property
+    def batch(self):
+        """Patches in a batch."""
+        return next(layer.hdf5_data_param.batch_size for layer in self.net.layer if layer.type == "HDF5Data")
+
+    def curves(self):
+        """As plot_log.parse, of the log so far."""
+        if not self.log.is_file():
+            return [], []
+        with open(self.log, errors="replace") as file:
+            return plot_log.parse(file)
+
+    def share(self):
+        """How much of the training is done, 0 to 1, by the log."""
+        if self.final.exists():
+            return 1.0
+        train, _ = self.curves()
+        return train[-1][0] / self.solver.max_iter if train else 0.0
+
+    def psnr(self, val):
+        """PSNR in dB on all of a validation database, from the mean loss (Eq. 4) of `caffe test`."""
+        return plot_log.psnr(float(re.search(r"Loss: (\S+)", self._scores(val).read_text())[1]), val.patch)
+
+    def parameters(self):
+        """How many numbers the net has learned; filters shared by layers count once."""
+        net = caffe_pb2.NetParameter.FromString(self.final.read_bytes())
+        sizes = {}
+        for layer in net.layer:
+            for i, blob in enumerate(layer.blobs):
+                shared = layer.param[i].name if i < len(layer.param) else ""
+                sizes[shared or (layer.name, i)] = len(blob.data)
+        return sum(sizes.values())
+
+    def start(self):
+        """Start what is to be done next: (process, its log), or None where all is done."""
+        if not self.final.exists():
+            return self._start_training()
+        for val in self.tests.values():
+            if not self._scores(val).exists():
+                batches = max(1, val.manifest["rows"]["val"] // self.batch)
+                model = self.model(val.folder / "val.txt")
+                command = ["test", "-model", model, "-weights", self.final, "-iterations", batches]
+                return self._caffe(command, self._scores(val).with_suffix(".part"), "w")
+        return None
+
+    def finish(self, status, log):
+        """Take over what a process that ended has made. OSError where it failed, with the end of its log."""
+        if status:
+            last = (log.read_text(errors="replace").strip().splitlines() or ["nothing was said"])[-1]
+            raise OSError(f"{self.label}: caffe failed: {last} ({log})")
+        if log != self.log:
+            os.replace(log, log.with_suffix(".log"))
+            return
+        done = self.folder / f"run_iter_{self.solver.max_iter}.caffemodel"
+        if not done.exists():
+            raise OSError(f"{self.label}: caffe train stopped before its end; the same command goes on")
+        os.replace(done, self.final)
+        for passed in (*self.folder.glob("run_iter_*"), *self.folder.glob("sample.*")):
+            passed.unlink()
+
+    def _scores(self, val):
+        return self.folder / f"test-{val.key}.log"
+
+    def _start_training(self):
+        solver, path = caffe_pb2.SolverParameter(), self.folder / "solver.prototxt"
+        solver.CopyFrom(self.solver)
+        solver.net, solver.snapshot_prefix = str(self.model(self.sample())), str(self.folder / "run")
+        path.write_text(str(solver))
+        command = ["train", "-solver", path]
+        states = {int(s.stem.rsplit("_", 1)[1]): s for s in self.folder.glob("run_iter_*.solverstate")}
+        if states:
+            command += ["-snapshot", states[max(states)]]
+        return self._caffe(command, self.log, "a")
+
+    def sample(self):
+        """A list of the first validation rows, those of one test: else every test would go on to others."""
+        whole, count = self.vals[0].folder / "val.txt", self.solver.test_iter[0] * self.batch
+        if count >= self.vals[0].manifest["rows"]["val"]:
+            return whole
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "sample.h5"
+        with contextlib.ExitStack() as stack, h5py.File(path, "w") as sample:
+            files = [stack.enter_context(h5py.File(name, "r")) for name in whole.read_text().split()]
+            for name in files[0]:
+                sample[name] = np.concatenate([file[name][:count] for file in files])[:count]
+        path.with_suffix(".txt").write_text(f"{path}\n")
+        return path.with_suffix(".txt")
+
+    def _caffe(self, command, log, mode):
+        """`caffe` with its output in a file, in its own session: Ctrl-C reaches it once, through `stop`."""
+        flags = bench.flags(self.settings.precision, self.settings.gpu)
+        command = [self.settings.caffe / "caffe", *command, *flags]
+        # Without glog's limit, since the log is what we read.
+        environment = {name: value for name, value in os.environ.items() if name != "GLOG_minloglevel"}
+        if self.settings.workers > 1:
+            environment.setdefault("OMP_NUM_THREADS", str(max(1, os.cpu_count() // self.settings.workers)))
+        with open(log, mode) as file:
+            process = subprocess.Popen(
+                list(map(str, command)),
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                cwd=ROOT,
+                env=environment,
+                start_new_session=True,
+            )
+        return process, log
+
+
+def train(seconds, workers):
+    """Train and validate what is not done yet, `workers` at a time, the longest first.
+
+    seconds: {Training: what an iteration takes}. At Ctrl-C each training saves a snapshot and stops.
+    """
+    work = {t: t.solver.max_iter * s for t, s in seconds.items()}
+    shares = {t: t.share() for t in work}
+    waiting = sorted(work, key=lambda t: (1 - shares[t]) * work[t])
+    active = {}
+    bar = tqdm(
+        total=sum(work.values()),
+        initial=sum(shares[t] * work[t] for t in work),
+        bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
+        disable=None,
+        leave=False,
+    )
+    try:
+        while waiting or active:
+            while waiting and len(active) < workers:
+                training = waiting.pop()
+                started = training.start()
+                if started:
+                    active[training] = started
+            for training, (process, log) in list(active.items()):
+                shares[training] = training.share()
+                if process.poll() is not None:
+                    del active[training]
+                    training.finish(process.returncode, log)
+                    waiting.append(training)
+            bar.set_description_str(", ".join(t.label for t in active), refresh=False)
+            bar.n = sum(shares[t] * work[t] for t in work)
+            bar.refresh()
+            time.sleep(0.2 if active else 0)
+    finally:
+        bar.close()
+        stop([process for process, _ in active.values()])
+
+
+def stop(processes):
+    """Ask each to save and end, and wait; a second Ctrl-C ends them as they are."""
+    for process in processes:
+        process.send_signal(signal.SIGINT)
+    try:
+        for process in processes:
+            process.wait()
+    except KeyboardInterrupt:
+        for process in processes:
+            process.kill()
+        raise

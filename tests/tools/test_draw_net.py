@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import pytest
+from caffe.proto import caffe_pb2
+
+from tools import draw_net, nets
+
+PROTOTXT = Path(draw_net.__file__).resolve().parents[1] / "prototxt"
+FILES = sorted(PROTOTXT.glob("*/*.prototxt"))
+
+
+def graph(path, *arguments):
+    return draw_net.graph(nets.read(path, caffe_pb2.NetParameter()), *arguments)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_every_net_has_a_box_for_each_layer_below_what_it_reads(path):
+    nodes = graph(path, "TRAIN", ["detail"])
+    assert len(nodes) >= 5 and min(node.rank for node in nodes) == 0
+    for node in nodes:
+        assert all(bottom.rank < node.rank for bottom in node.bottoms)
+    spots = {(node.rank, x) for node, x in draw_net.places(nodes).items()}
+    assert len(spots) == len(nodes)
+
+
+def test_the_papers_net():
+    nodes = graph(PROTOTXT / "2-1-2_f64_k5" / "deploy.prototxt")
+    found = {node.text[0]: node for node in nodes}
+    assert found["conv2_b"].text[1] == "Convolution 64, 5x5 + ReLU"
+    assert found["deconv2"].text[1] == "Deconvolution 4, 5x5 + ReLU"
+    assert [n.text[0] for n in found["concat"].bottoms] == ["conv2_a", "conv2_b"]
+    assert found["deconv2"].rank == len(nodes) - 4  # a and b side by side, and each stream's two
+    x = draw_net.places(nodes)
+    assert x[found["conv1_a"]] == x[found["a"]] == -0.5 and x[found["fusion"]] == 0
+
+
+def test_phases_and_stages_choose_layers():
+    net = nets.read(PROTOTXT / "srcnn" / "train_val.prototxt", caffe_pb2.NetParameter())
+    data = [layer for layer in net.layer if layer.type == "HDF5Data"]
+    for phase in ("TRAIN", "TEST"):
+        (chosen,) = [layer for layer in data if draw_net.included(layer, phase, ["detail"])]
+        assert "detail" in chosen.hdf5_data_param.source
+    hidden = caffe_pb2.LayerParameter()
+    hidden.exclude.add(phase=caffe_pb2.TEST)
+    assert draw_net.included(hidden, "TRAIN", []) and not draw_net.included(hidden, "TEST", [])
+
+
+def test_the_picture(tmp_path, capsys):
+    out = tmp_path / "n.png"
+    draw_net.main([str(PROTOTXT / "srcnn" / "train_val.prototxt"), "-o", str(out), "--stage", "detail"])
+    assert out.read_bytes().startswith(b"\x89PNG")
+    assert "srcnn, 7 boxes" in capsys.readouterr().out
+
+
+def test_mistakes_are_said(tmp_path):
+    out = ["-o", str(tmp_path / "n.png")]
+    with pytest.raises(FileNotFoundError):
+        draw_net.main(["nothing.prototxt", *out])
+    path = tmp_path / "x.prototxt"
+    path.write_text('layer { name: "r" type: "ReLU" bottom: "x" top: "y" }')
+    with pytest.raises(ValueError, match=r"x\.prototxt: layer 'r' reads 'x', which no layer"):
+        draw_net.main([str(path), *out])
+    path.write_text("")
+    with pytest.raises(ValueError, match="no layers in phase TEST"):
+        draw_net.main([str(path), *out])
+    path.write_text("nonsense")
+    with pytest.raises(ValueError, match=r"x\.prototxt"):
+        draw_net.main([str(path), *out])

@@ -1,0 +1,161 @@
+"""Draw a net: its layers from top to bottom, with what flows between them. Needs nothing but matplotlib."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from data_prep.make_database import command
+from tools import nets, pictures
+
+EXAMPLES = """examples:
+  python tools/draw_net.py prototxt/2-1-2_f64_k5/deploy.prototxt -o net.png
+  python tools/draw_net.py prototxt/2-1-2_f64_k5/train_val.prototxt -o net.pdf --phase TEST
+  python tools/draw_net.py prototxt/srcnn/train_val.prototxt -o net.png --stage detail
+"""
+COLOURS = {
+    "Convolution": "#cfe3f7",
+    "Deconvolution": "#fbdcc4",
+    "Concat": "#d8efd3",
+    "Input": "#eeeeee",
+    "HDF5Data": "#eeeeee",
+}
+OTHER = "#f6efc8"
+LINE = "#555555"
+
+
+class Node:
+    """A box: a layer with those that work in place on what it gives, or one blob of a layer that only gives.
+
+    text: the lines in the box. colour. bottoms: the boxes it reads. rank: its row, from 0 at the top.
+    """
+
+    def __init__(self, text, colour, bottoms):
+        self.text, self.colour, self.bottoms = text, colour, bottoms
+        self.rank = max((node.rank + 1 for node in bottoms), default=0)
+
+
+def included(layer, phase, stages):
+    """Whether a layer is in the net of a phase ("TRAIN" or "TEST") and stages."""
+
+    def met(rule):
+        # TRAIN is 0 and TEST 1 in Caffe's schema, on which levels and not_stage do not bear here.
+        return (not rule.HasField("phase") or rule.phase == ("TRAIN", "TEST").index(phase)) and set(
+            rule.stage
+        ) <= set(stages)
+
+    return any(map(met, layer.include)) if layer.include else not any(map(met, layer.exclude))
+
+
+def describe(layer):
+    """What a layer is, in a few words: its type, and of a convolution the filters."""
+    conv = layer.convolution_param
+    if layer.type not in ("Convolution", "Deconvolution"):
+        return layer.type
+    kernel = list(conv.kernel_size) or [conv.kernel_h, conv.kernel_w]
+    words = f"{layer.type} {conv.num_output}, {kernel[0]}x{kernel[-1]}"
+    if conv.stride and list(conv.stride) != [1]:
+        words += f", stride {conv.stride[0]}"
+    return words + (f", groups {conv.group}" if conv.group > 1 else "")
+
+
+def graph(net, phase="TEST", stages=()):
+    """The Nodes of a NetParameter, in the order of its layers.
+
+    ValueError for a layer that reads what no layer before it gives.
+    """
+    nodes, made = [], {}  # made: {blob: the Node that gives it}
+    for layer in net.layer:
+        if not included(layer, phase, stages):
+            continue
+        for bottom in layer.bottom:
+            if bottom not in made:
+                raise ValueError(f"layer {layer.name!r} reads {bottom!r}, which no layer before it gives")
+        if len(layer.bottom) == 1 and list(layer.top) == list(layer.bottom):
+            made[layer.bottom[0]].text[-1] += f" + {layer.type}"
+            continue
+        colour = COLOURS.get(layer.type, OTHER)
+        if layer.bottom:
+            new = Node([layer.name, describe(layer)], colour, [made[bottom] for bottom in layer.bottom])
+            nodes.append(new)
+            made.update(dict.fromkeys(layer.top, new))
+        else:
+            for top in layer.top:
+                made[top] = Node([top, layer.type], colour, [])
+                nodes.append(made[top])
+    for node in nodes:
+        if not node.bottoms:  # what is read late, such as a label, stands just above its reader
+            node.rank = min((n.rank for n in nodes if node in n.bottoms), default=1) - 1
+    return nodes
+
+
+def places(nodes):
+    """{Node: x}: rows centred on 0, a unit between boxes, each near what it reads."""
+    x = {}
+    for rank in sorted({node.rank for node in nodes}):
+        row = [node for node in nodes if node.rank == rank]
+
+        def above(node):
+            return sum(x[n] for n in node.bottoms) / len(node.bottoms) if node.bottoms else len(nodes)
+
+        for i, node in enumerate(sorted(row, key=above)):
+            x[node] = i - (len(row) - 1) / 2
+    return x
+
+
+def draw(nodes, title, path):
+    """Draw boxes and arrows into a file."""
+    pyplot = pictures.pyplot()
+    x = places(nodes)
+    ranks, columns = max(n.rank for n in nodes) + 1, 1 + 2 * max(map(abs, x.values()))
+    figure, axes = pyplot.subplots(figsize=(2.8 * max(2, columns), 0.75 * ranks + 0.5))
+    for node in nodes:
+        for bottom in node.bottoms:
+            start, end = (x[bottom], -bottom.rank - 0.3), (x[node], -node.rank + 0.3)
+            if node.rank > bottom.rank + 1:  # past boxes: around their left
+                left = min(x[n] for n in nodes if bottom.rank <= n.rank <= node.rank) - 0.54
+                axes.plot(
+                    [x[bottom] - 0.46, left, left], [-bottom.rank, -bottom.rank, -node.rank], color=LINE, lw=1
+                )
+                start, end = (left, -node.rank), (x[node] - 0.46, -node.rank)
+            axes.annotate(
+                "", end, start, arrowprops={"arrowstyle": "-|>", "color": LINE, "shrinkA": 0, "shrinkB": 0}
+            )
+        box = pyplot.Rectangle((x[node] - 0.46, -node.rank - 0.3), 0.92, 0.6, fc=node.colour, ec=LINE)
+        axes.add_patch(box)
+        axes.text(x[node], -node.rank, "\n".join(node.text), ha="center", va="center", fontsize=8)
+    half = max(1, columns / 2) + 0.06
+    axes.set(xlim=(-half, half), ylim=(0.5 - ranks, 0.5), title=title)
+    axes.set_axis_off()
+    figure.tight_layout()
+    pictures.save(figure, path, dpi=100)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("net", help="a deploy.prototxt or train_val.prototxt")
+    add("-o", "--output", required=True, help="the picture (.png .pdf .svg), replaced if it is there")
+    add("--phase", choices=("TRAIN", "TEST"), default="TEST", help="(default: %(default)s)")
+    add("--stage", action="append", default=[], help="as of `caffe train`; again for more")
+    args = parser.parse_args(argv)
+    from caffe.proto import caffe_pb2
+
+    net = nets.read(args.net, caffe_pb2.NetParameter())
+    try:
+        nodes = graph(net, args.phase, args.stage)
+    except ValueError as error:
+        raise ValueError(f"{args.net}: {error}") from None
+    if not nodes:
+        raise ValueError(f"{args.net}: no layers in phase {args.phase}")
+    draw(nodes, net.name, args.output)
+    print(f"{args.output}: {net.name}, {len(nodes)} boxes")
+
+
+if __name__ == "__main__":
+    command(main)

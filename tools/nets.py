@@ -1,0 +1,59 @@
+"""What the commands that show nets share: reading prototxt, and opening a net with its weights."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from google.protobuf import text_format
+
+from fusion import models
+
+
+def read(path, message):
+    """Fill a protobuf message of Caffe's from the prototxt at `path`; returns it.
+
+    OSError where there is no such file, ValueError where it is not such a message.
+    """
+    with open(path, encoding="utf-8") as file:
+        try:
+            return text_format.Merge(file.read(), message)
+        except (text_format.ParseError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: {error}") from None
+
+
+def add_arguments(parser):
+    """The options that say which net and which weights: see `open_net`."""
+    parser.add_argument("--model", default=models.DEFAULT, help="a model of models/ (default: %(default)s)")
+    parser.add_argument("--net", metavar="DEPLOY", help="a deploy.prototxt instead; needs --weights")
+    parser.add_argument("--weights", metavar="CAFFEMODEL", help="weights for --net")
+
+
+def open_net(args):
+    """The caffe.Net of parsed `add_arguments`, in phase TEST.
+
+    OSError where a file is missing; ValueError where one is not what it should be, for an unknown model,
+    or where --net and --weights do not come together.
+    """
+    os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe speaks up for errors only
+    import caffe  # late: --help and wrong arguments need no Caffe
+    from caffe.proto import caffe_pb2
+
+    if (args.net is None) != (args.weights is None):
+        raise ValueError("--net and --weights go together")
+    deploy, weights = (args.net, args.weights) if args.net else models.files(args.model)
+    if not os.path.isfile(weights):
+        raise FileNotFoundError(f"no such file: {weights}")
+    read(deploy, caffe_pb2.NetParameter())  # BVLC Caffe would end the process, without a name
+    return caffe.Net(str(deploy), caffe.TEST, weights=str(weights))
+
+
+def choose(wanted, names, kind):
+    """`wanted` as it is; ValueError with what there is where one of them is not among `names`."""
+    for name in wanted:
+        if name not in names:
+            raise ValueError(f"no {kind} {name!r}: there are {', '.join(names)}")
+    return wanted

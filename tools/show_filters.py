@@ -1,0 +1,59 @@
+"""Show the learned filters of a layer: mid-grey is zero, lighter is above, darker below.
+
+Where a layer joins 4 channels (the first of each stream, the last of the decoder) every tile is a filter in
+the colours of R, G and B. Elsewhere a tile joins one channel to one other, and a row is of one channel.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from data_prep.make_database import command
+from fusion import images
+from tools import nets, pictures
+
+EXAMPLES = """examples:
+  python tools/show_filters.py --layer conv1_a -o filters.png --enlarge 8
+  python tools/show_filters.py --layer fusion -o fusion.png --enlarge 4
+  python tools/show_filters.py --net prototxt/2-1-2_f32_k3/deploy.prototxt \\
+      --weights build/snapshots/demo_iter_500.caffemodel --layer deconv2 -o last.png
+"""
+
+
+def picture(weights, columns, enlarge):
+    """A picture of N x M x H x W weights, uint8: N tiles in colour if M is 4 or 3, else N x M gray."""
+    tiles = pictures.signed(weights)
+    if tiles.shape[1] in (3, 4):
+        return pictures.mosaic(tiles[:, :3].transpose(0, 2, 3, 1), columns, enlarge)
+    return pictures.mosaic(tiles.reshape(-1, *tiles.shape[2:]), tiles.shape[1], enlarge)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    nets.add_arguments(parser)
+    add("--layer", required=True, help="the layer's name in the prototxt")
+    add("-o", "--output", required=True, help="the picture (.png ...), replaced if it is there")
+    add("--columns", type=int, default=16, metavar="N", help="of tiles in colour (default: %(default)s)")
+    add("--enlarge", type=int, default=1, metavar="N", help="side of a weight (default: %(default)s)")
+    args = parser.parse_args(argv)
+    if min(args.columns, args.enlarge) < 1:
+        parser.error("--columns and --enlarge are 1 or more")
+    net = nets.open_net(args)
+    nets.choose([args.layer], list(net.params), "layer with weights")
+    weights = net.params[args.layer][0].data
+    if weights.ndim != 4:
+        raise ValueError(f"{args.layer}: weights of shape {weights.shape} are no filters")
+    images.write(args.output, picture(weights, args.columns, args.enlarge))
+    size = " x ".join(map(str, weights.shape))
+    print(f"{args.output}: {args.layer}, {size}, between {weights.min():.3g} and {weights.max():.3g}")
+
+
+if __name__ == "__main__":
+    command(main)

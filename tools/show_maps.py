@@ -1,0 +1,110 @@
+"""Show the feature maps of a net for a pair of images, as Fig. 2 of the paper.
+
+Of each blob, the maps that vary the most over the image, each stretched from black to white.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+
+from data_prep.make_database import command
+from fusion import images
+from tools import nets, pictures
+
+EXAMPLES = """examples:
+  python tools/show_maps.py near.jpg far.jpg -o maps.png
+  python tools/show_maps.py near.jpg far.jpg -o maps.png --blobs conv1_a conv1_b deconv1 --maps 6
+  python tools/show_maps.py near.jpg far.jpg -o maps.png --net prototxt/2-1-2_f32_k3/deploy.prototxt \\
+      --weights build/snapshots/demo_iter_500.caffemodel
+"""
+FIGURE_2 = ("conv2_a", "conv2_b", "fusion")  # the second convolutions of both streams, the fusion layer
+
+
+def maps(net, a, b, blobs):
+    """{blob: its C x H x W float32} for two images of one shape, H x W or H x W x 3, uint8 or uint16.
+
+    As fusion's networks take them, in 4 channels, or gray where the net's inputs have one. ValueError for
+    a net without the inputs a and b, an unknown blob, or one that holds no maps.
+    """
+    from fusion.two_stream import to_channels
+
+    if list(net.inputs) != ["a", "b"]:
+        raise ValueError(f"a net with the inputs a and b is needed, not {', '.join(net.inputs)}")
+    nets.choose(blobs, list(net.blobs), "blob")
+    channels = net.blobs["a"].data.shape[1]
+    for name, image in (("a", a), ("b", b)):
+        planes = to_channels(image)[-channels:]  # the last is gray
+        net.blobs[name].reshape(1, *planes.shape)
+        net.blobs[name].data[...] = planes
+    net.reshape()
+    net.forward()
+    found = {name: net.blobs[name].data for name in blobs}
+    for name, data in found.items():
+        if data.ndim != 4:
+            raise ValueError(f"blob {name}: shape {data.shape}, no maps of 1 x C x H x W")
+    return {name: data[0].copy() for name, data in found.items()}
+
+
+def liveliest(planes, count):
+    """The numbers of the `count` maps of C x H x W with the largest variance, in ascending order."""
+    return np.sort(np.argsort(-planes.var(axis=(1, 2)), kind="stable")[:count])
+
+
+def draw(a, b, found, count, path):
+    """Draw two images and {blob: C x H x W} into a file: a row of images, then a block for each blob."""
+    pyplot = pictures.pyplot()
+    columns = 8
+    height, width = a.shape[:2]
+    blocks = {}
+    for name, planes in found.items():
+        chosen = liveliest(planes, count)
+        tiles = [pictures.stretched(planes[i]) for i in chosen]
+        title = f"{name}, maps {', '.join(map(str, chosen))} of {len(planes)}"
+        blocks[title] = pictures.mosaic(tiles, min(columns, len(tiles)))
+    rows = [height / width / 2, *(block.shape[0] / block.shape[1] for block in blocks.values())]
+    figure = pyplot.figure(figsize=(8, 8 * sum(rows) + 0.35 * len(rows)), constrained_layout=True)
+    grid = figure.add_gridspec(len(rows), 2, height_ratios=rows)
+    for place, image, title in ((grid[0, 0], a, "a"), (grid[0, 1], b, "b")):
+        show(figure.add_subplot(place), image, title)
+    for i, (title, block) in enumerate(blocks.items(), 1):
+        show(figure.add_subplot(grid[i, :]), block, title)
+    pictures.save(figure, path, dpi=100)
+
+
+def show(axes, image, title):
+    """An image without axes, from black to white where it is gray."""
+    scale = np.iinfo(image.dtype).max
+    axes.imshow(image / scale, cmap="gray", vmin=0, vmax=1, interpolation="antialiased")
+    axes.set_title(title, fontsize=8)
+    axes.set_axis_off()
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("images", nargs=2, metavar="IMAGE", help="a and b, of one size")
+    add("-o", "--output", required=True, help="the picture (.png .pdf .svg), replaced if it is there")
+    add("--blobs", nargs="+", default=FIGURE_2, metavar="BLOB", help=f"(default: {' '.join(FIGURE_2)})")
+    add("--maps", type=int, default=16, metavar="N", help="of each blob (default: %(default)s)")
+    nets.add_arguments(parser)
+    args = parser.parse_args(argv)
+    if args.maps < 1:
+        parser.error("--maps is 1 or more")
+    a, b = map(images.read, args.images)
+    if a.shape != b.shape or a.dtype != b.dtype:
+        raise ValueError(f"images differ: {a.shape} {a.dtype} and {b.shape} {b.dtype}")
+    found = maps(nets.open_net(args), a, b, args.blobs)
+    draw(a, b, found, args.maps, args.output)
+    print(f"{args.output}: {', '.join(f'{name} {planes.shape}' for name, planes in found.items())}")
+
+
+if __name__ == "__main__":
+    command(main)
