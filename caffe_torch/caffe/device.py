@@ -96,5 +96,6 @@ def rng() -> np.random.Generator:
 def images(tensor: torch.Tensor) -> torch.Tensor:
     """`tensor` in the memory order convolutions run fastest in: channels last for N x C x H x W."""
     if tensor.dim() == 4:
-        return tensor.contiguous(memory_format=torch.channels_last)
+        # Not contiguous(): one channel is in both orders at once, and kernels then choose the slow one.
+        return tensor.to(memory_format=torch.channels_last)
     return tensor
