@@ -27,7 +27,7 @@ from .common import by_channel, check, residual, select
 SCALE = 2  # the one the nets are trained for
 LEVELS = 2
 LEVELS_OF_GRAY = {"approximation": 255.0, "detail": 16.0}  # planes are divided by this for the nets
-TILE = 256  # pixels of the sources worked on at once
+TILE = 640  # pixels of the sources worked on at once, a side at the most
 
 
 def fuse(
@@ -55,13 +55,14 @@ def fuse(
         whole = [(n + step - 1) // step * step for n in x.shape]
         border = [(margin, margin + w - n) for w, n in zip(whole, x.shape)]
         x, y = (np.pad(p, border, mode="reflect") for p in (x, y))
-        tile = TILE // step * step
-        for top in range(0, whole[0], tile):
-            for left in range(0, whole[1], tile):
-                inner = fused[top : top + tile, left : left + tile]
+        # Parts of one size, as few as will do: their margins are work done twice.
+        sizes = [-(-w // -(-w // TILE) // step) * step for w in whole]
+        for top in range(0, whole[0], sizes[0]):
+            for left in range(0, whole[1], sizes[1]):
+                inner = fused[top : top + sizes[0], left : left + sizes[1]]
                 cut = tuple(
-                    slice(first, first + min(tile, w - first) + 2 * margin)
-                    for first, w in zip((top, left), whole)
+                    slice(first, first + min(size, w - first) + 2 * margin)
+                    for first, size, w in zip((top, left), sizes, whole)
                 )
                 part = combine(planes(x[cut]), planes(y[cut]))
                 inner[...] = part[margin:, margin:][: inner.shape[0], : inner.shape[1]]
