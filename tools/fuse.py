@@ -274,7 +274,7 @@ def register(args, stack, report):
     """Bring the images into register, or warn where that seems to be wanted."""
     if not args.align:
         pixels = align.misaligned(stack[0], stack[1])
-        if pixels > WORTH_ALIGNING:
+        if pixels > max(WORTH_ALIGNING, max(stack.shape) / 600):  # found on smaller versions
             apart = f"{pixels:.1f} pixels apart" if np.isfinite(pixels) else "not to show the same scene"
             logging.getLogger("fuse").warning(
                 "warning: %s and %s seem %s; --align brings images into register",
@@ -354,7 +354,7 @@ def run(args):
     clock.append(time.perf_counter())
     seconds = {name: b - a for name, a, b in zip(("align", "fuse", "write"), clock, clock[1:])}
     say.debug(
-        "%.2f s to align, %.2f to fuse, %.2f to write; %.2f a megapixel",
+        "%.2f s to align, %.2f to fuse, %.2f to write; %.2f s a megapixel",
         *seconds.values(),
         sum(seconds.values()) / (fused.shape[0] * fused.shape[1] / 1e6),
     )
@@ -384,9 +384,13 @@ def words(error) -> str:
 
 
 def listen(args):
-    """Have what is logged shown, as much of it as asked for."""
+    """Have what is logged shown, as much of it as asked for; warnings on stderr."""
+    said, warned = logging.StreamHandler(sys.stdout), logging.StreamHandler(sys.stderr)
+    said.addFilter(lambda record: record.levelno < logging.WARNING)
+    warned.setLevel(logging.WARNING)
+    warned.setFormatter(logging.Formatter("fuse.py: %(message)s"))
+    logging.basicConfig(handlers=[said, warned], format="%(message)s", force=True)
     level = logging.ERROR if args.quiet else logging.DEBUG if args.verbose else logging.INFO
-    logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.WARNING, force=True)
     for name in ("fuse", "fusion"):
         logging.getLogger(name).setLevel(level)
 
