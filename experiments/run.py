@@ -274,5 +274,7 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: trainings save and stop
+    # Both as Ctrl-C: trainings save and stop. In the background a shell has SIGINT ignored, by children too.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     command(main)
