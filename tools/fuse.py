@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 import fusion
 from fusion import align, frames, images, methods, models
+from tools import fuse_batch
 
 EXAMPLES = """examples:
   python tools/fuse.py near.jpg far.jpg -o sharp.png
@@ -383,6 +384,16 @@ def words(error) -> str:
     return f"{path}: {error.strerror}" if path else str(error)
 
 
+def attempt(args):
+    """`run` as a part of a batch: what went wrong in one line, or None."""
+    listen(args)
+    try:
+        run(args)
+    except EXPECTED as error:
+        return words(error)
+    return None
+
+
 def listen(args):
     """Have what is logged shown, as much of it as asked for; warnings on stderr."""
     said, warned = logging.StreamHandler(sys.stdout), logging.StreamHandler(sys.stderr)
@@ -402,9 +413,7 @@ def main(argv=None):
         if args.help_method:
             help_method(args.help_method)
         elif args.batch:
-            from tools import fuse_batch
-
-            return fuse_batch.run(args)
+            return fuse_batch.run(args, attempt)
         else:
             run(args)
     except EXPECTED as error:

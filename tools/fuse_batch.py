@@ -59,20 +59,12 @@ def whole(path) -> bool:
     return True
 
 
-def one(args):
-    """Make a result, in a process of its own: what went wrong, or None."""
-    from tools import fuse  # late: it imports this
+def run(args, fuse_one) -> int:
+    """Fuse every item of args.batch into the folder args.output; 1 where any failed, else 0.
 
-    fuse.listen(args)
-    try:
-        fuse.run(args)
-    except fuse.EXPECTED as error:
-        return fuse.words(error)
-    return None
-
-
-def run(args) -> int:
-    """Fuse every item of args.batch into the folder args.output; 1 where any failed, else 0."""
+    args: of tools/fuse.py. fuse_one: called with those of one item, in a process of its own; gives what went
+    wrong, or None.
+    """
     out = Path(args.output)
     wanted, left, failed = items(args.batch), [], {}
     skipped = 0
@@ -87,7 +79,7 @@ def run(args) -> int:
             changes["force"] = True  # what is there is not whole
         path.parent.mkdir(parents=True, exist_ok=True)
         left.append(argparse.Namespace(**{**vars(args), **changes}))
-    for number, (item, error) in enumerate(done(left, args.jobs, args.quiet), start=1):
+    for number, (item, error) in enumerate(done(left, fuse_one, args), start=1):
         if error:
             failed[item.output] = error
             print(f"fuse.py: error: {error}", file=sys.stderr)
@@ -100,12 +92,12 @@ def run(args) -> int:
     return 1 if failed else 0
 
 
-def done(left, jobs, quiet):
+def done(left, fuse_one, args):
     """(item, error or None) of each, as they are finished."""
-    shown = {"desc": "batch", "unit": "result", "disable": True if quiet else None, "leave": False}
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
+    shown = {"desc": "batch", "unit": "result", "disable": True if args.quiet else None, "leave": False}
+    pool = ProcessPoolExecutor(args.jobs, multiprocessing.get_context("spawn"))
     try:
-        futures = {pool.submit(one, item): item for item in left}
+        futures = {pool.submit(fuse_one, item): item for item in left}
         for future in tqdm(as_completed(futures), total=len(left), **shown):
             yield futures[future], future.result()
     finally:
