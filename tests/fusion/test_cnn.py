@@ -12,7 +12,8 @@ def test_scores_of_parts_are_those_of_the_whole():
     a, b = np.random.default_rng(0).random((2, 75, 102))
     whole = cnn.scores(a, b, tile=1000)
     assert whole.shape == (75 // 2 + 1 - 7, 102 // 2 - 7)
-    np.testing.assert_allclose(cnn.scores(a, b, tile=22), whole, rtol=0, atol=1e-5)
+    # The scores of noise are sums of 32768 products that nearly cancel: float32 leaves three digits.
+    np.testing.assert_allclose(cnn.scores(a, b, tile=22), whole, rtol=0, atol=2e-3)
 
 
 def test_a_score_is_that_of_its_patch_inside_the_photograph():

@@ -177,10 +177,9 @@ def test_a_stack_has_a_map_a_report_and_a_panel(run, folder, tmp_path):
     assert report["sources"] == names and report["refine"] == "select" and report["size"].startswith("50x40")
     assert report["net"] == str(DEPLOY)
     assert images.read(files["--panel"]).shape == (40, 50 * (fuse.PANEL + 1), 3)
-    # Every pixel that no seam is near comes from a photograph.
+    # Put together from the photographs: no value that lies outside of theirs.
     fused, sources = images.read(files["-o"]), [images.read(folder / name) for name in names[:2]]
-    same = np.any([(fused == source).all(2) for source in sources], axis=0)
-    assert same.mean() > 0.3
+    assert (fused >= np.minimum(*sources)).all() and (fused <= np.maximum(*sources)).all()
 
 
 def test_refining_two_images_is_a_choice(run, tmp_path):
