@@ -200,7 +200,8 @@ def test_a_run_that_fails_leaves_the_older_database_and_nothing_else(folder, tmp
 def slow(folder, tmp_path):
     """A command that takes long enough to be interrupted, on a busy machine too."""
     for i in range(50):
-        shutil.copy(folder / "03.png", folder / f"again{i}.png")
+        noise = np.random.default_rng(i).integers(0, 256, (40, 56, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / f"more{i}.png")
     options = ["--photos", folder, "--out", tmp_path / "data", "--patch", 4, "--stride", 1, "--workers", 1]
     return [*COMMAND, *map(str, options)]
 
