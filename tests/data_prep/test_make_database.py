@@ -214,6 +214,8 @@ def test_what_a_killed_run_left_is_not_taken_for_whole(folder, tmp_path):
     killed.send_signal(signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
     assert not (tmp_path / "data").exists()
+    for more in folder.glob("more*"):
+        more.unlink()
     make(folder, tmp_path / "data")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "photographs"]
     assert rows(tmp_path / "data")["a"].shape == (66, 4, 16, 16)
