@@ -1,0 +1,135 @@
+"""Score fusion on pairs made of photographs that training held back, whose perfect fusion is known.
+
+What is chosen about a released net or about --refine select is chosen by this, never by the pairs of the
+tables. The pairs are whole photographs, of those that `make data` puts aside for validation, blurred by a
+recipe of data_prep; none is sharp on both sides.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe speaks up for errors only
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from data_prep import make_database
+from data_prep.recipes import RECIPES
+from eval import tables
+from eval.score import score
+from fusion import methods, models, select
+
+EXAMPLES = """examples:
+  python eval/held_back.py --methods GF,PSFs,CNN
+  python eval/held_back.py --model 2-1-2_f32_k3-defocus --noise 2 --select window=3 --select window=11
+  python eval/held_back.py --net prototxt/2-1-2_f32_k3/deploy.prototxt \\
+      --weights build/snapshots/release_f32_k3_defocus_iter_4000.caffemodel
+"""
+COLUMNS = ("PSNR", "SSIM", "MI", "Qabf", "Q", "Qw", "Qe")
+JPEG = 92  # quality of noisy photographs: a camera's are seldom without
+
+
+def photographs(root, settings, pool):
+    """The photographs of a folder that training holds back: entries of make_database.plan."""
+    sources, _, _ = make_database.choose(root)
+    return make_database.plan(sources, settings, pool)[0]["val"]
+
+
+def pair(entry, settings, noise=0.0):
+    """(a, b, clean), H x W x 3 uint8; a and b with noise of a deviation in levels, and JPEG's."""
+    images = [np.ascontiguousarray(x[:3].transpose(1, 2, 0)) for x in make_database.pair(entry, settings)]
+    rng = np.random.default_rng(settings["seed"])
+    if noise:
+        for i, image in enumerate(images[:2]):
+            noisy = np.clip(np.rint(image + rng.normal(0, noise, image.shape)), 0, 255).astype(np.uint8)
+            images[i] = cv2.imdecode(cv2.imencode(".jpg", noisy, [cv2.IMWRITE_JPEG_QUALITY, JPEG])[1], 1)
+    return images
+
+
+def parse(text):
+    """The options of select.refine in "KEY=VALUE,KEY=VALUE", as numbers."""
+    try:
+        options = {key: float(value) for key, value in (part.split("=") for part in text.split(","))}
+    except ValueError:
+        raise ValueError(f"--select {text}: KEY=VALUE between commas, numbers") from None
+    for key in options:
+        if key not in select.refine.__kwdefaults__:
+            raise ValueError(f"--select {text}: {key} is none of {', '.join(select.refine.__kwdefaults__)}")
+    return {key: int(value) if key == "window" else value for key, value in options.items()}
+
+
+def fused(a, b, net, selections, compared):
+    """{title: what is made of a pair} by the net, by `select` with each set of options, and by methods."""
+    made = {"net": net(a, b)}
+    for title, options in selections.items():
+        made[title] = select.refine(a, b, made["net"], **options)[0]
+    for title, (method, options) in compared.items():
+        made[title] = methods.fuse(method, [a, b], **options)
+    return made
+
+
+def arguments(argv):
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--photos", metavar="DIR", help="the folder that was trained on (default: as `make data`)")
+    add("--count", type=int, default=24, metavar="N", help="pairs (default: %(default)s)")
+    add("--recipe", choices=sorted(RECIPES), default="defocus", help="(default: %(default)s)")
+    add("--noise", type=float, default=0, metavar="SD", help="of a and b, in levels of 255, then JPEG too")
+    add("--model", default=models.DEFAULT, help="(default: %(default)s)")
+    add("--net", metavar="DEPLOY", help="a deploy.prototxt instead; needs --weights")
+    add("--weights", metavar="CAFFEMODEL", help="weights for --net")
+    add("--select", action="append", default=[], metavar="KEY=VALUE,...", help="one more row, with these"
+        " options of fusion/select.py instead of its own")  # fmt: skip
+    add(
+        "--methods", default="", metavar="TITLES", help="one more row for each: of the tables, between commas"
+    )
+    args = parser.parse_args(argv)
+    if (args.net is None) != (args.weights is None):
+        parser.error("--net and --weights go together")
+    if args.count < 1 or args.noise < 0:
+        parser.error("--count is 1 or more, --noise 0 or more")
+    return args
+
+
+def main(argv=None):
+    args = arguments(argv)
+    selections = {"select": {}, **{f"select {text}": parse(text) for text in args.select}}
+    known, wanted = tables.entries(), [title for title in args.methods.split(",") if title]
+    for title in wanted:
+        if title not in known:
+            raise ValueError(f"--methods: {title!r} is none of {', '.join(known)}")
+    from fusion.two_stream import TwoStream  # late: --help and wrong arguments need no Caffe
+
+    net = TwoStream(*((args.net, args.weights) if args.net else models.files(args.model)))
+    # Held back are the photographs that make_database.py holds back if not told otherwise.
+    settings = vars(make_database.arguments(["--recipe", args.recipe]))
+    rows = {}
+    with ThreadPoolExecutor() as pool:
+        entries = photographs(args.photos, settings, pool)
+    with tqdm(total=args.count, unit="pair", disable=None, leave=False) as bar:
+        for entry in entries:
+            a, b, clean = pair(entry, settings)
+            if len(rows) == args.count:
+                break
+            if (a == b).all():
+                continue
+            if args.noise:
+                a, b, _ = pair(entry, settings, args.noise)
+            images = fused(a, b, net, selections, {title: known[title] for title in wanted})
+            rows[entry["path"]] = {t: score([a, b], image, reference=clean) for t, image in images.items()}
+            bar.update()
+    print(f"mean of {len(rows)} pairs, recipe {args.recipe}, noise {args.noise:g}\n")
+    print(tables.markdown(tables.mean(rows), columns=COLUMNS), end="")
+
+
+if __name__ == "__main__":
+    make_database.command(main)

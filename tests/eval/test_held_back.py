@@ -1,0 +1,64 @@
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+
+from data_prep import make_database
+from eval import held_back
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Thirty photographs: crops of one inside scikit-image."""
+    image = cv2.resize(skimage.data.coffee(), (400, 300))
+    for i in range(30):
+        cv2.imwrite(str(tmp_path / f"{i:02d}.png"), image[5 * i :][:96, 7 * i :][:, :128])
+    return tmp_path
+
+
+def test_pairs_are_of_the_photographs_that_make_data_holds_back(photos, tmp_path):
+    out = tmp_path / "data"
+    make_database.main(["--photos", str(photos), "--out", str(out), "--recipe", "defocus"])
+    manifest = json.loads((out / "manifest.json").read_text())
+    held = {p["file"] for p in manifest["photographs"] if p["set"] == "val"}
+    settings = vars(make_database.arguments(["--recipe", "defocus"]))
+    with ThreadPoolExecutor(1) as pool:
+        entries = held_back.photographs(str(photos), settings, pool)
+    assert {Path(entry["path"]).name for entry in entries} == held and len(held) == 3
+
+
+def test_what_is_printed(photos, capsys):
+    held_back.main(["--photos", str(photos), "--count", "2", "--model", "2-1-2_f32_k3-defocus",
+                    "--select", "window=3,seam=0", "--methods", "LP"])  # fmt: skip
+    head, _, _, _, *rows = capsys.readouterr().out.splitlines()
+    assert head == "mean of 2 pairs, recipe defocus, noise 0"
+    table = {row.split("|")[1].strip(): row.replace("*", "").split("|")[2:-1] for row in rows}
+    assert list(table) == ["net", "select", "select window=3,seam=0", "LP"]
+    assert float(table["net"][0]) > float(table["LP"][0]) > 25  # PSNR in dB
+    assert all(0 < float(cell) < 2 for row in table.values() for cell in row[1:])
+
+
+def test_noise_is_on_the_photographs_alone(photos):
+    entry = make_database.inspect((str(photos / "03.png"), None))
+    settings = vars(make_database.arguments(["--recipe", "paper"]))
+    a, b, clean = held_back.pair(entry, settings)
+    noisy_a, noisy_b, same = held_back.pair(entry, settings, noise=5)
+    np.testing.assert_array_equal(clean, same)
+    for image, noisy in ((a, noisy_a), (b, noisy_b)):
+        assert 2 < (noisy.astype(float) - image).std() < 6
+
+
+def test_mistakes_are_said(photos):
+    photos = ["--photos", str(photos)]
+    with pytest.raises(ValueError, match="--select windw=3: windw is none of window, area, seam, wide"):
+        held_back.main([*photos, "--select", "windw=3"])
+    with pytest.raises(ValueError, match="--select window: KEY=VALUE"):
+        held_back.main([*photos, "--select", "window"])
+    with pytest.raises(ValueError, match="'XX' is none of DWT"):
+        held_back.main([*photos, "--methods", "XX"])
+    with pytest.raises(ValueError, match="nowhere: no such folder"):
+        held_back.main(["--photos", "nowhere"])

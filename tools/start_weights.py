@@ -1,0 +1,123 @@
+"""Make weights to start a training from: those of a net that does less, inside a net that is to do more.
+
+Without --grow that is the mean of the two photographs: the first filters of every layer pass both on as they
+are, and the last layer halves and adds them. A net of random filters has to learn first how to pass a
+photograph on at all, and never comes to do it exactly. With --grow it is a trained net of the same
+layers with fewer or smaller filters. All other filters are random, as the fillers of the prototxt have them,
+and count for nothing in the last layer until they have learned what to correct.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+
+from data_prep.make_database import command
+from tools import nets
+
+EXAMPLES = """examples:
+  python tools/start_weights.py solver/release_f32_k3_defocus.prototxt -o build/start.caffemodel
+  caffe train -solver solver/release_f32_k3_defocus.prototxt -weights build/start.caffemodel
+  python tools/start_weights.py solver/release_f64_k5_defocus.prototxt -o build/start.caffemodel \\
+      --grow models/2-1-2_f32_k3-defocus/2-1-2_f32_k3-defocus.caffemodel
+"""
+PLANES = 4  # of a photograph: R, G, B and gray
+
+
+def mean_net(layers):
+    """A net that gives the mean of a and b, planes of 0 and more: {layer: (filters, biases)}.
+
+    layers: names, in their order; filters: outputs x inputs x 1 x 1. Convolutions called `conv...` pass the
+    PLANES of a stream on, all others but the last those of both, and the last adds up their halves.
+    """
+    both = np.eye(2 * PLANES)
+    half = np.hstack([np.eye(PLANES), np.eye(PLANES)]) / 2
+    *inner, last = layers
+    passing = {name: np.eye(PLANES) if name.startswith("conv") else both for name in inner}
+    return {name: (w[:, :, None, None], np.zeros(len(w))) for name, w in {**passing, last: half}.items()}
+
+
+def trained_net(path, types):
+    """The filters of a caffemodel as `mean_net` has them; types: {layer: type}."""
+    from caffe.proto import caffe_pb2
+
+    data, net = Path(path).read_bytes(), caffe_pb2.NetParameter()
+    try:
+        net.ParseFromString(data)
+    except Exception:  # DecodeError, whose home depends on the version of protobuf
+        raise ValueError(f"{path}: not a caffemodel") from None
+    found = {}
+    for layer in net.layer:
+        if len(layer.blobs) == 2:
+            weights, bias = (np.array(blob.data).reshape(blob.shape.dim) for blob in layer.blobs)
+            found[layer.name] = (by_output(weights, types.get(layer.name)), bias)
+    if not found:
+        raise ValueError(f"{path}: a caffemodel without filters")
+    return found
+
+
+def by_output(weights, kind):
+    """A view of filters as outputs x inputs x H x W: Caffe's Deconvolution has its inputs first."""
+    return weights.swapaxes(0, 1) if kind == "Deconvolution" else weights
+
+
+def embed(net, small, types):
+    """Give the first filters of every layer of a caffe.Net the values of a smaller net's, padded by zeros.
+
+    Nothing else reaches the outputs that the smaller net has, so the net gives what that gives. small: as
+    `mean_net` has it; types: {layer: type}. ValueError where a layer does not fit.
+    """
+    for name, blobs in net.params.items():
+        if name not in small:
+            raise ValueError(f"{name}: not in the smaller net, which has {', '.join(small)}")
+        weights, bias = by_output(blobs[0].data, types[name]), blobs[1].data
+        values, biases = small[name]
+        outputs, inputs, height, width = values.shape
+        top, left = (weights.shape[2] - height) // 2, (weights.shape[3] - width) // 2
+        odd = (weights.shape[2] - height) % 2 or (weights.shape[3] - width) % 2
+        if odd or any(own < wanted for own, wanted in zip(weights.shape, values.shape)):
+            shapes = [" x ".join(map(str, shape)) for shape in (values.shape, weights.shape)]
+            raise ValueError(f"{name}: filters of {shapes[0]} do not fit into {shapes[1]}")
+        channels = np.arange(inputs)
+        if name == "fusion":  # over the channels of one stream, then those of the other
+            channels[inputs // 2 :] += (weights.shape[1] - inputs) // 2
+        weights[:outputs] = 0
+        weights[:outputs, channels, top : top + height, left : left + width] = values
+        bias[:outputs] = biases
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add(
+        "solver",
+        help="the solver that will train: its net, its database, which must be there, its random_seed",
+    )
+    add("-o", "--output", required=True, metavar="CAFFEMODEL", help="replaced if it is there")
+    add("--grow", metavar="CAFFEMODEL", help="a trained net of the same layers, fewer or smaller filters")
+    args = parser.parse_args(argv)
+    os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe speaks up for errors only
+    import caffe  # late: --help and wrong arguments need no Caffe
+    from caffe.proto import caffe_pb2
+
+    nets.read(args.solver, caffe_pb2.SolverParameter())  # BVLC Caffe would end the process, without a name
+    net = caffe.get_solver(args.solver).net
+    types = {name: layer.type for name, layer in zip(net._layer_names, net.layers)}
+    embed(net, trained_net(args.grow, types) if args.grow else mean_net(net.params), types)
+    part = f"{args.output}.part"
+    net.save(part)
+    os.replace(part, args.output)
+    print(f"{args.output}: gives what {args.grow or 'the mean of both photographs'} gives")
+    print(f"caffe train -solver {args.solver} -weights {args.output}")
+
+
+if __name__ == "__main__":
+    command(main)
