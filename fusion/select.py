@@ -3,9 +3,9 @@
 Ours, beyond the paper. A net that reconstructs every pixel loses a little of each; the photographs hold them
 whole. So the distance of each photograph from the net's image (absolute difference, mean over a window)
 decides whose pixel is taken, and regions too small to be things go to what surrounds them. Seams are softened
-by less than a pixel where there is anything to see, and widely where neither photograph shows more than
-gradual shades, such as a background out of focus in both. Elsewhere each pixel of the result is a
-photograph's own.
+by less than a pixel, but widely where a line would show: where neither photograph shows more than gradual
+shades, such as a background out of focus in both, and one is brighter than the other. Elsewhere each pixel
+of the result is a photograph's own.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ import numpy as np
 
 from .common import check, gray
 
-SLOPE = 16  # gray levels of 255 a pixel: where both photographs stay under half of it, seams are wide
+SLOPE = 16  # gray levels of 255 a pixel: where both photographs stay under half of it, shades are gradual
+STEP = 1  # gray levels of 255: photographs that differ by less join without a line; by twice that, with one
 
 
-def refine(a, b, fused, *, window=7, area=0.001, seam=0.7, wide=6):
+def refine(a, b, fused, *, window=5, area=0.001, seam=0.7, wide=6):
     """(refined, from_b): a and b put together as `fused`, a net's image of them, says.
 
     a, b, fused: H x W or H x W x 3, uint8 or uint16, alike; refined is of their kind. from_b: H x W bool,
     where b is taken rather than a, which has the pixels that both are equally near to.
     window: side in pixels of the mean over distances, odd. area: a region of a smaller share of the image
-    goes to what surrounds it. seam, wide: deviation in pixels of the Gaussian over outlines, where there is
-    something to see and where there is not; 0 for hard ones.
+    goes to what surrounds it. seam, wide: deviation in pixels of the Gaussian over outlines, where they do
+    not show and where they would; 0 for hard ones.
     ValueError where images differ or an option is out of range.
     """
     check(a, b, fused)
@@ -40,7 +41,8 @@ def refine(a, b, fused, *, window=7, area=0.001, seam=0.7, wide=6):
     weight = from_b.astype(np.float32)
     soft = _blurred(weight, wide)
     weight = _blurred(weight, seam)
-    weight += _gradual(a, b, wide) * (soft - weight)
+    if wide:
+        weight += _shows(a, b, wide) * (soft - weight)
     if a.ndim == 3:
         weight = weight[..., None]
     return np.floor(a * (1 - weight) + b * weight + np.float32(0.5)).astype(a.dtype), from_b
@@ -82,11 +84,13 @@ def _blurred(values, sigma):
     return cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101) if sigma else values
 
 
-def _gradual(a, b, reach):
-    """H x W float32 in 0..1: 1 where neither image has a slope within twice `reach` pixels."""
+def _shows(a, b, reach):
+    """H x W float32 in 0..1: 1 where neither image has a slope within twice `reach` pixels, but a step
+    between them, on the mean around."""
+    step = cv2.absdiff(*(_blurred(gray(image).astype(np.float32), reach) for image in (a, b)))
     steepest = cv2.max(_slope(a), _slope(b))
     steepest = cv2.dilate(steepest, np.ones((int(4 * reach) // 2 * 2 + 1,) * 2, np.uint8))
-    return _blurred(np.clip(1.5 - steepest / SLOPE, 0, 1), reach)
+    return _blurred(np.clip(1.5 - steepest / SLOPE, 0, 1), reach) * np.clip(step / STEP - 1, 0, 1)
 
 
 def _slope(image):
