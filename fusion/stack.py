@@ -18,7 +18,7 @@ from .common import check, scale
 from .select import without_specks
 
 DETAIL = 4  # pixels: deviation of the Gaussian over differences that is taken away from them
-WINDOWS = ((5, 1), (25, 0.3), (125, 0.09))  # (side in pixels, how much it counts)
+WINDOWS = ((5, 1), (25, 0.3), (125, 0.09), (625, 0.027))  # (side in pixels, how much it counts)
 NOISE = 20  # mean square of differences, in levels of 255, that is worth half
 AREA = 0.0001  # a region of a smaller share of the image goes to what surrounds it
 SEAM = 1.5  # deviation in pixels of the Gaussian over outlines
