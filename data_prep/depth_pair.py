@@ -58,8 +58,10 @@ def fill(disparity):
     )  # pixels on an outline, of mixed colour, go with the nearer thing
 
 
-def focus(sharp, disparity, at):
+def focus(sharp, disparity, at, depth=SHARP):
     """The scene as a lens focused at disparity `at` shows it, H x W x 3 uint8.
+
+    depth: how far from `at` a disparity is sharp still.
 
     A point becomes a disc, as wide as its disparity is far from `at` (thin lens). Layers of like disparity
     are blurred and laid over each other from the back to the front, so something near and out of focus
@@ -73,7 +75,7 @@ def focus(sharp, disparity, at):
         nearest = lens.nearest(layer <= k)
         own = (layer.ravel()[nearest] == k).astype(np.float32)[..., None]
         colour = light.reshape(-1, 3)[nearest] * own
-        radius = BLUR * max(0, abs(disparity.min() + k * LAYER - at) - SHARP)
+        radius = BLUR * max(0, abs(disparity.min() + k * LAYER - at) - depth)
         blurred = lens.disc(np.dstack([colour, own]), radius)
         image = blurred[..., :3] + image * (1 - blurred[..., 3:])
     return np.rint(255 * np.clip(image, 0, 1) ** (1 / 2.2)).astype(np.uint8)

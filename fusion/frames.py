@@ -104,7 +104,10 @@ def find(words) -> list[Path]:
     found = []
     for word in map(str, words):
         if word.startswith("@"):
-            text = Path(word[1:]).read_text(encoding="utf-8")
+            try:
+                text = Path(word[1:]).read_text(encoding="utf-8")
+            except UnicodeDecodeError:
+                raise ValueError(f"{word[1:]}: not a list of names") from None
             here = Path(word[1:]).parent
             lines = [line.strip() for line in text.splitlines()]
             part = [here / line for line in lines if line and not line.startswith("#")]

@@ -117,6 +117,10 @@ def whole(path):
     try:
         yield beside
         os.replace(beside, path)
+    except OSError as error:
+        if error.filename == str(beside):
+            error.filename = str(path)  # the one that the user knows
+        raise
     finally:
         if beside.exists():
             beside.unlink()

@@ -49,12 +49,12 @@ def refine(a, b, fused, *, window=5, area=0.001, seam=0.7, wide=6):
 
 
 def without_specks(choice, smallest):
-    """H x W bool `choice`, its 8-connected regions under `smallest` pixels, of either kind, turned over.
+    """`choice` (H x W bool or integers), its 8-connected regions under `smallest` pixels as what is around.
 
-    Where all are that small none is.
+    Where all are that small it stays as it is.
     """
     speck = np.zeros(choice.shape, bool)
-    for value in (False, True):
+    for value in np.unique(choice):
         _, region, stats, _ = cv2.connectedComponentsWithStats(
             (choice == value).astype(np.uint8), connectivity=8
         )
@@ -67,7 +67,7 @@ def without_specks(choice, smallest):
     _, at = cv2.distanceTransformWithLabels(
         speck.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    value_at = np.zeros(at.max() + 1, bool)
+    value_at = np.zeros(at.max() + 1, choice.dtype)
     value_at[at[~speck]] = choice[~speck]
     return value_at[at]
 

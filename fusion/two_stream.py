@@ -13,7 +13,7 @@ import numpy as np
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
-from fusion import models, select
+from fusion import models, select, stack
 
 TILE = 512  # pixels a side: BVLC Caffe needs 6 GB for it, caffe_torch a tenth
 
@@ -24,31 +24,30 @@ def fuse(a, b, *more, model=models.DEFAULT, refine="none", tile=TILE):
 
 
 def fold(net, images, *, refine="none", tile=TILE, progress=iter):
-    """Fuse two or more images, each with what became of those before it: (fused, choice).
+    """Fuse two or more images: (fused, choice).
 
-    net: a TwoStream. images: any sequence, gone through once, so that they need not all be in memory; what
-    they may be, tile and progress are as TwoStream has them.
-    refine: "none", the net's own image, and choice is None; or "select", where every step puts the image
-    together from the two (fusion/select.py). choice is then H x W uint16, the place in `images` of the one
-    each pixel comes from. A net's own image loses a little in every step; put together, a stack does not.
+    net: a TwoStream. images: a sequence, gone through once, by "select" twice where there are more than two,
+    so that they need not all be in memory; what they may be, tile and progress are as TwoStream has them.
+    refine: "none", the net's own image, of each and what became of those before it, which loses a little in
+    every step; choice is None. Or "select", which puts the photographs together, two by fusion/select.py,
+    more by fusion/stack.py; choice is H x W uint16, the place in `images` of the one each pixel is from.
     ValueError where images differ, for fewer than two, and for another refine.
     """
     if refine not in ("none", "select"):
         raise ValueError(f"unknown refine {refine!r}: none or select")
-    images = iter(images)
-    fused, choice = next(images, None), None
-    count = 1
-    for count, image in enumerate(images, start=2):
-        made = net(fused, image, tile=tile, progress=progress)
-        if refine == "select":
-            fused, from_image = select.refine(fused, image, made)
-            choice = np.zeros(from_image.shape, np.uint16) if choice is None else choice
-            choice[from_image] = count - 1
-        else:
-            fused = made
-    if count < 2:
+    if len(images) < 2:
         raise ValueError("two images or more are needed")
-    return fused, choice
+    if refine == "select" and len(images) > 2:
+        choice = stack.choose(net, images, tile=tile, progress=progress)
+        return stack.put_together(images, choice), choice
+    images = iter(images)
+    fused = first = next(images)
+    for image in images:
+        fused = net(fused, image, tile=tile, progress=progress)
+    if refine == "none":
+        return fused, None
+    fused, from_second = select.refine(first, image, fused)
+    return fused, from_second.astype(np.uint16)
 
 
 class TwoStream:

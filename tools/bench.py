@@ -86,6 +86,21 @@ def run(command):
     return done
 
 
+def measured(command):
+    """(seconds, seconds of all cores together, peak memory in MB) of a command, as `run` runs it."""
+    start = time.perf_counter()
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            list(map(str, command)), stdout=subprocess.DEVNULL, stderr=errors, cwd=ROOT
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 1
+        if process.returncode:
+            errors.seek(0)
+            raise OSError(f"{command[0]}: {errors.read().strip().splitlines()[-1:]}")
+    return time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss / 1e3
+
+
 def training(folder, precision, model, iterations, gpu=None):
     """Milliseconds of a forward and backward pass over a batch, as `caffe time` measures them."""
     command = [folder / "caffe", "time", "-model", model, "-iterations", iterations]
@@ -111,7 +126,9 @@ def matrix_product(precision):
 
 
 def photographs(megapixels, rounds):
-    """{command: [seconds a megapixel]} of fusing a pair as a user does, start to written file, in turns."""
+    """{command: [what `measured` gives, the seconds for a megapixel]} of fusing a pair as a user does, from
+    start to written file, in turns; and how far bfloat16 is from float32, in levels: mean and largest.
+    """
     import cv2
 
     from data_prep import depth_pair
@@ -153,10 +170,11 @@ def photographs(megapixels, rounds):
         for turn in range(rounds):
             for name, command in commands.items():
                 print(f"turn {turn + 1} of {rounds}: {name}", file=sys.stderr)
-                start = time.perf_counter()
-                run([*command, *sources, "-o", f"{folder}/fused.tif"])
-                found.setdefault(name, []).append((time.perf_counter() - start) / size)
-    return found
+                seconds, work, memory = measured([*command, *sources, "-o", f"{folder}/{name}.tif"])
+                found.setdefault(name, []).append((seconds / size, work / size, memory))
+        exact, rough = (images.read(f"{folder}/{name}.tif") for name in list(commands)[:2])
+        apart = cv2.absdiff(exact, rough)
+    return found, (float(apart.mean()), int(apart.max()))
 
 
 def patch_side():
@@ -184,9 +202,13 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if args.megapixels:
         print(f"a pair of {args.megapixels:g} megapixels, 8 bit colour TIFF, {os.cpu_count()} cores,")
-        print(f"median of {args.rounds} turns\n\n| command | seconds a megapixel |\n|---|---|")
-        for name, seconds in photographs(args.megapixels, args.rounds).items():
-            print(f"| `{name}` | {statistics.median(seconds):.2f} |")
+        print(f"median of {args.rounds} turns\n\n| command | s a megapixel | of CPU | peak MB |")
+        print("|---|---|---|---|")
+        found, (mean, largest) = photographs(args.megapixels, args.rounds)
+        for name, turns in found.items():
+            seconds, work, memory = map(statistics.median, zip(*turns))
+            print(f"| `{name}` | {seconds:.2f} | {work:.2f} | {memory:.0f} |")
+        print(f"\nbfloat16 differs from float32 by {mean:.2f} levels of 255 in the mean, {largest} at most")
         return 0
     compared = programs()
     if "BVLC Caffe" not in compared:

@@ -108,7 +108,16 @@ def parser():
             "the image that the others are aligned to, 1 the first (default: the middle one)",
             kind("N", type=int),
         ),
-        ("--keep-size", "keep what not all images show, mirrored at their borders (default: crop it)", yes),
+        (
+            "--crop",
+            "crop to what all images show (the default)",
+            kind(action="store_false", dest="keep_size", default=False),
+        ),
+        (
+            "--keep-size",
+            "keep what not all images show, mirrored at their borders",
+            kind(action="store_true", default=False),
+        ),
         ("--no-exposure", "leave brightness and white balance as they are", yes),
         ("--align-only", "write the aligned images to a folder, and fuse nothing", kind("DIR")),
     )
@@ -141,6 +150,7 @@ def parser():
 def arguments(argv=None):
     made = parser()
     args = made.parse_args(argv)
+    args.level = logging.ERROR if args.quiet else logging.DEBUG if args.verbose else logging.INFO
     if args.help_method:
         return args
     if args.align_only:
@@ -222,7 +232,7 @@ def fuse(args, stack, report):
     from fusion import two_stream
 
     net = network(args)
-    refine = args.refine or ("none" if len(stack) == 2 else "select")
+    refine = refinement(args, len(stack))
     report.update(net=str(net.deploy), weights=str(net.weights), refine=refine)
     squares = len(two_stream.tiles(stack.shape[:2], args.tile, 0)) * (len(stack) - 1)
     with bar(args, "fusing", total=squares, unit="tile") as computed:
@@ -244,13 +254,9 @@ def bar(args, doing, **what):
 
 def write_maps(args, stack):
     """Write what a method decides by to the folder --maps."""
-    module = methods.load(args.method)
-    if not hasattr(module, "maps"):
-        raise ValueError(f"--maps: {args.method} has none; gf, psfs and cnn have, and --map is two_stream's")
-    if len(stack) > 2:
-        raise ValueError("--maps: of two images")
     Path(args.maps).mkdir(exist_ok=True)
-    for name, values in module.maps(*stack, **methods.parse(args.method, args.set)).items():
+    found = methods.load(args.method).maps(*stack, **methods.parse(args.method, args.set))
+    for name, values in found.items():
         path = Path(args.maps, f"{args.method}_{name}.png")
         if path.exists() and not args.force:
             raise ValueError(f"{path}: exists; --force replaces it")
@@ -304,42 +310,34 @@ def register(args, stack, report):
         )
 
 
-def write_aligned(args, stack):
-    """Write the images as they are aligned to the folder --align-only."""
-    folder = Path(args.align_only)
-    folder.mkdir(parents=True, exist_ok=True)
-    for i, image in enumerate(stack):
+def aligned_names(args, stack):
+    """Where --align-only writes each image to. ValueError where that is taken, twice named or a source."""
+    paths = []
+    for i in range(len(stack)):
         source, page = stack.entries[i]
-        path = folder / (
-            f"{source.stem}_{page}.tif" if stack.name(i) != str(source) else f"{source.stem}.tif"
-        )
-        if path.exists() and (not args.force or os.path.samefile(path, source)):
+        name = source.stem if stack.name(i) == str(source) else f"{source.stem}_{page}"
+        path = Path(args.align_only, f"{name}.tif")
+        if path in paths:
+            raise ValueError(f"{path}: named for two of the images")
+        if path.exists() and (not args.force or any(path.samefile(s) for s, _ in stack.entries)):
             raise ValueError(f"{path}: exists; --force replaces it, unless it is one of the images")
+        paths.append(path)
+    return paths
+
+
+def write_aligned(args, stack, paths):
+    """Write the images as they are aligned to the folder --align-only."""
+    Path(args.align_only).mkdir(parents=True, exist_ok=True)
+    for path, image in zip(paths, stack):
         images.write(path, image, None, stack.exif, stack.icc)
     logging.getLogger("fuse").info(
-        "%s: %d images aligned, %s", folder, len(stack), frames.describe(stack.shape, stack.dtype)
+        "%s: %d images aligned, %s", args.align_only, len(stack), frames.describe(stack.shape, stack.dtype)
     )
 
 
-def run(args):
-    """Read, align, fuse, write and report one result."""
+def write_fused(args, stack, fused, choice):
+    """Write the fused image and what else is asked for."""
     say = logging.getLogger("fuse")
-    clock = [time.perf_counter()]
-    sources = frames.find(args.images)
-    check_outputs(args, sources)
-    stack = frames.Frames(sources)
-    report = {"version": fusion.__version__, "method": args.method, "output": args.output}
-    report["sources"] = [stack.name(i) for i in range(len(stack))]
-    if args.output:
-        images.check_writable(args.output, stack.dtype)
-    register(args, stack, report)
-    clock.append(time.perf_counter())
-    if args.align_only:
-        return write_aligned(args, stack)
-    fused, choice = fuse(args, stack, report)
-    clock.append(time.perf_counter())
-    if args.map and choice is None:
-        raise ValueError("--map: the network's own image comes from no one; --refine select does")
     images.write(args.output, fused, stack.alpha, stack.exif, stack.icc)
     size = frames.describe(fused.shape, fused.dtype)
     say.info("%s: %d images fused, %s", args.output, len(stack), size)
@@ -352,15 +350,56 @@ def run(args):
     if args.panel:
         write_panel(args.panel, stack, fused)
         say.info("%s: sources and result, left to right", args.panel)
+
+
+def refinement(args, count):
+    """--refine of two_stream, or its default for so many images."""
+    return args.refine or ("none" if count == 2 else "select")
+
+
+def check_maps(args, count):
+    """ValueError where --map or --maps is asked of what has none."""
+    if args.map and (args.method != "two_stream" or refinement(args, count) == "none"):
+        raise ValueError("--map: no pixel is from one image alone; each is by --refine select")
+    if args.maps and not hasattr(methods.load(args.method), "maps"):
+        raise ValueError(f"--maps: {args.method} has none; gf, psfs and cnn have, and --map is two_stream's")
+    if args.maps and count > 2:
+        raise ValueError("--maps: of two images")
+
+
+def run(args):
+    """Read, align, fuse, write and report one result."""
+    clock = [time.perf_counter()]
+    sources = frames.find(args.images)
+    check_outputs(args, sources)
+    stack = frames.Frames(sources)
+    check_maps(args, len(stack))
+    report = {"version": fusion.__version__, "method": args.method, "output": args.output or args.align_only}
+    report["sources"] = [stack.name(i) for i in range(len(stack))]
+    if args.output:
+        images.check_writable(args.output, stack.dtype)
+    else:
+        paths = aligned_names(args, stack)
+    register(args, stack, report)
+    clock.append(time.perf_counter())
+    if args.output:
+        fused, choice = fuse(args, stack, report)
+        clock.append(time.perf_counter())
+        write_fused(args, stack, fused, choice)
+    else:
+        del report["method"]
+        clock.append(clock[-1])
+        write_aligned(args, stack, paths)
     clock.append(time.perf_counter())
     seconds = {name: b - a for name, a, b in zip(("align", "fuse", "write"), clock, clock[1:])}
-    say.debug(
+    logging.getLogger("fuse").debug(
         "%.2f s to align, %.2f to fuse, %.2f to write; %.2f s a megapixel",
         *seconds.values(),
-        sum(seconds.values()) / (fused.shape[0] * fused.shape[1] / 1e6),
+        sum(seconds.values()) / (stack.shape[0] * stack.shape[1] / 1e6),
     )
     if args.json:
-        report.update(size=size, seconds={name: round(value, 3) for name, value in seconds.items()})
+        report["size"] = frames.describe(stack.shape, stack.dtype)
+        report["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
         with images.whole(args.json) as beside:
             beside.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
@@ -386,7 +425,7 @@ def words(error) -> str:
 
 def attempt(args):
     """`run` as a part of a batch: what went wrong in one line, or None."""
-    listen(args)
+    listen(args.level)
     try:
         run(args)
     except EXPECTED as error:
@@ -394,21 +433,20 @@ def attempt(args):
     return None
 
 
-def listen(args):
-    """Have what is logged shown, as much of it as asked for; warnings on stderr."""
+def listen(level):
+    """Have what is logged shown from `level` on; warnings on stderr."""
     said, warned = logging.StreamHandler(sys.stdout), logging.StreamHandler(sys.stderr)
     said.addFilter(lambda record: record.levelno < logging.WARNING)
     warned.setLevel(logging.WARNING)
     warned.setFormatter(logging.Formatter("fuse.py: %(message)s"))
     logging.basicConfig(handlers=[said, warned], format="%(message)s", force=True)
-    level = logging.ERROR if args.quiet else logging.DEBUG if args.verbose else logging.INFO
     for name in ("fuse", "fusion"):
         logging.getLogger(name).setLevel(level)
 
 
 def main(argv=None):
     args = arguments(argv)
-    listen(args)
+    listen(args.level)
     try:
         if args.help_method:
             help_method(args.help_method)

@@ -8,6 +8,7 @@ import logging
 import multiprocessing
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from tqdm import tqdm
@@ -74,7 +75,8 @@ def run(args, fuse_one) -> int:
         if args.resume and whole(path):
             skipped += 1
             continue
-        changes = {"batch": None, "images": [str(s) for s in sources], "output": str(path), "quiet": True}
+        changes = {"batch": None, "images": [str(s) for s in sources], "output": str(path)}
+        changes.update(quiet=True, level=max(args.level, logging.WARNING))  # no bars, but warnings
         if args.resume:
             changes["force"] = True  # what is there is not whole
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +101,11 @@ def done(left, fuse_one, args):
     try:
         futures = {pool.submit(fuse_one, item): item for item in left}
         for future in tqdm(as_completed(futures), total=len(left), **shown):
-            yield futures[future], future.result()
+            try:
+                error = future.result()
+            except BrokenProcessPool:  # the others in work then end so too
+                error = f"{futures[future].output}: a process was killed, as where memory ends"
+            yield futures[future], error
     finally:
         for process in list((pool._processes or {}).values()) if sys.exc_info()[0] else []:
             process.terminate()  # Ctrl-C: what is half done is not waited for

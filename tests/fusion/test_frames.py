@@ -87,3 +87,6 @@ def test_what_a_user_may_name(folder, monkeypatch):
             frames.find([word])
     with pytest.raises(OSError, match=r"none\.txt"):
         frames.find(["@none.txt"])
+    (folder / "binary.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"binary\.txt: not a list"):
+        frames.find([f"@{folder / 'binary.txt'}"])

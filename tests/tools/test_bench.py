@@ -1,7 +1,10 @@
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from fusion import images
 from tools import bench
 
 
@@ -22,12 +25,30 @@ def test_the_table_is_medians_ratios_and_shares(monkeypatch, capsys):
 
 def test_whole_commands_are_timed(monkeypatch, capsys):
     done = []
-    monkeypatch.setattr(bench, "run", lambda command: done.append(command))
+
+    def measured(command):
+        done.append(command)
+        level = 100 + 2 * ("bfloat16" in command)
+        images.write(command[-1], np.full((3, 4, 3), level, np.uint8))
+        return 0.3, 0.2, 50 + len(done)
+
+    monkeypatch.setattr(bench, "measured", measured)
     monkeypatch.setattr(bench.shutil, "which", lambda name: None)
-    assert bench.main(["--megapixels", "0.1", "--rounds", "2"]) == 0
+    assert bench.main(["--megapixels", "0.1", "--rounds", "3"]) == 0
     table = capsys.readouterr().out.splitlines()
-    assert sum(line.startswith("| `fuse.py") for line in table) == len(done) / 2
-    assert all(str(command[1]).endswith("fuse.py") for command in done)
+    rows = [line for line in table if line.startswith("| `fuse.py")]
+    assert len(rows) == len(done) / 3
+    assert rows[0] == f"| `fuse.py` | 3.00 | 2.00 | {51 + len(rows)} |"
+    assert table[-1] == "bfloat16 differs from float32 by 2.00 levels of 255 in the mean, 2 at most"
+
+
+def test_a_command_is_measured():
+    seconds, work, memory = bench.measured(
+        [sys.executable, "-c", "import time; b'x' * 50_000_000; time.sleep(1)"]
+    )
+    assert seconds >= 1 and 0 < work < 1 + seconds and memory > 50
+    with pytest.raises(OSError, match="broken"):
+        bench.measured([sys.executable, "-c", "raise SystemExit('broken')"])
 
 
 def test_a_program_that_fails_is_named():

@@ -213,8 +213,12 @@ def test_maps_of_a_method(run, tmp_path, method):
     assert status == 0, errors
     found = {p.name: images.read(p) for p in (tmp_path / "m").iterdir()}
     assert found and all(name.startswith(f"{method}_") and x.shape == (40, 50) for name, x in found.items())
-    status, _, errors = run("a.png", "b.png", "-o", tmp_path / "p.png", "--method", "lp", "--maps", tmp_path)
-    assert status == 1 and "gf, psfs and cnn" in errors
+    for more, words in (
+        (("--maps", tmp_path), "gf, psfs and cnn"),
+        (("--map", tmp_path / "m.png"), "select"),
+    ):
+        status, _, errors = run("a.png", "b.png", "-o", tmp_path / "p.png", "--method", "lp", *more)
+        assert status == 1 and words in errors and not (tmp_path / "p.png").exists()
 
 
 def test_psfs_says_its_sigmas_unless_quiet(run, tmp_path):
@@ -288,6 +292,38 @@ def test_ctrl_c_leaves_nothing(run, tmp_path, monkeypatch, when):
     assert not list(tmp_path.iterdir())
 
 
+def fuzz(run, folder, out, rounds, seed):
+    """Fuses an image with damaged copies of it: a whole result, or a line and none. How many of these."""
+    rng = np.random.default_rng(seed)
+    images.write(folder / "whole.tif", images.read(folder / "a.png"))
+    seeds = [(folder / name).read_bytes() for name in ("a.png", "whole.tif")]
+    refused = 0
+    for i in range(rounds):
+        data = bytearray(seeds[i % 2])
+        for _ in range(rng.integers(1, 6)):
+            at, length = rng.integers(len(data)), rng.integers(20)
+            data[at : at + length] = rng.bytes(rng.integers(20))
+        (folder / "damaged.png").write_bytes(data)
+        status, _, errors = run("a.png", "damaged.png", "-o", out / "out.png", "--method", "lp", "--force")
+        if status == 0:
+            assert images.read(out / "out.png").shape == (40, 50, 3)
+            (out / "out.png").unlink()
+        else:
+            assert status == 1 and re.fullmatch("fuse.py: error: .*damaged.png.*\n", errors), errors
+            refused += 1
+        assert not list(out.iterdir())
+    return refused
+
+
+def test_damaged_images_give_one_line_or_a_whole_result(run, folder, tmp_path):
+    assert 100 < fuzz(run, folder, tmp_path, 200, seed=1) < 200
+
+
+@pytest.mark.slow
+def test_ten_thousand_damaged_images(run, folder, tmp_path):
+    assert 5000 < fuzz(run, folder, tmp_path, 10_000, seed=2) < 10_000
+
+
 PEAK = """
 import resource, sys
 from tools import fuse
@@ -352,6 +388,18 @@ def test_aligned_images_can_be_had(run, shifted, tmp_path):
     assert all(np.abs(x - found[1]).mean() < 2 for x in found)
     assert "in0.png: shifted by -6" in said.replace("-5.9", "-6.0")
     assert run(*shifted, "--align-only", tmp_path / "aligned")[0] == 1  # they are there
+
+
+def test_aligned_images_have_a_report_and_names_of_their_own(run, shifted, tmp_path):
+    report = tmp_path / "report.json"
+    assert run(*shifted, "--align-only", tmp_path / "aligned", "--crop", "--json", report)[0] == 0
+    said = json.loads(report.read_text())
+    assert len(said["transforms"]) == 3 and said["output"] == str(tmp_path / "aligned")
+    (tmp_path / "other").mkdir()
+    same = tmp_path / "other/in0.jpg"
+    images.write(same, images.read(shifted[0]))
+    status, _, errors = run(*shifted, same, "--align-only", tmp_path / "twice", "--force")
+    assert status == 1 and "in0.tif: named for two" in errors and not (tmp_path / "twice").exists()
 
 
 @pytest.mark.parametrize(

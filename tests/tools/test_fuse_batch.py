@@ -1,5 +1,9 @@
 """fuse.py --batch."""
 
+import os
+import signal
+
+import cv2
 import numpy as np
 import pytest
 
@@ -83,3 +87,29 @@ def test_a_missing_batch_is_said(folder, capfd):
 def test_only_readable_images_are_whole(folder):
     assert fuse_batch.whole("in/one/0.png")
     assert not fuse_batch.whole("in/bad/1.png") and not fuse_batch.whole("in/none.png")
+
+
+def test_warnings_are_said(folder, capfd):
+    """A pair out of register, as it is said of one; with -q not."""
+    scene = cv2.GaussianBlur(np.random.default_rng(5).random((160, 240), np.float32), (0, 0), 2)
+    scene = cv2.normalize(scene, None, 20, 240, cv2.NORM_MINMAX).astype(np.uint8)
+    (folder / "moved/pair").mkdir(parents=True)
+    for i in range(2):
+        images.write(folder / f"moved/pair/{i}.png", scene[20:140, 40 - 12 * i : 200 - 12 * i])
+    for more, said in (((), 1), (("-q",), 0)):
+        assert run("--batch", "moved", "-o", "out", "--force", *more) == 0
+        assert capfd.readouterr().err.count("fuse.py: warning: ") == said
+
+
+def killed(item):
+    """In the place of what fuses one: as where the machine has no memory left."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_process_that_is_killed_is_said(folder, capfd):
+    args = fuse.arguments(["--batch", "pairs.csv", "-o", "out", "--method", "lp"])
+    fuse.listen(args.level)
+    assert fuse_batch.run(args, killed) == 1
+    said, errors = capfd.readouterr()
+    assert errors.count("a process was killed") == 2 == len(errors.splitlines())
+    assert said.endswith("0 fused, 0 left out as whole, 2 failed\n")

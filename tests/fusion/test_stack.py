@@ -1,0 +1,82 @@
+"""fusion/stack.py: which frame of a stack is sharp."""
+
+import cv2
+import numpy as np
+import pytest
+
+from fusion import select, stack
+
+
+def sharper(a, b, **_):
+    """A net that knows: of the two, the one with more detail around, pixel by pixel; noise of its own."""
+    sharpness = [
+        cv2.GaussianBlur(cv2.Laplacian(x.astype(np.float32), -1) ** 2, (0, 0), 3).reshape(*x.shape[:2], -1)
+        for x in (a, b)
+    ]
+    first = sharpness[0].mean(2) >= sharpness[1].mean(2)
+    return np.where(first if a.ndim == 2 else first[..., None], a, b)
+
+
+def scene(shape, dtype=np.uint8, count=4):
+    """A photograph, frames each sharp in an upright strip of its own, and the strip of each column."""
+    rng = np.random.default_rng(0)
+    top = np.iinfo(dtype).max
+    truth = rng.integers(0, top, shape, dtype, endpoint=True)
+    strip = np.arange(shape[1]) * count // shape[1]
+    frames = []
+    for i in range(count):
+        frame = cv2.GaussianBlur(truth, (0, 0), 3)
+        frame[:, strip == i] = truth[:, strip == i]
+        frames.append(frame)
+    return truth, frames, strip
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(60, 160), (60, 160, 3)])
+def test_the_sharp_frame_is_taken(shape, dtype):
+    truth, frames, strip = scene(shape, dtype)
+    before = [x.copy() for x in frames]
+    choice = stack.choose(sharper, frames)
+    assert choice.shape == shape[:2] and choice.dtype == np.uint16
+    middle = (np.arange(160) % 40 >= 12) & (np.arange(160) % 40 < 28)
+    np.testing.assert_array_equal(choice[:, middle], np.broadcast_to(strip[middle], (60, middle.sum())))
+    fused = stack.put_together(frames, choice)
+    assert fused.dtype == dtype
+    np.testing.assert_array_equal(fused[:, middle], truth[:, middle])
+    assert all(np.array_equal(x, y) for x, y in zip(frames, before))
+
+
+def test_plain_places_go_by_their_outlines():
+    """A white bar: inside it frames differ in shade alone, and the net takes slopes for sharpness."""
+    sharp = np.full((200, 200), 40, np.uint8)
+    sharp[60:100, 20:180] = 230
+    frames = [cv2.GaussianBlur(sharp, (0, 0), sigma) for sigma in (20, 8)]
+    frames = [*frames, sharp, *frames[::-1]]
+    bar = slice(66, 94), slice(26, 174)
+    choice = stack.choose(sharper, frames)
+    assert (choice[60:100, 20:180] == 2).all()
+    assert np.abs(stack.put_together(frames, choice)[bar].astype(int) - 230).max() <= 1
+    folded = frames[0]
+    for frame in frames[1:]:
+        folded, _ = select.refine(folded, frame, sharper(folded, frame))
+    assert np.abs(folded[bar].astype(int) - 230).max() > 10  # what is avoided
+
+
+def test_equal_frames_come_back_and_the_first_is_chosen():
+    _, (frame, *_), _ = scene((30, 40, 3))
+    choice = stack.choose(sharper, [frame] * 3)
+    assert not choice.any()
+    np.testing.assert_array_equal(stack.put_together([frame] * 3, choice), frame)
+
+
+def test_frames_are_asked_for_once():
+    _, frames, _ = scene((30, 80))
+    read = []
+    choice = stack.choose(sharper, (read.append(i) or frame for i, frame in enumerate(frames)))
+    stack.put_together((read.append(i) or frame for i, frame in enumerate(frames)), choice)
+    assert read == [0, 1, 2, 3] * 2
+
+
+def test_frames_that_differ_are_refused():
+    with pytest.raises(ValueError, match="differ"):
+        stack.choose(sharper, [np.zeros((9, 9), np.uint8), np.zeros((9, 8), np.uint8)])
