@@ -77,7 +77,7 @@ def recipe(method, options) -> str:
     """What an image depends on besides the pair, as text: options, code, nets and weights."""
     code = {name: digest((ROOT / "fusion" / f"{name}.py").read_bytes()) for name in sorted(imports(method))}
     used = [options["model"]] if "model" in options else models.names(method)
-    trained = {name: [digest(path.read_bytes()) for path in models.files(name)] for name in used}
+    trained = {name: [digest(path.read_bytes()) for path in models.files(name, method)] for name in used}
     return json.dumps([method, options, code, trained], sort_keys=True)
 
 

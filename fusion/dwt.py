@@ -43,8 +43,8 @@ def fuse(
     base: average, a or b. colour: channels or luma. ValueError for images that differ or have a side of
     one pixel, and for options out of range.
     """
-    if levels < 1:
-        raise ValueError(f"{levels} levels: at least 1 is needed")
+    if not 1 <= levels <= 16:
+        raise ValueError(f"{levels} levels: there are 1 to 16")
     if wavelet not in pywt.wavelist(kind="discrete"):
         raise ValueError(f"unknown wavelet {wavelet!r}: one of pywt.wavelist(kind='discrete')")
     if mode not in pywt.Modes.modes:

@@ -121,7 +121,7 @@ def parser():
             " needs --refine select",
             kind("FILE"),
         ),
-        ("--maps", "what a comparison method decides by: gf, psfs and cnn, of two images", kind("DIR")),
+        ("--maps", "what a comparison method decides by, as images: psfs, gf and cnn", kind("DIR")),
         ("--json", "a report: sources, options, times, model", kind("FILE")),
     )
     options(
@@ -187,6 +187,17 @@ def check_outputs(args, sources):
             raise ValueError(f"{path}: its folder does not exist")
         if path is not args.json:
             images.check_writable(path)
+    if args.maps:
+        folder = Path(args.maps)
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"{folder}: is no folder")
+        if not folder.resolve().parent.is_dir():
+            raise ValueError(f"{folder}: the folder that it would be in does not exist")
+        for path in sorted(folder.glob(f"{args.method}_*.png")):
+            if any(os.path.samefile(path, source) for source in sources):
+                raise ValueError(f"{path}: is one of the images to fuse")
+            if not args.force:
+                raise ValueError(f"{path}: exists; --force replaces it")
     named = [os.path.realpath(path) for path in filter(None, several)]
     if len(set(named)) < len(named):
         raise ValueError(f"{args.output}: named for two outputs")
@@ -210,15 +221,16 @@ def network(args):
         caffe.set_precision(args.precision)
     if args.net:
         return TwoStream(args.net, args.weights)
-    return TwoStream(*models.files(models.FAST if args.fast else args.model or models.DEFAULT))
+    name = models.FAST if args.fast else args.model or models.DEFAULT
+    return TwoStream(*models.files(name, "two_stream"))
 
 
 def fuse(args, stack, report):
-    """The fused image, and which image each pixel is from where that is known."""
+    """The fused image; what a comparison method decided by, and which image each pixel is from, or None."""
     if args.method != "two_stream":
-        report["options"] = methods.parse(args.method, args.set)
+        decided = [] if methods.decides(args.method) and (args.maps or args.json) else None
         with bar(args, "fusing", total=len(stack), unit="image") as read:
-            return methods.fuse(args.method, read(stack), **report["options"]), None
+            return methods.fuse(args.method, read(stack), decided, **report["options"]), decided, None
     from fusion import two_stream
 
     net = network(args)
@@ -226,7 +238,8 @@ def fuse(args, stack, report):
     report.update(net=str(net.deploy), weights=str(net.weights), refine=refine)
     squares = len(two_stream.tiles(stack.shape[:2], args.tile, 0)) * (len(stack) - 1)
     with bar(args, "fusing", total=squares, unit="tile") as computed:
-        return two_stream.fold(net, stack, refine=refine, tile=args.tile, progress=computed)
+        fused, choice = two_stream.fold(net, stack, refine=refine, tile=args.tile, progress=computed)
+        return fused, None, choice
 
 
 @contextmanager
@@ -242,19 +255,15 @@ def bar(args, doing, **what):
         yield through
 
 
-def write_maps(args, stack):
-    """Write what a method decides by to the folder --maps."""
-    module = methods.load(args.method)
-    if not hasattr(module, "maps"):
-        raise ValueError(f"--maps: {args.method} has none; gf, psfs and cnn have, and --map is two_stream's")
-    if len(stack) > 2:
-        raise ValueError("--maps: of two images")
-    Path(args.maps).mkdir(exist_ok=True)
-    for name, values in module.maps(*stack, **methods.parse(args.method, args.set)).items():
-        path = Path(args.maps, f"{args.method}_{name}.png")
-        if path.exists() and not args.force:
-            raise ValueError(f"{path}: exists; --force replaces it")
-        images.write(path, np.rint(values * 255).astype(np.uint8))
+def write_maps(folder, method, decided):
+    """Write the maps that the steps of a method decided by, 0..1 as black to white."""
+    Path(folder).mkdir(exist_ok=True)
+    for number, step in enumerate(decided, 2):
+        for name, values in step.items():
+            if np.ndim(values) == 2:
+                image = f"_image{number}" if len(decided) > 1 else ""  # each step takes in one more
+                path = Path(folder, f"{method}{image}_{name}.png")
+                images.write(path, np.rint(values * np.float64(255)).astype(np.uint8))
 
 
 def write_map(path, choice, count):
@@ -325,18 +334,21 @@ def run(args):
     """Read, align, fuse, write and report one result."""
     say = logging.getLogger("fuse")
     clock = [time.perf_counter()]
+    chosen = methods.parse(args.method, args.set) if args.set else {}
+    if args.maps and not methods.decides(args.method):
+        raise ValueError(f"--maps: {args.method} has none; gf, psfs and cnn have, and --map is two_stream's")
     sources = frames.find(args.images)
     check_outputs(args, sources)
     stack = frames.Frames(sources)
     report = {"version": fusion.__version__, "method": args.method, "output": args.output}
-    report["sources"] = [stack.name(i) for i in range(len(stack))]
+    report.update(options=chosen, sources=[stack.name(i) for i in range(len(stack))])
     if args.output:
         images.check_writable(args.output, stack.dtype)
     register(args, stack, report)
     clock.append(time.perf_counter())
     if args.align_only:
         return write_aligned(args, stack)
-    fused, choice = fuse(args, stack, report)
+    fused, decided, choice = fuse(args, stack, report)
     clock.append(time.perf_counter())
     if args.map and choice is None:
         raise ValueError("--map: the network's own image comes from no one; --refine select does")
@@ -347,7 +359,7 @@ def run(args):
         write_map(args.map, choice, len(stack))
         say.info("%s: which image each pixel is from, black the first, white the last", args.map)
     if args.maps:
-        write_maps(args, stack)
+        write_maps(args.maps, args.method, decided)
         say.info("%s: what %s decides by", args.maps, args.method)
     if args.panel:
         write_panel(args.panel, stack, fused)
@@ -360,6 +372,9 @@ def run(args):
         sum(seconds.values()) / (fused.shape[0] * fused.shape[1] / 1e6),
     )
     if args.json:
+        numbers = [{k: v for k, v in step.items() if np.ndim(v) < 2} for step in decided or ()]
+        if any(numbers):
+            report["estimated"] = numbers
         report.update(size=size, seconds={name: round(value, 3) for name, value in seconds.items()})
         with images.whole(args.json) as beside:
             beside.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -85,10 +85,18 @@ def test_exact(count):
     assert (difference == 0).mean() > 0.99
 
 
+def test_a_window_that_holds_all_is_as_good_as_any_wider():
+    guide, values = np.random.default_rng(2).random((2, 9, 20))
+    whole = gf.guided_filter(guide, values, 20, 0.1)
+    np.testing.assert_array_equal(gf.guided_filter(guide, values, 3 * 10**9, 0.1), whole)
+    np.testing.assert_allclose(whole, plain_guided_filter(guide, values, 20, 0.1), atol=1e-12)
+
+
 def test_sharp_halves_are_found():
     sharp, a, b = halves()
     fused = gf.fuse(a, b).astype(float)
-    _, (of_a, of_b) = gf.weights(a, b)
+    decided = gf.decide(a, b)
+    of_a, of_b = decided["detail_1"], decided["detail_2"]
     assert of_a[:, :60].mean() > 0.95 and of_b[:, 100:].mean() > 0.95
     away = np.abs(np.arange(160) - 80) > 20
     assert np.abs(fused - sharp)[:, away].mean() < 1 < np.abs(a - fused)[:, away].mean()
@@ -100,10 +108,10 @@ def test_more_images_are_fused_at_once():
     sources = [soft.copy() for _ in range(3)]
     for i in range(3):
         sources[i][:, 50 * i : 50 * i + 50] = sharp[:, 50 * i : 50 * i + 50]
-    base, detail = gf.weights(*sources)
-    assert len(base) == len(detail) == 3
+    decided = gf.decide(*sources)
+    assert sorted(decided) == [f"{layer}_{i}" for layer in ("base", "detail") for i in (1, 2, 3)]
     for i in range(3):
-        assert detail[i][:, 50 * i + 12 : 50 * i + 38].mean() > 0.9
+        assert decided[f"detail_{i + 1}"][:, 50 * i + 12 : 50 * i + 38].mean() > 0.9
     error = np.abs(gf.fuse(*sources).astype(int) - sharp)
     assert error.mean() < 0.3 * min(np.abs(x.astype(int) - sharp).mean() for x in sources)
 
@@ -116,7 +124,9 @@ def test_equal_saliency_goes_to_the_first():
 @pytest.mark.parametrize("quantise", [True, False])
 def test_weights_sum_to_one(quantise):
     a, b = image(1), image(2)
-    for maps in gf.weights(a, b, quantise=quantise):
+    decided = gf.decide(a, b, quantise=quantise)
+    for layer in ("base", "detail"):
+        maps = [decided[f"{layer}_{i}"] for i in (1, 2)]
         assert min(m.min() for m in maps) >= 0
         np.testing.assert_allclose(sum(maps), 1, atol=1e-9)
     unlike = gf.fuse(a, b, quantise=True).astype(int) - gf.fuse(a, b, quantise=False)

@@ -117,7 +117,8 @@ def test_detail_is_taken_from_the_sharp_source(method):
     [
         ({"levels": 0}, "0 levels"),
         ({"rule": "largest"}, "unknown rule 'largest': max_abs, area_max, energy or match"),
-        ({"window": 4}, "window of 4"),
+        ({"window": 4}, "window=4"),
+        ({"window": 10**10 + 1}, "window=10000000001"),
         ({"base": "c"}, "unknown base 'c': average, a or b"),
         ({"colour": "hsv"}, "unknown colour 'hsv': channels or luma"),
     ],
