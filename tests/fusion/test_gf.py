@@ -1,13 +1,8 @@
-import os
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 
-from eval.metrics import all_six
 from fusion import gf
-from fusion.images import read
 
 
 def image(seed, shape=(45, 61), dtype=np.uint8):
@@ -154,16 +149,3 @@ def test_deep_images_give_the_same_picture():
 def test_what_cannot_be_fused_is_refused(sources, options, words):
     with pytest.raises(ValueError, match=words):
         gf.fuse(*(image(0, shape) for shape in sources), **options)
-
-
-@pytest.mark.skipif("not os.environ.get('FUSION_DATA')", reason="FUSION_DATA names no folder of pairs")
-def test_means_over_the_lytro_pairs():
-    """The scores of the images that the survey of Liu et al. 2020 published for this method."""
-    folders = sorted((Path(os.environ["FUSION_DATA"]) / "pairs/lytro-tif").glob("lytro-*"))
-    scores = []
-    for folder in folders:
-        a, b = (read(folder / f"{folder.name}_{x}.png") for x in "AB")
-        scores.append(list(all_six(a, b, gf.fuse(a, b)).values()))
-    assert len(scores) == 13
-    expected = [7.5743, 1.0647, 0.7549, 0.8843, 0.9286, 0.8718]
-    np.testing.assert_allclose(np.mean(scores, axis=0), expected, atol=0.005)

@@ -1,13 +1,8 @@
-import os
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 
-from eval.metrics import all_six
 from fusion import psfs
-from fusion.images import read
 
 
 def image(seed, shape=(45, 61), dtype=np.uint8):
@@ -128,21 +123,3 @@ def test_one_image_sharp_all_over_is_taken_and_said():
 def test_what_cannot_be_fused_is_refused(shape_a, shape_b, options, words):
     with pytest.raises(ValueError, match=words):
         psfs.fuse(image(0, shape_a), image(1, shape_b), **options)
-
-
-@pytest.mark.skipif("not os.environ.get('FUSION_DATA')", reason="FUSION_DATA names no folder of pairs")
-@pytest.mark.parametrize(
-    ("window", "expected"),
-    [
-        (1, [7.5762, 1.1341, 0.7324, 0.8803, 0.9245, 0.8631]),
-        (7, [7.5739, 1.1547, 0.7555, 0.8809, 0.9264, 0.8700]),
-    ],
-)
-def test_means_over_the_lytro_pairs(window, expected):
-    folders = sorted((Path(os.environ["FUSION_DATA"]) / "pairs/lytro-tif").glob("lytro-*"))
-    scores = []
-    for folder in folders:
-        a, b = (read(folder / f"{folder.name}_{x}.png") for x in "AB")
-        scores.append(list(all_six(a, b, psfs.fuse(a, b, window=window)).values()))
-    assert len(scores) == 13
-    np.testing.assert_allclose(np.mean(scores, axis=0), expected, atol=0.005)
