@@ -62,8 +62,13 @@ def decide(*images, r1=45, eps1=0.3, r2=7, eps2=1e-6, quantise=True):
             raise ValueError(f"r{name}={radius}: the radius of a guided filter is a whole number from 1")
         if not eps > 0:
             raise ValueError(f"eps{name}={eps}: the regularisation of a guided filter is above 0")
-    guides = [rounded(gray(image), image) / np.iinfo(image.dtype).max for image in images]
-    winner = np.argmax([_saliency(guide) for guide in guides], axis=0).astype(np.uint8)
+    grays = (image if image.ndim == 2 else rounded(gray(image), image) for image in images)
+    guides = [image / np.iinfo(image.dtype).max for image in grays]
+    most, winner = _saliency(guides[0]), np.zeros(guides[0].shape, np.uint16)
+    for i, guide in enumerate(guides[1:], 1):
+        saliency = _saliency(guide)
+        np.copyto(winner, i, where=saliency > most)
+        np.maximum(most, saliency, out=most)
     decided = {}
     for layer, radius, eps in (("base", int(r1), eps1), ("detail", int(r2), eps2)):
         smooth = [
@@ -72,11 +77,10 @@ def decide(*images, r1=45, eps1=0.3, r2=7, eps2=1e-6, quantise=True):
         ]
         for weight in smooth:
             np.clip(weight, 0, 1, out=weight)
-            if quantise:
+            if quantise:  # and left in steps of 1: the division by the sum takes them out
                 weight *= 255
                 weight += 0.5
                 np.floor(weight, out=weight)
-                weight /= 255
             weight += _TINY
         total = sum(smooth)
         for weight in smooth:
