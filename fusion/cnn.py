@@ -17,7 +17,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .common import check, gray, rounded
+from .common import by_channel, check, gray
 from .gf import guided_filter
 
 PATCH = 16
@@ -31,17 +31,20 @@ def fuse(a, b, *, area=0.01, radius=8, eps=0.1, model="cnn") -> np.ndarray:
     area: regions of the decision map under this share of the image are given up. radius, eps: of the guided
     filter. model: of models/. ValueError where the images cannot be fused or an option is out of range.
     """
-    weight = maps(a, b, area=area, radius=radius, eps=eps, model=model)["weight"]
-    if a.ndim == 3:
-        weight = weight[..., None]
-    scale = np.iinfo(a.dtype).max / 255
-    return rounded((weight * a + (1 - weight) * b) / scale, a)
+    return apply((a, b), decide(a, b, area=area, radius=radius, eps=eps, model=model))
 
 
-def maps(a, b, *, area=0.01, radius=8, eps=0.1, model="cnn"):
-    """What `fuse` decides by, each H x W float64 in 0..1, 1 where a is in focus.
+def apply(images, decided) -> np.ndarray:
+    """Two images mixed as `decide` says of them."""
+    weight = decided["weight"]
+    return by_channel(lambda a, b: weight * a + (1 - weight) * b, *images)
 
-    "focus": the mean score; "decision": it above a half, without small regions; "weight": that, smoothed.
+
+def decide(a, b, *, area=0.01, radius=8, eps=0.1, model="cnn"):
+    """What `fuse` decides by, each H x W in 0..1, 1 where a is in focus.
+
+    "focus", float64: the mean score; "decision", uint8: it above a half, without small regions; "weight",
+    float64: that, smoothed. Options and errors as `fuse`.
     """
     check(a, b)
     if not 0 <= area < 0.5:
@@ -53,7 +56,7 @@ def maps(a, b, *, area=0.01, radius=8, eps=0.1, model="cnn"):
     decision = without_small((focus > 0.5).astype(np.uint8), np.ceil(area * focus.size))
     guide = np.where(decision, *planes)
     weight = np.clip(guided_filter(guide, decision.astype(np.float64), int(radius), eps), 0, 1)
-    return {"focus": focus, "decision": decision.astype(np.float64), "weight": weight}
+    return {"focus": focus, "decision": decision, "weight": weight}
 
 
 def scores(a, b, *, model="cnn", tile=TILE):
@@ -66,7 +69,7 @@ def scores(a, b, *, model="cnn", tile=TILE):
 
     extended = [np.pad(x, [(0, max(0, PATCH - n)) for n in x.shape], mode="reflect") for x in (a, b)]
     size = extended[0].shape
-    net = caffe.Net(*map(str, models.files(model)), caffe.TEST)
+    net = caffe.Net(*map(str, models.files(model, "cnn")), caffe.TEST)
     found = np.empty([(n + 1) // 2 - PATCH // 2 + 1 for n in size], np.float32)
     step = tile // 2
     for y in range(0, found.shape[0], step):

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 GRAY = np.array([0.2989, 0.5870, 0.1140])  # weights of R, G, B
+WIDEST = 255  # pixels: what a window may reach over
 
 
 def check(*images) -> None:
@@ -20,6 +21,12 @@ def check(*images) -> None:
     for image in images[1:]:
         if image.shape != first.shape or image.dtype != first.dtype:
             raise ValueError(f"images differ: {first.shape} {first.dtype} and {image.shape} {image.dtype}")
+
+
+def check_window(side) -> None:
+    """ValueError unless it is the side of a window: an odd number of pixels up to WIDEST."""
+    if not (1 <= side <= WIDEST and side % 2 == 1):
+        raise ValueError(f"window={side}: its side is an odd number of pixels from 1 to {WIDEST}")
 
 
 def scale(image) -> float:
@@ -68,10 +75,9 @@ def select(x, y, rule="max_abs", window=3) -> np.ndarray:
     area_max: the one that holds the larger magnitude in its window at most places of that window
     (Li, Manjunath, Mitra 1994). energy: the larger sum of squares in the window.
     match: the same where the windows differ, a mean of both where they match (Burt, Kolczynski 1993).
-    window: its side, odd. ValueError for another rule or window.
+    window: its side. ValueError for another rule, and as check_window.
     """
-    if window < 1 or window % 2 == 0:
-        raise ValueError(f"a window of {window} has no centre: it must be odd, 1 or more")
+    check_window(window)
     if rule == "max_abs":
         return np.where(np.abs(x) > np.abs(y), x, y)
     if rule == "energy":

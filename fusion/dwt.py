@@ -43,8 +43,8 @@ def fuse(
     base: average, a or b. colour: channels or luma. ValueError for images that differ or have a side of
     one pixel, and for options out of range.
     """
-    if levels < 1:
-        raise ValueError(f"{levels} levels: at least 1 is needed")
+    if not 1 <= levels <= 16:
+        raise ValueError(f"{levels} levels: there are 1 to 16")
     if wavelet not in pywt.wavelist(kind="discrete"):
         raise ValueError(f"unknown wavelet {wavelet!r}: one of pywt.wavelist(kind='discrete')")
     if mode not in pywt.Modes.modes:
@@ -67,14 +67,29 @@ def _fuse_planes(a, b, wavelet, mode, levels, rule, window, base):
     height, width = a.shape
     details = []
     for _ in range(max(1, min(levels, pywt.dwtn_max_level(a.shape, wavelet)))):
-        a, bands_a = pywt.dwt2(a, wavelet, mode)
-        b, bands_b = pywt.dwt2(b, wavelet, mode)
+        a, *bands_a = _split(a, wavelet, mode)
+        b, *bands_b = _split(b, wavelet, mode)
         details.append([common.select(x, y, rule, window) for x, y in zip(bands_a, bands_b)])
     fused = common.residual(a, b, base)
     for bands in reversed(details):
         rows, columns = bands[0].shape  # the level below comes out one larger where these are odd
-        fused = pywt.idwt2((fused[:rows, :columns], bands), wavelet, mode)
+        fused = _join(fused[:rows, :columns], *bands, wavelet=wavelet, mode=mode)
     return fused[:height, :width]
+
+
+def _split(plane, wavelet, mode):
+    """The four bands of a level, the approximation first, each with rows and columns exchanged.
+
+    Along columns PyWavelets takes four times as long as along rows, so the plane is turned between the two.
+    """
+    halves = pywt.dwt(plane, wavelet, mode)
+    return [band for half in halves for band in pywt.dwt(cv2.transpose(half), wavelet, mode)]
+
+
+def _join(low, *bands, wavelet, mode):
+    """The plane that `_split` made bands of."""
+    halves = (pywt.idwt(low, bands[0], wavelet, mode), pywt.idwt(*bands[1:], wavelet, mode))
+    return pywt.idwt(*map(cv2.transpose, halves), wavelet, mode)
 
 
 def _extend(plane, multiple):

@@ -33,33 +33,28 @@ def fuse(a, b, *more, r1=45, eps1=0.3, r2=7, eps2=1e-6, quantise=True) -> np.nda
     ValueError where the images cannot be fused or an option is out of range.
     """
     images = (a, b, *more)
-    both = weights(*images, r1=r1, eps1=eps1, r2=r2, eps2=eps2, quantise=quantise)
+    return apply(images, decide(*images, r1=r1, eps1=eps1, r2=r2, eps2=eps2, quantise=quantise))
+
+
+def apply(images, decided) -> np.ndarray:
+    """Images put together as `decide` says of them."""
 
     def fuse_planes(*planes):
         fused = np.zeros(planes[0].shape)
-        for plane, base_weight, detail_weight in zip(planes, *both):
+        for i, plane in enumerate(planes, 1):
             base = cv2.blur(plane, BASE, borderType=cv2.BORDER_REPLICATE)
-            fused += base_weight * base
-            fused += detail_weight * (plane - base)
+            fused += decided[f"base_{i}"] * base
+            fused += decided[f"detail_{i}"] * (plane - base)
         return fused
 
     return by_channel(fuse_planes, *images)
 
 
-def maps(*images, **options):
-    """`weights` by name: base_1, detail_1, base_2, ... for the images in their order."""
-    base, detail = weights(*images, **options)
-    return {
-        f"{kind}_{i + 1}": of[i]
-        for i in range(len(images))
-        for kind, of in (("base", base), ("detail", detail))
-    }
+def decide(*images, r1=45, eps1=0.3, r2=7, eps2=1e-6, quantise=True):
+    """The weights that `fuse` gives the images, in their order: "base_1", "base_2", ..., "detail_1", ...
 
-
-def weights(*images, r1=45, eps1=0.3, r2=7, eps2=1e-6, quantise=True):
-    """The weights that `fuse` gives the images: (base, detail), each a list of one map per image.
-
-    A map is H x W float64 in 0..1; at each pixel the maps of a list sum to 1. Errors as `fuse`.
+    Each is H x W float64 in 0..1; at each pixel those of the bases sum to 1, and those of the details.
+    Options and errors as `fuse`.
     """
     check(*images)
     for name, radius, eps in (("1", r1, eps1), ("2", r2, eps2)):
@@ -67,27 +62,31 @@ def weights(*images, r1=45, eps1=0.3, r2=7, eps2=1e-6, quantise=True):
             raise ValueError(f"r{name}={radius}: the radius of a guided filter is a whole number from 1")
         if not eps > 0:
             raise ValueError(f"eps{name}={eps}: the regularisation of a guided filter is above 0")
-    guides = [rounded(gray(image), image) / np.iinfo(image.dtype).max for image in images]
-    winner = np.argmax([_saliency(guide) for guide in guides], axis=0).astype(np.uint8)
-    maps = []
-    for radius, eps in ((int(r1), eps1), (int(r2), eps2)):
+    grays = (image if image.ndim == 2 else rounded(gray(image), image) for image in images)
+    guides = [image / np.iinfo(image.dtype).max for image in grays]
+    most, winner = _saliency(guides[0]), np.zeros(guides[0].shape, np.uint16)
+    for i, guide in enumerate(guides[1:], 1):
+        saliency = _saliency(guide)
+        np.copyto(winner, i, where=saliency > most)
+        np.maximum(most, saliency, out=most)
+    decided = {}
+    for layer, radius, eps in (("base", int(r1), eps1), ("detail", int(r2), eps2)):
         smooth = [
             guided_filter(guide, (winner == i).astype(np.float64), radius, eps)
             for i, guide in enumerate(guides)
         ]
         for weight in smooth:
             np.clip(weight, 0, 1, out=weight)
-            if quantise:
+            if quantise:  # and left in steps of 1: the division by the sum takes them out
                 weight *= 255
                 weight += 0.5
                 np.floor(weight, out=weight)
-                weight /= 255
             weight += _TINY
         total = sum(smooth)
         for weight in smooth:
             weight /= total
-        maps.append(smooth)
-    return maps[0], maps[1]
+        decided.update((f"{layer}_{i}", weight) for i, weight in enumerate(smooth, 1))
+    return decided
 
 
 def guided_filter(guide, values, radius, eps) -> np.ndarray:
@@ -96,6 +95,7 @@ def guided_filter(guide, values, radius, eps) -> np.ndarray:
     Windows are 2 radius + 1 a side, cut at the border; eps is the variance of the guide below which
     a window is flat.
     """
+    radius = min(radius, max(guide.shape))  # a window that holds all
     rows, columns = (_window_lengths(n, radius) for n in guide.shape)
     pixels = rows[:, None] * columns
     side = (2 * radius + 1,) * 2

@@ -33,7 +33,10 @@ def options(name) -> dict[str, object]:
 
 
 def parse(name, settings) -> dict[str, object]:
-    """Options from strings KEY=VALUE, each of the type of its default; ValueError for what does not fit."""
+    """Options from strings KEY=VALUE, each of the type of its default; ValueError for what does not fit.
+
+    Where the default is None, a number or several with commas between.
+    """
     known, chosen = options(name), {}
     for setting in settings:
         key, given, value = setting.partition("=")
@@ -43,23 +46,40 @@ def parse(name, settings) -> dict[str, object]:
         try:
             if kind is bool:
                 chosen[key] = {"true": True, "false": False}[value.lower()]
+            elif known[key] is None:
+                numbers = tuple(map(float, value.split(",")))
+                chosen[key] = numbers if len(numbers) > 1 else numbers[0]
             else:
                 chosen[key] = kind(value)
         except (KeyError, ValueError):
-            raise ValueError(f"{setting!r}: a value such as {known[key]!r} is needed") from None
+            wanted = "numbers are" if known[key] is None else f"a value such as {known[key]!r} is"
+            raise ValueError(f"{setting!r}: {wanted} needed") from None
     return chosen
 
 
-def fuse(name, images, **chosen):
+def decides(name) -> bool:
+    """Whether a method has maps or estimates that it decides by, and thus `decide` and `apply`."""
+    return hasattr(load(name), "decide")
+
+
+def fuse(name, images, decided=None, **chosen):
     """Fuse two or more images with a method: all at once where it can, else folded in their order.
 
-    images: any sequence; folded, each is asked for once.
+    images: any sequence; folded, each is asked for once. decided: a list that is given what each step
+    decides by, as the method's `decide` returns it, of methods that have one.
     """
-    method = load(name).fuse
-    if any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(method).parameters.values()):
-        return method(*images, **chosen)
+    module = load(name)
+
+    def step(*images):
+        if decided is None:
+            return module.fuse(*images, **chosen)
+        decided.append(module.decide(*images, **chosen))
+        return module.apply(images, decided[-1])
+
+    if any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(module.fuse).parameters.values()):
+        return step(*images)
     images = iter(images)
     fused = next(images)
     for image in images:
-        fused = method(fused, image, **chosen)
+        fused = step(fused, image)
     return fused

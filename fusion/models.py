@@ -12,8 +12,7 @@ FAST = "2-1-2_f32_k3-defocus"
 
 def names(method="two_stream") -> list[str]:
     """Names of the models of a method, sorted."""
-    folders = sorted(card.parent.name for card in (ROOT / "models").glob("*/readme.md"))
-    return [name for name in folders if card(name)["method"] == method]
+    return [name for name in _all() if card(name)["method"] == method]
 
 
 def card(name) -> dict[str, str]:
@@ -23,15 +22,24 @@ def card(name) -> dict[str, str]:
     """
     path = ROOT / "models" / name / "readme.md"
     if not path.is_file():
-        raise ValueError(f"no model {name!r}: there are {', '.join(names()) or 'none'}")
+        raise ValueError(f"no model {name!r}: there are {', '.join(_all()) or 'none'}")
     head = path.read_text(encoding="utf-8").split("---")[1]
     return dict(line.split(": ", 1) for line in head.strip().splitlines())
 
 
-def files(name) -> tuple[Path, Path]:
-    """The deploy.prototxt and the .caffemodel of a model; ValueError where the weights are not whole."""
+def files(name, method=None) -> tuple[Path, Path]:
+    """The deploy.prototxt and the .caffemodel of a model.
+
+    ValueError where there is no such model, it is not of the `method` named, or its weights are not whole.
+    """
     head = card(name)
+    if method not in (None, head["method"]):
+        raise ValueError(f"{name} is a model of {head['method']}, {method} has {', '.join(names(method))}")
     weights = ROOT / "models" / name / head["caffemodel"]
     if hashlib.sha256(weights.read_bytes()).hexdigest() != head["sha256"]:
         raise ValueError(f"{weights}: not the file its readme.md describes (sha256 differs)")
     return ROOT / "prototxt" / head["net"] / "deploy.prototxt", weights
+
+
+def _all():
+    return sorted(path.parent.name for path in (ROOT / "models").glob("*/readme.md"))

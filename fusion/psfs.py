@@ -28,7 +28,7 @@ import cv2
 import numpy as np
 import scipy.optimize
 
-from .common import check, gray
+from .common import check, check_window, gray
 
 LOWEST, HIGHEST = 0.2, 8.0  # sigmas, in pixels
 GRID = (0.5, 1, 1.5, 2, 3, 4, 5, 6)
@@ -46,51 +46,57 @@ class Sigmas(NamedTuple):
         """Whether a sigma ran into the end of its range: one image is sharp all over, or the model fails."""
         return min(self) < LOWEST + 0.01 or max(self) > HIGHEST - 0.01
 
+    def __str__(self) -> str:
+        ends = f" (the range ends at {LOWEST:g} and {HIGHEST:g}: is one photograph sharp throughout,"
+        ends += " or are they out of register?)"
+        return f"f {self.f:.2f}, g {self.g:.2f}" + (ends if self.at_bound else "")
+
 
 def fuse(a, b, *, window=7, psf="gaussian", search="grid", sigmas=None) -> np.ndarray:
     """Fuse two images, H x W or H x W x 3, uint8 or uint16, alike; the result is of their kind.
-
-    Options and errors as `decision_map`.
-    """
-    from_a = decision_map(a, b, window=window, psf=psf, search=search, sigmas=sigmas)
-    return np.where(from_a if a.ndim == 2 else from_a[..., None], a, b)
-
-
-def decision_map(a, b, *, window=7, psf="gaussian", search="grid", sigmas=None) -> np.ndarray:
-    """Where `fuse` takes the pixel of a: H x W bool.
 
     window: side in pixels, odd; 1 compares pixel by pixel. sigmas: what `estimate` found, or two numbers
     of pixels; None to estimate them by `psf` and `search`. ValueError where the images cannot be fused or
     an option is unknown or out of range.
     """
+    return apply((a, b), decide(a, b, window=window, psf=psf, search=search, sigmas=sigmas))
+
+
+def apply(images, decided) -> np.ndarray:
+    """Two images put together as `decide` says of them."""
+    a, b = images
+    from_a = decided["decision"]
+    return np.where(from_a if a.ndim == 2 else from_a[..., None], a, b)
+
+
+def decide(a, b, *, window=7, psf="gaussian", search="grid", sigmas=None):
+    """What `fuse` decides by: "sigmas", of type Sigmas, and "decision", H x W bool, true where a is taken.
+
+    Options and errors as `fuse`.
+    """
     check(a, b)
-    if window < 1 or window % 2 != 1:
-        raise ValueError(f"window={window}: the side of the window is an odd number from 1")
+    check_window(window)
     if sigmas is None:
         sigmas = estimate(a, b, psf=psf, search=search)
-        logging.getLogger(__name__).info("sigmas of the blur in pixels: f %.2f, g %.2f", *sigmas)
-    sigma_f, sigma_g = sigmas
-    if not (0 < sigma_f <= HIGHEST and 0 < sigma_g <= HIGHEST):
-        raise ValueError(f"sigmas={sigma_f}, {sigma_g}: a blur is above 0 and at most {HIGHEST:g} pixels")
+        logging.getLogger(__name__).info("sigmas of the blur in pixels: %s", sigmas)
+    if np.shape(sigmas) != (2,) or not all(0 < sigma <= HIGHEST for sigma in sigmas):
+        raise ValueError(f"sigmas={sigmas}: two blurs, above 0 and at most {HIGHEST:g} pixels each")
+    sigmas = Sigmas(*sigmas)
     a, b = _plane(a), _plane(b)
-    difference_a = cv2.absdiff(_blur(a, sigma_f, psf), b)
-    difference_b = cv2.absdiff(_blur(b, sigma_g, psf), a)
+    difference_a = cv2.absdiff(_blur(a, sigmas.f, psf), b)
+    difference_b = cv2.absdiff(_blur(b, sigmas.g, psf), a)
     if window == 1:
-        return difference_a <= difference_b
+        return {"sigmas": sigmas, "decision": difference_a <= difference_b}
     side = (int(window),) * 2
     votes = cv2.blur(difference_a, side, borderType=_BORDER) <= cv2.blur(
         difference_b, side, borderType=_BORDER
     )
-    return cv2.blur(votes.astype(np.float32), side, borderType=_BORDER) > 0.5
-
-
-def maps(a, b, **options):
-    """`decision_map` by name, "decision": H x W float64, 1 where `fuse` takes the pixel of a."""
-    return {"decision": decision_map(a, b, **options).astype(np.float64)}
+    majority = cv2.blur(votes.astype(np.float32), side, borderType=_BORDER) > 0.5
+    return {"sigmas": sigmas, "decision": majority}
 
 
 def estimate(a, b, *, psf="gaussian", search="grid") -> Sigmas:
-    """The sigmas of a pair's blur, in pixels within 0.2..8. Options and errors as `decision_map`."""
+    """The sigmas of a pair's blur, in pixels within 0.2..8. Options and errors as `fuse`."""
     check(a, b)
     a, b = _plane(a), _plane(b)
 

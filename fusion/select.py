@@ -13,7 +13,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .common import check, gray
+from .common import check, check_window, gray
 
 SLOPE = 16  # gray levels of 255 a pixel: where both photographs stay under half of it, shades are gradual
 STEP = 1  # gray levels of 255: photographs that differ by less join without a line; by twice that, with one
@@ -30,8 +30,7 @@ def refine(a, b, fused, *, window=5, area=0.001, seam=0.7, wide=6):
     ValueError where images differ or an option is out of range.
     """
     check(a, b, fused)
-    if window < 1 or window % 2 != 1:
-        raise ValueError(f"window={window}: the side of the window is an odd number from 1")
+    check_window(window)
     if not (0 <= area < 1 and seam >= 0 and wide >= 0):
         raise ValueError(
             f"area={area}, seam={seam}, wide={wide}: a share from 0 to below 1, and 0 or more pixels"

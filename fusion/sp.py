@@ -73,8 +73,8 @@ class Pyramid:
             raise ValueError(f"levels={levels}: a pyramid has a whole number of levels, 1 or more")
         if orientations not in range(1, 9):
             raise ValueError(f"orientations={orientations}: there are 1 to 8")
-        if margin is not None and (margin < 0 or margin != int(margin)):
-            raise ValueError(f"margin={margin}: mirrored pixels are a whole number from 0, or None")
+        if margin is not None and (np.ndim(margin) or not 0 <= margin <= 4096 or margin % 1):
+            raise ValueError(f"margin={margin}: mirrored pixels are a whole number from 0 to 4096, or None")
         levels = min(int(levels), min(shape).bit_length() - 1)
         self.shape = shape
         self.margin = 2 ** (levels + 1) if margin is None else int(margin)

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import pywt
 
 from . import uwt
 from .common import by_channel, check, residual, select
@@ -44,6 +45,8 @@ def fuse(
     check(a, b)
     if scale not in (1, SCALE):
         raise ValueError(f"scale={scale}: the nets are trained for {SCALE}; 1 leaves them out")
+    if wavelet not in pywt.wavelist(kind="discrete"):
+        raise ValueError(f"unknown wavelet {wavelet!r}: one of pywt.wavelist(kind='discrete')")
     if not 1 <= levels <= 6:
         raise ValueError(f"levels={levels}: 1 to 6")
     net = Nets() if scale == SCALE else None
@@ -100,7 +103,8 @@ class Nets:
         from . import models
 
         self.nets = {
-            kind: caffe.Net(*map(str, models.files(f"srcnn-{kind}")), caffe.TEST) for kind in LEVELS_OF_GRAY
+            kind: caffe.Net(*map(str, models.files(f"srcnn-{kind}", "srcnn")), caffe.TEST)
+            for kind in LEVELS_OF_GRAY
         }
 
     def __call__(self, planes):

@@ -20,7 +20,7 @@ TILE = 512  # pixels a side: BVLC Caffe needs 6 GB for it, caffe_torch a tenth
 
 def fuse(a, b, *more, model=models.DEFAULT, refine="none", tile=TILE):
     """Fuse two or more images with one of the shipped models, by name: see TwoStream and fold."""
-    return fold(TwoStream(*models.files(model)), [a, b, *more], refine=refine, tile=tile)[0]
+    return fold(TwoStream(*models.files(model, "two_stream")), [a, b, *more], refine=refine, tile=tile)[0]
 
 
 def fold(net, images, *, refine="none", tile=TILE, progress=iter):

@@ -130,7 +130,7 @@ def parser():
             " needs --refine select",
             kind("FILE"),
         ),
-        ("--maps", "what a comparison method decides by: gf, psfs and cnn, of two images", kind("DIR")),
+        ("--maps", "what a comparison method decides by, as images: psfs, gf and cnn", kind("DIR")),
         ("--json", "a report: sources, options, times, model", kind("FILE")),
     )
     options(
@@ -197,6 +197,17 @@ def check_outputs(args, sources):
             raise ValueError(f"{path}: its folder does not exist")
         if path is not args.json:
             images.check_writable(path)
+    if args.maps:
+        folder = Path(args.maps)
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"{folder}: is no folder")
+        if not folder.resolve().parent.is_dir():
+            raise ValueError(f"{folder}: the folder that it would be in does not exist")
+        for path in sorted(folder.glob(f"{args.method}_*.png")):
+            if any(os.path.samefile(path, source) for source in sources):
+                raise ValueError(f"{path}: is one of the images to fuse")
+            if not args.force:
+                raise ValueError(f"{path}: exists; --force replaces it")
     named = [os.path.realpath(path) for path in filter(None, several)]
     if len(set(named)) < len(named):
         raise ValueError(f"{args.output}: named for two outputs")
@@ -220,15 +231,16 @@ def network(args):
         caffe.set_precision(args.precision)
     if args.net:
         return TwoStream(args.net, args.weights)
-    return TwoStream(*models.files(models.FAST if args.fast else args.model or models.DEFAULT))
+    name = models.FAST if args.fast else args.model or models.DEFAULT
+    return TwoStream(*models.files(name, "two_stream"))
 
 
 def fuse(args, stack, report):
-    """The fused image, and which image each pixel is from where that is known."""
+    """The fused image; what a comparison method decided by, and which image each pixel is from, or None."""
     if args.method != "two_stream":
-        report["options"] = methods.parse(args.method, args.set)
+        decided = [] if methods.decides(args.method) and (args.maps or args.json) else None
         with bar(args, "fusing", total=len(stack), unit="image") as read:
-            return methods.fuse(args.method, read(stack), **report["options"]), None
+            return methods.fuse(args.method, read(stack), decided, **report["options"]), decided, None
     from fusion import two_stream
 
     net = network(args)
@@ -236,7 +248,8 @@ def fuse(args, stack, report):
     report.update(net=str(net.deploy), weights=str(net.weights), refine=refine)
     squares = len(two_stream.tiles(stack.shape[:2], args.tile, 0)) * (len(stack) - 1)
     with bar(args, "fusing", total=squares, unit="tile") as computed:
-        return two_stream.fold(net, stack, refine=refine, tile=args.tile, progress=computed)
+        fused, choice = two_stream.fold(net, stack, refine=refine, tile=args.tile, progress=computed)
+        return fused, None, choice
 
 
 @contextmanager
@@ -252,15 +265,15 @@ def bar(args, doing, **what):
         yield through
 
 
-def write_maps(args, stack):
-    """Write what a method decides by to the folder --maps."""
-    Path(args.maps).mkdir(exist_ok=True)
-    found = methods.load(args.method).maps(*stack, **methods.parse(args.method, args.set))
-    for name, values in found.items():
-        path = Path(args.maps, f"{args.method}_{name}.png")
-        if path.exists() and not args.force:
-            raise ValueError(f"{path}: exists; --force replaces it")
-        images.write(path, np.rint(values * 255).astype(np.uint8))
+def write_maps(folder, method, decided):
+    """Write the maps that the steps of a method decided by, 0..1 as black to white."""
+    Path(folder).mkdir(exist_ok=True)
+    for number, step in enumerate(decided, 2):
+        for name, values in step.items():
+            if np.ndim(values) == 2:
+                image = f"_image{number}" if len(decided) > 1 else ""  # each step takes in one more
+                path = Path(folder, f"{method}{image}_{name}.png")
+                images.write(path, np.rint(values * np.float64(255)).astype(np.uint8))
 
 
 def write_map(path, choice, count):
@@ -335,7 +348,7 @@ def write_aligned(args, stack, paths):
     )
 
 
-def write_fused(args, stack, fused, choice):
+def write_fused(args, stack, fused, decided, choice):
     """Write the fused image and what else is asked for."""
     say = logging.getLogger("fuse")
     images.write(args.output, fused, stack.alpha, stack.exif, stack.icc)
@@ -345,7 +358,7 @@ def write_fused(args, stack, fused, choice):
         write_map(args.map, choice, len(stack))
         say.info("%s: which image each pixel is from, black the first, white the last", args.map)
     if args.maps:
-        write_maps(args, stack)
+        write_maps(args.maps, args.method, decided)
         say.info("%s: what %s decides by", args.maps, args.method)
     if args.panel:
         write_panel(args.panel, stack, fused)
@@ -361,33 +374,33 @@ def check_maps(args, count):
     """ValueError where --map or --maps is asked of what has none."""
     if args.map and (args.method != "two_stream" or refinement(args, count) == "none"):
         raise ValueError("--map: no pixel is from one image alone; each is by --refine select")
-    if args.maps and not hasattr(methods.load(args.method), "maps"):
+    if args.maps and not methods.decides(args.method):
         raise ValueError(f"--maps: {args.method} has none; gf, psfs and cnn have, and --map is two_stream's")
-    if args.maps and count > 2:
-        raise ValueError("--maps: of two images")
 
 
 def run(args):
     """Read, align, fuse, write and report one result."""
     clock = [time.perf_counter()]
+    chosen = methods.parse(args.method, args.set) if args.set else {}
     sources = frames.find(args.images)
     check_outputs(args, sources)
     stack = frames.Frames(sources)
     check_maps(args, len(stack))
     report = {"version": fusion.__version__, "method": args.method, "output": args.output or args.align_only}
-    report["sources"] = [stack.name(i) for i in range(len(stack))]
+    report.update(options=chosen, sources=[stack.name(i) for i in range(len(stack))])
     if args.output:
         images.check_writable(args.output, stack.dtype)
     else:
         paths = aligned_names(args, stack)
     register(args, stack, report)
     clock.append(time.perf_counter())
+    decided = None
     if args.output:
-        fused, choice = fuse(args, stack, report)
+        fused, decided, choice = fuse(args, stack, report)
         clock.append(time.perf_counter())
-        write_fused(args, stack, fused, choice)
+        write_fused(args, stack, fused, decided, choice)
     else:
-        del report["method"]
+        del report["method"], report["options"]
         clock.append(clock[-1])
         write_aligned(args, stack, paths)
     clock.append(time.perf_counter())
@@ -398,6 +411,9 @@ def run(args):
         sum(seconds.values()) / (stack.shape[0] * stack.shape[1] / 1e6),
     )
     if args.json:
+        numbers = [{k: v for k, v in step.items() if np.ndim(v) < 2} for step in decided or ()]
+        if any(numbers):
+            report["estimated"] = numbers
         report["size"] = frames.describe(stack.shape, stack.dtype)
         report["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
         with images.whole(args.json) as beside:

@@ -6,6 +6,12 @@ def test_bench_prints_a_ratio_the_methods_and_the_memory(capsys, monkeypatch):
     bench.main(["--rounds", "1", "--megapixels", "0.3"])
     out = capsys.readouterr().out
     assert "times as fast" in out and "peak memory" in out
-    assert all(float(out.split(f"  {title} ")[1].split()[0]) > 0 for title in ("LP", "GF"))
+    for title, limit in (("LP", "15"), ("GF", "60")):
+        first, second = (part.splitlines()[0].split() for part in out.split(f"  {title} ")[1:])
+        assert float(first[0]) > 0 and first[-1] == limit
+        assert float(second[0]) > 0 and 20 < float(second[1]) < 1000
+    monkeypatch.setattr(bench, "LONGEST", 0)
+    bench.main(["--rounds", "1", "--megapixels", "0.3"])
+    assert "GF     left out: it takes about 0 minutes" in capsys.readouterr().out
     difference = float(out.split("largest difference of a value ")[1].split()[0])
     assert difference < 1e-12

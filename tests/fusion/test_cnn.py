@@ -49,7 +49,7 @@ def test_small_regions_of_either_kind_are_turned_over():
 
 def test_maps_and_the_image_they_make():
     near, far, _ = (image[100:260, 200:420] for image in depth_pair.pair())
-    maps = cnn.maps(near, far)
+    maps = cnn.decide(near, far)
     assert all(m.shape == (160, 220) and m.min() >= 0 and m.max() <= 1 for m in maps.values())
     assert set(np.unique(maps["decision"])) <= {0.0, 1.0} and 0.05 < maps["decision"].mean() < 0.95
     weight = maps["weight"][..., None]

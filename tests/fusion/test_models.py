@@ -55,3 +55,5 @@ def test_damaged_weights_are_refused(tmp_path, monkeypatch):
 def test_unknown_names_are_refused_with_the_known():
     with pytest.raises(ValueError, match=models.DEFAULT):
         models.files("none")
+    with pytest.raises(ValueError, match=f"{models.DEFAULT} is a model of two_stream, cnn has cnn"):
+        models.files(models.DEFAULT, "cnn")

@@ -47,7 +47,9 @@ def test_the_nets_raise_better_than_interpolation_does():
     assert errors[0] < 0.85 * errors[1]
 
 
-@pytest.mark.parametrize("bad", [{"scale": 3}, {"levels": 0}, {"rule": "none"}, {"window": 2}])
+@pytest.mark.parametrize(
+    "bad", [{"scale": 3}, {"levels": 0}, {"rule": "none"}, {"window": 2}, {"wavelet": "no"}]
+)
 def test_options_out_of_range_are_named(bad):
     image = np.zeros((20, 20), np.uint8)
     with pytest.raises(ValueError, match=next(iter(bad))):

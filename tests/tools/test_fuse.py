@@ -213,12 +213,70 @@ def test_maps_of_a_method(run, tmp_path, method):
     assert status == 0, errors
     found = {p.name: images.read(p) for p in (tmp_path / "m").iterdir()}
     assert found and all(name.startswith(f"{method}_") and x.shape == (40, 50) for name, x in found.items())
-    for more, words in (
-        (("--maps", tmp_path), "gf, psfs and cnn"),
-        (("--map", tmp_path / "m.png"), "select"),
+    status, _, errors = run(
+        "a.png", "b.png", "-o", tmp_path / "p.png", "--method", method, "--maps", tmp_path / "m"
+    )
+    assert status == 1 and "exists; --force replaces it" in errors
+    assert not (tmp_path / "p.png").exists()
+
+
+def test_maps_are_those_of_the_image_written(run, folder, tmp_path):
+    """Once for a pair, one more for each further image where they are folded, of all at once by GF."""
+    names = ["a.png", "b.png", "a.png"]
+    for method in ("psfs", "gf"):
+        assert run(*names, "-o", tmp_path / f"{method}.png", "--method", method, "--maps", tmp_path)[0] == 0
+    sources = [images.read(folder / name) for name in names]
+    decided = []
+    methods.fuse("psfs", sources, decided)
+    assert len(decided) == 2
+    for number, step in enumerate(decided, 2):
+        np.testing.assert_array_equal(
+            images.read(tmp_path / f"psfs_image{number}_decision.png"), step["decision"] * np.uint8(255)
+        )
+    assert {p.name for p in tmp_path.glob("gf_*")} == {
+        f"gf_{layer}_{i}.png" for layer in ("base", "detail") for i in (1, 2, 3)
+    }
+
+
+def test_maps_are_refused_before_anything_is_written(run, tmp_path):
+    (tmp_path / "file").touch()
+    status, _, errors = run(
+        "a.png", "b.png", "-o", tmp_path / "o.png", "--method", "lp", "--map", tmp_path / "m.png"
+    )
+    assert status == 1 and "--refine select" in errors
+    for method, maps, words in (
+        ("lp", "m", "gf, psfs and cnn"),
+        ("two_stream", "m", "gf, psfs and cnn"),
+        ("gf", "file", "is no folder"),
+        ("gf", "no/m", "does not exist"),
     ):
-        status, _, errors = run("a.png", "b.png", "-o", tmp_path / "p.png", "--method", "lp", *more)
-        assert status == 1 and words in errors and not (tmp_path / "p.png").exists()
+        status, _, errors = run(
+            "a.png", "b.png", "-o", tmp_path / "o.png", "--method", method, "--maps", tmp_path / maps
+        )
+        assert status == 1 and words in errors and len(errors.splitlines()) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_options_without_a_default_take_numbers(run, tmp_path):
+    def report(method, *settings):
+        files = tmp_path / "o.png", tmp_path / "o.json"
+        arguments = ["-o", files[0], "--json", files[1], "--method", method, "--force"]
+        errors = run("a.png", "b.png", *arguments, *(x for s in settings for x in ("--set", s)))[2]
+        return errors or json.loads(files[1].read_text())
+
+    found = report("psfs")["estimated"]
+    assert len(found) == 1 and all(0.2 <= sigma <= 8 for sigma in found[0]["sigmas"])
+    given = report("psfs", "sigmas=2,3.5")
+    assert given["estimated"] == [{"sigmas": [2, 3.5]}] and given["options"] == {"sigmas": [2, 3.5]}
+    assert report("sp", "margin=0")["options"] == {"margin": 0}
+    for method, setting in (("psfs", "sigmas=2"), ("psfs", "sigmas=2,x"), ("sp", "margin=1,2")):
+        errors = report(method, setting)
+        assert setting.split("=")[0] in errors and len(errors.splitlines()) == 1
+
+
+def test_sigmas_at_the_end_of_their_range_are_said(run, tmp_path):
+    arguments = ("a.png", "a.png", "-o", tmp_path / "o.png", "--method", "psfs")
+    assert "the range ends at 0.2 and 8" in run(*arguments)[1]
 
 
 def test_psfs_says_its_sigmas_unless_quiet(run, tmp_path):
