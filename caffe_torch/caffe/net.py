@@ -315,6 +315,9 @@ class Net:
                         )
                 for blob, result in zip(tops, results):  # noqa: B905 (Input loads nothing)
                     blob.tensor = result
+        for i in range(start, end + 1):
+            for blob in *self._layer_blobs(i)[1], *self.layers[i].blobs:
+                blob.show()
 
     @staticmethod
     def _named(layer, params, inputs):
@@ -376,6 +379,9 @@ class Net:
                     blob.accumulate_grad(grad.clone())
                 else:
                     blob.accumulate_grad(grad)
+        for i in range(start, end - 1, -1):
+            for blob in *self._layer_blobs(i)[0], *self.layers[i].blobs:
+                blob.show(diff=True)
 
     def _range(self, start, end, backward=False):
         """Layer indices from layer names, pycaffe's way; None stands for the net's own ends."""
