@@ -36,11 +36,11 @@ def messages(text):
     return lines[lines.index("Solver scaffolding done.") :].strip().splitlines()
 
 
-def assert_same_log(ours, theirs):
+def assert_same_log(ours, theirs, rtol=3e-5):
     assert [NUMBER.sub("#", line) for line in ours] == [NUMBER.sub("#", line) for line in theirs]
     for our, their in zip(ours, theirs, strict=True):
         numbers = [[float(n) for n in NUMBER.findall(line)] for line in (our, their)]
-        np.testing.assert_allclose(*numbers, rtol=3e-5, err_msg=f"{our}\n{their}")
+        np.testing.assert_allclose(*numbers, rtol=rtol, err_msg=f"{our}\n{their}")
 
 
 # The log
