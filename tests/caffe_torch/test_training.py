@@ -322,6 +322,16 @@ def test_a_step_by_hand_is_a_step():
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.parametrize("rule", ["sgd", "adam"])
+def test_after_a_step_the_diffs_are_the_step(rule):
+    solver = solver_of(cases.SOLVER + cases.SOLVERS[rule])
+    solver.step(2)
+    before = [blob.data.copy() for blob in solver.net.learnable_params]
+    solver.step(1)
+    for old, blob in zip(before, solver.net.learnable_params, strict=True):
+        np.testing.assert_array_equal(old - blob.diff, blob.data)
+
+
 def test_shared_weights_follow_the_training():
     solver = solver_of(cases.SOLVER + cases.SOLVERS["sgd"])
     net = caffe.Net("net.prototxt", caffe.TEST)

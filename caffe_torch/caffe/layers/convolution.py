@@ -118,12 +118,20 @@ class InnerProduct(Layer):
 
     def param_shapes(self, shape):
         self.axis = canonical_axis(self.opt.axis, len(shape))
-        inputs, outputs = math.prod(shape[self.axis :]), self.opt.num_output
-        weight = (inputs, outputs) if self.opt.transpose else (outputs, inputs)
+        self.inputs, outputs = math.prod(shape[self.axis :]), self.opt.num_output
+        weight = (self.inputs, outputs) if self.opt.transpose else (outputs, self.inputs)
         params = [(weight, self.opt.weight_filler)]
         return [*params, ((outputs,), self.opt.bias_filler)] if self.opt.bias_term else params
 
+    def top_shapes(self, shape):
+        if math.prod(shape[self.axis :]) != self.inputs:
+            raise ValueError(
+                f"a bottom of shape {tuple(shape)} has not {self.inputs} values from axis {self.axis} on"
+            )
+        return [(*shape[: self.axis], self.opt.num_output)]
+
     def forward(self, params, x):
+        self.top_shapes(x.shape)
         weight = params[0].t() if self.opt.transpose else params[0]
         # Caffe counts elements in C order, whatever the memory order of the tensor.
         rows = torch.flatten(x, self.axis)

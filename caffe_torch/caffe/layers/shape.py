@@ -25,16 +25,24 @@ class Concat(Layer):
     options, supported = "concat_param", ("axis", "concat_dim")
     bottom_count = (1, None)
 
+    def top_shapes(self, *shapes):
+        axis = _axis_of(self.opt, "concat", len(shapes[0]))
+        if any((*s[:axis], *s[axis + 1 :]) != (*shapes[0][:axis], *shapes[0][axis + 1 :]) for s in shapes):
+            raise ValueError(
+                f"bottoms of shape {', '.join(str(tuple(s)) for s in shapes)} differ not only in axis {axis}"
+            )
+        return [(*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :])]
+
     def forward(self, params, *bottoms):
-        return torch.cat(bottoms, _axis_of(self.opt, "concat", bottoms[0]))
+        return torch.cat(bottoms, _axis_of(self.opt, "concat", bottoms[0].dim()))
 
 
-def _axis_of(opt, name, x):
+def _axis_of(opt, name, dims):
     """`axis`, or its name of old, `concat_dim` or `slice_dim`."""
     legacy = opt.HasField(f"{name}_dim")
     if legacy and opt.HasField("axis"):
         raise ValueError(f"{name}_param: give axis or {name}_dim, not both")
-    return canonical_axis(getattr(opt, f"{name}_dim") if legacy else opt.axis, x.dim())
+    return canonical_axis(getattr(opt, f"{name}_dim") if legacy else opt.axis, dims)
 
 
 @register("Slice")
@@ -45,7 +53,7 @@ class Slice(Layer):
     top_count = (1, None)
 
     def forward(self, params, x):
-        axis = _axis_of(self.opt, "slice", x)
+        axis = _axis_of(self.opt, "slice", x.dim())
         size, tops, points = x.shape[axis], len(self.spec.top), list(self.opt.slice_point)
         if not points:
             if size % tops:
