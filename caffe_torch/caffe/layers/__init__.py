@@ -1,8 +1,8 @@
 """Caffe's layers, a family a file, found by Caffe's type name in one registry.
 
 A layer is the shape of its parameters and a line or two of PyTorch. Gradients come from autograd. Top
-shapes come from running `forward` on tensors without storage, unless the layer says them: adding and
-multiplying such tensors makes PyTorch load its compiler, as long a wait as for PyTorch itself.
+shapes come from running `forward` on tensors without storage, unless the layer says them: for most
+operations on such tensors PyTorch loads its compiler, as long a wait as for PyTorch itself.
 """
 
 import torch

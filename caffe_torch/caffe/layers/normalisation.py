@@ -98,5 +98,9 @@ class Softmax(Layer):
     options, supported = "softmax_param", ("axis",)
     in_place = True
 
+    def top_shapes(self, shape):
+        canonical_axis(self.opt.axis, len(shape))
+        return [shape]
+
     def forward(self, params, x):
         return torch.softmax(precise(x), canonical_axis(self.opt.axis, x.dim()))
