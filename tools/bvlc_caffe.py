@@ -96,6 +96,8 @@ import sys
 for name in ("LD_LIBRARY_PATH", "PYTHONHOME"):
     os.environ.pop(name, None)
 sys.executable = os.path.join(os.path.dirname(sys.prefix), "bin", "python")
+# Those of PYTHONPATH come after its own packages: they may be another Python's, or another Caffe.
+sys.path.sort(key=lambda folder: not folder.startswith(sys.prefix + os.sep))
 """
 
 

@@ -1,5 +1,7 @@
 """Blob: an n-dimensional float32 array and its gradient, seen from NumPy and from PyTorch."""
 
+import weakref
+
 import numpy as np
 import torch
 
@@ -7,23 +9,28 @@ from . import device
 from .proto import caffe_pb2
 
 
+def _nobody():
+    """A weak reference to nothing."""
+
+
 class _Memory:
     """One array, on the device and, once asked for, on the host.
 
     As Caffe's SyncedMemory: whoever is given the host array may write to it, so the next use on the
-    device copies it up. On a CPU both are the same memory and nothing is copied.
+    device copies it up. On a CPU both are the same memory and nothing is copied. An array that a program
+    still holds is brought up to date by `show`.
     """
 
     def __init__(self, shape):
         self.shape = tuple(shape)
         self._tensor = None
-        self._array = None
-        self._host_is_newer = False
+        self._written = None  # the array given out, where the device does not have what it holds
+        self._given = _nobody  # weak reference to the array given out
 
     def reshape(self, shape):
         shape = tuple(int(n) for n in shape)
         if shape != self.shape:
-            self.shape, self._tensor, self._array, self._host_is_newer = shape, None, None, False
+            self.shape, self._tensor, self._written, self._given = shape, None, None, _nobody
 
     def tensor(self):
         where = device.device()
@@ -31,35 +38,50 @@ class _Memory:
             self._tensor = torch.zeros(self.shape, device=where)
         elif self._tensor.device != where:
             self._tensor = self._tensor.to(where)
-        if self._host_is_newer:
-            self._tensor.copy_(torch.from_numpy(self._array))
-            self._host_is_newer = False
+        if self._written is not None:
+            self._tensor.copy_(torch.from_numpy(self._written))
+            self._written = None
         return self._tensor
 
     def set(self, tensor):
         self.shape = tuple(tensor.shape)
-        self._tensor, self._host_is_newer = tensor.detach(), False
+        self._tensor, self._written = tensor.detach(), None
 
     def clear(self):
-        self._tensor, self._host_is_newer = None, False
+        self._tensor, self._written = None, None
+        self.show()
 
     def array(self):
-        tensor = self.tensor()
-        if tensor.dtype != torch.float32:  # bfloat16 between layers
-            tensor = self._tensor = tensor.float()
-        if tensor.device.type == "cpu":
-            return tensor.numpy()
-        if self._array is None or self._array.shape != self.shape:
-            self._array = np.empty(self.shape, np.float32)
-        torch.from_numpy(self._array).copy_(tensor)
-        self._host_is_newer = True
-        return self._array
+        array, tensor = self.show(), self.tensor()
+        if array is None and tensor.device.type == "cpu":
+            if tensor.dtype != torch.float32:  # bfloat16 between layers
+                tensor = self._tensor = tensor.float()
+            array = tensor.numpy()
+        elif array is None:
+            array = tensor.float().cpu().numpy()
+        if tensor.device.type != "cpu":
+            self._written = array
+        self._given = weakref.ref(array)
+        return array
+
+    def show(self):
+        """The array given out, with the values of now; None where nobody holds it any more."""
+        array = self._given()
+        if array is None or array.shape != self.shape:
+            return None
+        tensor, held = self.tensor(), torch.from_numpy(array)
+        if held.data_ptr() != tensor.data_ptr():
+            held.copy_(tensor)
+            if tensor.device.type == "cpu":  # what is written to it counts
+                self._tensor = held
+        return array
 
 
 class Blob:
     """An array and its gradient.
 
-    data, diff: float32 NumPy arrays that can be written in place (`blob.data[...] = x`).
+    data, diff: float32 NumPy arrays that can be written in place (`blob.data[...] = x`). They go on showing
+    what the blob holds, until it is given another shape.
     tensor, grad: the same as tensors on the device in force.
     """
 
@@ -96,6 +118,10 @@ class Blob:
     def clear_grad(self) -> None:
         """Make the gradient zero (it takes no memory until it is next used)."""
         self._diff.clear()
+
+    def show(self, diff=False) -> None:
+        """Bring an array that was given out as `data` (or as `diff`) up to date, where it is still held."""
+        (self._diff if diff else self._data).show()
 
     def accumulate_grad(self, value: torch.Tensor) -> None:
         """Add to the gradient, as Caffe's layers do for their parameters."""

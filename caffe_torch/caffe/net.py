@@ -173,16 +173,10 @@ class Net:
         return [self._blobs[b] for b in spec.bottom], [self._blobs[t] for t in spec.top]
 
     def _shape(self, i):
-        """Give the tops of layer i their shapes, by running it on tensors without storage."""
+        """Give the tops of layer i their shapes."""
         layer = self.layers[i]
         bottoms, tops = self._layer_blobs(i)
-        if isinstance(layer, layers.Source):
-            shapes = layer.top_shapes()
-        else:
-            params = [torch.empty(blob.shape, device="meta") for blob in layer.blobs]
-            inputs = [torch.empty(blob.shape, device="meta") for blob in bottoms]
-            with torch.no_grad():
-                shapes = [top.shape for top in _run(layer, params, inputs)]
+        shapes = layer.top_shapes(*(blob.shape for blob in bottoms))
         for name, blob, shape in zip(layer.spec.top, tops, shapes, strict=True):
             blob.reshape(*shape)
             if name in self._loss_weights:  # what the gradient of the loss with respect to it is
@@ -315,11 +309,14 @@ class Net:
                         )
                 for blob, result in zip(tops, results):  # noqa: B905 (Input loads nothing)
                     blob.tensor = result
+        for i in range(start, end + 1):
+            for blob in *self._layer_blobs(i)[1], *self.layers[i].blobs:
+                blob.show()
 
     @staticmethod
     def _named(layer, params, inputs):
         try:
-            return _run(layer, params, inputs)
+            return layer.run(params, inputs)
         except ValueError as error:
             raise ValueError(f"layer {layer.spec.name!r} ({layer.type}): {error}") from None
 
@@ -376,6 +373,9 @@ class Net:
                     blob.accumulate_grad(grad.clone())
                 else:
                     blob.accumulate_grad(grad)
+        for i in range(start, end - 1, -1):
+            for blob in *self._layer_blobs(i)[0], *self.layers[i].blobs:
+                blob.show(diff=True)
 
     def _range(self, start, end, backward=False):
         """Layer indices from layer names, pycaffe's way; None stands for the net's own ends."""
@@ -541,16 +541,3 @@ def _copied(arrays):
 
 def _joined(batches, rows):
     return {name: np.concatenate([batch[name] for batch in batches])[:rows] for name in batches[0]}
-
-
-def _run(layer, params, inputs):
-    """The tops of a layer, as a tuple; ValueError where PyTorch finds that the bottoms do not fit."""
-    try:
-        result = layer.forward(params, *inputs)
-    except torch.OutOfMemoryError:
-        raise
-    except (RuntimeError, IndexError) as error:
-        shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"does not fit bottoms of shape {shapes}: {reason}") from None
-    return result if isinstance(result, tuple) else (result,)

@@ -259,7 +259,10 @@ class Solver:
         return solvers.learning_rate(self.param, self.iter)
 
     def apply_update(self) -> None:
-        """Change the parameters by their gradients, after averaging, clipping and decay."""
+        """Change the parameters by their gradients, after averaging, clipping and decay.
+
+        As in Caffe the diffs of the parameters are then what was taken off, no longer the gradients.
+        """
         param, net = self.param, self.net
         blobs = net.learnable_params
         if not blobs:
@@ -281,7 +284,11 @@ class Solver:
             pull = weights if param.regularization_type == "L2" else torch._foreach_sign(weights)
             torch._foreach_add_(grads, torch._foreach_mul(pull, decays))
         rates = [self.lr * mult for mult in net.params_lr]
-        torch._foreach_sub_(weights, self._rule.step(grads, rates, self.iter + 1))
+        steps = self._rule.step(grads, rates, self.iter + 1)
+        torch._foreach_sub_(weights, steps)
+        torch._foreach_copy_(grads, steps)
+        for blob in blobs:
+            blob.show()
 
     # Testing
 

@@ -36,11 +36,11 @@ def messages(text):
     return lines[lines.index("Solver scaffolding done.") :].strip().splitlines()
 
 
-def assert_same_log(ours, theirs):
+def assert_same_log(ours, theirs, rtol=3e-5):
     assert [NUMBER.sub("#", line) for line in ours] == [NUMBER.sub("#", line) for line in theirs]
     for our, their in zip(ours, theirs, strict=True):
         numbers = [[float(n) for n in NUMBER.findall(line)] for line in (our, their)]
-        np.testing.assert_allclose(*numbers, rtol=3e-5, err_msg=f"{our}\n{their}")
+        np.testing.assert_allclose(*numbers, rtol=rtol, err_msg=f"{our}\n{their}")
 
 
 # The log
@@ -320,6 +320,16 @@ def test_a_step_by_hand_is_a_step():
     weights = [[b.data for b in s.net.params["conv1"]] for s in (solver, by_hand)]
     for ours, theirs in zip(*weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("rule", ["sgd", "adam"])
+def test_after_a_step_the_diffs_are_the_step(rule):
+    solver = solver_of(cases.SOLVER + cases.SOLVERS[rule])
+    solver.step(2)
+    before = [blob.data.copy() for blob in solver.net.learnable_params]
+    solver.step(1)
+    for old, blob in zip(before, solver.net.learnable_params, strict=True):
+        np.testing.assert_array_equal(old - blob.diff, blob.data)
 
 
 def test_shared_weights_follow_the_training():

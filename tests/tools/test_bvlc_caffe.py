@@ -328,6 +328,16 @@ def test_nothing_leaks_out_of_the_launcher(bvlc):
 
 
 @pytest.mark.bvlc
+def test_packages_of_pythonpath_do_not_displace_its_own(bvlc):
+    Path("caffe.py").write_text("__version__ = 'another'")
+    Path("mine.py").write_text("word = 'found'")
+    os.mkdir("scripts")
+    script = "import caffe, mine; print(caffe.__version__, mine.word)"
+    Path("scripts/run.py").write_text(script)
+    assert bvlc("python", "scripts/run.py", PYTHONPATH=os.getcwd()) == "1.0.0 found\n"
+
+
+@pytest.mark.bvlc
 def test_the_prefix_may_be_reached_by_a_link(bvlc, tmp_path):
     link = tmp_path / "with space"
     link.symlink_to(PREFIX / "bin" / "python")

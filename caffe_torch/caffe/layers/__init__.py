@@ -1,7 +1,8 @@
 """Caffe's layers, a family a file, found by Caffe's type name in one registry.
 
-A layer is the shape of its parameters and a line or two of PyTorch. Top shapes come from running
-`forward` on tensors without storage, gradients from autograd, so neither is written down again.
+A layer is the shape of its parameters and a line or two of PyTorch. Gradients come from autograd. Top
+shapes come from running `forward` on tensors without storage, unless the layer says them: for most
+operations on such tensors PyTorch loads its compiler, as long a wait as for PyTorch itself.
 """
 
 import torch
@@ -44,6 +45,25 @@ class Layer:
     def param_shapes(self, *bottom_shapes: tuple) -> list:
         """[(shape, FillerParameter), ...] of the parameters, in Caffe's order."""
         return []
+
+    def top_shapes(self, *bottom_shapes: tuple) -> list:
+        """The shape of each top; ValueError for bottoms that do not fit."""
+        params = [torch.empty(blob.shape, device="meta") for blob in self.blobs]
+        with torch.no_grad():
+            tops = self.run(params, [torch.empty(shape, device="meta") for shape in bottom_shapes])
+        return [top.shape for top in tops]
+
+    def run(self, params: list, bottoms: list) -> tuple:
+        """The tops; ValueError where PyTorch finds that the bottoms do not fit."""
+        try:
+            result = self.forward(params, *bottoms)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, IndexError) as error:
+            shapes = ", ".join(str(tuple(x.shape)) for x in bottoms)
+            reason = str(error).strip().splitlines()[0]
+            raise ValueError(f"does not fit bottoms of shape {shapes}: {reason}") from None
+        return result if isinstance(result, tuple) else (result,)
 
     def forward(self, params: list, *bottoms: torch.Tensor):
         """The top, or a tuple of tops, from the parameters and bottoms; differentiable."""

@@ -22,10 +22,13 @@ class Eltwise(Layer):
         if coefficients not in (0, bottoms):
             raise ValueError(f"eltwise_param.coeff: {coefficients} coefficients for {bottoms} bottoms")
 
+    def top_shapes(self, *shapes):
+        if any(shape != shapes[0] for shape in shapes):
+            raise ValueError(f"the bottoms differ in shape: {', '.join(str(tuple(s)) for s in shapes)}")
+        return shapes[:1]
+
     def forward(self, params, *bottoms):
-        if any(x.shape != bottoms[0].shape for x in bottoms):
-            shapes = ", ".join(str(tuple(x.shape)) for x in bottoms)
-            raise ValueError(f"the bottoms differ in shape: {shapes}")
+        self.top_shapes(*(x.shape for x in bottoms))
         result, *rest = bottoms
         if self.opt.operation == _SUM:
             coefficients = list(self.opt.coeff) or [1.0] * len(bottoms)
@@ -63,12 +66,16 @@ class _Broadcast(Layer):
     def _filler(self):
         return self.opt.filler
 
+    def top_shapes(self, shape, second=None):
+        if second is not None and shape[self.axis : self.axis + len(second)] != second:
+            raise ValueError(
+                f"bottoms of shape {tuple(shape)} and {tuple(second)} do not fit from axis {self.axis}"
+            )
+        return [shape]
+
     def _spread(self, blob, x):
         """`blob` with axes of length 1 appended, so that it broadcasts over x."""
-        if x.shape[self.axis : self.axis + blob.dim()] != blob.shape:
-            raise ValueError(
-                f"bottoms of shape {tuple(x.shape)} and {tuple(blob.shape)} do not fit from axis {self.axis}"
-            )
+        self.top_shapes(x.shape, blob.shape)
         return blob.reshape(*blob.shape, *[1] * (x.dim() - self.axis - blob.dim()))
 
 

@@ -63,6 +63,7 @@ class _Filters(Layer):
             raise ValueError(f"bottom of shape {shapes[0]}: 1, 2 or 3 spatial axes are supported")
         self.kernel, self.stride, self.pad, self.dilation = self._geometry(dims)
         group, channels, outputs = self.opt.group, shapes[0][1], self.opt.num_output
+        self.channels = channels
         if group < 1 or channels % group or outputs % group:
             raise ValueError(f"group {group} must divide the {channels} channels in and the {outputs} out")
         params = [(self.filter_shape(channels), self.opt.weight_filler)]
@@ -70,7 +71,23 @@ class _Filters(Layer):
             params.append(((outputs,), self.opt.bias_filler))
         return params
 
+    def top_shapes(self, *shapes):
+        return [self._top_shape(shape) for shape in shapes]
+
+    def _top_shape(self, shape):
+        if len(shape) != 2 + len(self.kernel) or shape[1] != self.channels:
+            raise ValueError(f"does not fit bottoms of shape {tuple(shape)}: {self.channels} channels needed")
+        geometry = zip(shape[2:], self.kernel, self.stride, self.pad, self.dilation, strict=True)
+        sizes = [self.size(n, d * (k - 1) + 1, stride, pad) for n, k, stride, pad, d in geometry]
+        if min(sizes) < 1:
+            raise ValueError(f"does not fit bottoms of shape {tuple(shape)}: nothing would be left of them")
+        return (shape[0], self.opt.num_output, *sizes)
+
     def filter_shape(self, channels):
+        raise NotImplementedError
+
+    def size(self, n, reach, stride, pad):
+        """The size of the top along an axis of n values, for filters that reach over `reach` of them."""
         raise NotImplementedError
 
     def filtered(self, x, weight, bias):
@@ -88,6 +105,9 @@ class Convolution(_Filters):
     def filter_shape(self, channels):
         return (self.opt.num_output, channels // self.opt.group, *self.kernel)
 
+    def size(self, n, reach, stride, pad):
+        return (n + 2 * pad - reach) // stride + 1
+
     def filtered(self, x, weight, bias):
         conv = (F.conv1d, F.conv2d, F.conv3d)[len(self.kernel) - 1]
         return conv(x, weight, bias, self.stride, self.pad, self.dilation, self.opt.group)
@@ -99,6 +119,9 @@ class Deconvolution(_Filters):
 
     def filter_shape(self, channels):
         return (channels, self.opt.num_output // self.opt.group, *self.kernel)
+
+    def size(self, n, reach, stride, pad):
+        return (n - 1) * stride + reach - 2 * pad
 
     def filtered(self, x, weight, bias):
         conv = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[len(self.kernel) - 1]
@@ -118,12 +141,20 @@ class InnerProduct(Layer):
 
     def param_shapes(self, shape):
         self.axis = canonical_axis(self.opt.axis, len(shape))
-        inputs, outputs = math.prod(shape[self.axis :]), self.opt.num_output
-        weight = (inputs, outputs) if self.opt.transpose else (outputs, inputs)
+        self.inputs, outputs = math.prod(shape[self.axis :]), self.opt.num_output
+        weight = (self.inputs, outputs) if self.opt.transpose else (outputs, self.inputs)
         params = [(weight, self.opt.weight_filler)]
         return [*params, ((outputs,), self.opt.bias_filler)] if self.opt.bias_term else params
 
+    def top_shapes(self, shape):
+        if math.prod(shape[self.axis :]) != self.inputs:
+            raise ValueError(
+                f"a bottom of shape {tuple(shape)} has not {self.inputs} values from axis {self.axis} on"
+            )
+        return [(*shape[: self.axis], self.opt.num_output)]
+
     def forward(self, params, x):
+        self.top_shapes(x.shape)
         weight = params[0].t() if self.opt.transpose else params[0]
         # Caffe counts elements in C order, whatever the memory order of the tensor.
         rows = torch.flatten(x, self.axis)

@@ -20,25 +20,35 @@ class EuclideanLoss(Layer):
     bottom_count = (2, 2)
     is_loss = True
 
-    def forward(self, params, a, b):
+    def top_shapes(self, a, b):
         _check_alike(a, b)
+        return [()]
+
+    def forward(self, params, a, b):
+        _check_alike(a.shape, b.shape)
         return F.mse_loss(precise(a), precise(b).reshape(a.shape), reduction="sum") / (2 * a.shape[0])
 
 
 def _check_alike(a, b):
-    if a.shape[:1] != b.shape[:1] or a.numel() != b.numel():
-        raise ValueError(f"bottoms differ in size: {tuple(a.shape)} and {tuple(b.shape)}")
+    if a[:1] != b[:1] or math.prod(a) != math.prod(b):
+        raise ValueError(f"bottoms differ in size: {tuple(a)} and {tuple(b)}")
+
+
+def _classes(scores, labels, axis):
+    """(outer, classes, inner) of a shape of scores with classes along `axis`, which the labels' must fit."""
+    axis = canonical_axis(axis, len(scores))
+    outer, inner = math.prod(scores[:axis]), math.prod(scores[axis + 1 :])
+    if math.prod(labels) != outer * inner:
+        raise ValueError(
+            f"scores of shape {tuple(scores)} with classes along axis {axis} need {outer * inner} "
+            f"labels, not {math.prod(labels)}"
+        )
+    return outer, scores[axis], inner
 
 
 def by_class(scores: torch.Tensor, labels: torch.Tensor, axis: int) -> tuple:
     """Scores as (outer, classes, inner), classes along `axis`, and labels as integers (outer, inner)."""
-    axis = canonical_axis(axis, scores.dim())
-    outer, inner = math.prod(scores.shape[:axis]), math.prod(scores.shape[axis + 1 :])
-    if labels.numel() != outer * inner:
-        raise ValueError(
-            f"scores of shape {tuple(scores.shape)} with classes along axis {axis} need {outer * inner} "
-            f"labels, not {labels.numel()}"
-        )
+    outer, _, inner = _classes(scores.shape, labels.shape, axis)
     return precise(scores).reshape(outer, -1, inner), labels.reshape(outer, inner).long()
 
 
@@ -81,11 +91,15 @@ class SoftmaxWithLoss(_CrossEntropy):
 
     top_count = (1, 2)
 
+    def top_shapes(self, scores, labels):
+        if scores[0] != labels[0]:
+            raise ValueError(f"{scores[0]} rows of scores and {labels[0]} of labels")
+        _classes(scores, labels, self.spec.softmax_param.axis)
+        return [(), scores][: len(self.spec.top)]
+
     def forward(self, params, scores, labels):
-        axis = self.spec.softmax_param.axis
-        if scores.shape[0] != labels.shape[0]:
-            raise ValueError(f"{scores.shape[0]} rows of scores and {labels.shape[0]} of labels")
-        logits, classes = by_class(scores, labels, axis)
+        self.top_shapes(scores.shape, labels.shape)
+        logits, classes = by_class(scores, labels, self.spec.softmax_param.axis)
         kept = self.kept(classes)
         places = torch.where(kept, classes, 0)
         logs = torch.log_softmax(logits, 1).gather(1, places[:, None]).squeeze(1)
@@ -106,8 +120,12 @@ class SigmoidCrossEntropyLoss(_CrossEntropy):
 
     default_mode = _BATCH_SIZE
 
-    def forward(self, params, scores, targets):
+    def top_shapes(self, scores, targets):
         _check_alike(scores, targets)
+        return [()]
+
+    def forward(self, params, scores, targets):
+        _check_alike(scores.shape, targets.shape)
         scores, targets = precise(scores), precise(targets).reshape(scores.shape)
         kept = self.kept(targets)
         losses = F.binary_cross_entropy_with_logits(scores, targets, reduction="none")
@@ -125,10 +143,15 @@ class Accuracy(Layer):
     bottom_count, top_count = (2, 2), (1, 2)
     no_gradient = (0, 1)
 
+    def top_shapes(self, scores, labels):
+        _, classes, _ = _classes(scores, labels, self.opt.axis)
+        if self.opt.top_k > classes:
+            raise ValueError(f"accuracy_param.top_k {self.opt.top_k} is more than {classes} classes")
+        return [(), (classes,)][: len(self.spec.top)]
+
     def forward(self, params, scores, labels):
+        self.top_shapes(scores.shape, labels.shape)
         scores, labels = by_class(scores, labels, self.opt.axis)
-        if self.opt.top_k > scores.shape[1]:
-            raise ValueError(f"accuracy_param.top_k {self.opt.top_k} is more than {scores.shape[1]} classes")
         kept = torch.ones_like(labels, dtype=torch.bool)
         if self.opt.HasField("ignore_label"):
             kept = labels != self.opt.ignore_label
@@ -155,17 +178,27 @@ class ArgMax(Layer):
     options, supported = "argmax_param", ("out_max_val", "top_k", "axis")
     no_gradient = (0,)
 
-    def forward(self, params, x):
-        along = self.opt.HasField("axis")
-        axis = canonical_axis(self.opt.axis, x.dim()) if along else 1
-        rows = x if along else x.flatten(1)
-        size, top_k = rows.shape[axis], self.opt.top_k
+    def top_shapes(self, shape):
+        axis, top_k = self._axis(len(shape)), self.opt.top_k
+        size = math.prod(shape[1:]) if axis is None else shape[axis]
         if not 1 <= top_k <= size:
             raise ValueError(f"argmax_param.top_k {top_k} is not in 1 .. {size}")
+        if axis is None:
+            return [(shape[0], 2 if self.opt.out_max_val else 1, top_k, *[1] * (len(shape) - 3))]
+        return [(*shape[:axis], top_k, *shape[axis + 1 :])]
+
+    def _axis(self, dims):
+        return canonical_axis(self.opt.axis, dims) if self.opt.HasField("axis") else None
+
+    def forward(self, params, x):
+        (shape,) = self.top_shapes(x.shape)
+        axis, top_k = self._axis(x.dim()), self.opt.top_k
+        along = axis is not None
+        rows, axis = (x, axis) if along else (x.flatten(1), 1)
+        size = rows.shape[axis]
         values, places = torch.sort(rows.flip(axis), dim=axis, descending=True, stable=True)
         values = values.narrow(axis, 0, top_k)
         places = (size - 1 - places).narrow(axis, 0, top_k).to(x.dtype)
         if along:
             return values if self.opt.out_max_val else places
-        result = torch.stack([places, values] if self.opt.out_max_val else [places], 1)
-        return result.reshape(*result.shape, *[1] * (x.dim() - 3))
+        return torch.stack([places, values] if self.opt.out_max_val else [places], 1).reshape(shape)

@@ -12,6 +12,9 @@ from . import Layer, register
 class _Neuron(Layer):
     in_place = True
 
+    def top_shapes(self, shape):
+        return [shape]
+
 
 @register("ReLU")
 class ReLU(_Neuron):
@@ -76,8 +79,10 @@ class TanH(_Neuron):
 
 
 @register("AbsVal")
-class AbsVal(Layer):
+class AbsVal(_Neuron):
     """|x|."""
+
+    in_place = False
 
     def forward(self, params, x):
         return torch.abs(x)

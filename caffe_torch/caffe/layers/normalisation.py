@@ -38,6 +38,9 @@ class BatchNorm(Layer):
         zero = caffe_pb2.FillerParameter()
         return [((shape[1],), zero), ((shape[1],), zero), ((1,), zero)]
 
+    def top_shapes(self, shape):
+        return [shape]
+
     def forward(self, params, x):
         means, variances, count = (param.detach() for param in params)
         x = precise(x)
@@ -71,9 +74,13 @@ class LRN(Layer):
         if self.opt.local_size % 2 == 0:
             raise ValueError(f"lrn_param.local_size {self.opt.local_size} is not odd")
 
+    def top_shapes(self, shape):
+        if len(shape) != 4:
+            raise ValueError(f"bottom of shape {tuple(shape)}: 4 axes are needed")
+        return [shape]
+
     def forward(self, params, x):
-        if x.dim() != 4:
-            raise ValueError(f"bottom of shape {tuple(x.shape)}: 4 axes are needed")
+        self.top_shapes(x.shape)
         opt, size, reach = self.opt, self.opt.local_size, self.opt.local_size // 2
         x = precise(x)
         if opt.norm_region == caffe_pb2.LRNParameter.WITHIN_CHANNEL:
@@ -90,6 +97,10 @@ class Softmax(Layer):
 
     options, supported = "softmax_param", ("axis",)
     in_place = True
+
+    def top_shapes(self, shape):
+        canonical_axis(self.opt.axis, len(shape))
+        return [shape]
 
     def forward(self, params, x):
         return torch.softmax(precise(x), canonical_axis(self.opt.axis, x.dim()))

@@ -64,11 +64,20 @@ class Pooling(Layer):
         starts = [i * stride - pad for i in range(count)]
         return count, [min(start + kernel, size + pad) - start for start in starts]
 
+    def _axes(self, shape):
+        """The kernel, and `_windows` of both axes."""
+        if len(shape) != 4:
+            raise ValueError(f"bottom of shape {tuple(shape)}: 4 axes are needed")
+        kernel = tuple(shape[2:]) if self.opt.global_pooling else self.kernel
+        axes = zip(shape[2:], kernel, self.stride, self.pad, strict=True)
+        return kernel, [self._windows(*axis) for axis in axes]
+
+    def top_shapes(self, shape):
+        (rows, _), (columns, _) = self._axes(shape)[1]
+        return [(*shape[:2], rows, columns)] * len(self.spec.top)
+
     def forward(self, params, x):
-        if x.dim() != 4:
-            raise ValueError(f"bottom of shape {tuple(x.shape)}: 4 axes are needed")
-        kernel = tuple(x.shape[2:]) if self.opt.global_pooling else self.kernel
-        axes = [self._windows(*axis) for axis in zip(x.shape[2:], kernel, self.stride, self.pad, strict=True)]
+        kernel, axes = self._axes(x.shape)
         padding = []  # up to the end of the last window, which PyTorch's own padding does not reach
         for i in (1, 0):
             end = (axes[i][0] - 1) * self.stride[i] + kernel[i]

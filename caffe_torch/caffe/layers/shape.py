@@ -25,16 +25,24 @@ class Concat(Layer):
     options, supported = "concat_param", ("axis", "concat_dim")
     bottom_count = (1, None)
 
+    def top_shapes(self, *shapes):
+        axis = _axis_of(self.opt, "concat", len(shapes[0]))
+        if any((*s[:axis], *s[axis + 1 :]) != (*shapes[0][:axis], *shapes[0][axis + 1 :]) for s in shapes):
+            raise ValueError(
+                f"bottoms of shape {', '.join(str(tuple(s)) for s in shapes)} differ not only in axis {axis}"
+            )
+        return [(*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :])]
+
     def forward(self, params, *bottoms):
-        return torch.cat(bottoms, _axis_of(self.opt, "concat", bottoms[0]))
+        return torch.cat(bottoms, _axis_of(self.opt, "concat", bottoms[0].dim()))
 
 
-def _axis_of(opt, name, x):
+def _axis_of(opt, name, dims):
     """`axis`, or its name of old, `concat_dim` or `slice_dim`."""
     legacy = opt.HasField(f"{name}_dim")
     if legacy and opt.HasField("axis"):
         raise ValueError(f"{name}_param: give axis or {name}_dim, not both")
-    return canonical_axis(getattr(opt, f"{name}_dim") if legacy else opt.axis, x.dim())
+    return canonical_axis(getattr(opt, f"{name}_dim") if legacy else opt.axis, dims)
 
 
 @register("Slice")
@@ -44,9 +52,10 @@ class Slice(Layer):
     options, supported = "slice_param", ("axis", "slice_dim", "slice_point")
     top_count = (1, None)
 
-    def forward(self, params, x):
-        axis = _axis_of(self.opt, "slice", x)
-        size, tops, points = x.shape[axis], len(self.spec.top), list(self.opt.slice_point)
+    def _parts(self, shape):
+        """The axis, and the sizes of the parts along it."""
+        axis = _axis_of(self.opt, "slice", len(shape))
+        size, tops, points = shape[axis], len(self.spec.top), list(self.opt.slice_point)
         if not points:
             if size % tops:
                 raise ValueError(f"{size} values along axis {axis} cannot be cut into {tops} equal parts")
@@ -57,6 +66,14 @@ class Slice(Layer):
         sizes = [end - start for start, end in pairwise(edges)]
         if min(sizes) < 1:
             raise ValueError(f"slice_param.slice_point: {points} do not rise between 0 and {size}")
+        return axis, sizes
+
+    def top_shapes(self, shape):
+        axis, sizes = self._parts(shape)
+        return [(*shape[:axis], size, *shape[axis + 1 :]) for size in sizes]
+
+    def forward(self, params, x):
+        axis, sizes = self._parts(x.shape)
         return tuple(part.clone() for part in x.split(sizes, axis))
 
 
@@ -67,20 +84,26 @@ class Crop(Layer):
     options, supported = "crop_param", ("axis", "offset")
     bottom_count = (2, 2)
 
-    def forward(self, params, x, like):
-        if x.dim() != like.dim():
-            raise ValueError(f"bottoms of shape {tuple(x.shape)} and {tuple(like.shape)}: give as many axes")
-        axis, offset = canonical_axis(self.opt.axis, x.dim()), list(self.opt.offset) or [0]
-        axes = range(axis, x.dim())
+    def _starts(self, shape, like):
+        """{axis: where the part begins along it}."""
+        if len(shape) != len(like):
+            raise ValueError(f"bottoms of shape {tuple(shape)} and {tuple(like)}: give as many axes")
+        axis, offset = canonical_axis(self.opt.axis, len(shape)), list(self.opt.offset) or [0]
+        axes = range(axis, len(shape))
         if len(offset) not in (1, len(axes)):
             raise ValueError(f"crop_param.offset: {len(offset)} values for {len(axes)} axes, give one or all")
-        offset = offset if len(offset) == len(axes) else offset * len(axes)
-        whole = x
-        for i, start in zip(axes, offset, strict=True):
-            if start + like.shape[i] > whole.shape[i]:
-                raise ValueError(
-                    f"{like.shape[i]} values from {start} on do not fit axis {i} of {tuple(whole.shape)}"
-                )
+        starts = dict(zip(axes, offset if len(offset) == len(axes) else offset * len(axes), strict=True))
+        for i, start in starts.items():
+            if start + like[i] > shape[i]:
+                raise ValueError(f"{like[i]} values from {start} on do not fit axis {i} of {tuple(shape)}")
+        return starts
+
+    def top_shapes(self, shape, like):
+        starts = self._starts(shape, like)
+        return [tuple(like[i] if i in starts else n for i, n in enumerate(shape))]
+
+    def forward(self, params, x, like):
+        for i, start in self._starts(x.shape, like.shape).items():
             x = x.narrow(i, start, like.shape[i])
         return x.clone()
 
