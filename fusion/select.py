@@ -50,6 +50,8 @@ def without_specks(choice, smallest):
 
     Where all are that small none is.
     """
+    if smallest <= 1:
+        return choice
     speck = np.zeros(choice.shape, bool)
     for value in (False, True):
         _, region, stats, _ = cv2.connectedComponentsWithStats(
