@@ -1,6 +1,6 @@
 """Figures 6-9 of the paper, made again: sources and what every method makes of them, with details enlarged.
 
-The fused images are those of eval/tables.py, which makes what is not there yet; MI and Qabf stand beside
+The fused images are those of eval/tables.py, which makes what is not there yet; the six metrics stand over
 each. A pair that cannot be had is said so, and the other figures are made.
 """
 
@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import cv2
 import numpy as np
 
-from eval import pairs, tables
+from eval import metrics, pairs, tables
 from fusion import images
 
 EXAMPLES = """examples:
@@ -34,7 +34,7 @@ COLOURS = ("#ffd000", "#00e5ff")
 
 
 def figure(pair, cells, path):
-    """Draw `cells`, {label: image}, in two rows, each over its two enlarged DETAILS."""
+    """Draw `cells`, {label of up to 3 lines: image}, in two rows, each over its two enlarged DETAILS."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -42,7 +42,7 @@ def figure(pair, cells, path):
 
     height, width = next(iter(cells.values())).shape[:2]
     columns = -(-len(cells) // 2)
-    fig, axes = plt.subplots(2, columns, figsize=(2.6 * columns, 2 * (2.6 * (height / width + 0.5) + 0.3)))
+    fig, axes = plt.subplots(2, columns, figsize=(2.6 * columns, 2 * (2.6 * (height / width + 0.5) + 0.5)))
     for axis in axes.flat:
         axis.set_axis_off()
     for number, (axis, (label, image)) in enumerate(zip(axes.flat, cells.items())):
@@ -53,12 +53,12 @@ def figure(pair, cells, path):
         ]
         strip = np.concatenate(details, axis=1)
         axis.imshow(np.concatenate([image[:, : strip.shape[1]], strip]), interpolation="antialiased", **show)
-        axis.set_title(f"({chr(97 + number)}) {label}", fontsize=9, pad=3)
+        axis.set_title(f"({chr(97 + number)}) {label}", fontsize=8, pad=3)
         for k, ((x, y, side), colour) in enumerate(zip(DETAILS[pair], COLOURS)):
             half = width // 2
             for corner, length in (((x, y), side), ((k * half + 1, height + 1), half - 3)):
                 axis.add_patch(plt.Rectangle(corner, length, length, fill=False, edgecolor=colour))
-    fig.subplots_adjust(0.003, 0.003, 0.997, 0.965, wspace=0.02, hspace=0.09)
+    fig.subplots_adjust(0.003, 0.003, 0.997, 0.94, wspace=0.02, hspace=0.14)
     path.parent.mkdir(parents=True, exist_ok=True)
     with images.whole(path) as beside:
         fig.savefig(beside, dpi=110)
@@ -89,7 +89,8 @@ def main(argv=None):
         cells = {"source A": a, "source B": b}
         for title, scores in results[name].items():
             path = tables.fuse(name, title, *chosen[title], folder)
-            cells[f"{title}   MI {scores['MI']:.3f}  Qabf {scores['Qabf']:.3f}"] = images.read(path)
+            six = [f"{metric} {scores[metric]:.3f}" for metric in metrics.METRICS]
+            cells["\n".join([title, "  ".join(six[:3]), "  ".join(six[3:])])] = images.read(path)
         path = args.out / f"fig{number}.png"
         figure(name, cells, path)
         print(

@@ -17,6 +17,9 @@ Readings where the source is silent:
   ("evolution"), which finds the same and is slower. Both keep to 0.2..8 pixels.
 - window: d_A and d_B are averaged over a window before they are compared, and the map then follows the
   majority in it. 1 is the plain method, whose map is grainy where the images are flat.
+- area: regions of the map under this share of the image go to what surrounds them. 0, the default, leaves
+  them: 0.01 removes what tears edges of Clock, whose photographs are out of register, and specks on Pepsi,
+  but also small things, which costs 1.9 dB where the perfect fusion is known (the motorcycle).
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ import cv2
 import numpy as np
 import scipy.optimize
 
+from . import select
 from .common import check, check_window, gray
 
 LOWEST, HIGHEST = 0.2, 8.0  # sigmas, in pixels
@@ -52,14 +56,14 @@ class Sigmas(NamedTuple):
         return f"f {self.f:.2f}, g {self.g:.2f}" + (ends if self.at_bound else "")
 
 
-def fuse(a, b, *, window=7, psf="gaussian", search="grid", sigmas=None) -> np.ndarray:
+def fuse(a, b, *, window=7, area=0.0, psf="gaussian", search="grid", sigmas=None) -> np.ndarray:
     """Fuse two images, H x W or H x W x 3, uint8 or uint16, alike; the result is of their kind.
 
-    window: side in pixels, odd; 1 compares pixel by pixel. sigmas: what `estimate` found, or two numbers
-    of pixels; None to estimate them by `psf` and `search`. ValueError where the images cannot be fused or
-    an option is unknown or out of range.
+    window: side in pixels, odd; 1 compares pixel by pixel. area: a share from 0 to below 0.5. sigmas: what
+    `estimate` found, or two numbers of pixels; None to estimate them by `psf` and `search`. ValueError where
+    the images cannot be fused or an option is unknown or out of range.
     """
-    return apply((a, b), decide(a, b, window=window, psf=psf, search=search, sigmas=sigmas))
+    return apply((a, b), decide(a, b, window=window, area=area, psf=psf, search=search, sigmas=sigmas))
 
 
 def apply(images, decided) -> np.ndarray:
@@ -69,13 +73,15 @@ def apply(images, decided) -> np.ndarray:
     return np.where(from_a if a.ndim == 2 else from_a[..., None], a, b)
 
 
-def decide(a, b, *, window=7, psf="gaussian", search="grid", sigmas=None):
+def decide(a, b, *, window=7, area=0.0, psf="gaussian", search="grid", sigmas=None):
     """What `fuse` decides by: "sigmas", of type Sigmas, and "decision", H x W bool, true where a is taken.
 
     Options and errors as `fuse`.
     """
     check(a, b)
     check_window(window)
+    if not 0 <= area < 0.5:
+        raise ValueError(f"area={area}: a share of the image from 0 to below 0.5")
     if sigmas is None:
         sigmas = estimate(a, b, psf=psf, search=search)
         logging.getLogger(__name__).info("sigmas of the blur in pixels: %s", sigmas)
@@ -85,14 +91,12 @@ def decide(a, b, *, window=7, psf="gaussian", search="grid", sigmas=None):
     a, b = _plane(a), _plane(b)
     difference_a = cv2.absdiff(_blur(a, sigmas.f, psf), b)
     difference_b = cv2.absdiff(_blur(b, sigmas.g, psf), a)
-    if window == 1:
-        return {"sigmas": sigmas, "decision": difference_a <= difference_b}
     side = (int(window),) * 2
     votes = cv2.blur(difference_a, side, borderType=_BORDER) <= cv2.blur(
         difference_b, side, borderType=_BORDER
     )
     majority = cv2.blur(votes.astype(np.float32), side, borderType=_BORDER) > 0.5
-    return {"sigmas": sigmas, "decision": majority}
+    return {"sigmas": sigmas, "decision": select.without_specks(majority, area * majority.size)}
 
 
 def estimate(a, b, *, psf="gaussian", search="grid") -> Sigmas:

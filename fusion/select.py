@@ -52,6 +52,8 @@ def without_specks(choice, smallest):
 
     Where all are that small it stays as it is.
     """
+    if smallest <= 1:
+        return choice
     speck = np.zeros(choice.shape, bool)
     for value in np.unique(choice):
         _, region, stats, _ = cv2.connectedComponentsWithStats(

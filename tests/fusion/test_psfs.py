@@ -73,6 +73,14 @@ def test_map_follows_the_definition():
     np.testing.assert_array_equal(psfs.decide(a, b, window=window, sigmas=sigmas)["decision"], expected)
 
 
+def test_small_regions_go_to_what_surrounds_them():
+    a, b, disc, _ = pair(2, 3, 2)
+    plain = psfs.decide(a, b, window=1)["decision"]
+    assert 0.5 < (plain == disc).mean() < 0.99
+    assert (psfs.decide(a, b, window=1, area=0.01)["decision"] == disc).mean() > (plain == disc).mean() + 0.01
+    assert (psfs.decide(a, b, area=0.01)["decision"] == disc).mean() > 0.97
+
+
 def test_every_pixel_is_of_a_source_as_the_map_says():
     a, b = image(1, (40, 50, 3)), image(2, (40, 50, 3))
     fused, from_a = psfs.fuse(a, b), psfs.decide(a, b)["decision"]
@@ -112,6 +120,7 @@ def test_one_image_sharp_all_over_is_taken_and_said():
         ((9, 9), (9, 8), {}, "differ"),
         ((9, 9), (9, 9), {"window": 4}, "window=4"),
         ((9, 9), (9, 9), {"window": -1}, "window=-1"),
+        ((9, 9), (9, 9), {"area": 0.5}, "area=0.5"),
         ((9, 9), (9, 9), {"psf": "box"}, "unknown psf 'box'"),
         ((9, 9), (9, 9), {"search": "luck"}, "unknown search 'luck'"),
         ((9, 9), (9, 9), {"window": 10**10 + 1}, "window=10000000001"),
