@@ -64,3 +64,20 @@ def test_the_analysis_has_the_kept_numbers(name):
         for row in csv.DictReader(file):
             numbers = " | ".join(row[column] for column in ("PSNR", "s an iteration", "s a megapixel"))
             assert f"| {row['label']} | {numbers} |" in README
+
+
+def test_the_tables_have_the_kept_numbers():
+    kept = {"13 Lytro pairs": ROOT / "experiments/tables/lytro.md"}
+    for number, pair in ((1, "Clock"), (2, "Pepsi")):
+        kept[pair] = ROOT / f"experiments/tables/table{number}.md"
+    titles = {"ours": "Ours", "ours + select": "Ours+select", "the paper's own": "Ours"}
+    found = re.findall(r"^\| ([\w ]+), ([^|]+?) \|((?: [\d.]+ \|){6})$", README, re.M)
+    assert {pair for pair, *_ in found} == set(kept)
+    for pair, title, cells in found:
+        table = kept[pair].read_text(encoding="utf-8").replace("*", "")
+        row = re.search(rf"^\| {re.escape(titles.get(title, title))} \|(.*)\|$", table, re.M)[1].split("|")
+        place = 1 if title == "the paper's own" else 0  # theirs are in brackets
+        assert [cell.split()[place].strip("()") for cell in row] == re.findall(r"[\d.]+", cells), (
+            pair,
+            title,
+        )
