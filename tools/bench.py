@@ -29,16 +29,16 @@ BATCH = 16  # of every train_val.prototxt
 MATRIX_PRODUCT = """
 import sys, time
 import torch
-a, b = (torch.rand(4096, 4096).to(getattr(torch, sys.argv[1])) for _ in range(2))
-image = a.reshape(1, 64, 64, 4096).permute(0, 3, 1, 2)
-filters = b.reshape(4096, 4096, 1, 1)
+a, b = (torch.rand(2048, 2048).to(getattr(torch, sys.argv[1])) for _ in range(2))
+image = a.reshape(1, 32, 64, 2048).permute(0, 3, 1, 2)
+filters = b.reshape(2048, 2048, 1, 1)
 def seconds(product):
     start = time.perf_counter()
     product()
     return time.perf_counter() - start
 products = [lambda: a @ b, lambda: torch.conv2d(image, filters)]
 with torch.no_grad():
-    print(2 * 4096**3 / min(seconds(product) for _ in range(4) for product in products) / 1e9)
+    print(2 * 2048**3 / min(seconds(product) for _ in range(4) for product in products) / 1e9)
 """
 # Prints seconds of the median forward pass, the peak memory of the process in MB, and the products and
 # sums for one pixel: of all layers, and of those that read the two images.
@@ -121,7 +121,7 @@ def inference(folder, precision, net, side, gpu=None):
 
 
 def matrix_product(precision):
-    """Billions of products and sums a second in a product of two 4096x4096 matrices, by PyTorch."""
+    """Billions of products and sums a second in a product of two 2048x2048 matrices, by PyTorch."""
     return float(run([sys.executable, "-c", MATRIX_PRODUCT, precision or "float32"]).stdout)
 
 
@@ -230,7 +230,7 @@ def main(argv=None):
     }
     first = next(iter(compared))
     print(f"{args.net}, {os.cpu_count()} cores, medians of {args.rounds} turns; x: times {first};")
-    print("%: of what a 4096x4096 matrix product reaches in the same precision")
+    print("%: of what a 2048x2048 matrix product reaches in the same precision")
     print(f"| | training, ms a batch | x | % | {args.side}x{args.side} forward, ms | x | % | peak MB |")
     print("|---|---|---|---|---|---|---|---|")
     for label in compared:

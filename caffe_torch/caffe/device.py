@@ -9,6 +9,8 @@ import random
 import numpy as np
 import torch
 
+from . import log
+
 PRECISIONS = ("float32", "tf32", "bfloat16")
 
 _device = torch.device("cpu")
@@ -61,7 +63,8 @@ def set_precision(name: str) -> None:
     """How float32 products are computed.
 
     float32: as Caffe does. tf32: NVIDIA's 19-bit products (GPU only; no effect on a CPU).
-    bfloat16: convolutions and inner products in bfloat16 with float32 weights and sums.
+    bfloat16: convolutions and inner products in bfloat16 with float32 weights and sums; a warning where the
+    CPU that computes cannot multiply such numbers, so that the choice costs time instead of saving it.
     """
     global _precision
     if name not in PRECISIONS:
@@ -70,6 +73,8 @@ def set_precision(name: str) -> None:
     tf32 = name != "float32"
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.backends.cudnn.allow_tf32 = tf32
+    if name == "bfloat16" and _device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        log.warning("this CPU has no bfloat16 arithmetic: float32 is many times as fast here")
 
 
 def autocast() -> contextlib.AbstractContextManager:

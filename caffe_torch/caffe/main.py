@@ -116,13 +116,14 @@ def _gpus(flags):
 
 
 def _use(gpus, flags):
-    device.set_precision(flags["precision"])
     if not gpus:
         log.info("Use CPU.")
         device.set_mode_cpu()
+        device.set_precision(flags["precision"])
         return
     device.set_device(gpus[0])
     device.set_mode_gpu()
+    device.set_precision(flags["precision"])
     log.info(f"Using GPUs {', '.join(map(str, gpus))}")
     log.info(f"GPU {gpus[0]}: {torch.cuda.get_device_name(gpus[0])}")
 

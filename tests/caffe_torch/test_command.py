@@ -115,6 +115,16 @@ def test_a_gpu_that_is_not_there_says_what_to_do(gpu, capfd):
     assert "no CUDA GPU" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("able", [True, False])
+def test_bfloat16_on_a_cpu_without_it_is_warned_of(able, capfd, monkeypatch):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: able)
+    try:
+        assert run("time", "-model", "net.prototxt", "-iterations", "1", "-precision", "bfloat16") == 0
+    finally:
+        caffe.set_precision("float32")
+    assert ("no bfloat16 arithmetic" in capfd.readouterr().err) != able
+
+
 # Training
 
 
