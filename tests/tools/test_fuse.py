@@ -398,7 +398,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     ],
 )
 def test_many_frames_take_no_more_memory(tmp_path, height, width, counts, options):
-    """Few frames and many: of the sixteen more, the peak of the process grows by less than four."""
+    """Few frames and many: of the sixteen more, the peak of the process grows by less than eight."""
     image = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
     images.write(tmp_path / "a.tif", image)
     peaks = []
@@ -409,7 +409,7 @@ def test_many_frames_take_no_more_memory(tmp_path, height, width, counts, option
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         peaks.append(int(done.stdout) * 1024)
-    assert peaks[1] - peaks[0] < 4 * image.nbytes
+    assert peaks[1] - peaks[0] < 8 * image.nbytes
 
 
 @pytest.fixture
