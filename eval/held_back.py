@@ -13,7 +13,6 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe speaks up for errors only
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import cv2
@@ -107,6 +106,7 @@ def main(argv=None):
     for title in wanted:
         if title not in known:
             raise ValueError(f"--methods: {title!r} is none of {', '.join(known)}")
+    os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe speaks up for errors only
     from fusion.two_stream import TwoStream  # late: --help and wrong arguments need no Caffe
 
     net = TwoStream(*((args.net, args.weights) if args.net else models.files(args.model)))
