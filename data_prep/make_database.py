@@ -304,9 +304,9 @@ def run(photos, out, settings, workers, kind=PATCHES):
 
 
 def command(main):
-    """Run a program's main; a user's mistake becomes a line and status 1, Ctrl-C status 130."""
+    """Exit with what a program's main returns; after a user's mistake with a line and 1, after Ctrl-C with 130."""
     try:
-        main()
+        sys.exit(main())
     except (ValueError, OSError) as error:
         sys.exit(f"{Path(sys.argv[0]).name}: error: {error}")
     except KeyboardInterrupt:

@@ -118,7 +118,7 @@ def main(argv=None):
             # A process each, since the peak of one never falls.
             with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
                 took, peak = process.submit(colour_pair, name, *images[0].shape).result()
-            print(f"  {methods.TITLES[name]:6} {took:8.1f} {peak:8.0f}")
+            print(f"  {methods.TITLES[name]:6} {took:8.3f} {peak:8.0f}")
 
 
 if __name__ == "__main__":

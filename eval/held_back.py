@@ -41,27 +41,15 @@ def photographs(root, settings, pool):
     return make_database.plan(sources, settings, pool)[0]["val"]
 
 
-def pair(entry, settings, noise=0.0):
-    """(a, b, clean), H x W x 3 uint8; a and b with noise of a deviation in levels, and JPEG's."""
-    images = [np.ascontiguousarray(x[:3].transpose(1, 2, 0)) for x in make_database.pair(entry, settings)]
-    rng = np.random.default_rng(settings["seed"])
-    if noise:
-        for i, image in enumerate(images[:2]):
-            noisy = np.clip(np.rint(image + rng.normal(0, noise, image.shape)), 0, 255).astype(np.uint8)
-            images[i] = cv2.imdecode(cv2.imencode(".jpg", noisy, [cv2.IMWRITE_JPEG_QUALITY, JPEG])[1], 1)
-    return images
+def pair(entry, settings):
+    """(a, b, clean), H x W x 3 uint8, of a photograph."""
+    return [np.ascontiguousarray(x[:3].transpose(1, 2, 0)) for x in make_database.pair(entry, settings)]
 
 
-def parse(text):
-    """The options of select.refine in "KEY=VALUE,KEY=VALUE", as numbers."""
-    try:
-        options = {key: float(value) for key, value in (part.split("=") for part in text.split(","))}
-    except ValueError:
-        raise ValueError(f"--select {text}: KEY=VALUE between commas, numbers") from None
-    for key in options:
-        if key not in select.refine.__kwdefaults__:
-            raise ValueError(f"--select {text}: {key} is none of {', '.join(select.refine.__kwdefaults__)}")
-    return {key: int(value) if key == "window" else value for key, value in options.items()}
+def noisy(image, deviation, rng):
+    """`image` with noise of a deviation in levels, and JPEG's."""
+    levels = np.clip(np.rint(image + rng.normal(0, deviation, image.shape)), 0, 255).astype(np.uint8)
+    return cv2.imdecode(cv2.imencode(".jpg", levels, [cv2.IMWRITE_JPEG_QUALITY, JPEG])[1], cv2.IMREAD_COLOR)
 
 
 def fused(a, b, net, selections, compared):
@@ -101,7 +89,9 @@ def arguments(argv):
 
 def main(argv=None):
     args = arguments(argv)
-    selections = {"select": {}, **{f"select {text}": parse(text) for text in args.select}}
+    takes, selections = select.refine.__kwdefaults__, {"select": {}}
+    for text in args.select:
+        selections[f"select {text}"] = methods.read("select", takes, text.split(","))
     known, wanted = tables.entries(), [title for title in args.methods.split(",") if title]
     for title in wanted:
         if title not in known:
@@ -117,13 +107,14 @@ def main(argv=None):
         entries = photographs(args.photos, settings, pool)
     with tqdm(total=args.count, unit="pair", disable=None, leave=False) as bar:
         for entry in entries:
-            a, b, clean = pair(entry, settings)
             if len(rows) == args.count:
                 break
+            a, b, clean = pair(entry, settings)
             if (a == b).all():
                 continue
             if args.noise:
-                a, b, _ = pair(entry, settings, args.noise)
+                rng = np.random.default_rng(settings["seed"])
+                a, b = (noisy(image, args.noise, rng) for image in (a, b))
             images = fused(a, b, net, selections, {title: known[title] for title in wanted})
             rows[entry["path"]] = {t: score([a, b], image, reference=clean) for t, image in images.items()}
             bar.update()

@@ -15,6 +15,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from data_prep.make_database import command
 from eval import metrics, pairs, tables
 from fusion import methods
 
@@ -99,9 +100,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ValueError, OSError) as error:
-        sys.exit(f"reference.py: error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    command(main)

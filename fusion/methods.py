@@ -37,7 +37,12 @@ def parse(name, settings) -> dict[str, object]:
 
     Where the default is None, a number or several with commas between.
     """
-    known, chosen = options(name), {}
+    return read(name, options(name), settings)
+
+
+def read(name, known, settings) -> dict[str, object]:
+    """As `parse`, for anything that takes the options `known`, {name: default}."""
+    chosen = {}
     for setting in settings:
         key, given, value = setting.partition("=")
         if not given or key not in known:

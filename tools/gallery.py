@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT))
 import cv2
 import numpy as np
 
+from data_prep.make_database import command
 from fusion import frames, images
 from tools import fuse, pictures
 
@@ -76,9 +77,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ValueError, OSError) as error:
-        sys.exit(f"gallery.py: error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    command(main)

@@ -15,8 +15,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
+from skimage.metrics import peak_signal_noise_ratio
 
 from data_prep import depth_pair
+from data_prep.make_database import command
 from fusion import methods, models, select, stack
 from fusion.two_stream import TwoStream
 
@@ -64,10 +66,6 @@ def ways(net):
     }
 
 
-def psnr(image, truth):
-    return 10 * np.log10(255**2 / np.mean((image.astype(np.float64) - truth) ** 2))
-
-
 def main(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -81,14 +79,8 @@ def main(argv=None):
     frames, sharp = render(args.frames)
     print(f"{args.frames} frames, {args.model}\n\n| | PSNR |\n|---|---|")
     for name, fuse in ways(net).items():
-        print(f"| {name} | {psnr(fuse(frames), sharp):.2f} |", flush=True)
-    return 0
+        print(f"| {name} | {peak_signal_noise_ratio(sharp, fuse(frames)):.2f} |", flush=True)
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ValueError, OSError) as error:
-        sys.exit(f"measure_stack.py: error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    command(main)

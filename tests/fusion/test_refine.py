@@ -65,6 +65,7 @@ def test_seams_are_wide_where_a_line_would_show(textured, step, wide):
     assert across[10] == 100 and across[70] == 100 + step
     mixed = ((across > 100) & (across < 100 + step)).sum()
     assert mixed > 12 if wide else mixed <= 4
+    assert step == 1 or (np.diff(across).max() <= 1) == wide
 
 
 def test_specks_go_to_what_surrounds_them_and_larger_regions_stay():

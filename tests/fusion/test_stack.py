@@ -1,5 +1,7 @@
 """fusion/stack.py: which frame of a stack is sharp."""
 
+import weakref
+
 import cv2
 import numpy as np
 import pytest
@@ -75,6 +77,27 @@ def test_frames_are_asked_for_once():
     choice = stack.choose(sharper, (read.append(i) or frame for i, frame in enumerate(frames)))
     stack.put_together((read.append(i) or frame for i, frame in enumerate(frames)), choice)
     assert read == [0, 1, 2, 3] * 2
+
+
+def test_two_frames_are_held_at_a_time():
+    _, frames, _ = scene((30, 80), count=8)
+    held, most = set(), 0
+
+    def read():
+        nonlocal most
+        for i in range(len(frames)):
+            frame = frames[i].copy()
+            held.add(i)
+            weakref.finalize(frame, held.discard, i)
+            most = max(most, len(held))
+            yield frame
+            del frame
+
+    choice = stack.choose(sharper, read())
+    assert most <= 3  # two, and the one that comes
+    most = 0
+    stack.put_together(read(), choice)
+    assert most <= 2 and not held  # one, and the one that comes
 
 
 def test_frames_that_differ_are_refused():

@@ -390,26 +390,19 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
-@pytest.mark.parametrize(
-    ("height", "width", "counts", "options"),
-    [
-        (1500, 2000, (4, 20), ["--method", "lp"]),
-        pytest.param(600, 800, (4, 20), ["--fast", "--tile", "256"], marks=pytest.mark.slow),
-    ],
-)
-def test_many_frames_take_no_more_memory(tmp_path, height, width, counts, options):
-    """Few frames and many: of the sixteen more, the peak of the process grows by less than eight."""
-    image = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
+def test_many_frames_take_no_more_memory(tmp_path):
+    """Four and twenty 3-megapixel frames: the peak of the process grows by less than two of them."""
+    image = np.random.default_rng(0).integers(0, 255, (1500, 2000, 3), np.uint8)
     images.write(tmp_path / "a.tif", image)
     peaks = []
-    for count in counts:
+    for count in (4, 20):
         (tmp_path / "list.txt").write_text("a.tif\n" * count)
         command = [sys.executable, "-c", PEAK, f"@{tmp_path / 'list.txt'}", "-o", str(tmp_path / "o.tif")]
-        command += [*options, "--force", "-q"]
+        command += ["--method", "lp", "--force", "-q"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         peaks.append(int(done.stdout) * 1024)
-    assert peaks[1] - peaks[0] < 8 * image.nbytes
+    assert peaks[1] - peaks[0] < 2 * image.nbytes
 
 
 @pytest.fixture
