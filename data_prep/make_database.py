@@ -304,7 +304,7 @@ def run(photos, out, settings, workers, kind=PATCHES):
 
 
 def command(main):
-    """Exit with what a program's main returns; after a user's mistake with a line and 1, after Ctrl-C with 130."""
+    """Exit with what a program's main returns; with a line and 1 after a user's mistake, 130 after Ctrl-C."""
     try:
         sys.exit(main())
     except (ValueError, OSError) as error:
