@@ -1,8 +1,9 @@
 """Run the experiments: train what they list and make their tables and plots, or draw what they show.
 
-experiments/NAME/runs.csv lists trainings, a row each: a label, a solver of solver/, and the databases to
-train and to validate on, as options of data_prep/make_database.py (several to validate on between
-semicolons). experiments/NAME/commands.txt lists commands that draw; {out} is the folder for what they make.
+experiments/NAME/runs.csv lists trainings, a row each: a label, a solver of solver/, the first weights (mean:
+those of tools/start_weights.py; random: as the net's fillers have them), and the databases to train and to
+validate on, as options of data_prep/make_database.py (several to validate on between semicolons).
+experiments/NAME/commands.txt lists commands that draw; {out} is the folder for what they make.
 
 Trainings are kept under build/experiments by what they are made of (net, solver, data, iterations, seed,
 precision, Caffe), so none is done twice, and one that was interrupted goes on where it was. The numbers come
@@ -44,7 +45,7 @@ EXAMPLES = """examples:
 SIDE = 256  # of the image whose fusion is timed, in pixels
 TIMED = 5  # iterations
 # Of a summary's columns, those that README's table leaves out where they are the same in all rows.
-CONDITIONS = ("net", "trained on", "validated on", "iterations", "precision", "seeds")
+CONDITIONS = ("net", "start", "trained on", "validated on", "iterations", "precision", "seeds")
 
 
 def names():
@@ -92,6 +93,7 @@ def summary(groups):
                 {
                     "label": label,
                     "net": first.name,
+                    "start": first.origin,
                     "trained on": first.train.folder.name,
                     "validated on": val.folder.name,
                     "iterations": str(first.solver.max_iter),

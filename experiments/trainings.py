@@ -23,6 +23,7 @@ from tools import bench, nets, plot_log
 
 ROOT = Path(__file__).resolve().parents[1]
 POINTS = 20  # validations along a shortened curve
+ORIGINS = ("mean", "random")
 
 
 def digest(*parts):
@@ -65,17 +66,20 @@ class Database:
 class Training:
     """A row of runs.csv with a seed: the training, and the validation of what comes of it.
 
-    row: label, solver, train and val. seed: added to the solver's. settings: out (the folder for everything),
-    caffe (the folder of its programs), iterations (None for the solver's), precision, gpu, workers.
+    row: label, solver, start, train and val. seed: added to the solver's. settings: out (the folder for
+    everything), caffe (the folder of its programs), iterations (None for the solver's), precision, gpu and
+    workers.
 
-    label; name of the net; solver (a SolverParameter); full: the iterations that its file asks for; train,
-    vals: databases; tests: {key: those to validate on}; folder: where it is kept; final: its weights, there
-    once it is trained. OSError and ValueError where a file is missing or wrong, or where photographs to
-    validate on are also trained on.
+    label; name of the net; origin of the first weights, "mean" (tools/start_weights.py) or "random"; solver
+    (a SolverParameter); full: the iterations that its file asks for; train, vals: databases; tests: {key:
+    those to validate on}; folder: where it is kept; final: its weights, there once it is trained. OSError and
+    ValueError where a file is missing or wrong, or where photographs to validate on are also trained on.
     """
 
     def __init__(self, row, seed, settings):
-        self.label, self.settings = row["label"], settings
+        self.label, self.origin, self.settings = row["label"], row["start"], settings
+        if self.origin not in ORIGINS:
+            raise ValueError(f"{self.label}: start {self.origin!r}: one of {', '.join(ORIGINS)}")
         self.solver = nets.read(ROOT / row["solver"], caffe_pb2.SolverParameter())
         self.net = nets.read(ROOT / self.solver.net, caffe_pb2.NetParameter())
         self.name, self.full = Path(self.solver.net).parent.name, self.solver.max_iter
@@ -88,9 +92,10 @@ class Training:
         for val in self.vals:
             if self.train.photographs("train") & val.photographs("val"):
                 raise ValueError(f"{self.label}: {val.folder.name} holds photographs that are trained on")
-        content = [self.on(self.train.key, self.vals[0].key), self.solver, settings.precision, settings.caffe]
-        self.folder = settings.out / "runs" / digest(*content)
+        content = [self.on(self.train.key, self.vals[0].key), self.solver, self.origin]
+        self.folder = settings.out / "runs" / digest(*content, settings.precision, settings.caffe)
         self.final, self.log = self.folder / "final.caffemodel", self.folder / "train.log"
+        self.first = self.folder / "first.caffemodel"
 
     def on(self, train, val):
         """The net as prototxt, its rows read from `train` and, in phase TEST, from `val`."""
@@ -151,7 +156,7 @@ class Training:
                 batches = max(1, val.manifest["rows"]["val"] // self.batch)
                 model = self.model(val.folder / "val.txt")
                 command = ["test", "-model", model, "-weights", self.final, "-iterations", batches]
-                return self._caffe(command, self._scores(val).with_suffix(".part"), "w")
+                return self._run(self._caffe(command), self._scores(val).with_suffix(".part"), "w")
         return None
 
     def finish(self, status, log):
@@ -166,7 +171,7 @@ class Training:
         if not done.exists():
             raise OSError(f"{self.label}: caffe train stopped before its end; the same command goes on")
         os.replace(done, self.final)
-        for passed in (*self.folder.glob("run_iter_*"), *self.folder.glob("sample.*")):
+        for passed in (p for kind in ("run_iter_*", "sample.*", "first.*") for p in self.folder.glob(kind)):
             passed.unlink()
 
     def _scores(self, val):
@@ -181,7 +186,12 @@ class Training:
         states = {int(s.stem.rsplit("_", 1)[1]): s for s in self.folder.glob("run_iter_*.solverstate")}
         if states:
             command += ["-snapshot", states[max(states)]]
-        return self._caffe(command, self.log, "a")
+        elif self.origin == "mean":
+            if not self.first.exists():
+                make = [self.settings.caffe / "python", "tools/start_weights.py", path, "-o", self.first]
+                return self._run(make, self.folder / "first.part", "w")
+            command += ["-weights", self.first]
+        return self._run(self._caffe(command), self.log, "a")
 
     def sample(self):
         """A list of the first validation rows, those of one test: else every test would go on to others."""
@@ -197,10 +207,12 @@ class Training:
         path.with_suffix(".txt").write_text(f"{path}\n")
         return path.with_suffix(".txt")
 
-    def _caffe(self, command, log, mode):
-        """`caffe` with its output in a file, in its own session: Ctrl-C reaches it once, through `stop`."""
+    def _caffe(self, command):
         flags = bench.flags(self.settings.precision, self.settings.gpu)
-        command = [self.settings.caffe / "caffe", *command, *flags]
+        return [self.settings.caffe / "caffe", *command, *flags]
+
+    def _run(self, command, log, mode):
+        """A process with its output in a file, in its own session: Ctrl-C reaches it once, through `stop`."""
         # Without glog's limit, since the log is what we read.
         environment = {name: value for name, value in os.environ.items() if name != "GLOG_minloglevel"}
         if self.settings.workers > 1:

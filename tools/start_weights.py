@@ -30,17 +30,20 @@ EXAMPLES = """examples:
 PLANES = 4  # of a photograph: R, G, B and gray
 
 
-def mean_net(layers):
+def mean_net(layers, paired=False):
     """A net that gives the mean of a and b, planes of 0 and more: {layer: (filters, biases)}.
 
     layers: names, in their order; filters: outputs x inputs x 1 x 1. Convolutions called `conv...` pass the
-    PLANES of a stream on, all others but the last those of both, and the last adds up their halves.
+    PLANES of a stream on, all others but the last those of both, and the last adds up their halves. paired:
+    the layer `fusion` sees one channel of a and one of b at a time (Eq. 2), and has to halve them itself.
     """
-    both = np.eye(2 * PLANES)
-    half = np.hstack([np.eye(PLANES), np.eye(PLANES)]) / 2
+    one, both = np.eye(PLANES), np.eye(2 * PLANES)
     *inner, last = layers
-    passing = {name: np.eye(PLANES) if name.startswith("conv") else both for name in inner}
-    return {name: (w[:, :, None, None], np.zeros(len(w))) for name, w in {**passing, last: half}.items()}
+    passing = {name: one if paired or name.startswith("conv") else both for name in inner}
+    passing[last] = one if paired else np.hstack([one, one]) / 2
+    if paired:
+        passing["fusion"] = np.full((PLANES, 2), 0.5)
+    return {name: (w[:, :, None, None], np.zeros(len(w))) for name, w in passing.items()}
 
 
 def trained_net(path, types):
@@ -111,7 +114,8 @@ def main(argv=None):
     nets.read(args.solver, caffe_pb2.SolverParameter())  # BVLC Caffe would end the process, without a name
     net = caffe.get_solver(args.solver).net
     types = {name: layer.type for name, layer in zip(net._layer_names, net.layers)}
-    embed(net, trained_net(args.grow, types) if args.grow else mean_net(net.params), types)
+    paired = "fusion" in net.params and net.params["fusion"][0].shape[1] == 2
+    embed(net, trained_net(args.grow, types) if args.grow else mean_net(net.params, paired), types)
     part = f"{args.output}.part"
     net.save(part)
     os.replace(part, args.output)

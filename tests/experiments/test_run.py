@@ -56,7 +56,7 @@ def lab(tmp_path, monkeypatch):
     monkeypatch.setattr(fetch, "ROOT", tmp_path / "nothing")
     monkeypatch.setattr(run, "HERE", tmp_path / "experiments")
     (tmp_path / "experiments" / "tiny").mkdir(parents=True)
-    rows = "label,solver,train,val\nfast,solver/2-1-2_f32_k3.prototxt,--patch 16,--patch 16\n"
+    rows = "label,solver,start,train,val\nfast,solver/2-1-2_f32_k3.prototxt,random,--patch 16,--patch 16\n"
     (tmp_path / "experiments" / "tiny" / "runs.csv").write_text(rows)
     monkeypatch.setattr(bench, "training", lambda *_: 20.0)
     monkeypatch.setattr(bench, "inference", lambda *_: (65.536, 0, 0, 0))
@@ -116,6 +116,20 @@ def test_two_iterations_by_caffe_itself(lab, monkeypatch, capsys):
     run.main(options)  # nothing is left to do
 
 
+def test_a_training_from_the_mean_begins_there(lab):
+    listed = lab / "experiments" / "tiny" / "runs.csv"
+    listed.write_text(listed.read_text().replace("random", "mean"))
+    run.main(["tiny", "--out", str(lab / "out"), "--iterations", "1"])
+    first = next(row for row in rows(lab, "curves") if row["set"] == "val" and row["iteration"] == "0")
+    with h5py.File(lab / "out" / "data" / "patch_16" / "val" / "000.h5") as file:
+        rows_seen = np.arange(16) % len(file["a"])  # those of one batch
+        a, b, label = (file[name][:][rows_seen] / 255 for name in ("a", "b", "label"))
+    loss = np.square((a + b) / 2 - label).sum() / 16  # Eq. 4
+    assert float(first["loss"]) == pytest.approx(loss, rel=1e-4)
+    assert rows(lab)[0]["start"] == "mean"
+    assert not list((lab / "out").glob("runs/*/first.*"))
+
+
 def test_what_changes_a_training_runs_it_again(stub, lab, monkeypatch):
     options = stub()
     run.main(options)
@@ -144,7 +158,8 @@ def test_curves_and_spread_are_those_of_the_logs(stub, lab):
 def test_every_test_of_a_short_training_sees_the_same_patches(stub, lab):
     (lab / "out").mkdir()
     settings = run.arguments(stub())
-    row = {"label": "x", "solver": "solver/2-1-2_f32_k3.prototxt", "train": "--patch 8", "val": "--patch 8"}
+    row = {"label": "x", "solver": "solver/2-1-2_f32_k3.prototxt", "start": "random"}
+    row.update(train="--patch 8", val="--patch 8")
     training = trainings.Training(row, 0, settings)
     (path,) = training.sample().read_text().split()
     with h5py.File(path) as few, h5py.File(lab / "out" / "data" / "patch_8" / "val" / "000.h5") as whole:
@@ -222,12 +237,16 @@ def test_one_at_a_time_in_a_folder(stub, lab):
 @pytest.mark.parametrize(
     "options, words",
     [
+        (["tiny"], "fast: start 'half': one of mean, random"),
         (["fig5z"], "no experiment 'fig5z': there are tiny"),
         (["--iterations", "0"], "are 1 or more"),
         (["--caffe", "/nowhere"], "no program `caffe`"),
     ],
 )
 def test_bad_options_are_said(lab, capsys, options, words):
+    listed = lab / "experiments" / "tiny" / "runs.csv"
+    listed.write_text(listed.read_text().replace("random", "half"))
+    options += ["--out", str(lab / "out")]
     with pytest.raises((SystemExit, ValueError)) as error:
         run.main(options)
     assert words in str(error.value) + capsys.readouterr().err
