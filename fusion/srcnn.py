@@ -28,7 +28,7 @@ from .common import by_channel, check, residual, select
 SCALE = 2  # the one the nets are trained for
 LEVELS = 2
 LEVELS_OF_GRAY = {"approximation": 255.0, "detail": 16.0}  # planes are divided by this for the nets
-TILE = 640  # pixels of the sources worked on at once, a side at the most
+TILE = 512  # pixels of the sources worked on at once, a side at the most
 
 
 def fuse(
