@@ -6,17 +6,18 @@ import cv2
 import numpy as np
 
 GRAY = np.array([0.2989, 0.5870, 0.1140])  # weights of R, G, B
+SMALLEST = 2  # pixels a side
 WIDEST = 255  # pixels: what a window may reach over
 
 
 def check(*images) -> None:
-    """ValueError unless all are H x W or H x W x 3, uint8 or uint16, alike, and 2 pixels or more a side."""
+    """ValueError unless all are H x W or H x W x 3, uint8 or uint16, alike, no side below SMALLEST pixels."""
     first = images[0]
     if first.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"images of dtype {first.dtype} cannot be fused: use uint8 or uint16")
     if first.ndim not in (2, 3) or (first.ndim == 3 and first.shape[2] != 3):
         raise ValueError(f"an image of shape {first.shape} cannot be fused: H x W or H x W x 3")
-    if min(first.shape[:2]) < 2:
+    if min(first.shape[:2]) < SMALLEST:
         raise ValueError(f"an image of {first.shape[1]}x{first.shape[0]} pixels cannot be fused: too small")
     for image in images[1:]:
         if image.shape != first.shape or image.dtype != first.dtype:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from . import align, images
+from .common import SMALLEST
 
 ENDINGS = (*images.WRITABLE, ".bmp", ".pgm", ".ppm", *images.RAW)
 
@@ -29,6 +30,9 @@ class Frames:
             raise ValueError(f"{self.entries[0][0]}: one image alone; two or more are needed")
         first = images.load(*self.entries[0])
         self.shape = self.in_file = first.pixels.shape
+        if min(self.shape[:2]) < SMALLEST:
+            size = describe(self.shape, first.pixels.dtype)
+            raise ValueError(f"{self.name(0)} is {size}: the least are {SMALLEST}x{SMALLEST} pixels")
         self.dtype, self.exif, self.icc = first.pixels.dtype, first.exif, first.icc
         self.alpha = None  # H x W, of the images read so far, the least opaque; None: opaque
         self.matrices = self.window = self.like = None
@@ -39,7 +43,13 @@ class Frames:
     def __getitem__(self, i):
         if not -len(self) <= i < len(self):
             raise IndexError(i)
-        i %= len(self)
+        pixels, alpha = self.with_alpha(i % len(self))
+        if alpha is not None:
+            self.alpha = alpha if self.alpha is None else np.minimum(self.alpha, alpha)
+        return pixels
+
+    def with_alpha(self, i):
+        """Image i (0..len - 1) and its own alpha, H x W, or None where opaque. Errors as of the class."""
         found = images.load(*self.entries[i])
         if found.pixels.shape != self.in_file or found.pixels.dtype != self.dtype:
             raise ValueError(
@@ -53,9 +63,7 @@ class Frames:
             if self.like is not None:
                 pixels = align.match_exposure(self.like, pixels)
             pixels = np.ascontiguousarray(pixels)
-        if alpha is not None:
-            self.alpha = alpha if self.alpha is None else np.minimum(self.alpha, alpha)
-        return pixels
+        return pixels, alpha
 
     def register(self, reference, model="affine", *, crop=True, exposure=True, progress=iter):
         """From here on have all images as image `reference` sees the scene, and as bright.

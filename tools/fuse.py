@@ -341,8 +341,8 @@ def aligned_names(args, stack):
 def write_aligned(args, stack, paths):
     """Write the images as they are aligned to the folder --align-only."""
     Path(args.align_only).mkdir(parents=True, exist_ok=True)
-    for path, image in zip(paths, stack):
-        images.write(path, image, None, stack.exif, stack.icc)
+    for i, path in enumerate(paths):
+        images.write(path, *stack.with_alpha(i), stack.exif, stack.icc)
     logging.getLogger("fuse").info(
         "%s: %d images aligned, %s", args.align_only, len(stack), frames.describe(stack.shape, stack.dtype)
     )

@@ -448,6 +448,26 @@ def test_aligned_images_can_be_had(run, shifted, tmp_path):
     assert run(*shifted, "--align-only", tmp_path / "aligned")[0] == 1  # they are there
 
 
+def test_aligned_images_keep_their_own_alpha(run, shifted, tmp_path):
+    alpha = np.full((120, 160), 255, np.uint8)
+    alpha[40:80, 60:100] = 0
+    images.write(shifted[0], images.read(shifted[0]), alpha)
+    status, _, errors = run(*shifted, "--align-only", tmp_path / "aligned", "--keep-size")
+    assert status == 0, errors
+    first, second = (images.load(tmp_path / "aligned" / f"in{i}.tif") for i in (0, 1))
+    assert second.alpha is None
+    clear = np.argwhere(first.alpha < 128)  # moved with the image, by 6 pixels
+    assert np.abs(clear.min(0) - (40, 66)).max() <= 1 and np.abs(clear.max(0) - (79, 105)).max() <= 1
+
+
+def test_an_image_of_one_pixel_is_named(run, tmp_path):
+    for name in "ab":
+        images.write(tmp_path / f"{name}.png", np.zeros((1, 1), np.uint8))
+    status, _, errors = run(tmp_path / "a.png", tmp_path / "b.png", "-o", tmp_path / "out.png")
+    assert status == 1 and f"{tmp_path / 'a.png'} is 1x1 8 bit gray: the least" in errors
+    assert not (tmp_path / "out.png").exists()
+
+
 def test_aligned_images_have_a_report_and_names_of_their_own(run, shifted, tmp_path):
     report = tmp_path / "report.json"
     assert run(*shifted, "--align-only", tmp_path / "aligned", "--crop", "--json", report)[0] == 0
