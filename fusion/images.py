@@ -290,7 +290,9 @@ def _developed(path):
             with rawpy.imread(file) as raw:
                 return raw.postprocess(output_bps=16, use_camera_wb=True, no_auto_bright=True)
         except rawpy.LibRawError as error:
-            raise ValueError(f"{path}: {error}") from None
+            said = error.args[0] if error.args else "cannot be read"
+            said = said.decode() if isinstance(said, bytes) else said
+            raise ValueError(f"{path}: not a RAW file, or not whole: {said}") from None
 
 
 def _carried(exif):

@@ -3,6 +3,7 @@ import io
 import cv2
 import numpy as np
 import pytest
+import skimage.data
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -165,6 +166,42 @@ def test_unsuitable_files_are_refused_by_name(tmp_path):
         with pytest.raises(ValueError, match=words) as error:
             images.read(path)
         assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def write_raw(path, photograph):
+    """A DNG of an H x W x 3 uint8 photograph: an RGGB sensor with the primaries of sRGB."""
+    coded = photograph / 255  # by the curve of BT.709, which LibRaw develops with
+    linear = np.where(coded < 0.081, coded / 4.5, ((coded + 0.099) / 1.099) ** (1 / 0.45)) * 65535
+    sensor = np.empty(photograph.shape[:2], np.uint16)
+    for (y, x), channel in zip(np.ndindex(2, 2), (0, 1, 1, 2)):
+        sensor[y::2, x::2] = linear[y::2, x::2, channel]
+    to_camera = (32405, -15371, -4985, -9693, 18760, 416, 556, -2040, 10572)  # from XYZ, in 1/10000
+    tags = [
+        (33421, "H", 2, (2, 2), True),  # CFARepeatPatternDim
+        (33422, "B", 4, bytes((0, 1, 1, 2)), True),  # CFAPattern
+        (50706, "B", 4, bytes((1, 4, 0, 0)), True),  # DNGVersion
+        (50708, "s", 0, "a camera", True),  # UniqueCameraModel
+        (50721, "2i", 9, sum(((v, 10000) for v in to_camera), ()), True),  # ColorMatrix1
+        (50728, "2I", 3, (1, 1) * 3, True),  # AsShotNeutral
+        (50778, "H", 1, 21, True),  # CalibrationIlluminant1: D65
+    ]
+    tifffile.imwrite(path, sensor, photometric=32803, extratags=tags, metadata=None)
+
+
+def test_raw_is_developed_and_refused_where_not_whole(tmp_path):
+    pytest.importorskip("rawpy")
+    photograph = cv2.GaussianBlur(skimage.data.coffee()[:240, :320], (0, 0), 1)
+    path = tmp_path / "x.dng"
+    write_raw(path, photograph)
+    found = images.read(path)
+    assert found.shape == photograph.shape and found.dtype == np.uint16
+    inside = np.abs(found / 257 - photograph)[8:-8, 8:-8]
+    assert inside.mean() < 1.5
+    whole = path.read_bytes()
+    for share in (0.01, 0.2, 0.5, 0.9):
+        path.write_bytes(whole[: int(len(whole) * share)])
+        with pytest.raises(ValueError, match=r"x\.dng: not a RAW file, or not whole: Input/output error"):
+            images.read(path)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
