@@ -62,6 +62,7 @@ class Net:
         self._layer_params: list = []  # for each layer, indices into _owned
         self._writers: dict = {}  # blob name -> type of the layer that wrote it last
         self._tape: dict = {}
+        self._hooks = {f"{at}_{way}": [] for at in ("before", "after") for way in ("forward", "backward")}
         self._force_backward = param.force_backward
         unread: dict = {}
         for spec in param.layer:
@@ -291,6 +292,26 @@ class Net:
 
     # Running
 
+    def before_forward(self, function) -> None:
+        """Call `function(index of the layer)` before every layer that runs forward, from now on."""
+        self._hooks["before_forward"].append(function)
+
+    def after_forward(self, function) -> None:
+        """Call `function(index of the layer)` after every layer that runs forward, from now on."""
+        self._hooks["after_forward"].append(function)
+
+    def before_backward(self, function) -> None:
+        """Call `function(index of the layer)` before the gradients of every layer, needed or not."""
+        self._hooks["before_backward"].append(function)
+
+    def after_backward(self, function) -> None:
+        """Call `function(index of the layer)` after the gradients of every layer, needed or not."""
+        self._hooks["after_backward"].append(function)
+
+    def _call(self, when, i):
+        for function in self._hooks[when]:
+            function(i)
+
     def _forward(self, start, end):
         recording = torch.is_grad_enabled()
         with device.autocast():
@@ -298,6 +319,7 @@ class Net:
                 layer = self.layers[i]
                 bottoms, tops = self._layer_blobs(i)
                 self._tape.pop(i, None)
+                self._call("before_forward", i)
                 if isinstance(layer, layers.Source):
                     results = layer.load()
                 elif recording and self._runs_backward[i]:
@@ -309,6 +331,7 @@ class Net:
                         )
                 for blob, result in zip(tops, results):  # noqa: B905 (Input loads nothing)
                     blob.tensor = result
+                self._call("after_forward", i)
         for i in range(start, end + 1):
             for blob in *self._layer_blobs(i)[1], *self.layers[i].blobs:
                 blob.show()
@@ -337,45 +360,49 @@ class Net:
     def _backward(self, start, end, keep=True):
         """Gradients from layer `start` down to `end`; `keep` lets it be called again."""
         for i in range(start, end - 1, -1):
-            if not self._runs_backward[i]:
-                continue
-            if i not in self._tape:
-                raise ValueError(f"layer {self._layer_names[i]!r}: backward needs a forward before it")
-            for j in self.layers[i].no_gradient:
-                if self._needs[i][0][j]:
-                    name = self.layers[i].spec.bottom[j]
-                    raise ValueError(
-                        f"layer {self._layer_names[i]!r} ({self.layers[i].type}) sends no gradient to "
-                        f"{name!r}, which has parameters below it: say so by propagate_down"
-                    )
-            inputs, params, results = self._tape[i] if keep else self._tape.pop(i)
-            bottoms, tops = self._layer_blobs(i)
-            outputs = [(r, t.grad) for r, t in zip(results, tops, strict=True) if r.requires_grad]
-            wanted = [(t, b, True) for t, b in zip(params, self.layers[i].blobs, strict=True)]
-            wanted += [(t, b, False) for t, b in zip(inputs, bottoms, strict=True)]
-            wanted = [w for w in wanted if w[0].requires_grad]
-            above = [g.to(r.dtype).reshape(r.shape) for r, g in outputs]
-            grads = [None] * len(wanted)
-            if outputs:
-                grads = torch.autograd.grad(
-                    [r for r, _ in outputs],
-                    [t for t, _, _ in wanted],
-                    above,
-                    retain_graph=keep,
-                    allow_unused=True,
-                )
-            memory = {g.untyped_storage().data_ptr() for g in above}
-            for (tensor, blob, is_param), grad in zip(wanted, grads, strict=True):
-                grad = torch.zeros_like(tensor) if grad is None else grad
-                if not is_param:
-                    blob.grad = grad
-                elif grad.untyped_storage().data_ptr() in memory:  # the solver will change it in place
-                    blob.accumulate_grad(grad.clone())
-                else:
-                    blob.accumulate_grad(grad)
+            self._call("before_backward", i)
+            if self._runs_backward[i]:
+                self._layer_backward(i, keep)
+            self._call("after_backward", i)
         for i in range(start, end - 1, -1):
             for blob in *self._layer_blobs(i)[0], *self.layers[i].blobs:
                 blob.show(diff=True)
+
+    def _layer_backward(self, i, keep):
+        if i not in self._tape:
+            raise ValueError(f"layer {self._layer_names[i]!r}: backward needs a forward before it")
+        for j in self.layers[i].no_gradient:
+            if self._needs[i][0][j]:
+                name = self.layers[i].spec.bottom[j]
+                raise ValueError(
+                    f"layer {self._layer_names[i]!r} ({self.layers[i].type}) sends no gradient to "
+                    f"{name!r}, which has parameters below it: say so by propagate_down"
+                )
+        inputs, params, results = self._tape[i] if keep else self._tape.pop(i)
+        bottoms, tops = self._layer_blobs(i)
+        outputs = [(r, t.grad) for r, t in zip(results, tops, strict=True) if r.requires_grad]
+        wanted = [(t, b, True) for t, b in zip(params, self.layers[i].blobs, strict=True)]
+        wanted += [(t, b, False) for t, b in zip(inputs, bottoms, strict=True)]
+        wanted = [w for w in wanted if w[0].requires_grad]
+        above = [g.to(r.dtype).reshape(r.shape) for r, g in outputs]
+        grads = [None] * len(wanted)
+        if outputs:
+            grads = torch.autograd.grad(
+                [r for r, _ in outputs],
+                [t for t, _, _ in wanted],
+                above,
+                retain_graph=keep,
+                allow_unused=True,
+            )
+        memory = {g.untyped_storage().data_ptr() for g in above}
+        for (tensor, blob, is_param), grad in zip(wanted, grads, strict=True):
+            grad = torch.zeros_like(tensor) if grad is None else grad
+            if not is_param:
+                blob.grad = grad
+            elif grad.untyped_storage().data_ptr() in memory:  # the solver will change it in place
+                blob.accumulate_grad(grad.clone())
+            else:
+                blob.accumulate_grad(grad)
 
     def _range(self, start, end, backward=False):
         """Layer indices from layer names, pycaffe's way; None stands for the net's own ends."""

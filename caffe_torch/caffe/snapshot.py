@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from google.protobuf.message import DecodeError
 
-from . import device, log, parallel
+from . import device, glog, parallel
 from .blob import array_of, same_shape
 from .proto import caffe_pb2
 
@@ -258,7 +258,7 @@ def restore_resume_state(nets: dict, stored: bytes, path: str) -> list:
                 try:
                     layer.restore(position)
                 except ValueError as error:
-                    log.warning(f"{path}: layer {layer.spec.name!r} begins at its first row: {error}")
+                    glog.warning(f"{path}: layer {layer.spec.name!r} begins at its first row: {error}")
         device.rng().bit_generator.state = state["numpy"]
         if parallel.rank == 0:
             torch.set_rng_state(_rng_state(state["cpu"]))

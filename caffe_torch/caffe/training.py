@@ -7,7 +7,7 @@ from collections import deque
 
 import torch
 
-from . import debug, device, log, parallel, snapshot, solvers
+from . import debug, device, glog, parallel, snapshot, solvers
 from .net import Net, read_prototxt
 from .proto import caffe_pb2
 
@@ -36,7 +36,7 @@ class Solver:
             self._check(path)
         except ValueError as error:
             raise ValueError(f"{path or 'solver'}: {error}") from None
-        log.info(f"Initializing solver from parameters: \n{self.param}")
+        glog.info(f"Initializing solver from parameters: \n{self.param}")
         if self.param.random_seed >= 0 or parallel.count > 1:
             parallel.set_random_seed(self.param.random_seed)
         self.iter = 0
@@ -51,7 +51,7 @@ class Solver:
         self._callbacks: list = []
         self._progress = lambda done: None  # told the iterations done
         self.action = lambda: None  # asked between iterations: None, "stop" or "snapshot"
-        log.info("Solver scaffolding done.")
+        glog.info("Solver scaffolding done.")
 
     # What the solver file says
 
@@ -83,11 +83,11 @@ class Solver:
     def _build(self, source, phase, state, what):
         net = caffe_pb2.NetParameter()
         if isinstance(source, caffe_pb2.NetParameter):
-            log.info(f"Creating {what} given in the solver")
+            glog.info(f"Creating {what} given in the solver")
             net.CopyFrom(source)
             source = "the net in the solver"
         else:
-            log.info(f"Creating {what} from net file: {source}")
+            glog.info(f"Creating {what} from net file: {source}")
             read_prototxt(source, net)
         merged = caffe_pb2.NetState(phase=phase)
         merged.MergeFrom(net.state)
@@ -134,7 +134,7 @@ class Solver:
     def load_weights(self, paths: str) -> None:
         """Begin with the weights of one or more files, separated by commas."""
         for path in filter(None, paths.split(",")):
-            log.info(f"Finetuning from {path}")
+            glog.info(f"Finetuning from {path}")
             for net in (self.net, *self.test_nets):  # a test net may have layers of its own
                 net.copy_from(path)
 
@@ -147,26 +147,26 @@ class Solver:
     def solve(self, resume=None) -> None:
         """Train to max_iter, from a .solverstate if one is given."""
         param = self.param
-        log.info(f"Solving {self.net.name}")
-        log.info(f"Learning Rate Policy: {param.lr_policy}")
+        glog.info(f"Solving {self.net.name}")
+        glog.info(f"Learning Rate Policy: {param.lr_policy}")
         self._stop_early = False
         if resume:
-            log.info(f"Restoring previous solver status from {resume}")
+            glog.info(f"Restoring previous solver status from {resume}")
             self.restore(resume)
-        with log.progress(param.max_iter, self.iter) as self._progress:
+        with glog.progress(param.max_iter, self.iter) as self._progress:
             self._train(param.max_iter)
             if param.snapshot_after_train and not (param.snapshot and self.iter % param.snapshot == 0):
                 self.snapshot()
             if self._stop_early:
-                log.info("Optimization stopped early.")
+                glog.info("Optimization stopped early.")
                 return
             if param.display and self.iter % param.display == 0:
                 with torch.no_grad():
                     self._losses.append(self._forward(self.net, param.debug_info and param.display == 1))
-                log.info(f"Iteration {self.iter}, loss = {self._smoothed():g}")
+                glog.info(f"Iteration {self.iter}, loss = {self._smoothed():g}")
             if param.test_interval and self.iter % param.test_interval == 0:
                 self._test_all()
-        log.info("Optimization Done.")
+        glog.info("Optimization Done.")
 
     def _train(self, stop):
         param = self.param
@@ -192,7 +192,7 @@ class Solver:
             if display:
                 now = time.perf_counter()
                 speed, seconds = (self.iter - shown) / max(now - since, 1e-9), now - since
-                log.info(
+                glog.info(
                     f"Iteration {self.iter} ({speed:g} iter/s, {seconds:g}s/{param.display} iters), "
                     f"loss = {self._smoothed():g}"
                 )
@@ -201,7 +201,7 @@ class Solver:
             for _, on_gradients in self._callbacks:
                 on_gradients()
             if display:
-                log.info(f"Iteration {self.iter}, lr = {self.lr:g}")
+                glog.info(f"Iteration {self.iter}, lr = {self.lr:g}")
             self.apply_update()
             self.iter += 1
             self._progress(self.iter)
@@ -272,7 +272,7 @@ class Solver:
         if param.clip_gradients >= 0:
             norm, most = torch.stack(torch._foreach_norm(grads)).norm().item(), param.clip_gradients
             if norm > most:
-                log.info(
+                glog.info(
                     f"Gradient clipping: scaling down gradients (L2 norm {norm:g} > {most:g}) "
                     f"by scale factor {most / norm:g}"
                 )
@@ -298,19 +298,19 @@ class Solver:
                 self._test(i)
 
     def _test(self, i):
-        log.info(f"Iteration {self.iter}, Testing net (#{i})")
+        glog.info(f"Iteration {self.iter}, Testing net (#{i})")
         net, iterations = self.test_nets[i], self.param.test_iter[i]
         total, loss = 0, 0
         with torch.no_grad():
             for _ in range(iterations):
                 self._act_while_testing()
                 if self._stop_early:
-                    log.info("Test interrupted.")
+                    glog.info("Test interrupted.")
                     return
                 loss += self._forward(net, self.param.debug_info)
                 total += _outputs(net)
         if self.param.test_compute_loss:
-            log.info(f"Test loss: {loss.item() / iterations:g}")
+            glog.info(f"Test loss: {loss.item() / iterations:g}")
         _log_outputs(net, "Test", total / iterations)
 
     def _act_while_testing(self):
@@ -336,7 +336,7 @@ class Solver:
         stem = f"{self.param.snapshot_prefix}_iter_{self.iter}"
         form, end = ("HDF5", ".h5") if hdf5 else ("binary proto", "")
         weights = f"{stem}.caffemodel{end}"
-        log.info(f"Snapshotting to {form} file {weights}")
+        glog.info(f"Snapshotting to {form} file {weights}")
         save = snapshot.save_hdf5 if hdf5 else snapshot.save_caffemodel
         save(self.net, weights, self.param.snapshot_diff)
         # Caffe keeps the step that the last update was made with.
@@ -344,7 +344,7 @@ class Solver:
         state = caffe_pb2.SolverState(iter=self.iter, learned_net=weights, current_step=step)
         state.history.extend(map(snapshot.proto_of, self._rule.history))
         state.resume = snapshot.resume_state(self._nets(), [loss.item() for loss in self._losses])
-        log.info(f"Snapshotting solver state to {form} file {stem}.solverstate{end}")
+        glog.info(f"Snapshotting solver state to {form} file {stem}.solverstate{end}")
         snapshot.save_state(f"{stem}.solverstate{end}", state)
 
     def restore(self, path) -> None:
@@ -364,7 +364,7 @@ class Solver:
             self.net.copy_from(weights)
         for tensor, values in zip(self._rule.history, history, strict=True):
             tensor.copy_(values)
-        log.info("SGDSolver: restoring history")  # Caffe's words for every rule
+        glog.info("SGDSolver: restoring history")  # Caffe's words for every rule
         self.iter = state.iter
         if state.resume:
             losses = snapshot.restore_resume_state(self._nets(), state.resume, path)
@@ -395,7 +395,7 @@ def _outputs(net):
 def _log_outputs(net, kind, values):
     names = [name for name in net.outputs for _ in range(net.blobs[name].count)]
     for i, (name, value) in enumerate(zip(names, values.tolist(), strict=True)):
-        log.info(f"    {kind} net output #{i}: {name} = {value:g}{loss_note(net, name, value)}")
+        glog.info(f"    {kind} net output #{i}: {name} = {value:g}{loss_note(net, name, value)}")
 
 
 def loss_note(net: Net, name: str, value: float) -> str:

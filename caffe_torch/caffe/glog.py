@@ -8,13 +8,13 @@ import threading
 from tqdm import tqdm
 
 quiet = False  # whether INFO lines are left out: for all processes of a training but one
+_least = 0  # the level that `init_log` asked for
 _bar = None
 
 
 def _write(level, message):
-    if int(os.environ.get("GLOG_minloglevel") or 0) > "IWE".index(level):  # noqa: SIM112 (glog's name)
-        return
-    if quiet and level == "I":
+    least = max(_least, int(os.environ.get("GLOG_minloglevel") or 0))  # noqa: SIM112 (glog's name)
+    if least > "IWE".index(level) or (quiet and level == "I"):
         return
     caller = sys._getframe(2)
     place = f"{os.path.basename(caller.f_code.co_filename)}:{caller.f_lineno}"
@@ -25,6 +25,12 @@ def _write(level, message):
     print(line, file=sys.stderr, flush=True)
     if _bar is not None:
         _bar.refresh()
+
+
+def init_log(level: int = 0, stderr: bool = True) -> None:
+    """Leave out lines below a level: 0 INFO, 1 WARNING, 2 ERROR, 3 all. They always go to stderr."""
+    global _least
+    _least = level
 
 
 def info(message: str) -> None:
