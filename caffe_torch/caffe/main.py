@@ -5,7 +5,7 @@ import time
 
 import torch
 
-from . import device, glog, parallel
+from . import device, glog, parallel, upgrade
 from .net import TEST, TRAIN, Net, read_prototxt
 from .proto import caffe_pb2
 from .signals import EFFECTS, Signals
@@ -89,7 +89,7 @@ def _need(flags, *names):
 
 
 def _stages(flags):
-    return list(filter(None, flags["stage"].split(",")))
+    return flags["stage"].split(",")  # no stages are one without a name, as in Caffe
 
 
 def _phase(flags):
@@ -147,12 +147,12 @@ def train(flags) -> int:
         if missing:
             _use(missing, flags)  # which says what to do
         return parallel.launch(["train", *(f"-{name}={value}" for name, value in flags.items())], len(gpus))
+    upgrade.solver(param, flags["solver"])
     _use(gpus, flags)
     if parallel.started():
         parallel.join()
-    if flags["level"] or flags["stage"]:
-        param.train_state.level = flags["level"]
-        param.train_state.stage.extend(_stages(flags))
+    param.train_state.level = flags["level"]
+    param.train_state.stage.extend(_stages(flags))
     if flags["weights"]:
         param.weights[:] = [flags["weights"]]
     solver = Solver(param, flags["solver"])
@@ -270,6 +270,7 @@ def main(arguments=None) -> int:
             return 0
         if command not in COMMANDS:
             raise ValueError(f"unknown command {command!r}: use one of {', '.join(COMMANDS)}")
+        glog.nets = True
         return COMMANDS[command](flags) or 0
     except _MISTAKES as error:
         who = f"process {parallel.rank} of {parallel.count}: " if parallel.count > 1 else ""
@@ -277,6 +278,8 @@ def main(arguments=None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    finally:
+        glog.nets = False
 
 
 def _told(error):

@@ -7,7 +7,7 @@ from itertools import zip_longest
 import numpy as np
 import torch
 
-from . import device, fillers, layers
+from . import construction, device, fillers, glog, layers, upgrade
 from .blob import Blob
 from .proto import caffe_pb2
 from .prototxt import prepared, read_prototxt
@@ -23,7 +23,8 @@ class Net:
     """A network in one phase.
 
     network_file: path of a prototxt, or a NetParameter. phase: TRAIN or TEST. weights: a .caffemodel or
-    .caffemodel.h5 to load. level and stages: what include and exclude rules are held against.
+    .caffemodel.h5 to load. level and stages: what include and exclude rules are held against, with the
+    stages of the NetParameter's own state; level None leaves its level too.
     Also pycaffe's older form Net(network_file, weights, phase).
 
     ValueError names the layer and what is wrong with it; OSError a file that cannot be read.
@@ -32,21 +33,24 @@ class Net:
     def __init__(self, network_file, phase, level=0, stages=None, weights=None):
         if isinstance(phase, (str, os.PathLike)):
             weights, phase, level = phase, level, 0
-        param = caffe_pb2.NetParameter()
+        param, source = caffe_pb2.NetParameter(), None
         if isinstance(network_file, caffe_pb2.NetParameter):
             param.CopyFrom(network_file)
-            source = "net"
         else:
             source = os.fspath(network_file)
             read_prototxt(network_file, param)
         param.state.phase = phase
-        param.state.level = level
+        if level is not None:
+            param.state.level = level
         param.state.stage.extend(stages or ())
         self.phase, self.name = phase, param.name
         try:
+            upgrade.net(param, source)
             self._build(prepared(param))
         except ValueError as error:
-            raise ValueError(f"{source}: {error}") from None
+            raise ValueError(f"{source or 'net'}: {error}") from None
+        if glog.nets and glog.shows("I"):
+            construction.log(self, param)
         if weights is not None:
             self.copy_from(weights)
 
@@ -59,6 +63,7 @@ class Net:
         self._params = OrderedDict()
         self._owned: list = []  # parameters that belong to a layer, in Caffe's order
         self._shared: dict = {}  # parameter name -> index into _owned
+        self._given_rates: list = []  # for each layer, the lr_mult of its param entries
         self._layer_params: list = []  # for each layer, indices into _owned
         self._writers: dict = {}  # blob name -> type of the layer that wrote it last
         self._tape: dict = {}
@@ -77,6 +82,8 @@ class Net:
         self._plan_backward()
 
     def _add(self, spec, unread):
+        # As they are given: that BatchNorm's statistics are not learned is no concern of the backward plan.
+        self._given_rates.append([param.lr_mult for param in spec.param])
         layer = layers.create(spec, spec.phase if spec.HasField("phase") else self.phase)
         unnamed = layer.is_loss and not spec.top
         if unnamed:
@@ -117,10 +124,8 @@ class Net:
             list(spec.bottom),
             list(spec.top),
         )
-        weights = list(spec.loss_weight) or [float(layer.is_loss and j == 0) for j in range(len(spec.top))]
-        if len(weights) != len(spec.top):
-            raise ValueError(f"loss_weight: give one for each of the {len(spec.top)} tops")
-        self._loss_weights.update((top, w) for top, w in zip(spec.top, weights, strict=True) if w)
+        weights = zip(spec.top, layer.loss_weights(), strict=True)
+        self._loss_weights.update((top, weight) for top, weight in weights if weight)
         self._shape(len(self.layers) - 1)
 
     @staticmethod
@@ -187,12 +192,12 @@ class Net:
         """Which layers and bottoms gradients are computed for, by Caffe's rules."""
         self._needs = []  # for each layer: (bottoms, parameters) that need a gradient
         needed = {}
-        for layer, indices in zip(self.layers, self._layer_params, strict=True):
+        for layer, rates in zip(self.layers, self._given_rates, strict=True):
             given = list(layer.spec.propagate_down)
             if len(given) not in (0, len(layer.spec.bottom)):
                 raise ValueError(f"layer {layer.spec.name!r}: propagate_down needs a value for each bottom")
             bottoms = given or [needed[name] for name in layer.spec.bottom]
-            params = [self._owned[i].lr_mult != 0 for i in indices]
+            params = [i >= len(rates) or rates[i] != 0 for i in range(len(layer.blobs))]
             self._needs.append((bottoms, params))
             for top in layer.spec.top:
                 needed[top] = needed.get(top, False) or any(bottoms) or any(params)
@@ -208,6 +213,7 @@ class Net:
             if matters:
                 under_loss.update(spec.bottom)
             unasked.update(name for name, need in zip(spec.bottom, bottoms, strict=True) if not need)
+        self.needs_backward = list(self._runs_backward)  # without force_backward
         if self._force_backward:
             for i, (layer, (bottoms, params)) in enumerate(zip(self.layers, self._needs, strict=True)):
                 bottoms[:] = [need or j not in layer.no_gradient for j, need in enumerate(bottoms)]
@@ -519,6 +525,8 @@ class Net:
             return
         for stored in source.layer:
             blobs = self._params.get(stored.name)
+            if stored.name not in self._bottom_names and glog.nets:
+                glog.info(f"Ignoring source layer {stored.name}")
             if blobs is None or not stored.blobs:
                 continue
             if len(stored.blobs) != len(blobs):

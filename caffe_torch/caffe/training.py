@@ -7,7 +7,7 @@ from collections import deque
 
 import torch
 
-from . import debug, device, glog, parallel, snapshot, solvers
+from . import debug, device, glog, parallel, snapshot, solvers, upgrade
 from .net import Net, read_prototxt
 from .proto import caffe_pb2
 
@@ -32,8 +32,9 @@ class Solver:
         else:
             path = os.fspath(solver)
             read_prototxt(path, self.param)
+        upgrade.solver(self.param, path or "solver")
         try:
-            self._check(path)
+            self._check()
         except ValueError as error:
             raise ValueError(f"{path or 'solver'}: {error}") from None
         glog.info(f"Initializing solver from parameters: \n{self.param}")
@@ -42,8 +43,6 @@ class Solver:
         self.iter = 0
         self.net = self._train_net()
         self.test_nets = self._test_nets()
-        for weights in self.param.weights:
-            self.load_weights(weights)
         self._rule = self._rule_class(self.param, [blob.tensor for blob in self.net.learnable_params])
         self._losses: deque = deque(maxlen=self.param.average_loss)
         self._resumed = False  # the losses are those of the run gone on with
@@ -55,7 +54,7 @@ class Solver:
 
     # What the solver file says
 
-    def _check(self, path):
+    def _check(self):
         param = self.param
         self._rule_class = solvers.RULES[self.rule] if self.rule else solvers.rule_of(param)
         solvers.check_policy(param)
@@ -68,35 +67,42 @@ class Solver:
         for name in ("display", "snapshot", "test_interval", "max_iter"):
             if getattr(param, name) < 0:
                 raise ValueError(f"{name} {getattr(param, name)} is negative")
-        # As Caffe: without a prefix, or with a folder, snapshots are named after the solver file.
-        stem = os.path.splitext(os.path.basename(path or "solver"))[0]
-        if not param.snapshot_prefix:
-            param.snapshot_prefix = os.path.join(os.path.dirname(path or ""), stem)
-        elif os.path.isdir(param.snapshot_prefix):
-            param.snapshot_prefix = os.path.join(param.snapshot_prefix, stem)
         folder = os.path.dirname(param.snapshot_prefix) or "."
         while not os.path.exists(folder):  # made when the first snapshot is written
             folder = os.path.dirname(folder) or "."
         if param.snapshot and not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
             raise ValueError(f"snapshot_prefix {param.snapshot_prefix!r}: {folder} cannot be written to")
 
-    def _build(self, source, phase, state, what):
-        net = caffe_pb2.NetParameter()
+    @staticmethod
+    def _read(source):
+        """The NetParameter of a path, or of a NetParameter, and the name for errors in it."""
+        net, path = caffe_pb2.NetParameter(), None
         if isinstance(source, caffe_pb2.NetParameter):
-            glog.info(f"Creating {what} given in the solver")
             net.CopyFrom(source)
-            source = "the net in the solver"
         else:
-            glog.info(f"Creating {what} from net file: {source}")
-            read_prototxt(source, net)
+            path = source
+            read_prototxt(path, net)
+        name = path or "the net in the solver"
+        try:
+            upgrade.net(net, path)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        return net, name
+
+    def _build(self, net, name, phase, state):
+        """The Net of a NetParameter, with the weights to begin with."""
         merged = caffe_pb2.NetState(phase=phase)
         merged.MergeFrom(net.state)
         merged.MergeFrom(state)
-        net.ClearField("state")
+        net.state.CopyFrom(merged)
         try:
-            return Net(net, merged.phase, merged.level, merged.stage)
+            built = Net(net, merged.phase, level=None)
         except ValueError as error:
-            raise ValueError(f"{source}: {str(error).removeprefix('net: ')}") from None
+            raise ValueError(f"{name}: {str(error).removeprefix('net: ')}") from None
+        for weights in filter(None, ",".join(self.param.weights).split(",")):
+            glog.info(f"Finetuning from {weights}")
+            built.copy_from(weights)
+        return built
 
     def _train_net(self):
         param = self.param
@@ -106,13 +112,20 @@ class Solver:
                 "a solver names one training net, by net, net_param, train_net or train_net_param; "
                 f"this one has {' and '.join(given) or 'none'}"
             )
-        return self._build(getattr(param, given[0]), TRAIN, param.train_state, "training net")
+        source = getattr(param, given[0])
+        how = (
+            f"specified in {given[0]}." if given[0].endswith("_param") else f"from {given[0]} file: {source}"
+        )
+        glog.info(f"Creating training net {how}")
+        return self._build(*self._read(source), TRAIN, param.train_state)
 
     def _test_nets(self):
         param = self.param
-        sources = [*param.test_net_param, *param.test_net]
+        sources = [
+            (name, source) for name in ("test_net_param", "test_net") for source in getattr(param, name)
+        ]
         instances = len(param.test_iter)
-        generic = [getattr(param, n) for n in ("net_param", "net") if param.HasField(n)]
+        generic = [(name, getattr(param, name)) for name in ("net_param", "net") if param.HasField(name)]
         if instances < len(sources) or (instances > len(sources) and not generic):
             raise ValueError(
                 f"{len(sources)} test nets and {instances} values of test_iter: give one for each"
@@ -123,20 +136,14 @@ class Solver:
         if param.test_state and len(param.test_state) != instances:
             raise ValueError(f"{len(param.test_state)} values of test_state for {instances} test nets")
         states = list(param.test_state) or [caffe_pb2.NetState()] * instances
-        nets = [
-            self._build(source, TEST, state, f"test net (#{i})")
-            for i, (source, state) in enumerate(zip(sources, states, strict=True))
-        ]
+        read, nets = [self._read(source) for _, source in sources], []
+        for i, ((kind, source), (net, name), state) in enumerate(zip(sources, read, states, strict=True)):
+            how = kind if kind.endswith("_param") else f"{kind} file: {source}"
+            glog.info(f"Creating test net (#{i}) specified by {how}")
+            nets.append(self._build(net, name, TEST, state))  # a test net may have layers of its own to fill
         for net in nets:
             net.share_with(self.net)
         return nets
-
-    def load_weights(self, paths: str) -> None:
-        """Begin with the weights of one or more files, separated by commas."""
-        for path in filter(None, paths.split(",")):
-            glog.info(f"Finetuning from {path}")
-            for net in (self.net, *self.test_nets):  # a test net may have layers of its own
-                net.copy_from(path)
 
     # Training
 
@@ -300,6 +307,9 @@ class Solver:
     def _test(self, i):
         glog.info(f"Iteration {self.iter}, Testing net (#{i})")
         net, iterations = self.test_nets[i], self.param.test_iter[i]
+        for name in self.net.layer_names:
+            if name not in net.bottom_names:
+                glog.info(f"Ignoring source layer {name}")
         total, loss = 0, 0
         with torch.no_grad():
             for _ in range(iterations):
@@ -438,4 +448,4 @@ def get_solver(path) -> Solver:
         rule = solvers.rule_of(param).__name__
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    return _SOLVERS[rule](path)
+    return _SOLVERS[rule](param, os.fspath(path))
