@@ -1,12 +1,24 @@
 """Caffe's Python module on PyTorch: `import caffe`, as with BVLC Caffe 1.0."""
 
 from . import io, layers
+from .classifier import Classifier
+from .detector import Detector
 from .device import set_device, set_mode_cpu, set_mode_gpu, set_precision, set_random_seed
+from .glog import info as log
+from .glog import init_log
 from .layers import type_list as layer_type_list
 from .net import Net
 from .net_spec import NetSpec, params, to_proto
+from .parallel import (
+    has_nccl,
+    set_multiprocess,
+    set_solver_count,
+    set_solver_rank,
+    solver_count,
+    solver_rank,
+)
 from .proto.caffe_pb2 import TEST, TRAIN
-from .training import (
+from .pycaffe import (
     AdaDeltaSolver,
     AdaGradSolver,
     AdamSolver,
@@ -15,6 +27,7 @@ from .training import (
     SGDSolver,
     get_solver,
 )
+from .timer import Timer
 
 __all__ = [
     "TEST",
@@ -22,16 +35,21 @@ __all__ = [
     "AdaDeltaSolver",
     "AdaGradSolver",
     "AdamSolver",
+    "Classifier",
+    "Detector",
     "NesterovSolver",
     "Net",
     "NetSpec",
     "RMSPropSolver",
     "SGDSolver",
+    "Timer",
     "get_solver",
+    "has_nccl",
     "init_log",
     "io",
     "layer_type_list",
     "layers",
+    "log",
     "params",
     "set_device",
     "set_mode_cpu",
@@ -39,14 +57,10 @@ __all__ = [
     "set_multiprocess",
     "set_precision",
     "set_random_seed",
+    "set_solver_count",
+    "set_solver_rank",
+    "solver_count",
+    "solver_rank",
     "to_proto",
 ]
 __version__ = "1.0.0"  # the Caffe that this follows
-
-
-def init_log(level: int = 0, stderr: bool = True) -> None:
-    """Nothing: the log goes to stderr by itself."""
-
-
-def set_multiprocess(value: bool) -> None:
-    """Nothing: one process drives one device."""

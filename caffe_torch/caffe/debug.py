@@ -2,7 +2,7 @@
 
 import torch
 
-from . import log
+from . import glog
 
 
 def forward(net) -> torch.Tensor:
@@ -11,10 +11,10 @@ def forward(net) -> torch.Tensor:
         net._forward(at, at)
         name = layer.spec.name
         for top in layer.spec.top:
-            log.info(f"    [Forward] Layer {name}, top blob {top} data: {_mean(net.blobs[top].tensor)}")
+            glog.info(f"    [Forward] Layer {name}, top blob {top} data: {_mean(net.blobs[top].tensor)}")
         for i, blob in enumerate(layer.blobs):
             label = (layer.spec.param[i].name if i < len(layer.spec.param) else "") or i
-            log.info(f"    [Forward] Layer {name}, param blob {label} data: {_mean(blob.tensor)}")
+            glog.info(f"    [Forward] Layer {name}, param blob {label} data: {_mean(blob.tensor)}")
     return sum(weight * net.blobs[name].tensor.float().sum() for name, weight in net.loss_weights.items())
 
 
@@ -28,12 +28,12 @@ def backward(net) -> None:
         name = layer.spec.name
         for bottom, needed in zip(layer.spec.bottom, bottoms, strict=True):
             if needed:
-                log.info(
+                glog.info(
                     f"    [Backward] Layer {name}, bottom blob {bottom} diff: {_mean(net.blobs[bottom].grad)}"
                 )
         for i, (blob, needed) in enumerate(zip(layer.blobs, params, strict=True)):
             if needed:
-                log.info(f"    [Backward] Layer {name}, param blob {i} diff: {_mean(blob.grad)}")
+                glog.info(f"    [Backward] Layer {name}, param blob {i} diff: {_mean(blob.grad)}")
     if net.learnable_params:
         data = torch.cat([blob.tensor.flatten() for blob in net.learnable_params])
         diff = torch.cat([blob.grad.flatten() for blob in net.learnable_params])
@@ -41,7 +41,7 @@ def backward(net) -> None:
             ", ".join(f"{torch.linalg.vector_norm(values, order).item():g}" for values in (data, diff))
             for order in (1, 2)
         )
-        log.error(f"    [Backward] All net params (data, diff): L1 norm = ({l1}); L2 norm = ({l2})")
+        glog.error(f"    [Backward] All net params (data, diff): L1 norm = ({l1}); L2 norm = ({l2})")
 
 
 def _mean(tensor):

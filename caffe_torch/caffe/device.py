@@ -9,7 +9,7 @@ import random
 import numpy as np
 import torch
 
-from . import log
+from . import glog
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 
@@ -74,7 +74,7 @@ def set_precision(name: str) -> None:
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.backends.cudnn.allow_tf32 = tf32
     if name == "bfloat16" and _device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        log.warning("this CPU has no bfloat16 arithmetic: float32 is many times as fast here")
+        glog.warning("this CPU has no bfloat16 arithmetic: float32 is many times as fast here")
 
 
 def autocast() -> contextlib.AbstractContextManager:

@@ -30,10 +30,17 @@ def resize_image(im, new_dims, interp_order: int = 1) -> np.ndarray:
     """
     im, skimage = np.asarray(im, np.float64), _skimage()
     if im.shape[-1] in (1, 3):
-        how = {"mode": "constant", "cval": im.min(), "preserve_range": True}
+        from scipy.ndimage import gaussian_filter  # scikit-image brings it
+
+        # The averaging as scikit-image does it, but by itself: what is resized then stays within the range of
+        # the averages, as with the scikit-image of BVLC Caffe's time.
+        how = {"mode": "constant", "cval": im.min()}
+        sigmas = [max(0, (old / new - 1) / 2) for new, old in zip(new_dims, im.shape[:2], strict=True)]
+        im = gaussian_filter(im, (*sigmas, 0), **how)
+        how.update(preserve_range=True, anti_aliasing=False)
         resized = skimage.transform.resize(im, tuple(new_dims), order=interp_order, **how)
     else:
-        from scipy.ndimage import zoom  # scikit-image brings it
+        from scipy.ndimage import zoom
 
         factors = [new / old for new, old in zip(new_dims, im.shape[:2], strict=True)]
         resized = zoom(im, (*factors, 1), order=interp_order)
@@ -49,6 +56,18 @@ def _skimage():
     except ImportError:
         raise ValueError("caffe.io needs scikit-image for this: pip install scikit-image") from None
     return skimage
+
+
+def __getattr__(name):
+    """What pycaffe's caffe.io has because it imports it: `skimage`, its `resize`, and scipy's `zoom`."""
+    if name not in ("skimage", "resize", "zoom"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    skimage = _skimage()
+    if name == "zoom":
+        from scipy.ndimage import zoom
+
+        return zoom
+    return skimage if name == "skimage" else skimage.transform.resize
 
 
 def oversample(images, crop_dims) -> np.ndarray:

@@ -5,7 +5,7 @@ import time
 
 import torch
 
-from . import device, log, parallel
+from . import device, glog, parallel, upgrade
 from .net import TEST, TRAIN, Net, read_prototxt
 from .proto import caffe_pb2
 from .signals import EFFECTS, Signals
@@ -89,7 +89,7 @@ def _need(flags, *names):
 
 
 def _stages(flags):
-    return list(filter(None, flags["stage"].split(",")))
+    return flags["stage"].split(",")  # no stages are one without a name, as in Caffe
 
 
 def _phase(flags):
@@ -117,15 +117,15 @@ def _gpus(flags):
 
 def _use(gpus, flags):
     if not gpus:
-        log.info("Use CPU.")
+        glog.info("Use CPU.")
         device.set_mode_cpu()
         device.set_precision(flags["precision"])
         return
     device.set_device(gpus[0])
     device.set_mode_gpu()
     device.set_precision(flags["precision"])
-    log.info(f"Using GPUs {', '.join(map(str, gpus))}")
-    log.info(f"GPU {gpus[0]}: {torch.cuda.get_device_name(gpus[0])}")
+    glog.info(f"Using GPUs {', '.join(map(str, gpus))}")
+    glog.info(f"GPU {gpus[0]}: {torch.cuda.get_device_name(gpus[0])}")
 
 
 def train(flags) -> int:
@@ -147,22 +147,22 @@ def train(flags) -> int:
         if missing:
             _use(missing, flags)  # which says what to do
         return parallel.launch(["train", *(f"-{name}={value}" for name, value in flags.items())], len(gpus))
+    upgrade.solver(param, flags["solver"])
     _use(gpus, flags)
     if parallel.started():
         parallel.join()
-    if flags["level"] or flags["stage"]:
-        param.train_state.level = flags["level"]
-        param.train_state.stage.extend(_stages(flags))
+    param.train_state.level = flags["level"]
+    param.train_state.stage.extend(_stages(flags))
     if flags["weights"]:
         param.weights[:] = [flags["weights"]]
     solver = Solver(param, flags["solver"])
     if flags["snapshot"]:
-        log.info(f"Resuming from {flags['snapshot']}")
+        glog.info(f"Resuming from {flags['snapshot']}")
         solver.restore(flags["snapshot"])
     with Signals(flags["sigint_effect"], flags["sighup_effect"]) as solver.action:
-        log.info("Starting Optimization")
+        glog.info("Starting Optimization")
         solver.solve()
-    log.info("Optimization Done.")
+    glog.info("Optimization Done.")
     parallel.leave()
     return 0
 
@@ -175,7 +175,7 @@ def test(flags) -> None:
     net = Net(flags["model"], TEST, flags["level"], _stages(flags))
     for weights in filter(None, flags["weights"].split(",")):
         net.copy_from(weights)
-    log.info(f"Running for {iterations} iterations.")
+    glog.info(f"Running for {iterations} iterations.")
     sums, total = {}, 0.0
     with torch.no_grad():
         for i in range(iterations):
@@ -183,11 +183,11 @@ def test(flags) -> None:
             for name in net.outputs:
                 for j, value in enumerate(net.blobs[name].tensor.float().flatten().tolist()):
                     sums[name, j] = sums.get((name, j), 0.0) + value
-                    log.info(f"Batch {i}, {name} = {value:g}")
-    log.info(f"Loss: {total / iterations:g}")
+                    glog.info(f"Batch {i}, {name} = {value:g}")
+    glog.info(f"Loss: {total / iterations:g}")
     for (name, _), value in sums.items():
         mean = value / iterations
-        log.info(f"{name} = {mean:g}{loss_note(net, name, mean)}")
+        glog.info(f"{name} = {mean:g}{loss_note(net, name, mean)}")
 
 
 def time_layers(flags) -> None:
@@ -197,12 +197,12 @@ def time_layers(flags) -> None:
     _use(_gpus(flags)[:1], flags)
     net = Net(flags["model"], phase, flags["level"], _stages(flags))
     last = len(net.layers) - 1
-    log.info("Performing Forward")
-    log.info(f"Initial loss: {float(net.forward_loss()):g}")
-    log.info("Performing Backward")
+    glog.info("Performing Forward")
+    glog.info(f"Initial loss: {float(net.forward_loss()):g}")
+    glog.info("Performing Backward")
     net.backward_once()
-    log.info("*** Benchmark begins ***")
-    log.info(f"Testing for {iterations} iterations.")
+    glog.info("*** Benchmark begins ***")
+    glog.info(f"Testing for {iterations} iterations.")
     forward, backward = [0.0] * (last + 1), [0.0] * (last + 1)
     begin = time.perf_counter()
     for i in range(iterations):
@@ -211,16 +211,16 @@ def time_layers(flags) -> None:
             forward[j] += _timed(net._forward, j, j)
         for j in range(last, -1, -1):
             backward[j] += _timed(net._backward, j, j, False)
-        log.info(f"Iteration: {i + 1} forward-backward time: {1e3 * (time.perf_counter() - start):g} ms.")
-    log.info("Average time per layer: ")
+        glog.info(f"Iteration: {i + 1} forward-backward time: {1e3 * (time.perf_counter() - start):g} ms.")
+    glog.info("Average time per layer: ")
     for name, ahead, back in zip(net.layer_names, forward, backward, strict=True):
-        log.info(f"{name:>10s}\tforward: {1e3 * ahead / iterations:g} ms.")
-        log.info(f"{name:>10s}\tbackward: {1e3 * back / iterations:g} ms.")
-    log.info(f"Average Forward pass: {1e3 * sum(forward) / iterations:g} ms.")
-    log.info(f"Average Backward pass: {1e3 * sum(backward) / iterations:g} ms.")
-    log.info(f"Average Forward-Backward: {1e3 * (sum(forward) + sum(backward)) / iterations:g} ms.")
-    log.info(f"Total Time: {1e3 * (time.perf_counter() - begin):g} ms.")
-    log.info("*** Benchmark ends ***")
+        glog.info(f"{name:>10s}\tforward: {1e3 * ahead / iterations:g} ms.")
+        glog.info(f"{name:>10s}\tbackward: {1e3 * back / iterations:g} ms.")
+    glog.info(f"Average Forward pass: {1e3 * sum(forward) / iterations:g} ms.")
+    glog.info(f"Average Backward pass: {1e3 * sum(backward) / iterations:g} ms.")
+    glog.info(f"Average Forward-Backward: {1e3 * (sum(forward) + sum(backward)) / iterations:g} ms.")
+    glog.info(f"Total Time: {1e3 * (time.perf_counter() - begin):g} ms.")
+    glog.info("*** Benchmark ends ***")
 
 
 def _timed(function, *arguments):
@@ -233,19 +233,19 @@ def _timed(function, *arguments):
 
 def device_query(flags) -> None:
     """Show what GPUs there are."""
-    log.info(f"Querying GPUs {flags['gpu']}")
+    glog.info(f"Querying GPUs {flags['gpu']}")
     if not torch.cuda.is_available():
         raise ValueError(f"no CUDA GPU: PyTorch {torch.__version__} sees none on this machine")
     for i in _gpus(flags) or range(torch.cuda.device_count()):
         if i >= torch.cuda.device_count():
             raise ValueError(f"there is no GPU {i}: this machine has {torch.cuda.device_count()}")
         properties = torch.cuda.get_device_properties(i)
-        log.info(f"Device id:                     {i}")
-        log.info(f"Major revision number:         {properties.major}")
-        log.info(f"Minor revision number:         {properties.minor}")
-        log.info(f"Name:                          {properties.name}")
-        log.info(f"Total global memory:           {properties.total_memory}")
-        log.info(f"Number of multiprocessors:     {properties.multi_processor_count}")
+        glog.info(f"Device id:                     {i}")
+        glog.info(f"Major revision number:         {properties.major}")
+        glog.info(f"Minor revision number:         {properties.minor}")
+        glog.info(f"Name:                          {properties.name}")
+        glog.info(f"Total global memory:           {properties.total_memory}")
+        glog.info(f"Number of multiprocessors:     {properties.multi_processor_count}")
 
 
 COMMANDS = {"train": train, "test": test, "time": time_layers, "device_query": device_query}
@@ -270,6 +270,7 @@ def main(arguments=None) -> int:
             return 0
         if command not in COMMANDS:
             raise ValueError(f"unknown command {command!r}: use one of {', '.join(COMMANDS)}")
+        glog.nets = True
         return COMMANDS[command](flags) or 0
     except _MISTAKES as error:
         who = f"process {parallel.rank} of {parallel.count}: " if parallel.count > 1 else ""
@@ -277,6 +278,8 @@ def main(arguments=None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    finally:
+        glog.nets = False
 
 
 def _told(error):

@@ -7,7 +7,7 @@ from itertools import zip_longest
 import numpy as np
 import torch
 
-from . import device, fillers, layers
+from . import construction, device, fillers, glog, layers, upgrade
 from .blob import Blob
 from .proto import caffe_pb2
 from .prototxt import prepared, read_prototxt
@@ -23,7 +23,8 @@ class Net:
     """A network in one phase.
 
     network_file: path of a prototxt, or a NetParameter. phase: TRAIN or TEST. weights: a .caffemodel or
-    .caffemodel.h5 to load. level and stages: what include and exclude rules are held against.
+    .caffemodel.h5 to load. level and stages: what include and exclude rules are held against, with the
+    stages of the NetParameter's own state; level None leaves its level too.
     Also pycaffe's older form Net(network_file, weights, phase).
 
     ValueError names the layer and what is wrong with it; OSError a file that cannot be read.
@@ -32,21 +33,24 @@ class Net:
     def __init__(self, network_file, phase, level=0, stages=None, weights=None):
         if isinstance(phase, (str, os.PathLike)):
             weights, phase, level = phase, level, 0
-        param = caffe_pb2.NetParameter()
+        param, source = caffe_pb2.NetParameter(), None
         if isinstance(network_file, caffe_pb2.NetParameter):
             param.CopyFrom(network_file)
-            source = "net"
         else:
             source = os.fspath(network_file)
             read_prototxt(network_file, param)
         param.state.phase = phase
-        param.state.level = level
+        if level is not None:
+            param.state.level = level
         param.state.stage.extend(stages or ())
         self.phase, self.name = phase, param.name
         try:
+            upgrade.net(param, source)
             self._build(prepared(param))
         except ValueError as error:
-            raise ValueError(f"{source}: {error}") from None
+            raise ValueError(f"{source or 'net'}: {error}") from None
+        if glog.nets and glog.shows("I"):
+            construction.log(self, param)
         if weights is not None:
             self.copy_from(weights)
 
@@ -59,9 +63,11 @@ class Net:
         self._params = OrderedDict()
         self._owned: list = []  # parameters that belong to a layer, in Caffe's order
         self._shared: dict = {}  # parameter name -> index into _owned
+        self._given_rates: list = []  # for each layer, the lr_mult of its param entries
         self._layer_params: list = []  # for each layer, indices into _owned
         self._writers: dict = {}  # blob name -> type of the layer that wrote it last
         self._tape: dict = {}
+        self._hooks = {f"{at}_{way}": [] for at in ("before", "after") for way in ("forward", "backward")}
         self._force_backward = param.force_backward
         unread: dict = {}
         for spec in param.layer:
@@ -76,6 +82,8 @@ class Net:
         self._plan_backward()
 
     def _add(self, spec, unread):
+        # As they are given: that BatchNorm's statistics are not learned is no concern of the backward plan.
+        self._given_rates.append([param.lr_mult for param in spec.param])
         layer = layers.create(spec, spec.phase if spec.HasField("phase") else self.phase)
         unnamed = layer.is_loss and not spec.top
         if unnamed:
@@ -116,10 +124,8 @@ class Net:
             list(spec.bottom),
             list(spec.top),
         )
-        weights = list(spec.loss_weight) or [float(layer.is_loss and j == 0) for j in range(len(spec.top))]
-        if len(weights) != len(spec.top):
-            raise ValueError(f"loss_weight: give one for each of the {len(spec.top)} tops")
-        self._loss_weights.update((top, w) for top, w in zip(spec.top, weights, strict=True) if w)
+        weights = zip(spec.top, layer.loss_weights(), strict=True)
+        self._loss_weights.update((top, weight) for top, weight in weights if weight)
         self._shape(len(self.layers) - 1)
 
     @staticmethod
@@ -186,12 +192,12 @@ class Net:
         """Which layers and bottoms gradients are computed for, by Caffe's rules."""
         self._needs = []  # for each layer: (bottoms, parameters) that need a gradient
         needed = {}
-        for layer, indices in zip(self.layers, self._layer_params, strict=True):
+        for layer, rates in zip(self.layers, self._given_rates, strict=True):
             given = list(layer.spec.propagate_down)
             if len(given) not in (0, len(layer.spec.bottom)):
                 raise ValueError(f"layer {layer.spec.name!r}: propagate_down needs a value for each bottom")
             bottoms = given or [needed[name] for name in layer.spec.bottom]
-            params = [self._owned[i].lr_mult != 0 for i in indices]
+            params = [i >= len(rates) or rates[i] != 0 for i in range(len(layer.blobs))]
             self._needs.append((bottoms, params))
             for top in layer.spec.top:
                 needed[top] = needed.get(top, False) or any(bottoms) or any(params)
@@ -207,6 +213,7 @@ class Net:
             if matters:
                 under_loss.update(spec.bottom)
             unasked.update(name for name, need in zip(spec.bottom, bottoms, strict=True) if not need)
+        self.needs_backward = list(self._runs_backward)  # without force_backward
         if self._force_backward:
             for i, (layer, (bottoms, params)) in enumerate(zip(self.layers, self._needs, strict=True)):
                 bottoms[:] = [need or j not in layer.no_gradient for j, need in enumerate(bottoms)]
@@ -291,6 +298,26 @@ class Net:
 
     # Running
 
+    def before_forward(self, function) -> None:
+        """Call `function(index of the layer)` before every layer that runs forward, from now on."""
+        self._hooks["before_forward"].append(function)
+
+    def after_forward(self, function) -> None:
+        """Call `function(index of the layer)` after every layer that runs forward, from now on."""
+        self._hooks["after_forward"].append(function)
+
+    def before_backward(self, function) -> None:
+        """Call `function(index of the layer)` before the gradients of every layer, needed or not."""
+        self._hooks["before_backward"].append(function)
+
+    def after_backward(self, function) -> None:
+        """Call `function(index of the layer)` after the gradients of every layer, needed or not."""
+        self._hooks["after_backward"].append(function)
+
+    def _call(self, when, i):
+        for function in self._hooks[when]:
+            function(i)
+
     def _forward(self, start, end):
         recording = torch.is_grad_enabled()
         with device.autocast():
@@ -298,6 +325,7 @@ class Net:
                 layer = self.layers[i]
                 bottoms, tops = self._layer_blobs(i)
                 self._tape.pop(i, None)
+                self._call("before_forward", i)
                 if isinstance(layer, layers.Source):
                     results = layer.load()
                 elif recording and self._runs_backward[i]:
@@ -309,6 +337,7 @@ class Net:
                         )
                 for blob, result in zip(tops, results):  # noqa: B905 (Input loads nothing)
                     blob.tensor = result
+                self._call("after_forward", i)
         for i in range(start, end + 1):
             for blob in *self._layer_blobs(i)[1], *self.layers[i].blobs:
                 blob.show()
@@ -337,45 +366,49 @@ class Net:
     def _backward(self, start, end, keep=True):
         """Gradients from layer `start` down to `end`; `keep` lets it be called again."""
         for i in range(start, end - 1, -1):
-            if not self._runs_backward[i]:
-                continue
-            if i not in self._tape:
-                raise ValueError(f"layer {self._layer_names[i]!r}: backward needs a forward before it")
-            for j in self.layers[i].no_gradient:
-                if self._needs[i][0][j]:
-                    name = self.layers[i].spec.bottom[j]
-                    raise ValueError(
-                        f"layer {self._layer_names[i]!r} ({self.layers[i].type}) sends no gradient to "
-                        f"{name!r}, which has parameters below it: say so by propagate_down"
-                    )
-            inputs, params, results = self._tape[i] if keep else self._tape.pop(i)
-            bottoms, tops = self._layer_blobs(i)
-            outputs = [(r, t.grad) for r, t in zip(results, tops, strict=True) if r.requires_grad]
-            wanted = [(t, b, True) for t, b in zip(params, self.layers[i].blobs, strict=True)]
-            wanted += [(t, b, False) for t, b in zip(inputs, bottoms, strict=True)]
-            wanted = [w for w in wanted if w[0].requires_grad]
-            above = [g.to(r.dtype).reshape(r.shape) for r, g in outputs]
-            grads = [None] * len(wanted)
-            if outputs:
-                grads = torch.autograd.grad(
-                    [r for r, _ in outputs],
-                    [t for t, _, _ in wanted],
-                    above,
-                    retain_graph=keep,
-                    allow_unused=True,
-                )
-            memory = {g.untyped_storage().data_ptr() for g in above}
-            for (tensor, blob, is_param), grad in zip(wanted, grads, strict=True):
-                grad = torch.zeros_like(tensor) if grad is None else grad
-                if not is_param:
-                    blob.grad = grad
-                elif grad.untyped_storage().data_ptr() in memory:  # the solver will change it in place
-                    blob.accumulate_grad(grad.clone())
-                else:
-                    blob.accumulate_grad(grad)
+            self._call("before_backward", i)
+            if self._runs_backward[i]:
+                self._layer_backward(i, keep)
+            self._call("after_backward", i)
         for i in range(start, end - 1, -1):
             for blob in *self._layer_blobs(i)[0], *self.layers[i].blobs:
                 blob.show(diff=True)
+
+    def _layer_backward(self, i, keep):
+        if i not in self._tape:
+            raise ValueError(f"layer {self._layer_names[i]!r}: backward needs a forward before it")
+        for j in self.layers[i].no_gradient:
+            if self._needs[i][0][j]:
+                name = self.layers[i].spec.bottom[j]
+                raise ValueError(
+                    f"layer {self._layer_names[i]!r} ({self.layers[i].type}) sends no gradient to "
+                    f"{name!r}, which has parameters below it: say so by propagate_down"
+                )
+        inputs, params, results = self._tape[i] if keep else self._tape.pop(i)
+        bottoms, tops = self._layer_blobs(i)
+        outputs = [(r, t.grad) for r, t in zip(results, tops, strict=True) if r.requires_grad]
+        wanted = [(t, b, True) for t, b in zip(params, self.layers[i].blobs, strict=True)]
+        wanted += [(t, b, False) for t, b in zip(inputs, bottoms, strict=True)]
+        wanted = [w for w in wanted if w[0].requires_grad]
+        above = [g.to(r.dtype).reshape(r.shape) for r, g in outputs]
+        grads = [None] * len(wanted)
+        if outputs:
+            grads = torch.autograd.grad(
+                [r for r, _ in outputs],
+                [t for t, _, _ in wanted],
+                above,
+                retain_graph=keep,
+                allow_unused=True,
+            )
+        memory = {g.untyped_storage().data_ptr() for g in above}
+        for (tensor, blob, is_param), grad in zip(wanted, grads, strict=True):
+            grad = torch.zeros_like(tensor) if grad is None else grad
+            if not is_param:
+                blob.grad = grad
+            elif grad.untyped_storage().data_ptr() in memory:  # the solver will change it in place
+                blob.accumulate_grad(grad.clone())
+            else:
+                blob.accumulate_grad(grad)
 
     def _range(self, start, end, backward=False):
         """Layer indices from layer names, pycaffe's way; None stands for the net's own ends."""
@@ -492,6 +525,8 @@ class Net:
             return
         for stored in source.layer:
             blobs = self._params.get(stored.name)
+            if stored.name not in self._bottom_names and glog.nets:
+                glog.info(f"Ignoring source layer {stored.name}")
             if blobs is None or not stored.blobs:
                 continue
             if len(stored.blobs) != len(blobs):

@@ -16,7 +16,7 @@ import time
 import torch
 import torch.distributed as dist
 
-from . import device, log
+from . import device, glog
 
 rank, count = 0, 1
 
@@ -45,7 +45,7 @@ def join() -> None:
     # Decisions travel between CPUs by gloo, which also notices at once when a process is gone.
     _checked(dist.init_process_group, "cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=_PATIENCE)
     rank, count = dist.get_rank(), dist.get_world_size()
-    log.quiet = rank > 0
+    glog.quiet = rank > 0
 
 
 def leave() -> None:
@@ -54,7 +54,7 @@ def leave() -> None:
     if count > 1:
         dist.destroy_process_group()
     rank, count = 0, 1
-    log.quiet = False
+    glog.quiet = False
 
 
 def set_random_seed(seed: int) -> None:
@@ -103,6 +103,43 @@ def _checked(function, *arguments, **options):
             "another process of this training is gone, or cannot be reached; the last snapshot is whole, "
             f"go on from it with -snapshot ({str(error).splitlines()[0]})"
         ) from None
+
+
+# What pycaffe's scripts say to train on several GPUs by NCCL, which here is the command's business
+
+
+def has_nccl() -> bool:
+    """False: there is no `caffe.NCCL`. `caffe train -gpu 0,1` trains on several GPUs."""
+    return False
+
+
+def solver_count() -> int:
+    """How many processes train together: 1, but for those that `caffe train` starts."""
+    return count
+
+
+def solver_rank() -> int:
+    """The number of this process among them, from 0."""
+    return rank
+
+
+def set_solver_count(value: int) -> None:
+    """Accepts the number that is true; ValueError for another."""
+    _only(value, count, "solver_count")
+
+
+def set_solver_rank(value: int) -> None:
+    """Accepts the number that is true; ValueError for another."""
+    _only(value, rank, "solver_rank")
+
+
+def _only(value, true, what):
+    if value != true:
+        raise ValueError(f"{what} {value}: it is {true} here; caffe train -gpu 0,1 trains on several GPUs")
+
+
+def set_multiprocess(value: bool) -> None:
+    """Nothing: a process knows by itself whether it is one of several."""
 
 
 # Several processes on one machine

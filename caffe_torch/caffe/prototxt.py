@@ -24,36 +24,41 @@ def read_prototxt(path, message):
 def included(layer, state) -> bool:
     """Whether the include and exclude rules of a LayerParameter put it into a net of this NetState."""
 
-    def met(rule):
-        return (
-            not (rule.HasField("phase") and rule.phase != state.phase)
-            and not (rule.HasField("min_level") and state.level < rule.min_level)
-            and not (rule.HasField("max_level") and state.level > rule.max_level)
-            and all(stage in state.stage for stage in rule.stage)
-            and not any(stage in state.stage for stage in rule.not_stage)
-        )
-
     if layer.include and layer.exclude:
         raise ValueError(f"layer {layer.name!r}: give include rules or exclude rules, not both")
-    if layer.include:
-        return any(map(met, layer.include))
-    return not any(map(met, layer.exclude))
+    met = any(not unmet(rule, state) for rule in layer.include or layer.exclude)
+    return met if layer.include else not met
+
+
+def unmet(rule, state) -> str:
+    """Why a NetStateRule is not met, in Caffe's words; nothing where it is."""
+    if rule.HasField("phase") and rule.phase != state.phase:
+        return f"phase ({state.phase}) differed from the phase ({rule.phase})"
+    if rule.HasField("min_level") and state.level < rule.min_level:
+        return f"level ({state.level}) is above the min_level ({rule.min_level})"
+    if rule.HasField("max_level") and state.level > rule.max_level:
+        return f"level ({state.level}) is above the max_level ({rule.max_level})"
+    for stage in rule.stage:
+        if stage not in state.stage:
+            return f"did not contain stage '{stage}'"
+    for stage in rule.not_stage:
+        if stage in state.stage:
+            return f"contained a not_stage '{stage}'"
+    return ""
 
 
 def prepared(param: caffe_pb2.NetParameter) -> caffe_pb2.NetParameter:
-    """The net as it is built: legacy inputs as a layer, rules applied, blobs read twice split."""
+    """The net as it is built: as it is chosen, blobs read twice split."""
+    return _with_splits(chosen(param))
+
+
+def chosen(param: caffe_pb2.NetParameter) -> caffe_pb2.NetParameter:
+    """The net with the layers that its state's rules leave in."""
     state, net = param.state, caffe_pb2.NetParameter()
     net.CopyFrom(param)
     del net.layer[:]
-    if param.input:
-        dims, shapes = list(param.input_dim), list(param.input_shape)
-        if dims and len(dims) != 4 * len(param.input):
-            raise ValueError("input_dim: four numbers are needed for each input")
-        shapes = shapes or [caffe_pb2.BlobShape(dim=dims[4 * i : 4 * i + 4]) for i in range(len(dims) // 4)]
-        spec = net.layer.add(name="input", type="Input", top=param.input)
-        spec.input_param.shape.extend(shapes)
     net.layer.extend(layer for layer in param.layer if included(layer, state))
-    return _with_splits(net)
+    return net
 
 
 def _with_splits(param):

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from google.protobuf.message import DecodeError
 
-from . import device, log, parallel
+from . import device, glog, parallel, upgrade
 from .blob import array_of, same_shape
 from .proto import caffe_pb2
 
@@ -96,6 +96,7 @@ def load_weights(net, path) -> None:
                 "(Caffe's upgrade_net_proto_binary rewrites those)"
             )
         try:
+            upgrade.net(stored, path)
             net.copy_trained_from(stored)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
@@ -110,6 +111,9 @@ def load_hdf5(net, path) -> None:
     with _open_hdf5(path) as file:
         if "data" not in file:
             raise ValueError(f"{path}: no group /data: not a file of weights")
+        for name in file["data"] if glog.nets else ():
+            if name not in net.bottom_names:
+                glog.info(f"Ignoring source layer {name}")
         owners: dict = {}
         for layer in net.layers:
             stored = file["data"].get(layer.spec.name)
@@ -258,7 +262,7 @@ def restore_resume_state(nets: dict, stored: bytes, path: str) -> list:
                 try:
                     layer.restore(position)
                 except ValueError as error:
-                    log.warning(f"{path}: layer {layer.spec.name!r} begins at its first row: {error}")
+                    glog.warning(f"{path}: layer {layer.spec.name!r} begins at its first row: {error}")
         device.rng().bit_generator.state = state["numpy"]
         if parallel.rank == 0:
             torch.set_rng_state(_rng_state(state["cpu"]))

@@ -7,7 +7,7 @@ from collections import deque
 
 import torch
 
-from . import debug, device, log, parallel, snapshot, solvers
+from . import debug, device, glog, parallel, snapshot, solvers, upgrade
 from .net import Net, read_prototxt
 from .proto import caffe_pb2
 
@@ -32,18 +32,17 @@ class Solver:
         else:
             path = os.fspath(solver)
             read_prototxt(path, self.param)
+        upgrade.solver(self.param, path or "solver")
         try:
-            self._check(path)
+            self._check()
         except ValueError as error:
             raise ValueError(f"{path or 'solver'}: {error}") from None
-        log.info(f"Initializing solver from parameters: \n{self.param}")
+        glog.info(f"Initializing solver from parameters: \n{self.param}")
         if self.param.random_seed >= 0 or parallel.count > 1:
             parallel.set_random_seed(self.param.random_seed)
         self.iter = 0
         self.net = self._train_net()
         self.test_nets = self._test_nets()
-        for weights in self.param.weights:
-            self.load_weights(weights)
         self._rule = self._rule_class(self.param, [blob.tensor for blob in self.net.learnable_params])
         self._losses: deque = deque(maxlen=self.param.average_loss)
         self._resumed = False  # the losses are those of the run gone on with
@@ -51,11 +50,11 @@ class Solver:
         self._callbacks: list = []
         self._progress = lambda done: None  # told the iterations done
         self.action = lambda: None  # asked between iterations: None, "stop" or "snapshot"
-        log.info("Solver scaffolding done.")
+        glog.info("Solver scaffolding done.")
 
     # What the solver file says
 
-    def _check(self, path):
+    def _check(self):
         param = self.param
         self._rule_class = solvers.RULES[self.rule] if self.rule else solvers.rule_of(param)
         solvers.check_policy(param)
@@ -68,35 +67,42 @@ class Solver:
         for name in ("display", "snapshot", "test_interval", "max_iter"):
             if getattr(param, name) < 0:
                 raise ValueError(f"{name} {getattr(param, name)} is negative")
-        # As Caffe: without a prefix, or with a folder, snapshots are named after the solver file.
-        stem = os.path.splitext(os.path.basename(path or "solver"))[0]
-        if not param.snapshot_prefix:
-            param.snapshot_prefix = os.path.join(os.path.dirname(path or ""), stem)
-        elif os.path.isdir(param.snapshot_prefix):
-            param.snapshot_prefix = os.path.join(param.snapshot_prefix, stem)
         folder = os.path.dirname(param.snapshot_prefix) or "."
         while not os.path.exists(folder):  # made when the first snapshot is written
             folder = os.path.dirname(folder) or "."
         if param.snapshot and not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
             raise ValueError(f"snapshot_prefix {param.snapshot_prefix!r}: {folder} cannot be written to")
 
-    def _build(self, source, phase, state, what):
-        net = caffe_pb2.NetParameter()
+    @staticmethod
+    def _read(source):
+        """The NetParameter of a path, or of a NetParameter, and the name for errors in it."""
+        net, path = caffe_pb2.NetParameter(), None
         if isinstance(source, caffe_pb2.NetParameter):
-            log.info(f"Creating {what} given in the solver")
             net.CopyFrom(source)
-            source = "the net in the solver"
         else:
-            log.info(f"Creating {what} from net file: {source}")
-            read_prototxt(source, net)
+            path = source
+            read_prototxt(path, net)
+        name = path or "the net in the solver"
+        try:
+            upgrade.net(net, path)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        return net, name
+
+    def _build(self, net, name, phase, state):
+        """The Net of a NetParameter, with the weights to begin with."""
         merged = caffe_pb2.NetState(phase=phase)
         merged.MergeFrom(net.state)
         merged.MergeFrom(state)
-        net.ClearField("state")
+        net.state.CopyFrom(merged)
         try:
-            return Net(net, merged.phase, merged.level, merged.stage)
+            built = Net(net, merged.phase, level=None)
         except ValueError as error:
-            raise ValueError(f"{source}: {str(error).removeprefix('net: ')}") from None
+            raise ValueError(f"{name}: {str(error).removeprefix('net: ')}") from None
+        for weights in filter(None, ",".join(self.param.weights).split(",")):
+            glog.info(f"Finetuning from {weights}")
+            built.copy_from(weights)
+        return built
 
     def _train_net(self):
         param = self.param
@@ -106,13 +112,20 @@ class Solver:
                 "a solver names one training net, by net, net_param, train_net or train_net_param; "
                 f"this one has {' and '.join(given) or 'none'}"
             )
-        return self._build(getattr(param, given[0]), TRAIN, param.train_state, "training net")
+        source = getattr(param, given[0])
+        how = (
+            f"specified in {given[0]}." if given[0].endswith("_param") else f"from {given[0]} file: {source}"
+        )
+        glog.info(f"Creating training net {how}")
+        return self._build(*self._read(source), TRAIN, param.train_state)
 
     def _test_nets(self):
         param = self.param
-        sources = [*param.test_net_param, *param.test_net]
+        sources = [
+            (name, source) for name in ("test_net_param", "test_net") for source in getattr(param, name)
+        ]
         instances = len(param.test_iter)
-        generic = [getattr(param, n) for n in ("net_param", "net") if param.HasField(n)]
+        generic = [(name, getattr(param, name)) for name in ("net_param", "net") if param.HasField(name)]
         if instances < len(sources) or (instances > len(sources) and not generic):
             raise ValueError(
                 f"{len(sources)} test nets and {instances} values of test_iter: give one for each"
@@ -123,20 +136,14 @@ class Solver:
         if param.test_state and len(param.test_state) != instances:
             raise ValueError(f"{len(param.test_state)} values of test_state for {instances} test nets")
         states = list(param.test_state) or [caffe_pb2.NetState()] * instances
-        nets = [
-            self._build(source, TEST, state, f"test net (#{i})")
-            for i, (source, state) in enumerate(zip(sources, states, strict=True))
-        ]
+        read, nets = [self._read(source) for _, source in sources], []
+        for i, ((kind, source), (net, name), state) in enumerate(zip(sources, read, states, strict=True)):
+            how = kind if kind.endswith("_param") else f"{kind} file: {source}"
+            glog.info(f"Creating test net (#{i}) specified by {how}")
+            nets.append(self._build(net, name, TEST, state))  # a test net may have layers of its own to fill
         for net in nets:
             net.share_with(self.net)
         return nets
-
-    def load_weights(self, paths: str) -> None:
-        """Begin with the weights of one or more files, separated by commas."""
-        for path in filter(None, paths.split(",")):
-            log.info(f"Finetuning from {path}")
-            for net in (self.net, *self.test_nets):  # a test net may have layers of its own
-                net.copy_from(path)
 
     # Training
 
@@ -147,26 +154,26 @@ class Solver:
     def solve(self, resume=None) -> None:
         """Train to max_iter, from a .solverstate if one is given."""
         param = self.param
-        log.info(f"Solving {self.net.name}")
-        log.info(f"Learning Rate Policy: {param.lr_policy}")
+        glog.info(f"Solving {self.net.name}")
+        glog.info(f"Learning Rate Policy: {param.lr_policy}")
         self._stop_early = False
         if resume:
-            log.info(f"Restoring previous solver status from {resume}")
+            glog.info(f"Restoring previous solver status from {resume}")
             self.restore(resume)
-        with log.progress(param.max_iter, self.iter) as self._progress:
+        with glog.progress(param.max_iter, self.iter) as self._progress:
             self._train(param.max_iter)
             if param.snapshot_after_train and not (param.snapshot and self.iter % param.snapshot == 0):
                 self.snapshot()
             if self._stop_early:
-                log.info("Optimization stopped early.")
+                glog.info("Optimization stopped early.")
                 return
             if param.display and self.iter % param.display == 0:
                 with torch.no_grad():
                     self._losses.append(self._forward(self.net, param.debug_info and param.display == 1))
-                log.info(f"Iteration {self.iter}, loss = {self._smoothed():g}")
+                glog.info(f"Iteration {self.iter}, loss = {self._smoothed():g}")
             if param.test_interval and self.iter % param.test_interval == 0:
                 self._test_all()
-        log.info("Optimization Done.")
+        glog.info("Optimization Done.")
 
     def _train(self, stop):
         param = self.param
@@ -192,7 +199,7 @@ class Solver:
             if display:
                 now = time.perf_counter()
                 speed, seconds = (self.iter - shown) / max(now - since, 1e-9), now - since
-                log.info(
+                glog.info(
                     f"Iteration {self.iter} ({speed:g} iter/s, {seconds:g}s/{param.display} iters), "
                     f"loss = {self._smoothed():g}"
                 )
@@ -201,7 +208,7 @@ class Solver:
             for _, on_gradients in self._callbacks:
                 on_gradients()
             if display:
-                log.info(f"Iteration {self.iter}, lr = {self.lr:g}")
+                glog.info(f"Iteration {self.iter}, lr = {self.lr:g}")
             self.apply_update()
             self.iter += 1
             self._progress(self.iter)
@@ -272,7 +279,7 @@ class Solver:
         if param.clip_gradients >= 0:
             norm, most = torch.stack(torch._foreach_norm(grads)).norm().item(), param.clip_gradients
             if norm > most:
-                log.info(
+                glog.info(
                     f"Gradient clipping: scaling down gradients (L2 norm {norm:g} > {most:g}) "
                     f"by scale factor {most / norm:g}"
                 )
@@ -298,19 +305,22 @@ class Solver:
                 self._test(i)
 
     def _test(self, i):
-        log.info(f"Iteration {self.iter}, Testing net (#{i})")
+        glog.info(f"Iteration {self.iter}, Testing net (#{i})")
         net, iterations = self.test_nets[i], self.param.test_iter[i]
+        for name in self.net.layer_names:
+            if name not in net.bottom_names:
+                glog.info(f"Ignoring source layer {name}")
         total, loss = 0, 0
         with torch.no_grad():
             for _ in range(iterations):
                 self._act_while_testing()
                 if self._stop_early:
-                    log.info("Test interrupted.")
+                    glog.info("Test interrupted.")
                     return
                 loss += self._forward(net, self.param.debug_info)
                 total += _outputs(net)
         if self.param.test_compute_loss:
-            log.info(f"Test loss: {loss.item() / iterations:g}")
+            glog.info(f"Test loss: {loss.item() / iterations:g}")
         _log_outputs(net, "Test", total / iterations)
 
     def _act_while_testing(self):
@@ -336,7 +346,7 @@ class Solver:
         stem = f"{self.param.snapshot_prefix}_iter_{self.iter}"
         form, end = ("HDF5", ".h5") if hdf5 else ("binary proto", "")
         weights = f"{stem}.caffemodel{end}"
-        log.info(f"Snapshotting to {form} file {weights}")
+        glog.info(f"Snapshotting to {form} file {weights}")
         save = snapshot.save_hdf5 if hdf5 else snapshot.save_caffemodel
         save(self.net, weights, self.param.snapshot_diff)
         # Caffe keeps the step that the last update was made with.
@@ -344,7 +354,7 @@ class Solver:
         state = caffe_pb2.SolverState(iter=self.iter, learned_net=weights, current_step=step)
         state.history.extend(map(snapshot.proto_of, self._rule.history))
         state.resume = snapshot.resume_state(self._nets(), [loss.item() for loss in self._losses])
-        log.info(f"Snapshotting solver state to {form} file {stem}.solverstate{end}")
+        glog.info(f"Snapshotting solver state to {form} file {stem}.solverstate{end}")
         snapshot.save_state(f"{stem}.solverstate{end}", state)
 
     def restore(self, path) -> None:
@@ -364,7 +374,7 @@ class Solver:
             self.net.copy_from(weights)
         for tensor, values in zip(self._rule.history, history, strict=True):
             tensor.copy_(values)
-        log.info("SGDSolver: restoring history")  # Caffe's words for every rule
+        glog.info("SGDSolver: restoring history")  # Caffe's words for every rule
         self.iter = state.iter
         if state.resume:
             losses = snapshot.restore_resume_state(self._nets(), state.resume, path)
@@ -395,7 +405,7 @@ def _outputs(net):
 def _log_outputs(net, kind, values):
     names = [name for name in net.outputs for _ in range(net.blobs[name].count)]
     for i, (name, value) in enumerate(zip(names, values.tolist(), strict=True)):
-        log.info(f"    {kind} net output #{i}: {name} = {value:g}{loss_note(net, name, value)}")
+        glog.info(f"    {kind} net output #{i}: {name} = {value:g}{loss_note(net, name, value)}")
 
 
 def loss_note(net: Net, name: str, value: float) -> str:
@@ -438,4 +448,4 @@ def get_solver(path) -> Solver:
         rule = solvers.rule_of(param).__name__
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    return _SOLVERS[rule](path)
+    return _SOLVERS[rule](param, os.fspath(path))

@@ -130,10 +130,24 @@ def test_bfloat16_on_a_cpu_without_it_is_warned_of(able, capfd, monkeypatch):
 
 def test_train_is_caffes_line_by_line(capfd):
     Path("solver.prototxt").write_text(cases.COMMAND)
+    Path("first.caffemodel").write_bytes((GOLDEN / "snapshots/first.caffemodel").read_bytes())
+    assert run("train", "-solver", "solver.prototxt", "-weights", "first.caffemodel") == 0
+    log = capfd.readouterr().err
+    theirs = (GOLDEN / "command.log").read_text().strip().splitlines()
+    assert_same_log(messages(log), theirs)
+    building = re.sub(r"(?m)^[IWE]\d{4} .*?\] ", "", log)
+    assert building[: building.index("Solver scaffolding")] == (GOLDEN / "building.log").read_text()
+
+
+def test_how_nets_are_built_is_the_commands_to_tell(capfd):
+    Path("solver.prototxt").write_text(cases.COMMAND.replace("max_iter: 8", "max_iter: 0"))
     weights = str(GOLDEN / "snapshots/first.caffemodel")
     assert run("train", "-solver", "solver.prototxt", "-weights", weights) == 0
-    theirs = (GOLDEN / "command.log").read_text().strip().splitlines()
-    assert_same_log(messages(capfd.readouterr().err), theirs)
+    assert "Creating Layer conv1" in capfd.readouterr().err
+    caffe.Net("net.prototxt", caffe.TEST)
+    assert capfd.readouterr().err == ""
+    caffe.get_solver("solver.prototxt")
+    assert "Creating Layer" not in capfd.readouterr().err
 
 
 def test_resuming_is_caffes_line_by_line(capfd):
@@ -192,6 +206,8 @@ def test_test_gives_caffes_lines_and_means(capfd):
     assert run("test", "-model", "net.prototxt", "-weights", weights, "-iterations", "2") == 0
     lines = [re.sub(r"^.*?\] ", "", line) for line in capfd.readouterr().err.splitlines()]
     assert lines[0] == "Use CPU."
+    assert lines[1] == "Initializing net from parameters: "
+    lines[1:] = lines[lines.index("Network initialization done.") + 1 :]
     assert lines[1] == "Running for 2 iterations."
     theirs = (GOLDEN / "command.log").read_text()  # its first test has the same weights and batches
     loss = float(re.search(r"Test net output #0: loss = (\S+)", theirs)[1])

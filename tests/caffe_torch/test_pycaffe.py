@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import time
 from pathlib import Path
 
 import caffe
@@ -123,3 +124,69 @@ def test_drawing_without_pydot_says_what_to_install(tmp_path):
     with pytest.raises(ValueError, match="pip install pydot"):
         draw.draw_net_to_file(script.classifier(1), str(tmp_path / "net.png"))
     assert not list(tmp_path.iterdir())
+
+
+HOOKED = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 2 } } }
+layer { name: "ip" type: "InnerProduct" bottom: "x" top: "ip" inner_product_param { num_output: 2 } }
+layer { name: "out" type: "Power" bottom: "ip" top: "out" power_param { scale: 2 } }
+"""
+
+
+def test_functions_are_called_around_layers(tmp_path):
+    (tmp_path / "net.prototxt").write_text(HOOKED)
+    net, calls = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST), []
+    net.params["ip"][0].data[...] = 1
+    for when in ("before_forward", "after_forward", "before_backward", "after_backward"):
+        getattr(net, when)(lambda i, when=when: calls.append((when, i, net.blobs["ip"].data[0, 0])))
+    net.forward(x=np.ones((1, 2)))
+    net.backward()
+    ways = [("forward", range(3)), ("backward", range(2, -1, -1))]
+    wanted = [(f"{at}_{way}", i) for way, layers in ways for i in layers for at in ("before", "after")]
+    assert [call[:2] for call in calls] == wanted  # BVLC Caffe's order
+    assert [value for *_, value in calls] == [0, 0, 0] + [2] * 9
+    net.forward(start="out", end="out")
+    assert [call[:2] for call in calls[12:]] == [("before_forward", 2), ("after_forward", 2)]
+
+
+def test_a_timer(capfd):
+    timer = caffe.Timer()
+    assert timer.ms == 0 and "Timer has never been run" in capfd.readouterr().err
+    timer.start()
+    time.sleep(0.02)
+    timer.start()  # goes on
+    assert timer.ms >= 20
+    assert timer.ms == timer.ms  # it stands
+
+
+def test_the_log_from_python(capfd, monkeypatch):
+    monkeypatch.delenv("GLOG_minloglevel", raising=False)
+    caffe.log("a line")
+    assert re.match(r"I\d{4} .* test_pycaffe\.py:\d+\] a line\n", capfd.readouterr().err)
+    try:
+        caffe.init_log(2, True)
+        caffe.log("a line")
+        caffe.Timer().ms  # noqa: B018 (it warns)
+        assert capfd.readouterr().err == ""
+    finally:
+        caffe.init_log()
+
+
+def test_one_process_is_one_solver():
+    caffe.set_multiprocess(True)
+    caffe.set_solver_count(1)
+    caffe.set_solver_rank(0)
+    assert (caffe.solver_count(), caffe.solver_rank(), caffe.has_nccl()) == (1, 0, False)
+    with pytest.raises(ValueError, match="solver_count 2: it is 1 here; caffe train -gpu 0,1"):
+        caffe.set_solver_count(2)
+    with pytest.raises(ValueError, match="solver_rank 1"):
+        caffe.set_solver_rank(1)
+
+
+def test_names_that_scripts_take_from_pycaffe():
+    from caffe.pycaffe import Net, get_solver
+
+    assert (Net, get_solver) == (caffe.Net, caffe.get_solver)
+    pytest.importorskip("skimage")
+    assert io.resize(np.zeros((2, 2)), (3, 4)).shape == io.zoom(np.zeros((3, 2)), (1, 2)).shape == (3, 4)
+    assert callable(io.skimage.io.imread)

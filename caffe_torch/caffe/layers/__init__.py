@@ -42,6 +42,13 @@ class Layer:
     def setup(self) -> None:
         """Read and check the settings."""
 
+    def loss_weights(self) -> list:
+        """What each top counts for in the loss; ValueError where the settings say another number of them."""
+        given = list(self.spec.loss_weight)
+        if len(given) not in (0, len(self.spec.top)):
+            raise ValueError(f"loss_weight: give one for each of the {len(self.spec.top)} tops")
+        return given or [float(self.is_loss and j == 0) for j in range(len(self.spec.top))]
+
     def param_shapes(self, *bottom_shapes: tuple) -> list:
         """[(shape, FillerParameter), ...] of the parameters, in Caffe's order."""
         return []

@@ -58,6 +58,21 @@ for blobs in net.params.values():
 found["by hand"] = net.forward()["loss"].copy()
 net.save("trained.caffemodel")
 
+# Watching the layers run, and the clock
+calls, timer = [], caffe.Timer()
+net.before_forward(lambda i: calls.append((0, i, np.abs(net.blobs["conv1"].data).sum())))
+net.after_forward(lambda i: calls.append((1, i, np.abs(net.blobs["ip2"].data).sum())))
+net.before_backward(lambda i: calls.append((2, i, np.abs(net.blobs["ip1"].data).sum())))
+net.after_backward(lambda i: calls.append((3, i, np.abs(net.blobs["loss"].data).sum())))
+timer.start()
+net.forward()
+net.backward(end="ip1")
+net.forward(start="ip1", end="relu3")
+timer.stop()
+found["watched"] = np.array(calls)
+assert timer.ms >= 0
+caffe.log(f"{len(calls)} calls of layers, {caffe.solver_count()} solver, NCCL: {caffe.has_nccl()}")
+
 # Saliency: which pixels a class score hangs on
 spec = caffe.NetSpec()
 spec.data = L.Input(input_param={"shape": {"dim": [1, 3, 12, 12]}})

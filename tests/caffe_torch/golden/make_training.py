@@ -3,8 +3,8 @@
 make bvlc-caffe && build/bvlc/bin/python tests/caffe_torch/golden/make_training.py
 
 Writes training.npz (losses, weights and history over ten iterations for every solver of
-training_cases.py), what `caffe train` logs (command.log, the same run resumed, and with debug_info)
-and snapshots/ (its files after five iterations).
+training_cases.py), what `caffe train` logs (building.log up to the solver being there, command.log from then
+on, the same run resumed, and with debug_info) and snapshots/ (its files after five iterations).
 """
 
 import os
@@ -24,7 +24,7 @@ CAFFE = os.path.join(HERE, "../../../build/bvlc/bin/caffe")
 
 
 def caffe_train(text, *flags):
-    """What `caffe train` logs for a solver, from its start on, without times, places and speeds."""
+    """What `caffe train` logs for a solver, without times, places and speeds: (before, from its start on)."""
     with open("solver.prototxt", "w") as file:
         file.write(text)
     run = subprocess.run(
@@ -35,7 +35,8 @@ def caffe_train(text, *flags):
         check=True,
     )
     log = re.sub(r"(?m)^[IWE].*?\] ", "", run.stderr)
-    return re.sub(r"\(.*iter/s.*iters\)", "(SPEED)", log[log.index("Solver scaffolding done.") :])
+    start = log.index("Solver scaffolding done.")
+    return log[:start], re.sub(r"\(.*iter/s.*iters\)", "(SPEED)", log[start:])
 
 
 def commands():
@@ -51,7 +52,10 @@ def commands():
         "debug": caffe_train(cases.DEBUG, *first),
     }
     del logs["hdf5"]  # run for its snapshots
-    for name, text in logs.items():
+    before = logs["command"][0]
+    # Caffe says what type of number it meets first, and each file of integers
+    logs["building"] = None, re.sub(r"(?m)^Datatype class.*\n", "", before)
+    for name, (_, text) in logs.items():
         with open(os.path.join(HERE, name + ".log"), "w") as file:
             file.write(text)
     for name in ("first.caffemodel", "snap_iter_5.caffemodel", "snap_iter_5.solverstate"):

@@ -8,13 +8,19 @@ import threading
 from tqdm import tqdm
 
 quiet = False  # whether INFO lines are left out: for all processes of a training but one
+nets = False  # whether nets log how they are built: the command's do, and all after `init_log`
+_least = 0  # the level that `init_log` asked for
 _bar = None
 
 
+def shows(level: str) -> bool:
+    """Whether lines of a level ("I", "W" or "E") are written."""
+    least = max(_least, int(os.environ.get("GLOG_minloglevel") or 0))  # noqa: SIM112 (glog's name)
+    return least <= "IWE".index(level) and not (quiet and level == "I")
+
+
 def _write(level, message):
-    if int(os.environ.get("GLOG_minloglevel") or 0) > "IWE".index(level):  # noqa: SIM112 (glog's name)
-        return
-    if quiet and level == "I":
+    if not shows(level):
         return
     caller = sys._getframe(2)
     place = f"{os.path.basename(caller.f_code.co_filename)}:{caller.f_lineno}"
@@ -22,9 +28,18 @@ def _write(level, message):
     line = f"{level}{now:%m%d %H:%M:%S.%f} {threading.get_native_id():5d} {place}] {message}"
     if _bar is not None:
         _bar.clear()
-    print(line, file=sys.stderr, flush=True)
+    print(line, file=sys.stderr, flush=True, end="" if line.endswith("\n") else "\n")
     if _bar is not None:
         _bar.refresh()
+
+
+def init_log(level: int = 0, stderr: bool = True) -> None:
+    """Log how nets are built too; leave out lines below a level: 0 INFO, 1 WARNING, 2 ERROR, 3 all of them.
+
+    The log goes to stderr whatever `stderr` says.
+    """
+    global _least, nets
+    _least, nets = level, True
 
 
 def info(message: str) -> None:

@@ -1,0 +1,56 @@
+"""What Caffe logs about a net it builds: the net asked for, what each layer makes, who runs backward."""
+
+import math
+
+from . import glog
+from .prototxt import chosen, unmet
+
+
+def log(net, param) -> None:
+    """Log how the Net `net` was built from the NetParameter `param`, in Caffe's words and order."""
+    for spec in param.layer:
+        for rule in spec.include or spec.exclude:
+            reason = unmet(rule, param.state)
+            if not reason:
+                break
+            glog.info(f"The NetState {reason} specified by a rule in layer {spec.name}")
+    glog.info(f"Initializing net from parameters: \n{chosen(param)}")
+    counts: list = []  # the numbers in each top so far
+    owners: dict = {}  # name of a parameter -> the layer and index that have it first
+    for layer in net.layers:
+        for line in _layer(layer, [net.blobs[name].shape for name in layer.spec.top], counts):
+            glog.info(line)
+        for i, param_spec in enumerate(layer.spec.param[: len(layer.blobs)]):
+            name, here = param_spec.name, (layer.spec.name, i)
+            owner = owners.setdefault(name, here) if name else here
+            if owner != here:
+                glog.info(f"Sharing parameters '{name}' owned by layer '{owner[0]}', param index {owner[1]}")
+    for layer, runs in zip(reversed(net.layers), reversed(net.needs_backward), strict=True):
+        need = "needs" if runs else "does not need"
+        glog.info(f"{layer.spec.name} {need} backward computation.")
+    for name in net.outputs:
+        glog.info(f"This network produces output {name}")
+    glog.info("Network initialization done.")
+
+
+def _layer(layer, shapes, counts):
+    name, bottoms, tops = layer.spec.name, layer.spec.bottom, layer.spec.top
+    yield f"Creating layer {name}"
+    yield f"Creating Layer {name}"
+    for bottom in bottoms:
+        yield f"{name} <- {bottom}"
+    for i, top in enumerate(tops):
+        shown = "(automatic)" if top.startswith("(automatic)") else top
+        yield f"{name} -> {shown}" + (" (in-place)" if top in bottoms[i : i + 1] else "")
+    if layer.type == "HDF5Data":
+        yield f"Loading list of HDF5 filenames from: {layer.opt.source}"
+        yield f"Number of HDF5 files: {len(layer.paths)}"
+    elif layer.type == "SoftmaxWithLoss" or (layer.type == "Scale" and layer.opt.bias_term):
+        yield f"Creating layer {name}"  # Caffe's has another layer within
+    yield f"Setting up {name}"
+    for shape, weight in zip(shapes, layer.loss_weights(), strict=True):
+        counts.append(math.prod(shape))
+        yield f"Top shape: {''.join(f'{n} ' for n in shape)}({counts[-1]})"
+        if weight:
+            yield f"    with loss weight {weight:g}"
+    yield f"Memory required for data: {4 * sum(counts)}"

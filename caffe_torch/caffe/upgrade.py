@@ -1,0 +1,67 @@
+"""What is written in the forms of older Caffe, made what it is today; logged in Caffe's words."""
+
+import os
+
+from . import glog, solvers
+from .proto import caffe_pb2
+
+
+def net(param: caffe_pb2.NetParameter, path=None) -> None:
+    """Make the inputs of `param` a layer, and its BatchNorm statistics no parameters to learn.
+
+    It is logged for a file, at `path`. ValueError for inputs that lack some of the four numbers of input_dim.
+    """
+    if param.input:
+        if path and glog.nets:
+            glog.info(f"Attempting to upgrade input file specified using deprecated input fields: {path}")
+        _inputs(param)
+        if path and glog.nets:
+            glog.info("Successfully upgraded file specified using deprecated input fields.")
+            glog.warning(
+                "Note that future Caffe releases will only support input layers and not input fields."
+            )
+    statistics = [layer for layer in param.layer if layer.type == "BatchNorm" and len(layer.param) == 3]
+    for spec in (spec for layer in statistics for spec in layer.param):
+        spec.lr_mult = spec.decay_mult = 0
+    if statistics and path and glog.nets:
+        glog.info(f"Attempting to upgrade batch norm layers using deprecated params: {path}")
+        glog.info("Successfully upgraded batch norm layers using deprecated params.")
+
+
+def _inputs(param):
+    dims, shapes = list(param.input_dim), list(param.input_shape)
+    if dims and len(dims) != 4 * len(param.input):
+        raise ValueError("input_dim: four numbers are needed for each input")
+    shapes = shapes or [caffe_pb2.BlobShape(dim=dims[4 * i : 4 * i + 4]) for i in range(len(dims) // 4)]
+    spec = caffe_pb2.LayerParameter(name="input", type="Input", top=param.input)
+    spec.input_param.shape.extend(shapes)
+    param.layer.insert(0, spec)
+    for name in ("input", "input_dim", "input_shape"):
+        param.ClearField(name)
+
+
+def solver(param: caffe_pb2.SolverParameter, path) -> None:
+    """Make solver_type a type, and name snapshots after the solver at `path` where they have no name.
+
+    ValueError where both types are given.
+    """
+    if param.HasField("solver_type"):
+        old = "file specified using deprecated 'solver_type' field (enum)"
+        glog.info(f"Attempting to upgrade input {old}': {path}")
+        try:
+            param.type = solvers.rule_of(param).__name__
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        param.ClearField("solver_type")
+        glog.info(f"Successfully upgraded {old} to 'type' field (string).")
+        glog.warning(
+            "Note that future Caffe releases will only support 'type' field (string) for a solver's type."
+        )
+    folder, name = os.path.split(os.fspath(path))
+    stem = os.path.splitext(name)[0]
+    if not param.snapshot_prefix:
+        param.snapshot_prefix = os.path.join(folder, stem)
+        glog.info(f"snapshot_prefix was not specified and is set to {param.snapshot_prefix}")
+    elif os.path.isdir(param.snapshot_prefix):
+        param.snapshot_prefix = os.path.join(param.snapshot_prefix, stem)
+        glog.info(f"snapshot_prefix was a directory and is replaced to {param.snapshot_prefix}")
