@@ -3,10 +3,19 @@
 import os
 
 import hypothesis
+import pytest
 import torch
+from caffe import glog
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the commands that tests start
 torch.set_num_threads(1)
 
 hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one is no failure
 hypothesis.settings.load_profile("any machine")
+
+
+@pytest.fixture(autouse=True)
+def the_log_as_a_process_begins(monkeypatch):
+    """What one test asks of the log is not asked of the next."""
+    monkeypatch.setattr(glog, "nets", False)
+    monkeypatch.setattr(glog, "_least", 0)
