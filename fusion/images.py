@@ -343,6 +343,9 @@ def _tiff_bytes(pixels, exif, icc):
 
     texts = Image.Exif()
     texts.load(exif)
+    tags = [(tag, "s", 0, texts[tag], True) for tag in TEXTS if tag in texts]
+    if icc:
+        tags.append((ICC, "B", len(icc), icc, True))
     file = io.BytesIO()
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     tifffile.imwrite(
@@ -352,10 +355,9 @@ def _tiff_bytes(pixels, exif, icc):
         planarconfig="contig" if channels > 1 else None,
         extrasamples=["unassalpha"] if channels in (2, 4) else None,
         compression="zlib",
-        iccprofile=icc or None,
         metadata=None,
         software=False,
-        extratags=[(tag, "s", 0, texts[tag], True) for tag in TEXTS if tag in texts],
+        extratags=tags,
     )
     return file.getvalue()
 

@@ -120,16 +120,16 @@ def test_every_net_trains_and_deploys_in_both(both):
         np.testing.assert_allclose(theirs[name]["losses"], golden[name]["losses"], rtol=5e-4)
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("dtype, ending", [(np.uint8, "png"), (np.uint16, "tif")])
 @pytest.mark.parametrize("model", models.names())
-def test_fuse_writes_the_same_image_in_both(both, tmp_path, model, dtype):
+def test_fuse_writes_the_same_image_in_both(both, tmp_path, model, dtype, ending):
     random = np.random.default_rng(0)
     top = np.iinfo(dtype).max
     for name in ("a", "b"):
         images.write(tmp_path / f"{name}.png", random.integers(0, top, (70, 90, 3), dtype, endpoint=True))
     fused = {}
     for name, folder in both.items():
-        out = tmp_path / f"{name}.png"
+        out = tmp_path / f"{name}.{ending}"
         command = [folder / "python", ROOT / "tools/fuse.py", tmp_path / "a.png", tmp_path / "b.png"]
         run([*command, "-o", out, "--model", model, "--tile", "40"])
         fused[name] = images.read(out).astype(int)
