@@ -29,7 +29,7 @@ EXAMPLES = """examples:
   python tools/fuse.py '*.tif' -o sharp.tif --fast --panel compare.jpg
   python tools/fuse.py near.jpg far.jpg -o dwt.png --method dwt --set levels=3 --set rule=max_abs
   python tools/fuse.py --help-method dwt
-  python tools/fuse.py --batch pairs.csv -o fused/ --resume
+  python tools/fuse.py --batch pairs.csv -o fused/ --json reports/ --resume
   python tools/fuse.py a.png b.png -o f.png --net prototxt/2-1-2_f32_k3/deploy.prototxt \\
       --weights build/snapshots/demo_iter_1000.caffemodel
 """
@@ -122,7 +122,7 @@ def parser():
         ("--align-only", "write the aligned images to a folder, and fuse nothing", kind("DIR")),
     )
     options(
-        "what else to write",
+        "what else to write; with --batch each names a folder",
         ("--panel", f"sources (up to {PANEL}) and result side by side", kind("FILE")),
         (
             "--map",
@@ -165,8 +165,6 @@ def arguments(argv=None):
         made.error("--batch names the images; leave them out of the command")
     if not args.batch and not args.images:
         made.error("two images or more are needed")
-    if args.batch and (args.panel or args.map or args.maps or args.json):
-        made.error("--panel, --map, --maps and --json are of one result, not of --batch")
     if args.jobs < 1:
         made.error("--jobs is 1 or more")
     if args.method == "two_stream" and args.set:

@@ -15,6 +15,8 @@ from tqdm import tqdm
 
 from fusion import frames, images
 
+BESIDE = {"panel": ".png", "map": ".png", "maps": "", "json": ".json"}  # outputs: the endings of their files
+
 
 def items(batch) -> list[tuple[str, list[Path]]]:
     """(name of the output, its images) of a CSV file or of a folder of folders.
@@ -60,27 +62,41 @@ def whole(path) -> bool:
     return True
 
 
+def outputs(args, name) -> dict[str, Path]:
+    """What is written for the item of that name: {option of tools/fuse.py: where, in the folder it names}."""
+    path = Path(name)
+    path = path if path.suffix.lower() in images.WRITABLE else path.with_name(path.name + ".png")
+    found = {"output": Path(args.output) / path}
+    for option, ending in BESIDE.items():
+        if getattr(args, option):
+            found[option] = Path(getattr(args, option)) / path.with_suffix(ending)
+    return found
+
+
 def run(args, fuse_one) -> int:
     """Fuse every item of args.batch into the folder args.output; 1 where any failed, else 0.
 
-    args: of tools/fuse.py. fuse_one: called with those of one item, in a process of its own; gives what went
-    wrong, or None.
+    args: of tools/fuse.py; its other outputs are folders too. fuse_one: called with those of one item, in a
+    process of its own; gives what went wrong, or None. ValueError where two items have an output in common.
     """
-    out = Path(args.output)
-    wanted, left, failed = items(args.batch), [], {}
+    left, failed, named = [], {}, {}
     skipped = 0
-    for name, sources in wanted:
-        path = out / name
-        path = path if path.suffix.lower() in images.WRITABLE else path.with_name(path.name + ".png")
-        if args.resume and whole(path):
+    for name, sources in items(args.batch):
+        paths = outputs(args, name)
+        for path in paths.values():
+            if named.setdefault(path, name) != name:
+                raise ValueError(f"{path}: named for {named[path]} and for {name}")
+        if args.resume and whole(paths["output"]) and all(path.exists() for path in paths.values()):
             skipped += 1
             continue
-        changes = {"batch": None, "images": [str(s) for s in sources], "output": str(path)}
+        changes = {"batch": None, "images": [str(s) for s in sources]}
+        changes.update({option: str(path) for option, path in paths.items()})
         changes.update(quiet=True, level=max(args.level, logging.WARNING))  # no bars, but warnings
         if args.resume:
             changes["force"] = True  # what is there is not whole
-        path.parent.mkdir(parents=True, exist_ok=True)
         left.append(argparse.Namespace(**{**vars(args), **changes}))
+    for folder in {path.parent for path in named}:
+        folder.mkdir(parents=True, exist_ok=True)
     for number, (item, error) in enumerate(done(left, fuse_one, args), start=1):
         if error:
             failed[item.output] = error

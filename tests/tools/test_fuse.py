@@ -124,7 +124,6 @@ def test_outputs_are_not_written_over(run, folder, tmp_path):
         ("a.png", "b.png", "--method", "lp", "--refine", "select"),
         ("a.png", "b.png", "--fast", "--model", "x"),
         ("a.png", "--batch", "x.csv"),
-        ("--batch", "x.csv", "--json", "x.json"),
     ],
 )
 def test_wrong_usage_is_status_2(run, tmp_path, arguments):

@@ -1,5 +1,6 @@
 """fuse.py --batch."""
 
+import json
 import os
 import signal
 
@@ -60,6 +61,25 @@ def test_lines_of_a_file(folder):
     assert run("--batch", "pairs.csv", "-o", "out") == 0
     assert images.read("out/x.tif").shape == (30, 40, 3)
     assert (folder / "out/deep/y.png").is_file()
+
+
+def test_the_other_outputs_are_folders_too(folder, capfd):
+    more = ("--json", "reports", "--panel", "panels", "--maps", "maps", "--method", "gf")
+    assert fuse.main(["--batch", "pairs.csv", "-o", "out", *more]) == 0
+    assert json.loads((folder / "reports/deep/y.json").read_text())["sources"][0] == "in/two/0.png"
+    assert images.read("panels/x.png").shape == (30, 120, 3)
+    assert list((folder / "maps/x").glob("gf_*.png")) and list((folder / "maps/deep/y").glob("gf_*.png"))
+    (folder / "reports/x.json").unlink()
+    assert fuse.main(["--batch", "pairs.csv", "-o", "out", *more, "--resume"]) == 0
+    assert (folder / "reports/x.json").is_file()
+    assert "1 fused, 1 left out as whole" in capfd.readouterr().out
+
+
+def test_an_output_of_two_items_is_refused(folder, capfd):
+    (folder / "two.csv").write_text("x.png,in/one/0.png,in/one/1.png\nx.tif,in/two/0.png,in/two/1.png\n")
+    assert run("--batch", "two.csv", "-o", "out", "--json", "reports") == 1
+    assert capfd.readouterr().err == "fuse.py: error: reports/x.json: named for x.png and for x.tif\n"
+    assert not (folder / "out").exists()
 
 
 @pytest.mark.parametrize(
