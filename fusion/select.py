@@ -41,7 +41,10 @@ def refine(a, b, fused, *, window=5, area=0.001, seam=0.7, wide=6):
     soft = _blurred(weight, wide)
     weight = _blurred(weight, seam)
     if wide:
-        weight += _shows(a, b, wide) * (soft - weight)
+        shades = Shades(wide)
+        shades.add(a)
+        shades.add(b)
+        weight += shades.show() * (soft - weight)
     if a.ndim == 3:
         weight = weight[..., None]
     return np.floor(a * (1 - weight) + b * weight + np.float32(0.5)).astype(a.dtype), from_b
@@ -85,16 +88,66 @@ def _blurred(values, sigma):
     return cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101) if sigma else values
 
 
-def _shows(a, b, reach):
-    """H x W float32 in 0..1: 1 where neither image has a slope within twice `reach` pixels, but a step
-    between them, on the mean around."""
-    step = cv2.absdiff(*(_blurred(gray(image).astype(np.float32), reach) for image in (a, b)))
-    steepest = cv2.max(_slope(a), _slope(b))
-    steepest = cv2.dilate(steepest, np.ones((int(4 * reach) // 2 * 2 + 1,) * 2, np.uint8))
-    return _blurred(np.clip(1.5 - steepest / SLOPE, 0, 1), reach) * np.clip(step / STEP - 1, 0, 1)
+class Shades:
+    """Where photographs have gradual shades alone, and not the same: there a line between them would show.
+
+    reach: how far in pixels the line would be softened; no detail may be within twice that. slope: gray
+    levels of 255 a pixel that are detail. shrink: compute it on squares of so many pixels a side, for a large
+    reach, which is then in squares.
+    """
+
+    def __init__(self, reach, slope=SLOPE, shrink=1):
+        self.reach, self.slope, self.shrink = reach, slope, shrink
+        self.shape = self.steepest = self.low = self.high = None
+
+    def add(self, image):
+        """Take a photograph into account, H x W or H x W x 3, uint8 or uint16, all alike."""
+        self.shape = image.shape[:2]
+        levels = gray(image).astype(np.float32)
+        steepest = self._squares(_slope(levels))
+        mean = _blurred(_smaller(levels, self.shrink), self.reach)
+        if self.steepest is None:
+            self.steepest, self.low, self.high = steepest, mean, mean.copy()
+        else:
+            cv2.max(self.steepest, steepest, dst=self.steepest)
+            cv2.min(self.low, mean, dst=self.low)
+            cv2.max(self.high, mean, dst=self.high)
+
+    def show(self):
+        """H x W float32 in 0..1: 1 where none has a slope nearby, but there is a step between their means."""
+        steepest = cv2.dilate(self.steepest, np.ones((int(4 * self.reach) // 2 * 2 + 1,) * 2, np.uint8))
+        gradual = _blurred(np.clip(1.5 - steepest / self.slope, 0, 1), self.reach)
+        return _larger(gradual * np.clip((self.high - self.low) / STEP - 1, 0, 1), self.shape)
+
+    def softened(self, weight):
+        """A weight (H x W float32) blurred as far as the reach is."""
+        return _larger(_blurred(_smaller(weight, self.shrink), self.reach), self.shape)
+
+    def _squares(self, values):
+        """The largest value of each square."""
+        if self.shrink == 1:
+            return values
+        height, width = (-(-n // self.shrink) for n in values.shape)
+        more = ((0, height * self.shrink - values.shape[0]), (0, width * self.shrink - values.shape[1]))
+        squares = np.pad(values, more, "edge").reshape(height, self.shrink, width, self.shrink)
+        return squares.max(axis=(1, 3))
 
 
-def _slope(image):
-    """H x W float32: how steep the gray of an image is, in levels of 255 a pixel, noise smoothed away."""
-    levels = _blurred(gray(image).astype(np.float32), 1)
+def _smaller(values, shrink):
+    """The mean of each square of values."""
+    if shrink == 1:
+        return values
+    size = [-(-n // shrink) for n in values.shape[::-1]]
+    return cv2.resize(values, size, interpolation=cv2.INTER_AREA)
+
+
+def _larger(values, shape):
+    if values.shape == shape:
+        return values
+    return cv2.resize(values, shape[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def _slope(levels):
+    """H x W float32: how steep gray levels are, in levels a pixel, noise smoothed away."""
+    levels = _blurred(levels, 1)
     return cv2.magnitude(*(cv2.Sobel(levels, -1, x, 1 - x, scale=1 / 8) for x in (0, 1)))

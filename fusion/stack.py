@@ -6,7 +6,7 @@ wins there, and the wins are added up along the stack. The frame with the highes
 stack as a pair is done, on the contrary, takes errors on: between two frames both out of focus it has to
 choose, and inside of something plain, where a net that reaches ten pixels sees no outline, it chooses wrong.
 So details alone count here, and what is won in a small window counts most: plain places, where nothing is,
-go by what is around them.
+go by what is around them, and are joined softly, as backgrounds may differ in brightness.
 """
 
 from __future__ import annotations
@@ -15,24 +15,28 @@ import cv2
 import numpy as np
 
 from .common import check, scale
-from .select import without_specks
+from .select import Shades, without_specks
 
 DETAIL = 4  # pixels: deviation of the Gaussian over differences that is taken away from them
 WINDOWS = ((5, 1), (25, 0.3), (125, 0.09), (625, 0.027))  # (side in pixels, how much it counts)
-NOISE = 20  # mean square of differences, in levels of 255, that is worth half
+NOISE = 10  # mean square of differences, in levels of 255, below which they count for little
 AREA = 0.0001  # a region of a smaller share of the image goes to what surrounds it
 SEAM = 1.5  # deviation in pixels of the Gaussian over outlines
+WIDE, SLOPE = 12, 8  # the same, and what is detail (see Shades), where a line would show; on LARGEST pixels
+LARGEST = 600  # a side
 
 
 def choose(net, frames, *, progress=iter, **how):
-    """H x W uint16: the place in `frames` of the sharpest image at each pixel.
+    """(choice, shades): which of `frames` is the sharpest at each pixel, and what `put_together` needs.
 
-    net: fuses two images, a TwoStream; it gets `how` and progress. frames: two or more images, H x W or
-    H x W x 3, uint8 or uint16, alike; each is asked for once, and two are held at a time. Where frames are
-    equal the first is taken. ValueError where images differ.
+    choice: H x W uint16, a place in frames; where they are equal the first is taken. net: fuses two images, a
+    TwoStream; it gets `how` and progress. frames: two or more images, H x W or H x W x 3, uint8 or uint16,
+    alike; each is asked for once, and two are held at a time. ValueError where images differ.
     """
     frames = iter(frames)
     previous = next(frames)
+    shades = Shades(WIDE, SLOPE, shrink=-(-max(previous.shape[:2]) // LARGEST))
+    shades.add(previous)
     won = np.zeros(previous.shape[:2], np.float32)
     best, choice = won.copy(), np.zeros(won.shape, np.uint16)
     for i, frame in enumerate(frames, start=1):
@@ -41,23 +45,28 @@ def choose(net, frames, *, progress=iter, **how):
         won += _wins(_distance(previous, fused), _distance(frame, fused))
         better = won > best
         choice[better], best[better] = i, won[better]
+        shades.add(frame)
         previous = frame
-    return without_specks(choice, AREA * choice.size)
+    return without_specks(choice, AREA * choice.size), shades
 
 
-def put_together(frames, choice):
+def put_together(frames, choice, shades):
     """The image that has each pixel from the frame that `choice` names, outlines softened.
 
-    frames: as of `choose`, each asked for once; those that have no pixel are not held. choice: H x W.
+    Narrowly where there is detail, widely where a line between shades would show. frames: as of `choose`,
+    each asked for once; those that have no pixel are not held. choice, shades: what `choose` gave.
     """
     total = weights = None
+    show = shades.show()
     for i, frame in enumerate(frames):
         if total is None:
             total = np.zeros(frame.shape, np.float32)
             weights = np.zeros(choice.shape, np.float32)
         weight = (choice == i).astype(np.float32)
         if weight.any():
+            soft = shades.softened(weight)
             weight = cv2.GaussianBlur(weight, (0, 0), SEAM, borderType=cv2.BORDER_REFLECT_101)
+            weight += show * (soft - weight)
             weights += weight
             total += frame * (weight[..., None] if frame.ndim == 3 else weight)
     total /= weights[..., None] if total.ndim == 3 else weights
@@ -80,5 +89,6 @@ def _wins(first, second):
     wins = np.zeros_like(first)
     for side, worth in WINDOWS:
         a, b = (cv2.blur(d, (side, side), borderType=cv2.BORDER_REFLECT_101) for d in (first, second))
-        wins += worth * (a - b) / (a + b + NOISE)
+        both = a + b
+        wins += worth * (a - b) * both**2 / (both + NOISE) ** 3
     return wins

@@ -38,8 +38,8 @@ def fold(net, images, *, refine="none", tile=TILE, progress=iter):
     if len(images) < 2:
         raise ValueError("two images or more are needed")
     if refine == "select" and len(images) > 2:
-        choice = stack.choose(net, images, tile=tile, progress=progress)
-        return stack.put_together(images, choice), choice
+        choice, shades = stack.choose(net, images, tile=tile, progress=progress)
+        return stack.put_together(images, choice, shades), choice
     images = iter(images)
     fused = first = next(images)
     for image in images:

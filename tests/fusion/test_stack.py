@@ -38,11 +38,11 @@ def scene(shape, dtype=np.uint8, count=4):
 def test_the_sharp_frame_is_taken(shape, dtype):
     truth, frames, strip = scene(shape, dtype)
     before = [x.copy() for x in frames]
-    choice = stack.choose(sharper, frames)
+    choice, shades = stack.choose(sharper, frames)
     assert choice.shape == shape[:2] and choice.dtype == np.uint16
     middle = (np.arange(160) % 40 >= 12) & (np.arange(160) % 40 < 28)
     np.testing.assert_array_equal(choice[:, middle], np.broadcast_to(strip[middle], (60, middle.sum())))
-    fused = stack.put_together(frames, choice)
+    fused = stack.put_together(frames, choice, shades)
     assert fused.dtype == dtype
     np.testing.assert_array_equal(fused[:, middle], truth[:, middle])
     assert all(np.array_equal(x, y) for x, y in zip(frames, before))
@@ -55,27 +55,52 @@ def test_plain_places_go_by_their_outlines():
     frames = [cv2.GaussianBlur(sharp, (0, 0), sigma) for sigma in (20, 8)]
     frames = [*frames, sharp, *frames[::-1]]
     bar = slice(66, 94), slice(26, 174)
-    choice = stack.choose(sharper, frames)
+    choice, shades = stack.choose(sharper, frames)
     assert (choice[60:100, 20:180] == 2).all()
-    assert np.abs(stack.put_together(frames, choice)[bar].astype(int) - 230).max() <= 1
+    assert np.abs(stack.put_together(frames, choice, shades)[bar].astype(int) - 230).max() <= 1
     folded = frames[0]
     for frame in frames[1:]:
         folded, _ = select.refine(folded, frame, sharper(folded, frame))
     assert np.abs(folded[bar].astype(int) - 230).max() > 10  # what is avoided
 
 
+@pytest.mark.parametrize("factor", [1, 4])
+def test_backgrounds_of_another_brightness_join_without_a_line(factor):
+    """Above, out of focus, frames differ by 30 levels; below, each is sharp in a half of its own."""
+    height, width = 300 * factor, 400 * factor
+    rng = np.random.default_rng(1)
+    shade = np.linspace(60, 120, width) + np.zeros((height, 1))
+    texture = rng.integers(0, 255, (height // 3, width)).astype(np.float64)
+    frames = []
+    for i in range(2):
+        frame = shade + 30 * i + rng.normal(0, 1, shade.shape)
+        blurred = cv2.GaussianBlur(texture, (0, 0), 3)
+        half = (np.arange(width) < width // 2) == (i == 0)
+        frame[-len(texture) :] = np.where(half, texture, blurred)
+        frames.append(np.clip(frame, 0, 255).astype(np.uint8))
+    choice, shades = stack.choose(sharper, frames)
+    assert set(np.unique(choice)) == {0, 1}
+    fused = stack.put_together(frames, choice, shades)
+    above = cv2.GaussianBlur(fused[: height // 2].astype(np.float32), (0, 0), 3)
+    assert np.abs(np.diff(above, axis=1)).max() < 2 and np.abs(np.diff(above, axis=0)).max() < 2
+    below = slice(-height // 4, None)
+    quarter = width // 4
+    np.testing.assert_array_equal(fused[below, :quarter], frames[0][below, :quarter])
+    np.testing.assert_array_equal(fused[below, -quarter:], frames[1][below, -quarter:])
+
+
 def test_equal_frames_come_back_and_the_first_is_chosen():
     _, (frame, *_), _ = scene((30, 40, 3))
-    choice = stack.choose(sharper, [frame] * 3)
+    choice, shades = stack.choose(sharper, [frame] * 3)
     assert not choice.any()
-    np.testing.assert_array_equal(stack.put_together([frame] * 3, choice), frame)
+    np.testing.assert_array_equal(stack.put_together([frame] * 3, choice, shades), frame)
 
 
 def test_frames_are_asked_for_once():
     _, frames, _ = scene((30, 80))
     read = []
-    choice = stack.choose(sharper, (read.append(i) or frame for i, frame in enumerate(frames)))
-    stack.put_together((read.append(i) or frame for i, frame in enumerate(frames)), choice)
+    choice, shades = stack.choose(sharper, (read.append(i) or frame for i, frame in enumerate(frames)))
+    stack.put_together((read.append(i) or frame for i, frame in enumerate(frames)), choice, shades)
     assert read == [0, 1, 2, 3] * 2
 
 
@@ -93,10 +118,10 @@ def test_two_frames_are_held_at_a_time():
             yield frame
             del frame
 
-    choice = stack.choose(sharper, read())
+    choice, shades = stack.choose(sharper, read())
     assert most <= 3  # two, and the one that comes
     most = 0
-    stack.put_together(read(), choice)
+    stack.put_together(read(), choice, shades)
     assert most <= 2 and not held  # one, and the one that comes
 
 
