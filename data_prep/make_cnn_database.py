@@ -10,7 +10,6 @@ seed are as in make_database.py.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import cv2
 import numpy as np
 
 from data_prep import make_database
+from data_prep.make_database import number
 
 EXAMPLES = """examples:
   python data_prep/make_cnn_database.py
@@ -71,27 +71,23 @@ def variance(plane):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[make_database.common()],
     )
     add = parser.add_argument
     add("--photos", metavar="DIR", help="a folder of photographs (default: as make_database.py)")
     add("--out", metavar="DIR", default="build/data_cnn", help="(default: %(default)s, as the net names it)")
-    add("--samples", type=int, default=400, help="rows of a photograph (default: %(default)s)")
-    add("--val-share", type=float, default=0.1, help="share of photographs held back (default: %(default)s)")
-    add("--val-patches", type=int, default=6400, metavar="N", help="validation rows kept at the most; the"
-        " solver tests on 100 batches of 64 (default: %(default)s, 0: all)")  # fmt: skip
-    add("--seed", type=int, default=1, help="(default: %(default)s)")
     add(
-        "--workers",
-        type=int,
-        default=os.cpu_count(),
-        help="photographs in work at a time (default: one for each core)",
+        "--samples",
+        type=number(1),
+        default=400,
+        help="rows of a photograph (default: %(default)s)",
     )
+    add("--val-patches", type=number(0), default=6400, metavar="N", help="validation rows kept at the most;"
+        " the solver tests on 100 batches of 64 (default: %(default)s, 0: all)")  # fmt: skip
     args = parser.parse_args(argv)
-    if min(args.samples, args.workers) < 1 or min(args.seed, args.val_patches) < 0:
-        parser.error("--samples and --workers are 1 or more, --seed and --val-patches 0 or more")
-    if not 0 < args.val_share < 1:
-        parser.error("--val-share is between 0 and 1")
     names = ("samples", "val_share", "val_patches", "seed")
     settings = {name: getattr(args, name) for name in names}
     kind = make_database.Rows(datasets, count, rows)

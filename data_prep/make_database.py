@@ -253,9 +253,47 @@ def choose(photos):
     return found, os.path.dirname(found[0][0]), "the photographs inside scikit-image (PHOTOS=DIR uses yours)"
 
 
+def number(least):
+    """A type of argparse: a whole number from `least` on."""
+
+    def integer(text):
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{value}, but it is {least} or more")
+        return value
+
+    return integer
+
+
+def share(text):
+    """A type of argparse: between 0 and 1."""
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text}, but it is between 0 and 1")
+    return value
+
+
+def common():
+    """A parser for the options of all programs that make databases, for their `parents`."""
+    parser = argparse.ArgumentParser(add_help=False)
+    add = parser.add_argument_group("of all databases").add_argument
+    add("--val-share", type=share, default=0.1, help="share of photographs held back (default: %(default)s)")
+    add("--seed", type=number(0), default=1, help="(default: %(default)s)")
+    add(
+        "--workers",
+        type=number(1),
+        default=os.cpu_count(),
+        help="photographs in work at a time (default: one for each core)",
+    )
+    return parser
+
+
 def arguments(argv):
     parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[common()],
     )
     add = parser.add_argument
     add("--photos", metavar="DIR", help="a folder of photographs, searched in depth (default: fetched ones,"
@@ -268,26 +306,14 @@ def arguments(argv):
         default="paper",
         help="how pairs are blurred (default: %(default)s)",
     )
-    add("--patch", type=int, default=50, metavar="P", help="side of the patches (default: %(default)s)")
-    add("--stride", type=int, help="distance between patches (default: their side, no overlap)")
+    add("--patch", type=number(1), default=50, metavar="P", help="side of the patches (default: %(default)s)")
+    add("--stride", type=number(1), help="distance between patches (default: their side, no overlap)")
     add("--gray", action="store_true", help="make the photographs gray first")
-    add("--val-share", type=float, default=0.1, help="share of photographs held back (default: %(default)s)")
-    add("--val-patches", type=int, default=1600, metavar="N", help="validation patches kept at the most; the"
-        " solvers test on 100 batches of 16 (default: %(default)s, 0: all)")  # fmt: skip
-    add("--seed", type=int, default=1, help="(default: %(default)s)")
-    add(
-        "--workers",
-        type=int,
-        default=os.cpu_count(),
-        help="photographs in work at a time (default: one for each core)",
-    )
+    add("--val-patches", type=number(0), default=1600, metavar="N", help="validation patches kept at most;"
+        " the solvers test on 100 batches of 16 (default: %(default)s, 0: all)")  # fmt: skip
     args = parser.parse_args(argv)
     args.stride = args.stride or args.patch
     args.out = args.out or ("build/data" if args.patch == 50 else f"build/data_p{args.patch}")
-    if min(args.patch, args.stride, args.workers) < 1 or min(args.seed, args.val_patches) < 0:
-        parser.error("--patch, --stride and --workers are 1 or more, --seed and --val-patches 0 or more")
-    if not 0 < args.val_share < 1:
-        parser.error("--val-share is between 0 and 1")
     return args
 
 

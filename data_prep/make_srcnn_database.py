@@ -11,7 +11,6 @@ make_database.py.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -21,6 +20,7 @@ import cv2
 import numpy as np
 
 from data_prep import make_database
+from data_prep.make_database import number
 from fusion import uwt
 from fusion.srcnn import LEVELS, LEVELS_OF_GRAY, SCALE, raised
 
@@ -60,26 +60,22 @@ def rows(entry, settings):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[make_database.common()],
     )
     add = parser.add_argument
     add("--planes", choices=("approximation", "detail"), required=True, help="what the net is for")
     add("--photos", metavar="DIR", help="a folder of photographs (default: as make_database.py)")
     add("--out", metavar="DIR", help="(default: build/data_srcnn_PLANES, as the net names it)")
-    add("--samples", type=int, default=8, help="rows of a photograph (default: %(default)s)")
-    add("--val-share", type=float, default=0.1, help="share of photographs held back (default: %(default)s)")
-    add("--seed", type=int, default=1, help="(default: %(default)s)")
     add(
-        "--workers",
-        type=int,
-        default=os.cpu_count(),
-        help="photographs in work at a time (default: one for each core)",
+        "--samples",
+        type=number(1),
+        default=8,
+        help="rows of a photograph (default: %(default)s)",
     )
     args = parser.parse_args(argv)
-    if min(args.samples, args.workers) < 1 or args.seed < 0:
-        parser.error("--samples and --workers are 1 or more, --seed 0 or more")
-    if not 0 < args.val_share < 1:
-        parser.error("--val-share is between 0 and 1")
     settings = {name: getattr(args, name) for name in ("planes", "samples", "val_share", "seed")}
     settings["val_patches"] = 0  # all
     kind = make_database.Rows(datasets, count, rows)
