@@ -21,27 +21,33 @@ sys.path.insert(0, str(ROOT))
 EXAMPLES = """examples:
   python tools/bench.py                     what `make bench` runs
   python tools/bench.py --net 2-1-2_f32_k3 --rounds 5
+  python tools/bench.py --gpu 0 --batch 1024
   python tools/bench.py --megapixels 6      fuse.py and enfuse on a pair of photographs
 """
-BATCH = 16  # of every train_val.prototxt
-# Prints the billions of products and sums a second of the machine's matrix product: the better of two
+# Prints the billions of products and sums a second of the device's matrix product: the better of two
 # libraries, the one behind `@` and the one behind convolutions, as a 1x1 convolution.
 MATRIX_PRODUCT = """
 import sys, time
 import torch
-a, b = (torch.rand(2048, 2048).to(getattr(torch, sys.argv[1])) for _ in range(2))
-image = a.reshape(1, 32, 64, 2048).permute(0, 3, 1, 2)
-filters = b.reshape(2048, 2048, 1, 1)
+precision, gpu = sys.argv[1:]
+device, side = ("cuda:" + gpu, 8192) if gpu else ("cpu", 2048)
+torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+a, b = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
+image = a.reshape(1, 32, side // 32, side).permute(0, 3, 1, 2)
+filters = b.reshape(side, side, 1, 1)
 def seconds(product):
     start = time.perf_counter()
     product()
+    if gpu:
+        torch.cuda.synchronize()
     return time.perf_counter() - start
 products = [lambda: a @ b, lambda: torch.conv2d(image, filters)]
 with torch.no_grad():
-    print(2 * 2048**3 / min(seconds(product) for _ in range(4) for product in products) / 1e9)
+    print(2 * side**3 / min(seconds(product) for _ in range(4) for product in products) / 1e9)
 """
-# Prints seconds of the median forward pass, the peak memory of the process in MB, and the products and
-# sums for one pixel: of all layers, and of those that read the two images.
+# Prints seconds of the median forward pass, the peak memory in MB of the process, or of PyTorch on a GPU, and
+# the products and sums for one pixel: of all layers, and of those that read the two images.
 INFERENCE = """
 import resource, statistics, sys, time
 import numpy as np
@@ -67,16 +73,32 @@ for _ in range(3):
 work = {name: 2 * blobs[0].data.size for name, blobs in net.params.items()}
 first = sum(work[name] for name in work if name.startswith("conv1_"))
 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+if gpu:
+    import torch
+    memory = torch.cuda.max_memory_allocated() / 1e6
 print(statistics.median(seconds), memory, sum(work.values()), first)
 """
 
 
-def programs():
-    """{label: (folder of `caffe` and `python`, precision)} of what there is to compare."""
-    bvlc = Path(os.environ.get("BVLC_CAFFE", ROOT / "build/bvlc")) / "bin"
-    found = {"BVLC Caffe": (bvlc, None)} if (bvlc / "caffe").exists() else {}
+def programs(gpu=None):
+    """{label: (folder of `caffe` and `python`, precision)} of what there is to compare, BVLC's on a CPU."""
     here = Path(sys.executable).parent
-    return {**found, "caffe_torch": (here, "float32"), "caffe_torch, bfloat16": (here, "bfloat16")}
+    ours = {"caffe_torch": (here, "float32"), "caffe_torch, bfloat16": (here, "bfloat16")}
+    if gpu is not None:
+        return {**ours, "caffe_torch, tf32": (here, "tf32")}
+    bvlc = Path(os.environ.get("BVLC_CAFFE", ROOT / "build/bvlc")) / "bin"
+    return {**({"BVLC Caffe": (bvlc, None)} if (bvlc / "caffe").exists() else {}), **ours}
+
+
+def model(net, batch, folder):
+    """The train_val.prototxt of a net, with batches of that size; written to a folder where they differ."""
+    path = ROOT / "prototxt" / net / "train_val.prototxt"
+    text, changed = re.subn(r"batch_size: \d+", f"batch_size: {batch}", path.read_text(encoding="utf-8"))
+    if not changed:
+        raise ValueError(f"{path}: has no batch_size")
+    path = Path(folder, "train_val.prototxt")
+    path.write_text(text, encoding="utf-8")
+    return path
 
 
 def run(command):
@@ -120,9 +142,10 @@ def inference(folder, precision, net, side, gpu=None):
     return (1e3 * seconds, *rest)
 
 
-def matrix_product(precision):
-    """Billions of products and sums a second in a product of two 2048x2048 matrices, by PyTorch."""
-    return float(run([sys.executable, "-c", MATRIX_PRODUCT, precision or "float32"]).stdout)
+def matrix_product(precision, gpu=None):
+    """Billions of products and sums a second in a product of two large square matrices, by PyTorch."""
+    command = [sys.executable, "-c", MATRIX_PRODUCT, precision or "float32", "" if gpu is None else gpu]
+    return float(run(command).stdout)
 
 
 def photographs(megapixels, rounds):
@@ -192,7 +215,9 @@ def main(argv=None):
     parser.add_argument("--net", default="2-1-2_f64_k5", help="a net of prototxt/ (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each (default: %(default)s)")
     parser.add_argument("--iterations", type=int, default=5, help="batches in a turn (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=16, help="patches in a batch (default: %(default)s)")
     parser.add_argument("--side", type=int, default=512, help="of the image fused (default: %(default)s)")
+    parser.add_argument("--gpu", type=int, metavar="N", help="the GPU to run on (default: the CPU)")
     parser.add_argument(
         "--megapixels",
         type=float,
@@ -210,39 +235,45 @@ def main(argv=None):
             print(f"| `{name}` | {seconds:.2f} | {work:.2f} | {memory:.0f} |")
         print(f"\nbfloat16 differs from float32 by {mean:.2f} levels of 255 in the mean, {largest} at most")
         return 0
-    compared = programs()
-    if "BVLC Caffe" not in compared:
+    compared = programs(args.gpu)
+    if args.gpu is None and "BVLC Caffe" not in compared:
         print("no BVLC Caffe in build/bvlc (make bvlc-caffe): caffe_torch alone", file=sys.stderr)
     train, fuse, memory, ceiling = ({label: [] for label in compared} for _ in range(4))
-    for turn in range(args.rounds):
-        for label, (folder, precision) in compared.items():
-            print(f"turn {turn + 1} of {args.rounds}: {label}", file=sys.stderr)
-            model = f"prototxt/{args.net}/train_val.prototxt"
-            train[label].append(training(folder, precision, model, args.iterations))
-            milliseconds, megabytes, work, first_work = inference(folder, precision, args.net, args.side)
-            fuse[label].append(milliseconds)
-            memory[label].append(megabytes)
-            ceiling[label].append(matrix_product(precision))
+    with tempfile.TemporaryDirectory() as temporary:
+        path = model(args.net, args.batch, temporary)
+        for turn in range(args.rounds):
+            for label, (folder, precision) in compared.items():
+                print(f"turn {turn + 1} of {args.rounds}: {label}", file=sys.stderr)
+                train[label].append(training(folder, precision, path, args.iterations, args.gpu))
+                milliseconds, megabytes, work, first_work = inference(
+                    folder, precision, args.net, args.side, args.gpu
+                )
+                fuse[label].append(milliseconds)
+                memory[label].append(megabytes)
+                ceiling[label].append(matrix_product(precision, args.gpu))
     # Backward is twice the work of forward, but for the gradient of the images, which nobody needs.
     flops = {
-        "train": (3 * work - first_work) * BATCH * patch_side() ** 2,
+        "train": (3 * work - first_work) * args.batch * patch_side() ** 2,
         "fuse": work * args.side**2,
     }
     first = next(iter(compared))
-    print(f"{args.net}, {os.cpu_count()} cores, medians of {args.rounds} turns; x: times {first};")
-    print("%: of what a 2048x2048 matrix product reaches in the same precision")
-    print(f"| | training, ms a batch | x | % | {args.side}x{args.side} forward, ms | x | % | peak MB |")
-    print("|---|---|---|---|---|---|---|---|")
+    where = f"{os.cpu_count()} cores" if args.gpu is None else f"GPU {args.gpu}"
+    print(f"{args.net}, batches of {args.batch}, {where}, medians of {args.rounds} turns; x: times {first};")
+    print("%: of what the product of two large matrices reaches in the same precision")
+    print(
+        "| | training, ms a batch | patches a second | x | % "
+        f"| {args.side}x{args.side} forward, ms | x | % | peak MB |"
+    )
+    print("|---" * 9 + "|")
     for label in compared:
         cells = [label]
         for kind, figures in (("train", train), ("fuse", fuse)):
             median = statistics.median(figures[label])
             share = flops[kind] / (median * 1e6) / statistics.median(ceiling[label])
-            cells += [
-                f"{median:.0f}",
-                f"{statistics.median(figures[first]) / median:.1f}",
-                f"{100 * share:.0f}",
-            ]
+            cells.append(f"{median:.0f}" if median >= 10 else f"{median:.2g}")
+            if kind == "train":
+                cells.append(f"{1e3 * args.batch / median:.0f}")
+            cells += [f"{statistics.median(figures[first]) / median:.1f}", f"{100 * share:.0f}"]
         print("| " + " | ".join([*cells, f"{max(memory[label]):.0f}"]) + " |")
     return 0
 

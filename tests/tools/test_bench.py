@@ -3,24 +3,42 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from fusion import images
 from tools import bench
 
 
 def test_the_table_is_medians_ratios_and_shares(monkeypatch, capsys):
-    monkeypatch.setattr(bench, "programs", lambda: {"old": (Path("o"), None), "new": (Path("n"), "float32")})
+    monkeypatch.setattr(
+        bench, "programs", lambda gpu: {"old": (Path("o"), None), "new": (Path("n"), "float32")}
+    )
     train, fuse = iter([90.0, 30.0, 100.0, 20.0, 80.0, 10.0]), iter([8.0, 2.0, 9.0, 1.0, 7.0, 3.0])
     monkeypatch.setattr(bench, "training", lambda *_: next(train))
     monkeypatch.setattr(bench, "inference", lambda *_: (next(fuse), 100.0, 1000, 100))
-    monkeypatch.setattr(bench, "matrix_product", lambda precision: 40.0)
+    monkeypatch.setattr(bench, "matrix_product", lambda *_: 40.0)
     monkeypatch.setattr(bench, "patch_side", lambda: 50)
     assert bench.main(["--side", "100"]) == 0
     old, new = capsys.readouterr().out.splitlines()[-2:]
     # 2900 operations for each of 16 x 2500 pixels are 0.116 billion: in 90 ms 1.29 billion a second of 40
-    assert old == "| old | 90 | 1.0 | 3 | 8 | 1.0 | 3 | 100 |"
+    assert old == "| old | 90 | 178 | 1.0 | 3 | 8 | 1.0 | 3 | 100 |"
     # and in 20 ms 5.8 of 40; fusing: 1000 operations for each of 10 000 pixels in 2 ms are 5 of 40
-    assert new == "| new | 20 | 4.5 | 14 | 2 | 4.0 | 12 | 100 |"
+    assert new == "| new | 20 | 800 | 4.5 | 14 | 2 | 4.0 | 12 | 100 |"
+
+
+def test_batches_of_another_size(tmp_path):
+    """The net of prototxt/ but for its batches, and faster than what a matrix product reaches it is not."""
+    path = bench.model("2-1-2_f32_k3", 3, tmp_path)
+    before = (bench.ROOT / "prototxt/2-1-2_f32_k3/train_val.prototxt").read_text()
+    assert path.read_text() == before.replace("batch_size: 16", "batch_size: 3") != before
+    assert bench.matrix_product("float32") > 0.1
+
+
+def test_a_gpu_that_is_not_there_is_one_line(capsys):
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(OSError, match="no GPU to use"):
+        bench.main(["--gpu", "0", "--rounds", "1"])
 
 
 def test_whole_commands_are_timed(monkeypatch, capsys):
