@@ -66,7 +66,7 @@ net.reshape()
 for name in "ab":
     net.blobs[name].data[...] = np.random.rand(1, 4, side, side)
 seconds = []
-for _ in range(3):
+for _ in range(7):
     start = time.perf_counter()
     net.forward()
     seconds.append(time.perf_counter() - start)
