@@ -77,7 +77,6 @@ def main(argv=None):
         parents=[make_database.common()],
     )
     add = parser.add_argument
-    add("--photos", metavar="DIR", help="a folder of photographs (default: as make_database.py)")
     add("--out", metavar="DIR", default="build/data_cnn", help="(default: %(default)s, as the net names it)")
     add(
         "--samples",

@@ -277,6 +277,8 @@ def common():
     """A parser for the options of all programs that make databases, for their `parents`."""
     parser = argparse.ArgumentParser(add_help=False)
     add = parser.add_argument_group("of all databases").add_argument
+    add("--photos", metavar="DIR", help="a folder of photographs, searched in depth (default: fetched ones,"
+        " else those inside scikit-image)")  # fmt: skip
     add("--val-share", type=share, default=0.1, help="share of photographs held back (default: %(default)s)")
     add("--seed", type=number(0), default=1, help="(default: %(default)s)")
     add(
@@ -296,8 +298,6 @@ def arguments(argv):
         parents=[common()],
     )
     add = parser.add_argument
-    add("--photos", metavar="DIR", help="a folder of photographs, searched in depth (default: fetched ones,"
-        " else those inside scikit-image)")  # fmt: skip
     add("--out", metavar="DIR", help="where the databases go, replacing those there (default: build/data, as"
         " the nets name it, or build/data_pP for patches of another size P than 50)")  # fmt: skip
     add(

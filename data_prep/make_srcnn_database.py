@@ -67,7 +67,6 @@ def main(argv=None):
     )
     add = parser.add_argument
     add("--planes", choices=("approximation", "detail"), required=True, help="what the net is for")
-    add("--photos", metavar="DIR", help="a folder of photographs (default: as make_database.py)")
     add("--out", metavar="DIR", help="(default: build/data_srcnn_PLANES, as the net names it)")
     add(
         "--samples",

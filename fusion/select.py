@@ -10,6 +10,8 @@ of the result is a photograph's own.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import cv2
 import numpy as np
 
@@ -37,14 +39,10 @@ def refine(a, b, fused, *, window=5, area=0.001, seam=0.7, wide=6):
         )
     from_b = _distance(b, fused, window) < _distance(a, fused, window)
     from_b = without_specks(from_b, area * from_b.size)
-    weight = from_b.astype(np.float32)
-    soft = _blurred(weight, wide)
-    weight = _blurred(weight, seam)
-    if wide:
-        shades = Shades(wide)
-        shades.add(a)
-        shades.add(b)
-        weight += shades.show() * (soft - weight)
+    shades = Shades(wide)
+    shades.add(a)
+    shades.add(b)
+    weight = shades.soften(from_b.astype(np.float32), seam)
     if a.ndim == 3:
         weight = weight[..., None]
     return np.floor(a * (1 - weight) + b * weight + np.float32(0.5)).astype(a.dtype), from_b
@@ -91,7 +89,8 @@ def _blurred(values, sigma):
 class Shades:
     """Where photographs have gradual shades alone, and not the same: there a line between them would show.
 
-    reach: how far in pixels the line would be softened; no detail may be within twice that. slope: gray
+    All are added before the first weight is softened.
+    reach: how far in pixels the line is softened, 0: not; no detail may be within twice that. slope: gray
     levels of 255 a pixel that are detail. shrink: compute it on squares of so many pixels a side, for a large
     reach, which is then in squares.
     """
@@ -113,15 +112,20 @@ class Shades:
             cv2.min(self.low, mean, dst=self.low)
             cv2.max(self.high, mean, dst=self.high)
 
-    def show(self):
+    def soften(self, weight, seam):
+        """A weight (H x W float32) blurred by a Gaussian of deviation seam, or reach where lines show."""
+        narrow = _blurred(weight, seam)
+        if self.reach:
+            wide = _larger(_blurred(_smaller(weight, self.shrink), self.reach), self.shape)
+            return narrow + self._line_shows * (wide - narrow)
+        return narrow
+
+    @cached_property
+    def _line_shows(self):
         """H x W float32 in 0..1: 1 where none has a slope nearby, but there is a step between their means."""
         steepest = cv2.dilate(self.steepest, np.ones((int(4 * self.reach) // 2 * 2 + 1,) * 2, np.uint8))
         gradual = _blurred(np.clip(1.5 - steepest / self.slope, 0, 1), self.reach)
         return _larger(gradual * np.clip((self.high - self.low) / STEP - 1, 0, 1), self.shape)
-
-    def softened(self, weight):
-        """A weight (H x W float32) blurred as far as the reach is."""
-        return _larger(_blurred(_smaller(weight, self.shrink), self.reach), self.shape)
 
     def _squares(self, values):
         """The largest value of each square."""

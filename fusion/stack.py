@@ -57,16 +57,13 @@ def put_together(frames, choice, shades):
     each asked for once; those that have no pixel are not held. choice, shades: what `choose` gave.
     """
     total = weights = None
-    show = shades.show()
     for i, frame in enumerate(frames):
         if total is None:
             total = np.zeros(frame.shape, np.float32)
             weights = np.zeros(choice.shape, np.float32)
         weight = (choice == i).astype(np.float32)
         if weight.any():
-            soft = shades.softened(weight)
-            weight = cv2.GaussianBlur(weight, (0, 0), SEAM, borderType=cv2.BORDER_REFLECT_101)
-            weight += show * (soft - weight)
+            weight = shades.soften(weight, SEAM)
             weights += weight
             total += frame * (weight[..., None] if frame.ndim == 3 else weight)
     total /= weights[..., None] if total.ndim == 3 else weights

@@ -91,7 +91,7 @@ def programs(gpu=None):
 
 
 def model(net, batch, folder):
-    """The train_val.prototxt of a net, with batches of that size; written to a folder where they differ."""
+    """The train_val.prototxt of a net, written to a folder with batches of that size."""
     path = ROOT / "prototxt" / net / "train_val.prototxt"
     text, changed = re.subn(r"batch_size: \d+", f"batch_size: {batch}", path.read_text(encoding="utf-8"))
     if not changed:
