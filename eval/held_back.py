@@ -102,7 +102,7 @@ def main(argv=None):
     net = TwoStream(*((args.net, args.weights) if args.net else models.files(args.model)))
     # Held back are the photographs that make_database.py holds back if not told otherwise.
     settings = vars(make_database.arguments(["--recipe", args.recipe]))
-    rows = {}
+    rows, perfect = {}, {}
     with ThreadPoolExecutor() as pool:
         entries = photographs(args.photos, settings, pool)
     with tqdm(total=args.count, unit="pair", disable=None, leave=False) as bar:
@@ -117,9 +117,12 @@ def main(argv=None):
                 a, b = (noisy(image, args.noise, rng) for image in (a, b))
             images = fused(a, b, net, selections, {title: known[title] for title in wanted})
             rows[entry["path"]] = {t: score([a, b], image, reference=clean) for t, image in images.items()}
+            perfect[entry["path"]] = {"": score([a, b], clean)}
             bar.update()
     print(f"mean of {len(rows)} pairs, recipe {args.recipe}, noise {args.noise:g}\n")
-    print(tables.markdown(tables.mean(rows), columns=COLUMNS), end="")
+    means = tables.mean(rows)
+    print(tables.markdown(means, columns=COLUMNS))
+    print(tables.ideal(tables.mean(perfect)[""], means, COLUMNS[2:]), end="")
 
 
 if __name__ == "__main__":

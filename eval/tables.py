@@ -222,6 +222,15 @@ def markdown(rows, beside=None, columns=tuple(metrics.METRICS)) -> str:
     return "\n".join(lines) + "\n"
 
 
+def ideal(scores, rows, columns=tuple(metrics.METRICS)) -> str:
+    """A table of the scores of the perfect fusion itself, and of how many of the rows score more."""
+    above = (sum(round(row[m], 4) > round(scores[m], 4) for row in rows.values()) for m in columns)
+    lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    lines.append("| the perfect fusion | " + " | ".join(f"{scores[metric]:.4f}" for metric in columns) + " |")
+    lines.append(f"| of {len(rows)} rows score more | " + " | ".join(map(str, above)) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def mark(text, winner) -> str:
     return f"**{text}**" if winner else text
 
@@ -311,9 +320,12 @@ def report(results, missing, folder):
         )
     known = {p: results[p] for p in pairs.TRUE if results.get(p)}
     for name, rows in known.items():
+        a, b, truth = load(name)
         parts.append(
             f"## {name}, against its known perfect fusion\n\n"
             + markdown(rows, columns=("PSNR", "SSIM", OUTLINES))
+            + "\nWhat the metrics of the paper give that perfect fusion:\n\n"
+            + ideal(score([a, b], truth), rows)
         )
         write(folder / f"truth_{name}.md", parts[-1])
     if missing:

@@ -103,7 +103,7 @@ class TwoStream:
 def reach(deploy) -> int:
     """How far, in pixels, an output pixel of a net looks: half its receptive field.
 
-    Only nets that keep the size of the image have one (stride 1, same-size padding).
+    ValueError where a layer has a stride: only nets that keep every image's size have one.
     """
     net = caffe_pb2.NetParameter()
     with open(deploy) as file:
@@ -117,6 +117,8 @@ def reach(deploy) -> int:
         here = max((streams.get(bottom, 0) for bottom in layer.bottom), default=0)
         if layer.type in ("Convolution", "Deconvolution"):
             conv = layer.convolution_param
+            if max((*conv.stride, conv.stride_h, conv.stride_w)) > 1:
+                raise ValueError(f"{deploy}: {layer.name} has a stride: images of any size would not fit")
             kernel = conv.kernel_size[0] if conv.kernel_size else max(conv.kernel_h, conv.kernel_w)
             here += (kernel - 1) // 2 * (conv.dilation[0] if conv.dilation else 1)
         for top in layer.top:

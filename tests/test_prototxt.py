@@ -58,7 +58,10 @@ def test_nets_are_what_their_names_say(name):
             continue
         conv, size = layer.convolution_param, 1 if layer.name == "fusion" else kernel
         assert list(conv.kernel_size) == [size]
-        assert sum(conv.pad) == size // 2 and not conv.stride
+        if name.endswith("_stride5") and layer.name != "fusion":
+            assert list(conv.stride) == [5] and not conv.pad
+        else:
+            assert sum(conv.pad) == size // 2 and not conv.stride
         assert conv.num_output == (4 if layer is deconvolutions[-1] else filters)
         relus = [after for after in deploy.layer if after.type == "ReLU" and after.bottom == layer.top]
         if layer is deconvolutions[-1] and name.endswith("_linear"):

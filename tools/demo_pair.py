@@ -1,7 +1,8 @@
 """Write a pair of photographs to try fusion on: a real one if it can be had, else a rendered one.
 
 The real pair is fetched by URL and sha256 (or taken from FUSION_DATA). The rendered pair comes from the
-motorcycle photograph and disparity map inside scikit-image. `--pair coffee` is README's: scikit-image's
+motorcycle photograph and disparity map inside scikit-image. `--pair board` is README's: the first and last
+frame of the stack pcb (MIT licence), brought into register and made small. `--pair coffee` is scikit-image's
 coffee photograph (CC0), blurred in and around the cup as the paper blurs its training pairs.
 """
 
@@ -18,12 +19,13 @@ import numpy as np
 
 from data_prep import depth_pair, fetch, photographs
 from data_prep.recipes import RECIPES
-from fusion import images
+from fusion import align, images
 
 EXAMPLES = """example:
   python tools/demo_pair.py --out build/demo
   python tools/fuse.py build/demo/a.png build/demo/b.png -o sharp.png
 """
+SMALL = 4  # times smaller in height and width are the frames of the board
 
 
 def coffee():
@@ -37,12 +39,22 @@ def coffee():
     return [np.clip(np.rint(x), 0, 255).astype(np.uint8) for x in (a, b)]
 
 
+def board():
+    """A circuit board with what is near in focus, and with what is far. OSError where it cannot be had."""
+    near, far = (images.read(fetch.fetch(f"stacks/pcb/pcb_00{i}.jpg")) for i in (1, 7))
+    matrix = align.estimate(near, far)
+    inside = align.common([np.eye(3), matrix], near.shape)
+    near, far = near[inside], align.match_exposure(near, align.warp(far, matrix))[inside]
+    size = [n // SMALL for n in near.shape[1::-1]]
+    return [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in (near, far)]
+
+
 def pair(name):
     """Two images, and where they come from in words."""
     if name == "coffee":
         return (*coffee(), "scikit-image's coffee photograph, blurred in two ways")
     try:
-        a, b = (images.read(path) for path in fetch.pair(name)[:2])
+        a, b = board() if name == "board" else (images.read(path) for path in fetch.pair(name)[:2])
         return a, b, f"the real pair {name}"
     except OSError as error:
         near, far, _ = depth_pair.pair()
@@ -57,8 +69,15 @@ def main(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pair", default="lytro/lytro-06", help="a pair of data_prep/fetch.py --list")
-    parser.add_argument("--out", type=Path, default="build/demo", help="the folder for a.png and b.png")
+    add = parser.add_argument
+    add(
+        "--pair",
+        default="lytro/lytro-06",
+        help="board, coffee, or a pair of data_prep/fetch.py --list (default: %(default)s)",
+    )
+    add(
+        "--out", type=Path, default="build/demo", help="the folder for a.png and b.png (default: %(default)s)"
+    )
     args = parser.parse_args(argv)
     a, b, words = pair(args.pair)
     args.out.mkdir(parents=True, exist_ok=True)

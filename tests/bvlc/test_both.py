@@ -28,8 +28,12 @@ def work(tmp_path, monkeypatch):
 
 
 def short(solver, iterations, snapshot=0):
-    """A solver of solver/ cut to a few iterations, everything shown, as a file in the current folder."""
+    """A solver of solver/ cut to a few iterations, everything shown, as a file in the current folder.
+
+    The data below it is made to suit the solver's net.
+    """
     text = (ROOT / "solver" / solver).read_text()
+    nets.make_data(re.search("prototxt/(.*)/train_val", text)[1])
     for name, value in (
         ("max_iter", iterations),
         ("display", 1),

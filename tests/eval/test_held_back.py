@@ -34,12 +34,17 @@ def test_pairs_are_of_the_photographs_that_make_data_holds_back(photos, tmp_path
 def test_what_is_printed(photos, capsys):
     held_back.main(["--photos", str(photos), "--count", "2", "--model", "2-1-2_f32_k3-defocus",
                     "--select", "window=3,seam=0", "--methods", "LP"])  # fmt: skip
-    head, _, _, _, *rows = capsys.readouterr().out.splitlines()
+    printed, perfect = capsys.readouterr().out.split("\n\n| |")
+    head, _, _, _, *rows = printed.splitlines()
     assert head == "mean of 2 pairs, recipe defocus, noise 0"
     table = {row.split("|")[1].strip(): row.replace("*", "").split("|")[2:-1] for row in rows}
     assert list(table) == ["net", "select", "select window=3,seam=0", "LP"]
     assert float(table["net"][0]) > float(table["LP"][0]) > 25  # PSNR in dB
     assert all(0 < float(cell) < 2 for row in table.values() for cell in row[1:])
+    *_, scores, above = [line.split("|")[2:-1] for line in perfect.splitlines()]
+    for i, metric in enumerate(held_back.COLUMNS[2:]):
+        more = [float(row[i + 2]) > float(scores[i]) for row in table.values()]
+        assert sum(more) == int(above[i]), metric
 
 
 def test_noise_is_of_the_deviation_asked_for(photos):

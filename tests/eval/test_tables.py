@@ -106,6 +106,7 @@ def test_tables_are_written_in_three_forms(made):
     assert re.search(r"Spearman\): IE -?\d\.\d\d, MI ", text)
     truth = (made / "truth_camera.md").read_text()
     assert "| method | PSNR | SSIM | PSNR at outlines |" in truth and "| LP | " in truth
+    assert "| the perfect fusion | " in truth
     assert not list(made.rglob("*.part"))
 
 

@@ -47,6 +47,12 @@ def test_reach_is_half_the_receptive_field(name, pixels):
     assert reach(ROOT / "prototxt" / name / "deploy.prototxt") == pixels
 
 
+def test_a_net_that_steps_is_refused(tmp_path):
+    deploy = ROOT / "prototxt/2-1-2_f64_k5_stride5/deploy.prototxt"
+    with pytest.raises(ValueError, match=r"stride5/deploy\.prototxt: conv1_a has a stride"):
+        TwoStream(deploy, deploy)
+
+
 def test_a_pixel_reaches_no_further(net):
     a, b = image(1), image(2)
     changed = a.copy()

@@ -17,6 +17,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 PATCH, ROWS = 12, 40  # rows that do not divide by the batch of 16, so that batches wrap
+STRIDED = {"2-1-2_f64_k5_stride5": 25}  # what the sides of an image have to be multiples of
 SOLVER = """net: "{net}" type: "Adam" base_lr: 1e-3 momentum: 0.9 momentum2: 0.999 delta: 1e-8
 lr_policy: "fixed" max_iter: 10 snapshot_prefix: "build/x" train_state {{ stage: "detail" }} """
 DATA = {  # what the nets read: folders below build/, and the datasets in them
@@ -32,9 +33,11 @@ def names():
     return sorted(path.parent.name for path in ROOT.glob("prototxt/*/deploy.prototxt"))
 
 
-def make_data():
-    """Small databases of bytes below the current folder, the same on every machine."""
-    for folder, datasets in DATA.items():
+def make_data(net=""):
+    """Small databases of bytes for a net, below the current folder, the same on every machine."""
+    side = STRIDED.get(net)
+    strided = {"data": dict.fromkeys(DATA["data"], (4, side, side))} if side else {}
+    for folder, datasets in {**DATA, **strided}.items():
         random = np.random.RandomState(3)  # the generator whose numbers no NumPy release changes
         os.makedirs(f"build/{folder}", exist_ok=True)
         for split in ("train", "val"):
@@ -66,11 +69,12 @@ def set_weights(net):
 
 
 def forward(name):
-    """Every 37th value of the output for random inputs of 24 x 31 pixels."""
+    """Every 37th value of the output for random inputs of 24 x 31 pixels, or of multiples of STRIDED."""
     net = caffe.Net(str(ROOT / "prototxt" / name / "deploy.prototxt"), caffe.TEST)
     set_weights(net)
     random = np.random.RandomState(7)
-    shape = (1, net.blobs[net.inputs[0]].shape[1], 24, 31)
+    side = STRIDED.get(name)
+    shape = (1, net.blobs[net.inputs[0]].shape[1], *((side, 2 * side) if side else (24, 31)))
     for blob in net.inputs:
         net.blobs[blob].reshape(*shape)
     net.reshape()
@@ -82,6 +86,7 @@ def forward(name):
 
 def losses(name):
     """The losses of the first ten iterations of Adam at 1e-3, before each update."""
+    make_data(name)
     with open("solver.prototxt", "w") as file:
         file.write(SOLVER.format(net=ROOT / "prototxt" / name / "train_val.prototxt"))
     solver = caffe.get_solver("solver.prototxt")
@@ -99,7 +104,6 @@ def run(chosen=None):
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         try:
-            make_data()
             return {n: {"forward": forward(n), "losses": losses(n)} for n in chosen or names()}
         finally:
             os.chdir(before)

@@ -1,7 +1,8 @@
+import cv2
 import numpy as np
 import pytest
 
-from fusion import images
+from fusion import align, images
 from tools import demo_pair
 
 
@@ -23,6 +24,18 @@ def test_without_the_real_pair_one_is_rendered_and_said(tmp_path, capsys, monkey
     said = capsys.readouterr().out
     assert "motorcycle" in said and "no connection" in said
     assert images.read(tmp_path / "a.png").shape == (500, 741, 3)
+
+
+@pytest.mark.skipif("not os.environ.get('FUSION_DATA')", reason="FUSION_DATA names no folder of stacks")
+def test_the_board_is_in_register_and_sharp_near_or_far(tmp_path, capsys):
+    demo_pair.main(["--pair", "board", "--out", str(tmp_path)])
+    assert "the real pair board" in capsys.readouterr().out
+    a, b = (images.read(tmp_path / f"{name}.png") for name in "ab")
+    assert a.shape == b.shape == (384, 512, 3)
+    sharpness = [[cv2.Laplacian(part, cv2.CV_32F).std() for part in (x[260:360], x[:120])] for x in (a, b)]
+    assert sharpness[0][0] > 2 * sharpness[1][0]  # the connectors
+    assert sharpness[1][1] > 2 * sharpness[0][1]  # the bars behind the board
+    assert align.misaligned(a, b) == 0
 
 
 def test_an_unknown_pair_is_an_error(tmp_path):
