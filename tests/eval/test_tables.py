@@ -149,6 +149,19 @@ def test_unknown_methods_are_refused(capsys):
     assert stop.value.code == 2 and "'none'" in capsys.readouterr().err
 
 
+def test_methods_of_figures_take_options_and_are_titled_by_them():
+    chosen = {"LP": ("lp", {}), "RP": ("rp", {}), "Ours": ("two_stream", {"model": "x"})}
+    varied = figures.variants(chosen, ["RP:rule=area_max,window=5", "Ours:refine=select"])
+    assert list(varied) == ["LP", "RP (rule=area_max,window=5)", "Ours (refine=select)"]
+    assert varied["RP (rule=area_max,window=5)"] == ("rp", {"rule": "area_max", "window": 5})
+    assert varied["Ours (refine=select)"] == ("two_stream", {"model": "x", "refine": "select"})
+    assert chosen["RP"] == ("rp", {})
+    with pytest.raises(ValueError, match="--set XX:window=3: 'XX' is none of LP, RP, Ours"):
+        figures.variants(chosen, ["XX:window=3"])
+    with pytest.raises(ValueError, match="'windw=3': rp takes selection=ratio"):
+        figures.variants(chosen, ["RP:windw=3"])
+
+
 def test_figures(made, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(figures, "FIGURES", {8: "camera"})
     monkeypatch.setattr(tables, "entries", lambda: {"LP": ("lp", {})})
