@@ -134,12 +134,11 @@ def plot(title, groups, rows, path):
         row = next(row for row in rows if row["label"] == label)
         at, middle, least, most = (float(row[c]) for c in ("s a megapixel", "PSNR", "least", "most"))
         right.errorbar(at, middle, [[middle - least], [most - middle]], fmt="o", color=colour, capsize=3)
-        right.annotate(label, (at, middle), (6, 0), textcoords="offset points", va="center", fontsize=8)
     left.set(xlabel="iteration (pale: training)", ylabel="validation PSNR (dB)")
     left.set_ylim(bottom=max(left.get_ylim()[0], left.get_ylim()[1] - 25))  # the first steps may overshoot
     left.legend()
     right.set(xlabel="seconds to fuse a megapixel", ylabel="PSNR at the end (dB)")
-    right.margins(x=0.35, y=0.15)
+    right.margins(x=0.15, y=0.15)
     for axes in (left, right):
         axes.grid(alpha=0.3)
     figure.suptitle(title)

@@ -21,7 +21,7 @@ SLOPE = 16  # gray levels of 255 a pixel: where both photographs stay under half
 STEP = 1  # gray levels of 255: photographs that differ by less join without a line; by twice that, with one
 
 
-def refine(a, b, fused, *, window=5, area=0.001, seam=0.7, wide=6):
+def refine(a, b, fused, *, window=3, area=0.001, seam=0.5, wide=6):
     """(refined, from_b): a and b put together as `fused`, a net's image of them, says.
 
     a, b, fused: H x W or H x W x 3, uint8 or uint16, alike; refined is of their kind. from_b: H x W bool,

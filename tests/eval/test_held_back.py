@@ -55,9 +55,9 @@ def test_noise_is_of_the_deviation_asked_for(photos):
 
 def test_mistakes_are_said(photos):
     photos = ["--photos", str(photos)]
-    with pytest.raises(ValueError, match="'windw=3': select takes window=5, area="):
+    with pytest.raises(ValueError, match="'windw=3': select takes window=3, area="):
         held_back.main([*photos, "--select", "windw=3"])
-    with pytest.raises(ValueError, match="'window': select takes window=5"):
+    with pytest.raises(ValueError, match="'window': select takes window=3"):
         held_back.main([*photos, "--select", "window"])
     with pytest.raises(ValueError, match="'XX' is none of DWT"):
         held_back.main([*photos, "--methods", "XX"])
