@@ -67,6 +67,15 @@ def test_the_analysis_has_the_kept_numbers(name):
             assert f"| {row['label']} | {numbers} |" in README
 
 
+@pytest.mark.parametrize(("row", "name"), [("Camera", "camera"), ("the colour pair", "colour")])
+def test_the_perfect_fusion_has_the_kept_scores(row, name):
+    kept = (ROOT / f"experiments/tables/truth_{name}.md").read_text(encoding="utf-8")
+    scores = re.search(r"^\| the perfect fusion \|(.*)\|$", kept, re.M)[1].split("|")
+    more = re.search(r"^\| of 13 rows score more \|(.*)\|$", kept, re.M)[1].split("|")
+    cells = " | ".join(f"{score.strip()} ({n.strip()})" for score, n in zip(scores, more))
+    assert f"| {row} | {cells} |" in README
+
+
 def test_the_tables_have_the_kept_numbers():
     kept = {"13 Lytro pairs": ROOT / "experiments/tables/lytro.md"}
     for number, pair in ((1, "Clock"), (2, "Pepsi")):
