@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import cv2
 import numpy as np
 
+from data_prep.make_database import command
 from eval import metrics, pairs, tables
 from fusion import images, methods
 
@@ -125,9 +126,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        sys.exit(f"figures.py: error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    command(main)

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import cv2
 import numpy as np
 
+from data_prep.make_database import command
 from eval import metrics
 from eval.metrics import inputs, piella, xydeas
 from fusion import images
@@ -148,9 +149,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        sys.exit(f"score.py: error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    command(main)

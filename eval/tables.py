@@ -26,6 +26,7 @@ sys.path.insert(0, str(ROOT))
 import cv2
 import numpy as np
 
+from data_prep.make_database import command
 from eval import metrics, pairs
 from eval.score import score
 from fusion import images, methods, models
@@ -361,9 +362,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        sys.exit(f"tables.py: error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    command(main)

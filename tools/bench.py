@@ -18,6 +18,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from data_prep.make_database import command
+
 EXAMPLES = """examples:
   python tools/bench.py                     what `make bench` runs
   python tools/bench.py --net 2-1-2_f32_k3 --rounds 5
@@ -279,9 +282,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ValueError, OSError) as error:
-        sys.exit(f"bench.py: error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    command(main)

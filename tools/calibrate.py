@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from data_prep import fetch
+from data_prep.make_database import command
 from eval import metrics
 from eval.metrics import inputs
 from fusion import images
@@ -138,9 +139,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        sys.exit(f"calibrate.py: error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    command(main)

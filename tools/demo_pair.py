@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from data_prep import depth_pair, fetch, photographs
+from data_prep.make_database import command
 from data_prep.recipes import RECIPES
 from fusion import align, images
 
@@ -87,9 +88,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        sys.exit(f"demo_pair.py: error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    command(main)

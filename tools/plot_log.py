@@ -11,6 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from data_prep.make_database import command
 from tools import pictures
 
 EXAMPLES = """examples:
@@ -108,9 +109,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        sys.exit(f"plot_log.py: error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    command(main)
