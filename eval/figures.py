@@ -73,17 +73,19 @@ def figure(pair, cells, path):
 def variants(chosen, texts) -> dict:
     """tables.entries with options, as TITLE:KEY=VALUE,..., in place of defaults; their titles say so.
 
-    ValueError for a title that is not there and for what methods.parse refuses.
+    ValueError for a title that is not there or comes twice, and for what methods.parse refuses.
     """
-    titles = {title: title for title in chosen}
+    varied = {}
     for text in texts:
         title, _, settings = text.partition(":")
         if title not in chosen:
             raise ValueError(f"--set {text}: {title!r} is none of {', '.join(chosen)}")
+        if title in varied:
+            raise ValueError(f"--set {text}: {title} has options already; name all of them in one --set")
         name, options = chosen[title]
-        chosen = {**chosen, title: (name, {**options, **methods.parse(name, settings.split(","))})}
-        titles[title] = f"{title} ({settings})"
-    return {titles[title]: entry for title, entry in chosen.items()}
+        options = {**options, **methods.parse(name, settings.split(","))}
+        varied[title] = f"{title} ({settings})", (name, options)
+    return dict(varied.get(title, (title, entry)) for title, entry in chosen.items())
 
 
 def main(argv=None):

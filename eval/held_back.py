@@ -117,12 +117,12 @@ def main(argv=None):
                 a, b = (noisy(image, args.noise, rng) for image in (a, b))
             images = fused(a, b, net, selections, {title: known[title] for title in wanted})
             rows[entry["path"]] = {t: score([a, b], image, reference=clean) for t, image in images.items()}
-            perfect[entry["path"]] = {"": score([a, b], clean)}
+            perfect[entry["path"]] = {"clean": score([a, b], clean)}
             bar.update()
     print(f"mean of {len(rows)} pairs, recipe {args.recipe}, noise {args.noise:g}\n")
     means = tables.mean(rows)
     print(tables.markdown(means, columns=COLUMNS))
-    print(tables.ideal(tables.mean(perfect)[""], means, COLUMNS[2:]), end="")
+    print(tables.ideal(tables.mean(perfect)["clean"], means, COLUMNS[2:]), end="")
 
 
 if __name__ == "__main__":

@@ -100,6 +100,14 @@ class TwoStream:
         return next(iter(self.net.forward().values()))[0]
 
 
+def refuse_strides(net, path):
+    """ValueError where a layer of a NetParameter has a stride: sizes are not kept, images not passed on."""
+    for layer in net.layer:
+        conv = layer.convolution_param
+        if max((*conv.stride, conv.stride_h, conv.stride_w)) > 1:
+            raise ValueError(f"{path}: {layer.name} has a stride, so its net is not for images of any size")
+
+
 def reach(deploy) -> int:
     """How far, in pixels, an output pixel of a net looks: half its receptive field.
 
@@ -111,14 +119,13 @@ def reach(deploy) -> int:
             text_format.Merge(file.read(), net)
         except text_format.ParseError as error:
             raise ValueError(f"{deploy}: {error}") from None
+    refuse_strides(net, deploy)
     streams: dict[str, int] = {}  # blob -> reach so far
     total = 0
     for layer in net.layer:
         here = max((streams.get(bottom, 0) for bottom in layer.bottom), default=0)
         if layer.type in ("Convolution", "Deconvolution"):
             conv = layer.convolution_param
-            if max((*conv.stride, conv.stride_h, conv.stride_w)) > 1:
-                raise ValueError(f"{deploy}: {layer.name} has a stride: images of any size would not fit")
             kernel = conv.kernel_size[0] if conv.kernel_size else max(conv.kernel_h, conv.kernel_w)
             here += (kernel - 1) // 2 * (conv.dilation[0] if conv.dilation else 1)
         for top in layer.top:

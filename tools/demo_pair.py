@@ -26,7 +26,7 @@ EXAMPLES = """example:
   python tools/demo_pair.py --out build/demo
   python tools/fuse.py build/demo/a.png build/demo/b.png -o sharp.png
 """
-SMALL = 4  # times smaller in height and width are the frames of the board
+SHRINK = 4  # the board is shown at a quarter of its height and width
 
 
 def coffee():
@@ -46,7 +46,7 @@ def board():
     matrix = align.estimate(near, far)
     inside = align.common([np.eye(3), matrix], near.shape)
     near, far = near[inside], align.match_exposure(near, align.warp(far, matrix))[inside]
-    size = [n // SMALL for n in near.shape[1::-1]]
+    size = [n // SHRINK for n in near.shape[1::-1]]
     return [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in (near, far)]
 
 

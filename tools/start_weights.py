@@ -111,11 +111,11 @@ def main(argv=None):
     import caffe  # late: --help and wrong arguments need no Caffe
     from caffe.proto import caffe_pb2
 
+    from fusion.two_stream import refuse_strides
+
     # Read here first: BVLC Caffe would end the process, without a name.
     path = nets.read(args.solver, caffe_pb2.SolverParameter()).net
-    for layer in nets.read(path, caffe_pb2.NetParameter()).layer:
-        if any(stride > 1 for stride in layer.convolution_param.stride):
-            raise ValueError(f"{path}: {layer.name} has a stride: it cannot pass an image on")
+    refuse_strides(nets.read(path, caffe_pb2.NetParameter()), path)
     net = caffe.get_solver(args.solver).net
     types = {name: layer.type for name, layer in zip(net._layer_names, net.layers)}
     paired = "fusion" in net.params and net.params["fusion"][0].shape[1] == 2

@@ -19,18 +19,17 @@ SOLVERS = sorted(path.name for path in (ROOT / "solver").glob("*.prototxt"))
 
 @pytest.fixture
 def work(tmp_path, monkeypatch):
-    """A folder that looks like the repository to a solver: prototxt/, and a small build/data."""
+    """A folder that looks like the repository to a solver; what its net reads is made by `short`."""
     (tmp_path / "prototxt").symlink_to(ROOT / "prototxt")
     (tmp_path / "build" / "snapshots").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    nets.make_data()
     return tmp_path
 
 
 def short(solver, iterations, snapshot=0):
     """A solver of solver/ cut to a few iterations, everything shown, as a file in the current folder.
 
-    The data below it is made to suit the solver's net.
+    Makes the small databases that the solver's net reads.
     """
     text = (ROOT / "solver" / solver).read_text()
     nets.make_data(re.search("prototxt/(.*)/train_val", text)[1])

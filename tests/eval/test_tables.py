@@ -160,6 +160,8 @@ def test_methods_of_figures_take_options_and_are_titled_by_them():
         figures.variants(chosen, ["XX:window=3"])
     with pytest.raises(ValueError, match="'windw=3': rp takes selection=ratio"):
         figures.variants(chosen, ["RP:windw=3"])
+    with pytest.raises(ValueError, match="--set RP:window=5: RP has options already"):
+        figures.variants(chosen, ["RP:rule=area_max", "RP:window=5"])
 
 
 def test_figures(made, tmp_path, monkeypatch, capsys):
