@@ -13,6 +13,11 @@ def _nobody():
     """A weak reference to nothing."""
 
 
+def _being_recorded(tensor):
+    """Whether what is asked for on a tensor's GPU is recorded, not done (see graph.py)."""
+    return tensor is not None and tensor.is_cuda and torch.cuda.is_current_stream_capturing()
+
+
 class _Memory:
     """One array, on the device and, once asked for, on the host.
 
@@ -43,6 +48,10 @@ class _Memory:
             self._written = None
         return self._tensor
 
+    def settled(self):
+        """The tensor, with what a program wrote to the array given out; None where there are no values."""
+        return self._tensor if self._written is None else self.tensor()
+
     def set(self, tensor):
         self.shape = tuple(tensor.shape)
         self._tensor, self._written = tensor.detach(), None
@@ -69,6 +78,8 @@ class _Memory:
         array = self._given()
         if array is None or array.shape != self.shape:
             return None
+        if _being_recorded(self._tensor):  # there are no values yet
+            return array
         tensor, held = self.tensor(), torch.from_numpy(array)
         if held.data_ptr() != tensor.data_ptr():
             held.copy_(tensor)
@@ -114,6 +125,18 @@ class Blob:
     @grad.setter
     def grad(self, value: torch.Tensor):
         self._diff.set(value)
+
+    def held(self) -> tuple:
+        """The tensors that `tensor` and `grad` are now, None for one without values, for `hold`."""
+        return tuple(memory.settled() for memory in (self._data, self._diff))
+
+    def hold(self, held: tuple) -> None:
+        """Be the tensors that `held` gave, whatever was written to them since."""
+        for memory, tensor in zip((self._data, self._diff), held, strict=True):
+            if tensor is not None and memory._tensor is not tensor:
+                memory.shape, memory._tensor = tuple(tensor.shape), tensor
+            memory._written = None
+            memory.show()
 
     def clear_grad(self) -> None:
         """Make the gradient zero (it takes no memory until it is next used)."""

@@ -77,6 +77,11 @@ def set_precision(name: str) -> None:
         glog.warning("this CPU has no bfloat16 arithmetic: float32 is many times as fast here")
 
 
+def precision() -> str:
+    """The precision chosen, one of PRECISIONS."""
+    return _precision
+
+
 def autocast() -> contextlib.AbstractContextManager:
     """The context layers run in: bfloat16 products where that precision was chosen."""
     if _precision == "bfloat16":

@@ -284,9 +284,26 @@ class Net:
         for param in self._owned:
             param.blob.clear_grad()
 
-    def forward_loss(self) -> torch.Tensor:
-        """Run every layer; the weighted sum of the losses as a 0-d tensor (nothing is synchronised)."""
-        self._forward(0, len(self.layers) - 1)
+    @property
+    def source_blobs(self) -> list:
+        """The blobs that data is brought into."""
+        return [self._blobs[top] for layer in self._sources() for top in layer.spec.top]
+
+    def _sources(self):
+        return [layer for layer in self.layers if isinstance(layer, layers.Source)]
+
+    def load(self) -> None:
+        """Bring in the next batch, for `forward_loss(load=False)`."""
+        for layer in self._sources():
+            for top, tensor in zip(layer.spec.top, layer.load(), strict=False):  # Input loads nothing
+                self._blobs[top].tensor = tensor
+
+    def forward_loss(self, load=True) -> torch.Tensor:
+        """Run every layer; the weighted sum of the losses as a 0-d tensor (nothing is synchronised).
+
+        load: bring in the next batch first.
+        """
+        self._forward(0, len(self.layers) - 1, load)
         total = torch.zeros((), device=device.device())
         for name, weight in self._loss_weights.items():
             total += weight * self._blobs[name].tensor.float().sum()
@@ -297,6 +314,11 @@ class Net:
         self._backward(len(self.layers) - 1, 0, keep=False)
 
     # Running
+
+    @property
+    def has_hooks(self) -> bool:
+        """Whether something is to be called between the layers."""
+        return any(self._hooks.values())
 
     def before_forward(self, function) -> None:
         """Call `function(index of the layer)` before every layer that runs forward, from now on."""
@@ -318,7 +340,7 @@ class Net:
         for function in self._hooks[when]:
             function(i)
 
-    def _forward(self, start, end):
+    def _forward(self, start, end, load=True):
         recording = torch.is_grad_enabled()
         with device.autocast():
             for i in range(start, end + 1):
@@ -327,7 +349,7 @@ class Net:
                 self._tape.pop(i, None)
                 self._call("before_forward", i)
                 if isinstance(layer, layers.Source):
-                    results = layer.load()
+                    results = layer.load() if load else []
                 elif recording and self._runs_backward[i]:
                     results = self._recorded(i, layer, bottoms)
                 else:
@@ -335,7 +357,7 @@ class Net:
                         results = self._named(
                             layer, [b.tensor for b in layer.blobs], [b.tensor for b in bottoms]
                         )
-                for blob, result in zip(tops, results):  # noqa: B905 (Input loads nothing)
+                for blob, result in zip(tops, results, strict=False):  # a source may have loaded nothing
                     blob.tensor = result
                 self._call("after_forward", i)
         for i in range(start, end + 1):

@@ -14,8 +14,8 @@ from .proto import caffe_pb2
 class Rule:
     """One way to turn gradients into steps.
 
-    param: the SolverParameter. shapes: of the parameters. `step` returns what is to be taken off
-    each parameter; rates are learning rate times lr_mult, t counts from 1.
+    param: the SolverParameter. weights: the parameters. `step` returns what is to be taken off each
+    parameter; rates are learning rate times lr_mult times `correction`, numbers or 0-d tensors.
     """
 
     histories = 1
@@ -33,14 +33,18 @@ class Rule:
         n = len(self.history) // self.histories
         return [self.history[i * n : (i + 1) * n] for i in range(self.histories)]
 
-    def step(self, grads: list, rates: list, t: int) -> list:
+    def correction(self, t: int) -> float:
+        """What the rule changes rates by at its t-th step, from 1."""
+        return 1.0
+
+    def step(self, grads: list, rates: list) -> list:
         raise NotImplementedError
 
 
 class SGD(Rule):
     """h = momentum h + rate g; step h."""
 
-    def step(self, grads, rates, t):
+    def step(self, grads, rates):
         (h,) = self.parts()
         torch._foreach_mul_(h, self.param.momentum)
         torch._foreach_add_(h, torch._foreach_mul(grads, rates))
@@ -50,7 +54,7 @@ class SGD(Rule):
 class Nesterov(Rule):
     """h' = momentum h + rate g; step (1 + momentum) h' - momentum h."""
 
-    def step(self, grads, rates, t):
+    def step(self, grads, rates):
         (h,) = self.parts()
         m = self.param.momentum
         before = torch._foreach_mul(h, m)
@@ -68,7 +72,7 @@ class _NoMomentum(Rule):
 class AdaGrad(_NoMomentum):
     """h = h + g^2; step rate g / (sqrt(h) + delta)."""
 
-    def step(self, grads, rates, t):
+    def step(self, grads, rates):
         (h,) = self.parts()
         torch._foreach_addcmul_(h, grads, grads)
         return _scaled(grads, h, self.param.delta, rates)
@@ -82,7 +86,7 @@ class RMSProp(_NoMomentum):
         if not 0 <= self.param.rms_decay < 1:
             raise ValueError(f"rms_decay {self.param.rms_decay:g} is not in 0..1")
 
-    def step(self, grads, rates, t):
+    def step(self, grads, rates):
         (h,) = self.parts()
         torch._foreach_mul_(h, self.param.rms_decay)
         torch._foreach_addcmul_(h, grads, grads, 1 - self.param.rms_decay)
@@ -94,7 +98,7 @@ class AdaDelta(Rule):
 
     histories = 2
 
-    def step(self, grads, rates, t):
+    def step(self, grads, rates):
         h, s = self.parts()
         m, delta = self.param.momentum, self.param.delta
         torch._foreach_mul_(h, m)
@@ -112,15 +116,17 @@ class Adam(Rule):
 
     histories = 2
 
-    def step(self, grads, rates, t):
+    def correction(self, t):
+        return math.sqrt(1 - self.param.momentum2**t) / (1 - self.param.momentum**t)
+
+    def step(self, grads, rates):
         m, v = self.parts()
         b1, b2 = self.param.momentum, self.param.momentum2
         torch._foreach_mul_(m, b1)
         torch._foreach_add_(m, grads, alpha=1 - b1)
         torch._foreach_mul_(v, b2)
         torch._foreach_addcmul_(v, grads, grads, 1 - b2)
-        correction = math.sqrt(1 - b2**t) / (1 - b1**t)
-        return _scaled(m, v, self.param.delta, [rate * correction for rate in rates])
+        return _scaled(m, v, self.param.delta, rates)
 
 
 def _scaled(numerators, squares, delta, rates):

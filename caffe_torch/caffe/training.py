@@ -7,7 +7,7 @@ from collections import deque
 
 import torch
 
-from . import debug, device, glog, parallel, snapshot, solvers, upgrade
+from . import debug, device, glog, graph, parallel, snapshot, solvers, upgrade
 from .net import Net, read_prototxt
 from .proto import caffe_pb2
 
@@ -48,8 +48,11 @@ class Solver:
         self._resumed = False  # the losses are those of the run gone on with
         self._stop_early = False
         self._callbacks: list = []
+        self._recorded = None  # a graph.Iteration
+        self._warm = 0  # iterations on a GPU that nothing is recorded of
         self._progress = lambda done: None  # told the iterations done
         self.action = lambda: None  # asked between iterations: None, "stop" or "snapshot"
+        torch.backends.cudnn.benchmark = True  # the fastest algorithms, as shapes stay the same
         glog.info("Solver scaffolding done.")
 
     # What the solver file says
@@ -191,8 +194,13 @@ class Solver:
             for on_start, _ in self._callbacks:
                 on_start()
             display = param.display and self.iter % param.display == 0
-            self.net.clear_param_diffs()
-            loss = self._gradients(display and param.debug_info)
+            debug_info = display and param.debug_info
+            recorded = None if debug_info else self._record()
+            if recorded:
+                loss = recorded.replay(self._rates())
+            else:
+                self.net.clear_param_diffs()
+                loss = self._gradients(debug_info)
             self._losses.append(loss)
             if not loss.is_cuda or display or self.iter % 100 == 0:  # reading a GPU's loss waits for it
                 self._check_finite(loss)
@@ -209,7 +217,8 @@ class Solver:
                 on_gradients()
             if display:
                 glog.info(f"Iteration {self.iter}, lr = {self.lr:g}")
-            self.apply_update()
+            if not recorded:
+                self.apply_update()
             self.iter += 1
             self._progress(self.iter)
             action = parallel.agree(self.action())
@@ -218,6 +227,22 @@ class Solver:
             if action == "stop":
                 self._stop_early = True
                 return
+
+    def _record(self):
+        """A graph.Iteration with the next batch loaded, or None: what it is to do comes one by one."""
+        param, net = self.param, self.net
+        looked_into = self._callbacks or net.has_hooks or param.clip_gradients >= 0
+        alone = device.device().type == "cuda" and parallel.count == 1 and param.iter_size == 1
+        if not alone or looked_into or not net.learnable_params:
+            return None
+        if self._recorded and not self._recorded.fits():
+            self._recorded, self._warm = None, 0
+        if self._warm < graph.WARM_UP:
+            self._warm += 1
+            return None
+        net.load()
+        self._recorded = self._recorded or graph.Iteration(net, self._change)
+        return self._recorded
 
     @staticmethod
     def _forward(net, debug_info):
@@ -274,7 +299,7 @@ class Solver:
         blobs = net.learnable_params
         if not blobs:
             return
-        grads, weights = [blob.grad for blob in blobs], [blob.tensor for blob in blobs]
+        grads = [blob.grad for blob in blobs]
         parallel.average(grads)
         if param.clip_gradients >= 0:
             norm, most = torch.stack(torch._foreach_norm(grads)).norm().item(), param.clip_gradients
@@ -286,16 +311,26 @@ class Solver:
                 torch._foreach_mul_(grads, most / norm)
         if param.iter_size > 1:
             torch._foreach_mul_(grads, 1 / param.iter_size)
+        self._change(self._rates())
+        for blob in blobs:
+            blob.show()
+
+    def _rates(self):
+        """What `_change` takes at this iteration."""
+        correction = self._rule.correction(self.iter + 1)
+        return [self.lr * mult * correction for mult in self.net.params_lr]
+
+    def _change(self, rates):
+        """Take off each parameter what the rule makes of its gradient, with these rates."""
+        param, net = self.param, self.net
+        grads, weights = zip(*[(blob.grad, blob.tensor) for blob in net.learnable_params], strict=True)
         decays = [param.weight_decay * mult for mult in net.params_weight_decay]
         if any(decays):
             pull = weights if param.regularization_type == "L2" else torch._foreach_sign(weights)
             torch._foreach_add_(grads, torch._foreach_mul(pull, decays))
-        rates = [self.lr * mult for mult in net.params_lr]
-        steps = self._rule.step(grads, rates, self.iter + 1)
+        steps = self._rule.step(grads, rates)
         torch._foreach_sub_(weights, steps)
         torch._foreach_copy_(grads, steps)
-        for blob in blobs:
-            blob.show()
 
     # Testing
 

@@ -2,6 +2,7 @@
 
 import os
 
+import caffe
 import hypothesis
 import pytest
 import torch
@@ -19,3 +20,15 @@ def the_log_as_a_process_begins(monkeypatch):
     """What one test asks of the log is not asked of the next."""
     monkeypatch.setattr(glog, "nets", False)
     monkeypatch.setattr(glog, "_least", 0)
+
+
+@pytest.fixture(autouse=True)
+def the_device():
+    """With TEST_GPU=N in the environment (`make test-gpu`) the tests compute on that GPU."""
+    if "TEST_GPU" not in os.environ:
+        yield
+        return
+    caffe.set_device(int(os.environ["TEST_GPU"]))
+    caffe.set_mode_gpu()
+    yield
+    caffe.set_mode_cpu()

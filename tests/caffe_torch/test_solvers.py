@@ -42,6 +42,20 @@ def test_ten_iterations_are_caffes(name, folder):
     assert step == GOLDEN[f"{name}/step"]
 
 
+@pytest.mark.parametrize("name", solvers.RULES)
+def test_rates_may_be_tensors(name):
+    param = solver_param(f'type: "{name}"')
+    made = []
+    for as_tensors in (False, True):
+        rule = solvers.RULES[name](param, [torch.zeros(3, 2), torch.zeros(5)])
+        for rates in ([0.1, 0.3], [0.2, 0.0]):
+            rates = list(torch.tensor(rates)) if as_tensors else rates
+            steps = rule.step([torch.arange(6.0).reshape(3, 2), torch.ones(5)], rates)
+        made.append(steps)
+    for numbers, tensors in zip(*made, strict=True):
+        torch.testing.assert_close(tensors, numbers)
+
+
 # One and two steps by hand
 
 
@@ -50,7 +64,8 @@ def steps(text, *gradients, rate=0.1):
     param = solver_param(text)
     rule = solvers.rule_of(param)(param, [torch.zeros(1)])
     return [
-        rule.step([torch.tensor([float(g)])], [rate], t)[0].item() for t, g in enumerate(gradients, start=1)
+        rule.step([torch.tensor([float(g)])], [rate * rule.correction(t)])[0].item()
+        for t, g in enumerate(gradients, start=1)
     ]
 
 

@@ -53,7 +53,7 @@ class Pooling(Layer):
         return tuple(getattr(opt, field) for field in both) if all(split) else (getattr(opt, name),) * 2
 
     def _windows(self, size, kernel, stride, pad):
-        """How many windows there are along an axis, and over how many values each mean is."""
+        """How many windows there are along an axis."""
         room = size + 2 * pad - kernel
         floor = self.opt.round_mode == caffe_pb2.PoolingParameter.FLOOR
         count = (room // stride if floor else -(-room // stride)) + 1
@@ -61,30 +61,33 @@ class Pooling(Layer):
             count -= 1
         if count < 1:
             raise ValueError(f"a window of {kernel} does not fit {size} values with pad {pad}")
-        starts = [i * stride - pad for i in range(count)]
-        return count, [min(start + kernel, size + pad) - start for start in starts]
+        return count
 
     def _axes(self, shape):
-        """The kernel, and `_windows` of both axes."""
+        """The kernel, and how many windows there are along both axes."""
         if len(shape) != 4:
             raise ValueError(f"bottom of shape {tuple(shape)}: 4 axes are needed")
         kernel = tuple(shape[2:]) if self.opt.global_pooling else self.kernel
         axes = zip(shape[2:], kernel, self.stride, self.pad, strict=True)
         return kernel, [self._windows(*axis) for axis in axes]
 
+    def _values(self, x, i, kernel, count):
+        """Over how many values the mean of each window is, along spatial axis i of x."""
+        starts = torch.arange(count, device=x.device) * self.stride[i] - self.pad[i]
+        return ((starts + kernel).clamp(max=x.shape[2 + i] + self.pad[i]) - starts).to(x.dtype)
+
     def top_shapes(self, shape):
-        (rows, _), (columns, _) = self._axes(shape)[1]
-        return [(*shape[:2], rows, columns)] * len(self.spec.top)
+        return [(*shape[:2], *self._axes(shape)[1])] * len(self.spec.top)
 
     def forward(self, params, x):
-        kernel, axes = self._axes(x.shape)
+        kernel, counts = self._axes(x.shape)
         padding = []  # up to the end of the last window, which PyTorch's own padding does not reach
         for i in (1, 0):
-            end = (axes[i][0] - 1) * self.stride[i] + kernel[i]
+            end = (counts[i] - 1) * self.stride[i] + kernel[i]
             padding += [self.pad[i], end - self.pad[i] - x.shape[2 + i]]
         if self.opt.pool == _AVE:
             sums = F.avg_pool2d(F.pad(x, padding), kernel, self.stride, divisor_override=1)
-            rows, columns = (torch.tensor(sizes, dtype=x.dtype, device=x.device) for _, sizes in axes)
+            rows, columns = (self._values(x, i, kernel[i], counts[i]) for i in (0, 1))
             return sums / (rows[:, None] * columns)
         padded = F.pad(x, padding, value=torch.finfo(x.dtype).min) if any(padding) else x
         if len(self.spec.top) == 1:
