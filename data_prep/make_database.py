@@ -33,6 +33,7 @@ EXAMPLES = """examples:
   python data_prep/make_database.py                          what `make data` runs
   python data_prep/make_database.py --photos ~/Pictures --seed 7
   python data_prep/make_database.py --patch 25 --gray --out build/data_p25_gray
+  python data_prep/make_database.py --recipe defocus --pairs 8   for a long training on a GPU
 
 NAME.png beside NAME.jpg is a mask: the object, over which one of the two photographs is blurred, is where
 it is over 127. Photographs without one get a smooth random shape.
@@ -100,7 +101,8 @@ def reread(entry, settings):
     image, sha256 = photographs.read(entry["path"])
     if sha256 != entry["sha256"]:
         raise ValueError(f"{entry['path']}: changed while it was used")
-    return image, np.random.default_rng([settings["seed"], int(sha256[:16], 16)])
+    draw = [entry["draw"]] if entry.get("draw") else []
+    return image, np.random.default_rng([settings["seed"], int(sha256[:16], 16), *draw])
 
 
 def pair(entry, settings):
@@ -152,8 +154,15 @@ def plan(sources, settings, pool, kind=PATCHES):
     }, skipped
 
 
+def drawn(split, entries, settings):
+    """An entry for each pair that is made of photographs: several of each for training, if asked."""
+    draws = settings.get("pairs", 1) if split == "train" else 1
+    return [{**entry, "draw": draw} for draw in range(draws) for entry in entries]
+
+
 def write(split, entries, folder, settings, pool, kind=PATCHES):
     """Write the patches of `entries`, shuffled over all of them; the files' names and the number of rows."""
+    entries = drawn(split, entries, settings)
     ends = np.cumsum([entry["patches"] for entry in entries])
     rows = np.random.default_rng([settings["seed"], split == "val"]).permutation(ends[-1])
     kept = min(len(rows), settings["val_patches"] or len(rows)) if split == "val" else len(rows)
@@ -198,7 +207,7 @@ def make(sources, root, out, settings, workers=None, kind=PATCHES):
         # Threads will do: decoding, hashing, blurring and writing all leave Python to the others.
         with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
             splits, skipped = plan(sources, settings, pool, kind)
-            rows = sum(e["patches"] for es in splits.values() for e in es)
+            rows = sum(e["patches"] for split, es in splits.items() for e in drawn(split, es, settings))
             needed = rows * row_bytes(kind.datasets(settings))
             if needed > shutil.disk_usage(part).free:
                 raise ValueError(f"{out}: {needed / 1e9:.1f} GB are needed on this disk, more than is free")
@@ -308,6 +317,8 @@ def arguments(argv):
     )
     add("--patch", type=number(1), default=50, metavar="P", help="side of the patches (default: %(default)s)")
     add("--stride", type=number(1), help="distance between patches (default: their side, no overlap)")
+    add("--pairs", type=number(1), default=1, metavar="N", help="pairs made of each photograph to train on,"
+        " each with a region and blur of its own (default: %(default)s)")  # fmt: skip
     add("--gray", action="store_true", help="make the photographs gray first")
     add("--val-patches", type=number(0), default=1600, metavar="N", help="validation patches kept at most;"
         " the solvers test on 100 batches of 16 (default: %(default)s, 0: all)")  # fmt: skip
@@ -341,7 +352,7 @@ def command(main):
 
 def main(argv=None):
     args = arguments(argv)
-    names = ("recipe", "patch", "stride", "gray", "val_share", "val_patches", "seed")
+    names = ("recipe", "patch", "stride", "pairs", "gray", "val_share", "val_patches", "seed")
     run(args.photos, args.out, {name: getattr(args, name) for name in names}, args.workers)
 
 

@@ -43,7 +43,6 @@ EXAMPLES = """examples:
   python experiments/run.py fig5c --seeds 2 --keep         its results also into experiments/fig5c
 """
 SIDE = 256  # of the image whose fusion is timed, in pixels
-TIMED = 5  # iterations
 # Of a summary's columns, those that README's table leaves out where they are the same in all rows.
 CONDITIONS = ("net", "start", "trained on", "validated on", "iterations", "precision", "seeds")
 
@@ -70,7 +69,7 @@ def iteration_time(training):
 
     def measure():
         model = training.model(training.vals[0].folder / "val.txt")
-        return bench.training(settings.caffe, settings.precision, model, TIMED, settings.gpu) / 1e3
+        return bench.training(settings.caffe, settings.precision, model, settings.gpu) / 1e3
 
     return measured(settings, ("iteration", training.on(patch, patch)), measure)
 
