@@ -44,7 +44,8 @@ class _Memory:
         elif self._tensor.device != where:
             self._tensor = self._tensor.to(where)
         if self._written is not None:
-            self._tensor.copy_(torch.from_numpy(self._written))
+            # By `data`: gradients are those at the values written, which autograd need not know of.
+            self._tensor.data.copy_(torch.from_numpy(self._written))
             self._written = None
         return self._tensor
 

@@ -49,6 +49,7 @@ def set_mode_gpu() -> None:
         raise ValueError(f"there is no GPU {_gpu_index}: this machine has {torch.cuda.device_count()}")
     _device = torch.device("cuda", _gpu_index)
     torch.cuda.set_device(_device)
+    _choose_products()
 
 
 def set_device(index: int) -> None:
@@ -70,11 +71,16 @@ def set_precision(name: str) -> None:
     if name not in PRECISIONS:
         raise ValueError(f"unknown precision {name!r}: use one of {', '.join(PRECISIONS)}")
     _precision = name
-    tf32 = name != "float32"
-    torch.backends.cuda.matmul.allow_tf32 = tf32
-    torch.backends.cudnn.allow_tf32 = tf32
+    _choose_products()
     if name == "bfloat16" and _device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         glog.warning("this CPU has no bfloat16 arithmetic: float32 is many times as fast here")
+
+
+def _choose_products():
+    """PyTorch itself would multiply in TF32 in convolutions, unless told not to."""
+    tf32 = _precision != "float32"
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.allow_tf32 = tf32
 
 
 def precision() -> str:

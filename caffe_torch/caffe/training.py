@@ -181,6 +181,8 @@ class Solver:
     def _train(self, stop):
         param = self.param
         parallel.broadcast([blob.tensor for blob in self.net.learnable_params])
+        where = device.device()  # a program may have chosen another since
+        self._rule.history = [values.to(where) for values in self._rule.history]
         if not self._resumed:
             self._losses.clear()
         self._resumed = False
@@ -202,7 +204,10 @@ class Solver:
                 self.net.clear_param_diffs()
                 loss = self._gradients(debug_info)
             self._losses.append(loss)
-            if not loss.is_cuda or display or self.iter % 100 == 0:  # reading a GPU's loss waits for it
+            done = self.iter + 1
+            saving = param.snapshot and done % param.snapshot == 0
+            # Reading a GPU's loss waits for it.
+            if not loss.is_cuda or display or saving or done == stop or self.iter % 100 == 0:
                 self._check_finite(loss)
             if display:
                 now = time.perf_counter()
@@ -219,10 +224,10 @@ class Solver:
                 glog.info(f"Iteration {self.iter}, lr = {self.lr:g}")
             if not recorded:
                 self.apply_update()
-            self.iter += 1
+            self.iter = done
             self._progress(self.iter)
             action = parallel.agree(self.action())
-            if (param.snapshot and self.iter % param.snapshot == 0) or action == "snapshot":
+            if saving or action == "snapshot":
                 self.snapshot()
             if action == "stop":
                 self._stop_early = True
@@ -314,6 +319,7 @@ class Solver:
         self._change(self._rates())
         for blob in blobs:
             blob.show()
+            blob.show(diff=True)
 
     def _rates(self):
         """What `_change` takes at this iteration."""

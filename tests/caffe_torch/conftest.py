@@ -30,5 +30,6 @@ def the_device():
         return
     caffe.set_device(int(os.environ["TEST_GPU"]))
     caffe.set_mode_gpu()
+    torch.backends.cudnn.deterministic = True  # else a resumed run differs by rounding
     yield
     caffe.set_mode_cpu()

@@ -8,6 +8,7 @@ from pathlib import Path
 import caffe
 import numpy as np
 import pytest
+from caffe import device
 from caffe import layers as L
 
 from tests.golden import layers as golden
@@ -127,9 +128,15 @@ def test_refusals_name_the_file_the_layer_and_the_reason(net, tmp_path, case):
     assert "layer" in message or "no field" in message
 
 
-def test_a_label_that_is_no_class_is_named(net):
-    loss = net(inputs(w=(2, 3), label=(2,)) + layer("SoftmaxWithLoss", "", "w label"))
-    loss.blobs["label"].data[...] = 3
+@pytest.mark.parametrize("kind", ["SoftmaxWithLoss", "Accuracy"])
+@pytest.mark.parametrize("label", [3, -1])
+def test_a_label_that_is_no_class_is_found(net, kind, label):
+    loss = net(inputs(w=(2, 3), label=(2,)) + layer(kind, "", "w label"))
+    loss.blobs["label"].data[...] = label, 0
+    if device.device().type == "cuda":  # it cannot raise
+        (value,) = loss.forward().values()
+        assert np.isnan(value)
+        return
     with pytest.raises(ValueError, match="layer 'layer'"):
         loss.forward()
 

@@ -150,7 +150,8 @@ def test_resuming_equals_not_having_stopped(name, net, form, end):
     resumed.solve("solver_iter_5.solverstate" + end)
     assert resumed.iter == whole.iter == 10
     assert_equal(weights(resumed.net), weights(whole.net))
-    assert_equal([h.numpy() for h in resumed._rule.history], [h.numpy() for h in whole._rule.history])
+    histories = [[h.cpu().numpy() for h in solver._rule.history] for solver in (resumed, whole)]
+    assert_equal(*histories)
     assert resumed._smoothed() == whole._smoothed()
     for one, other in zip(whole.test_nets, resumed.test_nets, strict=True):
         assert_equal([one.blobs["x"].data], [other.blobs["x"].data])

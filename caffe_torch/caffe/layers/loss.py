@@ -52,6 +52,18 @@ def by_class(scores: torch.Tensor, labels: torch.Tensor, axis: int) -> tuple:
     return precise(scores).reshape(outer, -1, inner), labels.reshape(outer, inner).long()
 
 
+def at_labels(values: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """What `values` (outer, classes, inner) has at `labels` (outer, inner).
+
+    A label that is no class is an error on a CPU. A GPU cannot report it, so it gives NaN.
+    """
+    if values.is_cuda:
+        known = (labels >= 0) & (labels < values.shape[1])
+        found = values.gather(1, torch.where(known, labels, 0)[:, None]).squeeze(1)
+        return torch.where(known, found, math.nan)
+    return values.gather(1, labels[:, None]).squeeze(1)
+
+
 class _CrossEntropy(Layer):
     """What the cross entropies share: LossParameter, which labels to leave out and what to divide by."""
 
@@ -102,7 +114,7 @@ class SoftmaxWithLoss(_CrossEntropy):
         logits, classes = by_class(scores, labels, self.spec.softmax_param.axis)
         kept = self.kept(classes)
         places = torch.where(kept, classes, 0)
-        logs = torch.log_softmax(logits, 1).gather(1, places[:, None]).squeeze(1)
+        logs = at_labels(torch.log_softmax(logits, 1), places)
         least = math.log(torch.finfo(torch.float32).tiny)
         logs = logs + (logs.clamp(min=least) - logs).detach()  # the gradient goes past the bound
         loss = -(logs * kept).sum() / self.divisor(kept, classes.shape[0])
@@ -156,9 +168,10 @@ class Accuracy(Layer):
         if self.opt.HasField("ignore_label"):
             kept = labels != self.opt.ignore_label
         labels = torch.where(kept, labels, 0)
-        of_label = scores.gather(1, labels[:, None])
-        right = kept & ((scores >= of_label).sum(1) <= self.opt.top_k)
+        of_label = at_labels(scores, labels)
+        right = kept & ((scores >= of_label[:, None]).sum(1) <= self.opt.top_k)
         overall = right.sum() / kept.sum().clamp(min=1)
+        overall = torch.where(of_label.isnan().any(), math.nan, overall)
         if len(self.spec.top) == 1:
             return overall
         classes = torch.arange(scores.shape[1], device=labels.device)[:, None, None]
