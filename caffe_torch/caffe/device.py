@@ -49,6 +49,7 @@ def set_mode_gpu() -> None:
         raise ValueError(f"there is no GPU {_gpu_index}: this machine has {torch.cuda.device_count()}")
     _device = torch.device("cuda", _gpu_index)
     torch.cuda.set_device(_device)
+    torch.backends.cudnn.benchmark = True  # what it chooses untried can be 30 times as slow
     _choose_products()
 
 

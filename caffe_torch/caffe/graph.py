@@ -5,11 +5,16 @@ The kernels of an iteration over a small batch are done sooner than the CPU can 
 
 import torch
 
-from . import device
+from . import device, parallel
 
 WARM_UP = (
     3  # iterations before one is recorded: libraries choose algorithms and take memory at their first calls
 )
+
+
+def possible() -> bool:
+    """Whether iterations can be recorded: on one GPU alone."""
+    return device.device().type == "cuda" and parallel.count == 1
 
 
 class Iteration:
@@ -37,6 +42,8 @@ class Iteration:
             net.backward_once()
             change(list(self._rates))
         self._held = [(blob, blob.held()) for blob in blobs]
+        for blob, tensor in zip(net.source_blobs, self._batch, strict=True):
+            blob.tensor = tensor  # a layer in place has given it its top, which nothing is in yet
 
     def fits(self) -> bool:
         """Whether the net is as it was when this was recorded: shapes, parameters' memory, precision."""
@@ -54,7 +61,8 @@ class Iteration:
         if self._batch:
             torch._foreach_copy_(self._batch, [blob.tensor for blob in self._net.source_blobs])
         # Pinned memory is given back to PyTorch, which uses it again only after the copy is done.
-        self._rates.copy_(torch.tensor(rates, pin_memory=True), non_blocking=True)
+        rates = torch.tensor(rates, pin_memory=self._rates.is_cuda)
+        self._rates.copy_(rates, non_blocking=True)
         self._graph.replay()
         for blob, held in self._held:
             blob.hold(held)

@@ -52,7 +52,6 @@ class Solver:
         self._warm = 0  # iterations on a GPU that nothing is recorded of
         self._progress = lambda done: None  # told the iterations done
         self.action = lambda: None  # asked between iterations: None, "stop" or "snapshot"
-        torch.backends.cudnn.benchmark = True  # the fastest algorithms, as shapes stay the same
         glog.info("Solver scaffolding done.")
 
     # What the solver file says
@@ -236,9 +235,8 @@ class Solver:
     def _record(self):
         """A graph.Iteration with the next batch loaded, or None: what it is to do comes one by one."""
         param, net = self.param, self.net
-        looked_into = self._callbacks or net.has_hooks or param.clip_gradients >= 0
-        alone = device.device().type == "cuda" and parallel.count == 1 and param.iter_size == 1
-        if not alone or looked_into or not net.learnable_params:
+        looked_into = self._callbacks or net.has_hooks or param.clip_gradients >= 0 or param.iter_size > 1
+        if not graph.possible() or looked_into or not net.learnable_params:
             return None
         if self._recorded and not self._recorded.fits():
             self._recorded, self._warm = None, 0

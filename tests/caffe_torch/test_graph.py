@@ -1,6 +1,6 @@
 """Training on a GPU, where iterations are recorded and replayed: the same as done one by one.
 
-Skipped where there is no CUDA GPU. `make test-gpu` runs all tests of caffe_torch on one.
+Also on a CPU, with a stand-in for CUDA graphs; `make test-gpu` runs all tests of caffe_torch on a GPU.
 """
 
 import caffe
@@ -13,8 +13,9 @@ from caffe.layers import data
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA GPU")
+from tests.caffe_torch import recording
 
+GPU = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here"))
 LINEAR = """
 layer { name: "in" type: "Input" top: "x" top: "y" input_param { shape { dim: 4 dim: 3 } } }
 layer { name: "scale" type: "Power" bottom: "x" top: "x" power_param { scale: 0.5 } }
@@ -24,6 +25,7 @@ layer { name: "loss" type: "EuclideanLoss" bottom: "ip" bottom: "y" top: "loss" 
 """
 ROWS = """
 layer { name: "data" type: "HDF5Data" top: "x" top: "y" hdf5_data_param { source: "list.txt" batch_size: 4 } }
+layer { name: "scale" type: "Power" bottom: "x" top: "x" power_param { scale: 0.5 shift: 1 } }
 layer { name: "conv" type: "Convolution" bottom: "x" top: "conv" convolution_param {
   num_output: 2 kernel_size: 3 pad: 1 weight_filler { type: "msra" } } }
 layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
@@ -33,10 +35,14 @@ layer { name: "loss" type: "EuclideanLoss" bottom: "mean" bottom: "y" top: "loss
 """
 
 
-@pytest.fixture(autouse=True)
-def on_the_gpu(the_device, tmp_path, monkeypatch):
+@pytest.fixture(autouse=True, params=["cpu", GPU])
+def recorded(request, the_device, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    caffe.set_mode_gpu()
+    if request.param == "cuda":
+        caffe.set_mode_gpu()
+    else:
+        caffe.set_mode_cpu()
+        recording.on_a_cpu(monkeypatch)
     random = np.random.default_rng(1)
     for i in range(3):
         with h5py.File(f"{i}.h5", "w") as file:
@@ -94,6 +100,7 @@ def test_recorded_iterations_are_those_done_one_by_one(settings, monkeypatch):
         np.testing.assert_allclose(ours.diff, theirs.diff, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.parametrize("recorded", [GPU], indirect=True)
 def test_the_cpu_computes_the_same():
     on_gpu = trained(ROWS)
     caffe.set_mode_cpu()
@@ -157,6 +164,7 @@ def test_other_shapes_and_precisions_are_recorded_anew():
     assert made.net.blobs["ip"].tensor.dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("recorded", [GPU], indirect=True)
 def test_the_cpu_goes_on_where_the_gpu_stopped():
     made = trained(ROWS)
     caffe.set_mode_cpu()
@@ -164,6 +172,15 @@ def test_the_cpu_goes_on_where_the_gpu_stopped():
     caffe.set_mode_gpu()
     made.step(12)
     np.testing.assert_allclose(weights(made), weights(trained(ROWS, 27)), rtol=1e-3, atol=1e-4)
+
+
+def test_a_layer_that_waits_for_the_gpu_cannot_be_recorded(monkeypatch):
+    made = solver(LINEAR)
+    forward = type(made.net.layers[-1]).forward
+    waiting = lambda self, params, *bottoms: forward(self, params, *bottoms) * bottoms[0].sum().item()  # noqa: E731
+    monkeypatch.setattr(type(made.net.layers[-1]), "forward", waiting)
+    with pytest.raises(ValueError, match=r"layer 'loss' .*capturing"):
+        made.step(12)
 
 
 def test_dropout_drops_others_every_time():
@@ -198,5 +215,5 @@ def test_a_training_resumed_goes_on_to_the_same_numbers():
 
 
 def test_a_loss_that_is_not_finite_stops():
-    with pytest.raises(FloatingPointError, match="iteration 100: the loss is"):
+    with pytest.raises(FloatingPointError, match=r"iteration \d+: the loss is"):
         trained(LINEAR, 300, settings='type: "SGD"', rate=1e9)
