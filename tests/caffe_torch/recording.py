@@ -23,6 +23,7 @@ class Graph:
     def __init__(self):
         self.calls = []  # (operation, arguments, what it made in memory of its own)
 
+    @torch.no_grad()
     def replay(self):
         for operation, args, kwargs, made in self.calls:
             again = _tensors(operation(*args, **kwargs))
@@ -56,6 +57,7 @@ class Recorded(TorchDispatchMode):
         self.graph.calls.append((operation, args, kwargs or {}, made))
         return result
 
+    @torch.no_grad()
     def __exit__(self, *problem):
         super().__exit__(*problem)
         for tensor, values in self.before.values():
