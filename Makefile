@@ -11,7 +11,7 @@ PY    := $(VENV)/bin/python
 CAFFE := $(VENV)/bin/caffe
 LOG    = build/logs/$(basename $(notdir $(SOLVER))).log
 
-.PHONY: help setup demo data train fuse tables figures experiments bvlc-caffe bench test test-slow test-bvlc lint clean
+.PHONY: help setup demo data train fuse tables figures experiments bvlc-caffe bench test test-slow test-gpu test-bvlc lint clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -31,9 +31,9 @@ demo: setup ## train a minute, fuse a pair with the shipped weights: build/demo
 	$(PY) tools/demo_pair.py --out build/demo
 	$(PY) tools/fuse.py build/demo/a.png build/demo/b.png -o build/demo/fused.png --panel build/demo/panel.png --force
 
-data: setup ## patch databases in build/data: make data [PHOTOS=DIR] [PATCH=50] [RECIPE=paper]
+data: setup ## patch databases in build/data: make data [PHOTOS=DIR] [PATCH=50] [RECIPE=paper] [PAIRS=1]
 	mkdir -p build/snapshots build/logs
-	$(PY) data_prep/make_database.py $(and $(PHOTOS),--photos "$(PHOTOS)") $(and $(PATCH),--patch $(PATCH)) $(and $(RECIPE),--recipe $(RECIPE))
+	$(PY) data_prep/make_database.py $(and $(PHOTOS),--photos "$(PHOTOS)") $(and $(PATCH),--patch $(PATCH)) $(and $(RECIPE),--recipe $(RECIPE)) $(and $(PAIRS),--pairs $(PAIRS))
 
 train: setup ## make train [SOLVER=solver/adam.prototxt] [GPU=0] [FROM=....solverstate]
 	mkdir -p build/snapshots build/logs
@@ -64,6 +64,9 @@ test: setup ## the fast tests
 
 test-slow: setup ## the slow ones too
 	$(PY) -m pytest -m 'not bvlc'
+
+test-gpu: setup ## the tests of caffe_torch on a CUDA GPU: make test-gpu [GPU=0]
+	TEST_GPU=$(or $(GPU),0) $(PY) -m pytest tests/caffe_torch
 
 test-bvlc: setup bvlc-caffe ## BVLC Caffe and caffe_torch side by side
 	$(PY) -m pytest -m bvlc

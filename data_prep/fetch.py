@@ -18,6 +18,10 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from data_prep.signals import uninterrupted
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent / "build" / "photos"
 URL = "https://raw.githubusercontent.com/{repo}/{commit}/{path}"
@@ -132,8 +136,10 @@ def fetch_all(wanted, root) -> tuple[list[Path], list[OSError]]:
 
     there, failures = [], []
     with ThreadPoolExecutor(8) as pool:
-        futures = [pool.submit(fetch, file, root) for file in wanted]
+        futures = []
         try:
+            with uninterrupted():
+                futures += [pool.submit(fetch, file, root) for file in wanted]
             for future in tqdm(futures, "fetching", unit="file", disable=None, leave=False):
                 try:
                     there.append(future.result())

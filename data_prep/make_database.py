@@ -28,6 +28,7 @@ from tqdm import tqdm
 from data_prep import fetch, photographs, regions
 from data_prep.database import Database, row_bytes
 from data_prep.recipes import RECIPES
+from data_prep.signals import uninterrupted
 
 EXAMPLES = """examples:
   python data_prep/make_database.py                          what `make data` runs
@@ -166,7 +167,8 @@ def write(split, entries, folder, settings, pool, kind=PATCHES):
     ends = np.cumsum([entry["patches"] for entry in entries])
     rows = np.random.default_rng([settings["seed"], split == "val"]).permutation(ends[-1])
     kept = min(len(rows), settings["val_patches"] or len(rows)) if split == "val" else len(rows)
-    database = Database(folder / split, kept, kind.datasets(settings))
+    with uninterrupted():
+        database = Database(folder / split, kept, kind.datasets(settings))
 
     def put(job):
         entry, places = job
@@ -180,8 +182,10 @@ def write(split, entries, folder, settings, pool, kind=PATCHES):
 
 def each(pool, function, items, label):
     """[function(item) for item in items] by the threads of `pool`, with a progress bar."""
-    futures = [pool.submit(function, item) for item in items]
+    futures = []
     try:
+        with uninterrupted():
+            futures += [pool.submit(function, item) for item in items]
         return [f.result() for f in tqdm(futures, label, unit="photo", disable=None, leave=False)]
     finally:
         for future in futures:

@@ -27,6 +27,7 @@ import cv2
 import numpy as np
 
 from data_prep.make_database import command
+from data_prep.signals import uninterrupted
 from eval import metrics, pairs
 from eval.score import score
 from fusion import images, methods, models
@@ -146,7 +147,8 @@ def run(names, chosen, folder, workers=None):
     results = {}
     pool = ProcessPoolExecutor(workers or os.cpu_count(), multiprocessing.get_context("spawn"))
     try:
-        futures = {pool.submit(job, *arguments): arguments[:2] for arguments in jobs}
+        with uninterrupted():
+            futures = {pool.submit(job, *arguments): arguments[:2] for arguments in jobs}
         for future in tqdm(
             as_completed(futures), "fusing", len(jobs), unit="image", disable=None, leave=False
         ):

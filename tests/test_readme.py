@@ -62,7 +62,7 @@ def test_make_targets_exist(target):
 def test_the_analysis_has_the_kept_numbers(name):
     with open(ROOT / "experiments" / name / "summary.csv", newline="") as file:
         for row in csv.DictReader(file):
-            columns = ("PSNR", "least", "most", "s an iteration", "s a megapixel")
+            columns = ("PSNR", "parameters", "s an iteration", "s a megapixel")
             numbers = " | ".join(row[column] for column in columns)
             assert f"| {row['label']} | {numbers} |" in README
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from data_prep.signals import uninterrupted
 from fusion import frames, images
 
 BESIDE = {"panel": ".png", "map": ".png", "maps": "", "json": ".json"}  # outputs: the endings of their files
@@ -115,7 +116,8 @@ def done(left, fuse_one, args):
     shown = {"desc": "batch", "unit": "result", "disable": True if args.quiet else None, "leave": False}
     pool = ProcessPoolExecutor(args.jobs, multiprocessing.get_context("spawn"))
     try:
-        futures = {pool.submit(fuse_one, item): item for item in left}
+        with uninterrupted():
+            futures = {pool.submit(fuse_one, item): item for item in left}
         for future in tqdm(as_completed(futures), total=len(left), **shown):
             try:
                 error = future.result()

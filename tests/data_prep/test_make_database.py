@@ -161,6 +161,22 @@ def test_gray_stride_and_manifest(folder, tmp_path):
     assert sum(entry["patches"] for entry in manifest["photographs"]) == sum(manifest["rows"].values())
 
 
+def test_several_pairs_of_each_photograph_to_train_on(folder, tmp_path):
+    make(folder, tmp_path / "one")
+    assert make(folder, tmp_path / "three", pairs=3)["rows"] == {"train": 3 * 66, "val": 6}
+    one, three = rows(tmp_path / "one"), rows(tmp_path / "three")
+    labels = [Counter(patch.tobytes() for patch in data["label"]) for data in (one, three)]
+    assert labels[1] == Counter({patch: 3 * count for patch, count in labels[0].items()})
+    drawn = {}  # each pair has a blur and a region of its own
+    for a, b, label in zip(*(three[key] for key in ("a", "b", "label"))):
+        drawn.setdefault(label.tobytes(), set()).add(a.tobytes() + b.tobytes())
+    assert np.mean([len(pairs) for pairs in drawn.values()]) > 2.5
+    pairs = {(a.tobytes(), b.tobytes()) for a, b in zip(three["a"], three["b"])}
+    assert all((a.tobytes(), b.tobytes()) in pairs for a, b in zip(one["a"], one["b"]))
+    val = [contents(tmp_path / name / "val") for name in ("one", "three")]
+    assert val[0] == val[1]
+
+
 def test_what_cannot_serve_is_named_skipped_and_counted(folder, tmp_path, capsys, monkeypatch):
     (folder / "broken.jpg").write_bytes((folder / "02.jpg").read_bytes()[:300])
     shutil.copy(folder / "03.png", folder / "again.png")
@@ -297,6 +313,7 @@ def test_the_command(folder, tmp_path):
         (["--patch", "0"], 2, "--patch"),
         (["--val-share", "1"], 2, "--val-share"),
         (["--recipe", "unknown"], 2, "--recipe"),
+        (["--pairs", "0"], 2, "--pairs"),
     ],
 )
 def test_mistakes_get_a_line_and_a_status(options, status, words, tmp_path):

@@ -1,9 +1,12 @@
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from caffe.proto import caffe_pb2
+from google.protobuf import text_format
 
 from fusion import images
 from tools import bench
@@ -42,6 +45,24 @@ def test_a_gpu_that_is_not_there_is_one_line(capsys):
         pytest.skip("there is one")
     with pytest.raises(OSError, match="no GPU to use"):
         bench.main(["--gpu", "0", "--rounds", "1"])
+
+
+def test_training_on_a_gpu_is_timed_by_its_log(monkeypatch, tmp_path):
+    done = []
+
+    def run(command):
+        done.append([str(word) for word in command])
+        speeds = ["0 iter/s, 2s", "200 iter/s, 0.2s", "400 iter/s, 0.1s"]
+        lines = [f"Iteration {40 * i} ({speed}/40 iters), loss = 1\n" for i, speed in enumerate(speeds)]
+        return SimpleNamespace(stderr="".join(lines))
+
+    monkeypatch.setattr(bench, "run", run)
+    assert bench.training(Path("bin"), "tf32", tmp_path / "net.prototxt", 1, 40) == 2.5
+    solver = text_format.Parse((tmp_path / "timed.prototxt").read_text(), caffe_pb2.SolverParameter())
+    assert (solver.net, solver.display, solver.max_iter) == (str(tmp_path / "net.prototxt"), 40, 81)
+    assert done == [
+        ["bin/caffe", "train", "-solver", str(tmp_path / "timed.prototxt"), "-precision", "tf32", "-gpu", "1"]
+    ]
 
 
 def test_whole_commands_are_timed(monkeypatch, capsys):
