@@ -7,9 +7,8 @@ import torch
 
 from . import device, parallel
 
-WARM_UP = (
-    3  # iterations before one is recorded: libraries choose algorithms and take memory at their first calls
-)
+# Iterations before one is recorded: libraries choose algorithms and take memory at their first calls.
+WARM_UP = 3
 
 
 def possible() -> bool:
