@@ -42,7 +42,7 @@ EXAMPLES = """examples:
   python experiments/run.py fig5a fig5b --iterations 500   a rough figure, marked as such
   python experiments/run.py fig5c --seeds 2 --keep         its results also into experiments/fig5c
 """
-SIDE = 256  # of the image whose fusion is timed, in pixels
+SIDE, GPU_SIDE = 256, 2048  # of the image whose fusion is timed, in pixels; a small one does not fill a GPU
 # Of a summary's columns, those that README's table leaves out where they are the same in all rows.
 CONDITIONS = ("net", "start", "trained on", "validated on", "iterations", "precision", "seeds")
 
@@ -77,8 +77,9 @@ def iteration_time(training):
 def fusion_time(training):
     """Seconds to fuse a megapixel, of an image of SIDE x SIDE."""
     settings = training.settings
-    how = (settings.caffe, settings.precision, training.name, SIDE, settings.gpu)
-    return measured(settings, ("fusion", training.name), lambda: bench.inference(*how)[0] * 1e3 / SIDE**2)
+    side = SIDE if settings.gpu is None else GPU_SIDE
+    how = (settings.caffe, settings.precision, training.name, side, settings.gpu)
+    return measured(settings, ("fusion", training.name), lambda: bench.inference(*how)[0] * 1e3 / side**2)
 
 
 def summary(groups):
