@@ -199,8 +199,9 @@ def load_state(path) -> caffe_pb2.SolverState:
     path = os.fspath(path)
     if not _is_hdf5(path):
         state = _read_proto(path, caffe_pb2.SolverState())
-        if not state.HasField("iter"):
-            raise ValueError(f"{path}: not a solver state")
+        for name in ("iter", "learned_net", "current_step"):
+            if not state.HasField(name):
+                raise ValueError(f"{path}: no {name}: not a solver state")
         return state
     state = caffe_pb2.SolverState()
     with _open_hdf5(path) as file:

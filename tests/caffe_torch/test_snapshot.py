@@ -13,7 +13,7 @@ import pytest
 import torch
 from caffe import snapshot
 from caffe.proto import caffe_pb2
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.caffe_torch.golden import training_cases as cases
@@ -365,6 +365,8 @@ def test_truncated_weights_are_refused_unless_cut_between_layers(cut):
 
 @settings(max_examples=50)
 @given(st.binary(max_size=200))
+@example(b"\x08\x00")  # iter: 0
+@example(b"\x08\x05\x20\x00")  # iter: 5 current_step: 0
 def test_other_peoples_files_are_refused(content):
     Path("foreign").write_bytes(content)
     with pytest.raises(ValueError, match="foreign"):
