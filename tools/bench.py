@@ -107,8 +107,14 @@ def model(net, batch, folder):
 def run(command):
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
-        raise OSError(f"{command[0]}: {done.stderr.strip().splitlines()[-1:]}")
+        raise OSError(failure(command, done))
     return done
+
+
+def failure(command, done):
+    """What a command that ended with an error said last; done: with its returncode and stderr."""
+    said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+    return f"{command[0]}: {said[-1]}"
 
 
 def measured(command):
@@ -122,7 +128,8 @@ def measured(command):
         process.returncode = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 1
         if process.returncode:
             errors.seek(0)
-            raise OSError(f"{command[0]}: {errors.read().strip().splitlines()[-1:]}")
+            ended = subprocess.CompletedProcess(command, process.returncode, stderr=errors.read())
+            raise OSError(failure(command, ended))
     return time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss / 1e3
 
 
