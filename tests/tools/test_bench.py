@@ -94,9 +94,9 @@ def test_a_command_is_measured():
 
 
 def test_a_program_that_fails_is_named():
-    with pytest.raises(OSError, match="^false: exit status 1$"):
+    with pytest.raises(OSError, match=r"^false: exit status 1$"):
         bench.run(["false"])
-    with pytest.raises(OSError, match="^sh: last$"):
+    with pytest.raises(OSError, match=r"^sh: last$"):
         bench.run(["sh", "-c", "echo first >&2; echo last >&2; exit 3"])
 
 
