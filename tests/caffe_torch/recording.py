@@ -34,6 +34,8 @@ class Graph:
 class Recorded(TorchDispatchMode):
     """Stands for torch.cuda.graph."""
 
+    going_on = False  # whether something is being recorded
+
     def __init__(self, graph, capture_error_mode):
         super().__init__()
         self.graph, self.before, self.own = graph, {}, set()
@@ -57,9 +59,14 @@ class Recorded(TorchDispatchMode):
         self.graph.calls.append((operation, args, kwargs or {}, made))
         return result
 
+    def __enter__(self):
+        Recorded.going_on = True
+        return super().__enter__()
+
     @torch.no_grad()
     def __exit__(self, *problem):
         super().__exit__(*problem)
+        Recorded.going_on = False
         for tensor, values in self.before.values():
             tensor.copy_(values)
         for *_, made in self.graph.calls:
@@ -70,8 +77,9 @@ class Recorded(TorchDispatchMode):
 
 def on_a_cpu(monkeypatch) -> None:
     """Let iterations be recorded on the CPU."""
-    from caffe import graph
+    from caffe import blob, graph
 
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "graph", Recorded)
     monkeypatch.setattr(graph, "possible", lambda: True)
+    monkeypatch.setattr(blob, "_being_recorded", lambda tensor: Recorded.going_on)

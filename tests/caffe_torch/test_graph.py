@@ -59,7 +59,7 @@ def solver(net, settings='type: "Adam"', rate=0.01):
     text = f'{settings} base_lr: {rate} lr_policy: "inv" gamma: 0.1 power: 1 random_seed: 3'
     param = text_format.Parse(text, caffe_pb2.SolverParameter())
     text_format.Parse(net, param.net_param)
-    made = training._SOLVERS[param.type](param)
+    made = training.Solver(param)
     random = np.random.default_rng(0)
     for name in made.net.inputs:
         made.net.blobs[name].data[...] = random.normal(size=made.net.blobs[name].shape)
@@ -124,6 +124,23 @@ def test_callbacks_and_hooks_are_called_every_time():
         assert len(calls) == 8
 
 
+def test_callbacks_may_change_gradients():
+    made = trained(ROWS, 8, settings='type: "SGD"')
+    made.add_callback(lambda: None, made.net.clear_param_diffs)
+    before = weights(made)
+    made.step(3)
+    np.testing.assert_array_equal(weights(made), before)
+
+
+def test_parameters_shared_since_are_those_trained():
+    made, other = trained(ROWS, 8), solver(ROWS)
+    made.net.share_with(other.net)
+    before = weights(other)
+    made.step(8)
+    assert made._recorded and (weights(other) != before).any()
+    np.testing.assert_array_equal(weights(made), weights(other))
+
+
 def test_arrays_given_out_show_what_is_replayed():
     made = solver(LINEAR)
     array, step = made.net.params["ip"][0].data, made.net.params["ip"][0].diff
@@ -132,7 +149,9 @@ def test_arrays_given_out_show_what_is_replayed():
         before = array.copy()
         made.step(1)
         np.testing.assert_allclose(before - array, step, rtol=1e-3, atol=1e-6)
-        np.testing.assert_array_equal(shown, made.net.blobs["ip"].data)
+        np.testing.assert_array_equal(shown, made.net.blobs["ip"].tensor.cpu().numpy())
+        x, bias = made.net.blobs["x"].data, made.net.params["ip"][1].data + made.net.params["ip"][1].diff
+        np.testing.assert_allclose(shown, x @ before.T + bias, rtol=1e-4, atol=1e-5)
     assert made._recorded
 
 

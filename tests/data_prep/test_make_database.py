@@ -6,7 +6,9 @@ import subprocess
 import sys
 import time
 from collections import Counter, namedtuple
+from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -245,6 +247,19 @@ def test_ctrl_c_leaves_nothing_and_says_nothing(folder, tmp_path):
     run.send_signal(signal.SIGINT)
     assert run.communicate()[1] == b"" and run.returncode == 130
     assert [p.name for p in tmp_path.iterdir()] == ["photographs"]
+
+
+def test_ctrl_c_while_a_pool_takes_jobs_waits_for_it():
+    taken = []
+
+    def submit(function, item):
+        taken.append(Future())
+        signal.raise_signal(signal.SIGINT)
+        return taken[-1]
+
+    with pytest.raises(KeyboardInterrupt):
+        make_database.each(SimpleNamespace(submit=submit), None, range(5), "")
+    assert [future.cancelled() for future in taken] == [True] * 5
 
 
 def test_a_folder_of_something_else_is_not_replaced(folder, tmp_path):

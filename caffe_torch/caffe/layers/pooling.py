@@ -71,8 +71,8 @@ class Pooling(Layer):
         axes = zip(shape[2:], kernel, self.stride, self.pad, strict=True)
         return kernel, [self._windows(*axis) for axis in axes]
 
-    def _values(self, x, i, kernel, count):
-        """Over how many values the mean of each window is, along spatial axis i of x."""
+    def _covered(self, x, i, kernel, count):
+        """How many values the mean of each window is over, along spatial axis i of x."""
         starts = torch.arange(count, device=x.device) * self.stride[i] - self.pad[i]
         return ((starts + kernel).clamp(max=x.shape[2 + i] + self.pad[i]) - starts).to(x.dtype)
 
@@ -87,7 +87,7 @@ class Pooling(Layer):
             padding += [self.pad[i], end - self.pad[i] - x.shape[2 + i]]
         if self.opt.pool == _AVE:
             sums = F.avg_pool2d(F.pad(x, padding), kernel, self.stride, divisor_override=1)
-            rows, columns = (self._values(x, i, kernel[i], counts[i]) for i in (0, 1))
+            rows, columns = (self._covered(x, i, kernel[i], counts[i]) for i in (0, 1))
             return sums / (rows[:, None] * columns)
         padded = F.pad(x, padding, value=torch.finfo(x.dtype).min) if any(padding) else x
         if len(self.spec.top) == 1:
