@@ -27,7 +27,7 @@ from fusion import methods, models, select
 
 EXAMPLES = """examples:
   python eval/held_back.py --methods GF,PSFs,CNN
-  python eval/held_back.py --model 2-1-2_f32_k3-defocus --noise 2 --select window=3 --select window=11
+  python eval/held_back.py --model 2-1-2_f32_k3-defocus --noise 2 --select outline=0 --select outline=24
   python eval/held_back.py --net prototxt/2-1-2_f32_k3/deploy.prototxt \\
       --weights build/snapshots/release_f32_k3_defocus_iter_4000.caffemodel
 """

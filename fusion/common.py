@@ -1,4 +1,4 @@
-"""What the comparison methods share: image types, colour, gray, selection of detail."""
+"""What the comparison methods share: image types, colour, gray, selection of detail, maps without specks."""
 
 from __future__ import annotations
 
@@ -97,6 +97,32 @@ def residual(x, y, base="average"):
     if base in ("a", "b"):
         return x if base == "a" else y
     raise ValueError(f"unknown base {base!r}: average, a or b")
+
+
+def without_specks(choice, smallest):
+    """`choice` (H x W bool or integers), its 8-connected regions under `smallest` pixels as what is around.
+
+    Where all are that small it stays as it is.
+    """
+    if smallest <= 1:
+        return choice
+    speck = np.zeros(choice.shape, bool)
+    for value in np.unique(choice):
+        _, region, stats, _ = cv2.connectedComponentsWithStats(
+            (choice == value).astype(np.uint8), connectivity=8
+        )
+        small = stats[:, cv2.CC_STAT_AREA] < smallest
+        small[0] = False  # all that is not of this value
+        speck |= small[region]
+    if speck.all() or not speck.any():
+        return choice
+    # Specks may touch, so each pixel of one takes after the nearest that is in none.
+    _, at = cv2.distanceTransformWithLabels(
+        speck.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    value_at = np.zeros(at.max() + 1, choice.dtype)
+    value_at[at[~speck]] = choice[~speck]
+    return value_at[at]
 
 
 def _box(values, window):

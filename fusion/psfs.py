@@ -31,8 +31,7 @@ import cv2
 import numpy as np
 import scipy.optimize
 
-from . import select
-from .common import check, check_window, gray
+from .common import check, check_window, gray, without_specks
 
 LOWEST, HIGHEST = 0.2, 8.0  # sigmas, in pixels
 GRID = (0.5, 1, 1.5, 2, 3, 4, 5, 6)
@@ -96,7 +95,7 @@ def decide(a, b, *, window=7, area=0.0, psf="gaussian", search="grid", sigmas=No
         difference_b, side, borderType=_BORDER
     )
     majority = cv2.blur(votes.astype(np.float32), side, borderType=_BORDER) > 0.5
-    return {"sigmas": sigmas, "decision": select.without_specks(majority, area * majority.size)}
+    return {"sigmas": sigmas, "decision": without_specks(majority, area * majority.size)}
 
 
 def estimate(a, b, *, psf="gaussian", search="grid") -> Sigmas:

@@ -1,11 +1,12 @@
 """The decision from the reconstruction: which photograph the network's image agrees with, at each pixel.
 
 Ours, beyond the paper. A net that reconstructs every pixel loses a little of each; the photographs hold them
-whole. So the distance of each photograph from the net's image (absolute difference, mean over a window)
-decides whose pixel is taken, and regions too small to be things go to what surrounds them. Seams are softened
-by less than a pixel, but widely where a line would show: where neither photograph shows more than gradual
-shades, such as a background out of focus in both, and one is brighter than the other. Elsewhere each pixel
-of the result is a photograph's own.
+whole. So the distance of each photograph from the net's image in fine details (that in brightness says little
+of focus) decides whose pixel is taken, and where it says little, so does what is around, since each pixel of
+an outline costs as much as a pixel taken from a photograph that is farther by `outline` gray levels
+(fusion/potts.py). Seams are softened by less than a pixel, but widely where a line would show: where neither
+photograph shows more than gradual shades, such as a background out of focus in both, and one is brighter than
+the other. Elsewhere each pixel of the result is a photograph's own.
 """
 
 from __future__ import annotations
@@ -15,30 +16,29 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from .common import check, check_window, gray
+from . import potts
+from .common import check, gray, scale
 
 SLOPE = 16  # gray levels of 255 a pixel: where both photographs stay under half of it, shades are gradual
 STEP = 1  # gray levels of 255: photographs that differ by less join without a line; by twice that, with one
 
 
-def refine(a, b, fused, *, window=3, area=0.001, seam=0.5, wide=6):
+def refine(a, b, fused, *, outline=12, detail=2, seam=0.4, wide=6):
     """(refined, from_b): a and b put together as `fused`, a net's image of them, says.
 
     a, b, fused: H x W or H x W x 3, uint8 or uint16, alike; refined is of their kind. from_b: H x W bool,
-    where b is taken rather than a, which has the pixels that both are equally near to.
-    window: side in pixels of the mean over distances, odd. area: a region of a smaller share of the image
-    goes to what surrounds it. seam, wide: deviation in pixels of the Gaussian over outlines, where they do
-    not show and where they would; 0 for hard ones.
+    where b is taken rather than a, which has the pixels that nothing speaks for.
+    outline: what a pixel of outline costs, in gray levels of 255 by which a pixel taken is farther from
+    `fused` than the other; 0 leaves each pixel to itself. detail: deviation in pixels of the Gaussian over
+    differences that is taken away from them; 0 for none. seam, wide: deviation in pixels of the Gaussian over
+    outlines, where they do not show and where they would; 0 for hard ones.
     ValueError where images differ or an option is out of range.
     """
     check(a, b, fused)
-    check_window(window)
-    if not (0 <= area < 1 and seam >= 0 and wide >= 0):
-        raise ValueError(
-            f"area={area}, seam={seam}, wide={wide}: a share from 0 to below 1, and 0 or more pixels"
-        )
-    from_b = _distance(b, fused, window) < _distance(a, fused, window)
-    from_b = without_specks(from_b, area * from_b.size)
+    if not all(option >= 0 for option in (outline, detail, seam, wide)):
+        raise ValueError(f"outline={outline}, detail={detail}, seam={seam}, wide={wide}: all are 0 or more")
+    farther = _distance(b, fused, detail) - _distance(a, fused, detail)
+    from_b = potts.label(farther / np.float32(outline)) if outline else farther < 0
     shades = Shades(wide)
     shades.add(a)
     shades.add(b)
@@ -48,38 +48,18 @@ def refine(a, b, fused, *, window=3, area=0.001, seam=0.5, wide=6):
     return np.floor(a * (1 - weight) + b * weight + np.float32(0.5)).astype(a.dtype), from_b
 
 
-def without_specks(choice, smallest):
-    """`choice` (H x W bool or integers), its 8-connected regions under `smallest` pixels as what is around.
-
-    Where all are that small it stays as it is.
-    """
-    if smallest <= 1:
-        return choice
-    speck = np.zeros(choice.shape, bool)
-    for value in np.unique(choice):
-        _, region, stats, _ = cv2.connectedComponentsWithStats(
-            (choice == value).astype(np.uint8), connectivity=8
-        )
-        small = stats[:, cv2.CC_STAT_AREA] < smallest
-        small[0] = False  # all that is not of this value
-        speck |= small[region]
-    if speck.all() or not speck.any():
-        return choice
-    # Specks may touch, so each pixel of one takes after the nearest that is in none.
-    _, at = cv2.distanceTransformWithLabels(
-        speck.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    value_at = np.zeros(at.max() + 1, choice.dtype)
-    value_at[at[~speck]] = choice[~speck]
-    return value_at[at]
+def details(image, fused, deviation):
+    """The difference of each channel, H x W float32 in gray levels of 255, less the same blurred; in turn."""
+    for plane, of_fused in zip(*(cv2.split(x) for x in (image, fused))):
+        difference = (plane.astype(np.float32) - of_fused) / np.float32(scale(image))
+        if deviation:
+            difference -= _blurred(difference, deviation)
+        yield difference
 
 
-def _distance(image, fused, window):
-    """H x W float32: absolute difference, mean over channels and window."""
-    difference = cv2.absdiff(image, fused).astype(np.float32)
-    if difference.ndim == 3:
-        difference = cv2.transform(difference, np.full((1, 3), 1 / 3, np.float32))
-    return cv2.blur(difference, (window, window), borderType=cv2.BORDER_REFLECT_101)
+def _distance(image, fused, detail):
+    """H x W float32 in gray levels of 255: absolute difference of details, mean over channels."""
+    return sum(map(np.abs, details(image, fused, detail))) / np.float32(np.atleast_3d(image).shape[2])
 
 
 def _blurred(values, sigma):

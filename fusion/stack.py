@@ -1,12 +1,13 @@
 """Which frame of a focus stack is sharp, at each pixel: one pass over neighbours.
 
-Ours, beyond the paper, for three images and more. Each frame is fused by the network with the one before it,
-photographs both, never with what became of others; whichever the network's image is nearer to in its details
-wins there, and the wins are added up along the stack. The frame with the highest sum is taken. Folding a
-stack as a pair is done, on the contrary, takes errors on: between two frames both out of focus it has to
-choose, and inside of something plain, where a net that reaches ten pixels sees no outline, it chooses wrong.
-So details alone count here, and what is won in a small window counts most: plain places, where nothing is,
-go by what is around them, and are joined softly, as backgrounds may differ in brightness.
+Ours, beyond the paper. Each frame is fused by the network with the one before it, photographs both, never
+with what became of others; whichever the network's image is nearer to in its details wins there, and the wins
+are added up along the stack. The frame with more of them is taken, between that of the frames before and the
+next one, at outlines that cost by length (fusion/potts.py). Folding a stack as a pair is done, on the
+contrary, takes errors on: between two frames both out of focus it has to choose, and inside of something
+plain, where a net that reaches ten pixels sees no outline, it chooses wrong. So details alone count here,
+those as small as noise hardly; plain places, where nothing is, go by what is around them, and are joined
+softly, as backgrounds may differ in brightness.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .common import check, scale
-from .select import Shades, without_specks
+from . import potts
+from .common import check, without_specks
+from .select import Shades, details
 
 DETAIL = 4  # pixels: deviation of the Gaussian over differences that is taken away from them
-WINDOWS = ((5, 1), (25, 0.3), (125, 0.09), (625, 0.027))  # (side in pixels, how much it counts)
-NOISE = 10  # mean square of differences, in levels of 255, below which they count for little
-AREA = 0.0001  # a region of a smaller share of the image goes to what surrounds it
-SEAM = 1.5  # deviation in pixels of the Gaussian over outlines
+WINDOW = 3  # pixels: the side of the mean over squared differences
+NOISE = 20  # mean square of differences, in levels of 255, below which they count for little
+OUTLINE = 0.5  # what a pixel of outline costs; a pixel that leaves no doubt is worth up to 1 for each frame
+AREA = 0.00005  # a region of a smaller share of the image goes to what surrounds it
+SEAM = 0.5  # deviation in pixels of the Gaussian over outlines
 WIDE, SLOPE = 12, 8  # the same, and what is detail (see Shades), where a line would show; on LARGEST pixels
 LARGEST = 600  # a side
 
@@ -43,7 +46,7 @@ def choose(net, frames, *, progress=iter, **how):
         check(previous, frame)
         fused = net(previous, frame, progress=progress, **how)
         won += _wins(_distance(previous, fused), _distance(frame, fused))
-        better = won > best
+        better = potts.label((best - won) / np.float32(OUTLINE))
         choice[better], best[better] = i, won[better]
         shades.add(frame)
         previous = frame
@@ -71,21 +74,12 @@ def put_together(frames, choice, shades):
 
 
 def _distance(image, fused):
-    """H x W float32: squared difference of details in levels of 255, mean over channels."""
-    planes = (x.reshape(*x.shape[:2], -1) for x in (image, fused))
-    distance = np.zeros(image.shape[:2], np.float32)
-    for a, b in zip(*(np.moveaxis(x, 2, 0) for x in planes)):
-        difference = (a.astype(np.float32) - b) / np.float32(scale(image))
-        difference -= cv2.GaussianBlur(difference, (0, 0), DETAIL, borderType=cv2.BORDER_REFLECT_101)
-        distance += difference**2
-    return distance / (1 if image.ndim == 2 else image.shape[2])
+    """H x W float32: squared difference of details in gray levels of 255, mean over channels and WINDOW."""
+    mean = sum(map(np.square, details(image, fused, DETAIL))) / np.float32(np.atleast_3d(image).shape[2])
+    return cv2.blur(mean, (WINDOW, WINDOW), borderType=cv2.BORDER_REFLECT_101)
 
 
 def _wins(first, second):
-    """H x W float32: how much the second is nearer, from -1 to 1 times the sum of what WINDOWS count."""
-    wins = np.zeros_like(first)
-    for side, worth in WINDOWS:
-        a, b = (cv2.blur(d, (side, side), borderType=cv2.BORDER_REFLECT_101) for d in (first, second))
-        both = a + b
-        wins += worth * (a - b) * both**2 / (both + NOISE) ** 3
-    return wins
+    """H x W float32: how much the second is nearer, from -1 to 1; little where both are as near as noise."""
+    both = first + second
+    return (first - second) * both**2 / (both + NOISE) ** 3

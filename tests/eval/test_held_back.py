@@ -33,12 +33,12 @@ def test_pairs_are_of_the_photographs_that_make_data_holds_back(photos, tmp_path
 
 def test_what_is_printed(photos, capsys):
     held_back.main(["--photos", str(photos), "--count", "2", "--model", "2-1-2_f32_k3-defocus",
-                    "--select", "window=3,seam=0", "--methods", "LP"])  # fmt: skip
+                    "--select", "outline=3,seam=0", "--methods", "LP"])  # fmt: skip
     printed, perfect = capsys.readouterr().out.split("\n\n| |")
     head, _, _, _, *rows = printed.splitlines()
     assert head == "mean of 2 pairs, recipe defocus, noise 0"
     table = {row.split("|")[1].strip(): row.replace("*", "").split("|")[2:-1] for row in rows}
-    assert list(table) == ["net", "select", "select window=3,seam=0", "LP"]
+    assert list(table) == ["net", "select", "select outline=3,seam=0", "LP"]
     assert float(table["net"][0]) > float(table["LP"][0]) > 25  # PSNR in dB
     assert all(0 < float(cell) < 2 for row in table.values() for cell in row[1:])
     *_, scores, above = [line.split("|")[2:-1] for line in perfect.splitlines()]
@@ -55,10 +55,10 @@ def test_noise_is_of_the_deviation_asked_for(photos):
 
 def test_mistakes_are_said(photos):
     photos = ["--photos", str(photos)]
-    with pytest.raises(ValueError, match="'windw=3': select takes window=3, area="):
-        held_back.main([*photos, "--select", "windw=3"])
-    with pytest.raises(ValueError, match="'window': select takes window=3"):
-        held_back.main([*photos, "--select", "window"])
+    with pytest.raises(ValueError, match="'outlin=3': select takes outline=12, detail="):
+        held_back.main([*photos, "--select", "outlin=3"])
+    with pytest.raises(ValueError, match="'outline': select takes outline=12"):
+        held_back.main([*photos, "--select", "outline"])
     with pytest.raises(ValueError, match="'XX' is none of DWT"):
         held_back.main([*photos, "--methods", "XX"])
     with pytest.raises(ValueError, match="nowhere: no such folder"):

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fusion import select, stack
+from fusion import stack
 
 
 def sharper(a, b, **_):
@@ -58,10 +58,6 @@ def test_plain_places_go_by_their_outlines():
     choice, shades = stack.choose(sharper, frames)
     assert (choice[60:100, 20:180] == 2).all()
     assert np.abs(stack.put_together(frames, choice, shades)[bar].astype(int) - 230).max() <= 1
-    folded = frames[0]
-    for frame in frames[1:]:
-        folded, _ = select.refine(folded, frame, sharper(folded, frame))
-    assert np.abs(folded[bar].astype(int) - 230).max() > 10  # what is avoided
 
 
 @pytest.mark.parametrize("factor", [1, 4])
