@@ -4,9 +4,10 @@ Ours, beyond the paper. A net that reconstructs every pixel loses a little of ea
 whole. So the distance of each photograph from the net's image in fine details (that in brightness says little
 of focus) decides whose pixel is taken, and where it says little, so does what is around, since each pixel of
 an outline costs as much as a pixel taken from a photograph that is farther by `outline` gray levels
-(fusion/potts.py). Seams are softened by less than a pixel, but widely where a line would show: where neither
-photograph shows more than gradual shades, such as a background out of focus in both, and one is brighter than
-the other. Elsewhere each pixel of the result is a photograph's own.
+(fusion/potts.py). What is still too small to be a thing goes to what surrounds it. Seams are softened by less
+than a pixel, but widely where a line would show: where neither photograph shows more than gradual shades,
+such as a background out of focus in both, and one is brighter than the other. Elsewhere each pixel of the
+result is a photograph's own.
 """
 
 from __future__ import annotations
@@ -17,28 +18,33 @@ import cv2
 import numpy as np
 
 from . import potts
-from .common import check, gray, scale
+from .common import check, gray, scale, without_specks
 
 SLOPE = 16  # gray levels of 255 a pixel: where both photographs stay under half of it, shades are gradual
 STEP = 1  # gray levels of 255: photographs that differ by less join without a line; by twice that, with one
 
 
-def refine(a, b, fused, *, outline=12, detail=2, seam=0.4, wide=6):
+def refine(a, b, fused, *, outline=12, detail=2, area=0.0003, seam=0.4, wide=6):
     """(refined, from_b): a and b put together as `fused`, a net's image of them, says.
 
     a, b, fused: H x W or H x W x 3, uint8 or uint16, alike; refined is of their kind. from_b: H x W bool,
     where b is taken rather than a, which has the pixels that nothing speaks for.
     outline: what a pixel of outline costs, in gray levels of 255 by which a pixel taken is farther from
     `fused` than the other; 0 leaves each pixel to itself. detail: deviation in pixels of the Gaussian over
-    differences that is taken away from them; 0 for none. seam, wide: deviation in pixels of the Gaussian over
-    outlines, where they do not show and where they would; 0 for hard ones.
+    differences that is taken away from them; 0 for none. area: a region of a smaller share of the image goes
+    to what surrounds it. seam, wide: deviation in pixels of the Gaussian over outlines, where they do not
+    show and where they would; 0 for hard ones.
     ValueError where images differ or an option is out of range.
     """
     check(a, b, fused)
-    if not all(option >= 0 for option in (outline, detail, seam, wide)):
-        raise ValueError(f"outline={outline}, detail={detail}, seam={seam}, wide={wide}: all are 0 or more")
+    if not (0 <= area < 1 and all(option >= 0 for option in (outline, detail, seam, wide))):
+        raise ValueError(
+            f"outline={outline}, detail={detail}, area={area}, seam={seam}, wide={wide}: area is a share from"
+            " 0 to below 1, the others are 0 or more"
+        )
     farther = _distance(b, fused, detail) - _distance(a, fused, detail)
     from_b = potts.label(farther / np.float32(outline)) if outline else farther < 0
+    from_b = without_specks(from_b, area * from_b.size)
     shades = Shades(wide)
     shades.add(a)
     shades.add(b)

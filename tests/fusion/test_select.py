@@ -104,7 +104,17 @@ def test_every_pixel_lies_between_the_images(height, width, seed, outline):
 
 
 @pytest.mark.parametrize(
-    "bad", [{"outline": -1}, {"detail": -0.1}, {"seam": -1}, {"wide": -1}, {"seam": float("nan")}]
+    "bad",
+    [
+        {"outline": -1},
+        {"detail": -0.1},
+        {"area": 1},
+        {"area": -0.1},
+        {"seam": -1},
+        {"wide": -1},
+        {"area": float("nan")},
+        {"seam": float("nan")},
+    ],
 )
 def test_options_out_of_range_are_named(bad):
     image = np.zeros((9, 9), np.uint8)
