@@ -1,6 +1,8 @@
-"""What the comparison methods share: image types, colour, gray, selection of detail, maps without specks."""
+"""What the methods share: image types, colour, gray, selection of detail, maps without specks, tiles."""
 
 from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -8,6 +10,7 @@ import numpy as np
 GRAY = np.array([0.2989, 0.5870, 0.1140])  # weights of R, G, B
 SMALLEST = 2  # pixels a side
 WIDEST = 255  # pixels: what a window may reach over
+TILE = 384  # pixels: side of the squares of by_tiles
 
 
 def check(*images) -> None:
@@ -97,6 +100,55 @@ def residual(x, y, base="average"):
     if base in ("a", "b"):
         return x if base == "a" else y
     raise ValueError(f"unknown base {base!r}: average, a or b")
+
+
+def tiles(size, tile, margin):
+    """Cut an H x W image into squares.
+
+    Returns a list of (inner, outer): pairs of slices; the inner parts cover every pixel once, an
+    outer part is its inner part with `margin` pixels around it, as far as the image goes.
+    """
+    cuts = []
+    for length in size:
+        step = tile or length
+        starts = range(0, length, step)
+        cuts.append([(s, min(s + step, length)) for s in starts])
+    return [
+        (
+            (slice(y0, y1), slice(x0, x1)),
+            tuple(
+                slice(max(0, p0 - margin), min(length, p1 + margin))
+                for (p0, p1), length in zip(((y0, y1), (x0, x1)), size)
+            ),
+        )
+        for y0, y1 in cuts[0]
+        for x0, x1 in cuts[1]
+    ]
+
+
+def by_tiles(compute, arrays, margin=0):
+    """What `compute` makes of arrays, tile by tile, all cores at work: a cache holds what a tile needs.
+
+    arrays: H x W or H x W x C, of one size. compute: takes parts of them, with `margin` pixels around as far
+    as the images go, and gives one array or a tuple of them, of the same height and width; none of its
+    pixels may depend on what is farther than margin. Returns the same for the whole images.
+    """
+    size = arrays[0].shape[:2]
+
+    def work(tile):
+        inner, outer = tile
+        inside = tuple(slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer))
+        parts = compute(*(array[outer] for array in arrays))
+        return inner, [part[inside] for part in (parts if isinstance(parts, tuple) else (parts,))]
+
+    made = None
+    with ThreadPoolExecutor(max(1, cv2.getNumThreads())) as pool:
+        for inner, parts in pool.map(work, tiles(size, TILE, margin)):
+            if made is None:
+                made = [np.empty(size + part.shape[2:], part.dtype) for part in parts]
+            for whole, part in zip(made, parts):
+                whole[inner] = part
+    return made[0] if len(made) == 1 else made
 
 
 def without_specks(choice, smallest):

@@ -13,6 +13,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from .common import by_tiles
+
 STEPS = 30  # on an image of each size; with a thousand the choice is no better (eval/held_back.py)
 SMALLEST = 4  # pixels: the longer side of the smallest image at most
 VALUE = 0.5 / 8**0.5  # length of a step on values; the one on outlines is such that their product is 1/8
@@ -34,7 +36,7 @@ def label(cost) -> np.ndarray:
         cost = costs.pop()
         if cost.shape != values.shape:
             values, across, down = (_doubled(x, cost.shape) for x in (values, across, down))
-        values = _steps(cost, values, across, down)
+        values, across, down = by_tiles(_steps, (cost, values, across, down), margin=STEPS)
     return values > 0.5
 
 
@@ -52,11 +54,12 @@ def _doubled(values, shape):
 
 
 def _steps(cost, values, across, down):
-    """The values after STEPS; `across` and `down`, the outlines' share in it, are changed in place.
+    """(values, across, down) after STEPS, in each of which a pixel depends on its neighbours alone.
 
-    These are the dual variables, one for each difference of neighbours, divided by OUTLINE; their pair is at
-    most 1 / OUTLINE long.
+    across and down are the dual variables, one for each difference of neighbours, divided by OUTLINE; their
+    pair is at most 1 / OUTLINE long.
     """
+    values, across, down = values.copy(), across.copy(), down.copy()
     across[:, -1] = down[-1] = 0  # beyond the image is no neighbour
     longest = 1 / OUTLINE
     cost = cost * np.float32(VALUE)
@@ -75,4 +78,4 @@ def _steps(cost, values, across, down):
         np.clip(new, 0, 1, out=new)
         cv2.addWeighted(new, 2, values, -1, 0, dst=ahead)
         values, new = new, values
-    return values
+    return values, across, down

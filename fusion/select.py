@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from . import potts
-from .common import check, gray, scale, without_specks
+from .common import by_tiles, check, gray, scale, without_specks
 
 SLOPE = 16  # gray levels of 255 a pixel: where both photographs stay under half of it, shades are gradual
 STEP = 1  # gray levels of 255: photographs that differ by less join without a line; by twice that, with one
@@ -42,30 +42,46 @@ def refine(a, b, fused, *, outline=12, detail=2, area=0.0003, seam=0.4, wide=6):
             f"outline={outline}, detail={detail}, area={area}, seam={seam}, wide={wide}: area is a share from"
             " 0 to below 1, the others are 0 or more"
         )
-    farther = _distance(b, fused, detail) - _distance(a, fused, detail)
+    farther = by_tiles(
+        lambda a, b, fused: distance(b, fused, detail) - distance(a, fused, detail),
+        (a, b, fused),
+        reach(detail),
+    )
     from_b = potts.label(farther / np.float32(outline)) if outline else farther < 0
     from_b = without_specks(from_b, area * from_b.size)
     shades = Shades(wide)
     shades.add(a)
     shades.add(b)
     weight = shades.soften(from_b.astype(np.float32), seam)
+    return by_tiles(_mixed, (a, b, weight)), from_b
+
+
+def _mixed(a, b, weight):
+    """The mean of two images, the second with a weight, in their type."""
     if a.ndim == 3:
         weight = weight[..., None]
-    return np.floor(a * (1 - weight) + b * weight + np.float32(0.5)).astype(a.dtype), from_b
+    return np.floor(a * (1 - weight) + b * weight + np.float32(0.5)).astype(a.dtype)
 
 
-def details(image, fused, deviation):
-    """The difference of each channel, H x W float32 in gray levels of 255, less the same blurred; in turn."""
-    for plane, of_fused in zip(*(cv2.split(x) for x in (image, fused))):
-        difference = (plane.astype(np.float32) - of_fused) / np.float32(scale(image))
-        if deviation:
-            difference -= _blurred(difference, deviation)
-        yield difference
+def distance(image, fused, detail, measure=np.abs):
+    """H x W float32: a measure of the difference in gray levels of 255, mean over channels.
+
+    detail: deviation in pixels of the Gaussian over differences that is taken away from them; 0 for none.
+    """
+    total = np.zeros(image.shape[:2], np.float32)
+    for planes in zip(cv2.split(image), cv2.split(fused)):
+        difference = cv2.subtract(*planes, dtype=cv2.CV_32F)
+        if detail:
+            difference -= _blurred(difference, detail)
+        difference /= np.float32(scale(image))
+        total += measure(difference, out=difference)
+    total /= np.atleast_3d(image).shape[2]
+    return total
 
 
-def _distance(image, fused, detail):
-    """H x W float32 in gray levels of 255: absolute difference of details, mean over channels."""
-    return sum(map(np.abs, details(image, fused, detail))) / np.float32(np.atleast_3d(image).shape[2])
+def reach(sigma):
+    """How far in pixels a Gaussian of a deviation looks."""
+    return int(4 * sigma) + 1
 
 
 def _blurred(values, sigma):
@@ -88,7 +104,7 @@ class Shades:
     def add(self, image):
         """Take a photograph into account, H x W or H x W x 3, uint8 or uint16, all alike."""
         self.shape = image.shape[:2]
-        levels = gray(image).astype(np.float32)
+        levels = by_tiles(lambda part: gray(part).astype(np.float32), (image,))
         steepest = self._squares(_slope(levels))
         mean = _blurred(_smaller(levels, self.shrink), self.reach)
         if self.steepest is None:

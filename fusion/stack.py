@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 
 from . import potts
-from .common import check, without_specks
-from .select import Shades, details
+from .common import by_tiles, check, without_specks
+from .select import Shades, distance, reach
 
 DETAIL = 4  # pixels: deviation of the Gaussian over differences that is taken away from them
 WINDOW = 3  # pixels: the side of the mean over squared differences
@@ -45,7 +45,7 @@ def choose(net, frames, *, progress=iter, **how):
     for i, frame in enumerate(frames, start=1):
         check(previous, frame)
         fused = net(previous, frame, progress=progress, **how)
-        won += _wins(_distance(previous, fused), _distance(frame, fused))
+        won += by_tiles(_wins, (previous, frame, fused), reach(DETAIL) + WINDOW // 2)
         better = potts.label((best - won) / np.float32(OUTLINE))
         choice[better], best[better] = i, won[better]
         shades.add(frame)
@@ -75,11 +75,13 @@ def put_together(frames, choice, shades):
 
 def _distance(image, fused):
     """H x W float32: squared difference of details in gray levels of 255, mean over channels and WINDOW."""
-    mean = sum(map(np.square, details(image, fused, DETAIL))) / np.float32(np.atleast_3d(image).shape[2])
-    return cv2.blur(mean, (WINDOW, WINDOW), borderType=cv2.BORDER_REFLECT_101)
+    return cv2.blur(
+        distance(image, fused, DETAIL, np.square), (WINDOW, WINDOW), borderType=cv2.BORDER_REFLECT_101
+    )
 
 
-def _wins(first, second):
-    """H x W float32: how much the second is nearer, from -1 to 1; little where both are as near as noise."""
+def _wins(a, b, fused):
+    """H x W float32: how much nearer b is to fused, from -1 to 1; little where both are as near as noise."""
+    first, second = _distance(a, fused), _distance(b, fused)
     both = first + second
     return (first - second) * both**2 / (both + NOISE) ** 3

@@ -14,6 +14,7 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
 from fusion import models, select, stack
+from fusion.common import tiles
 
 TILE = 512  # pixels a side: BVLC Caffe needs 6 GB for it, caffe_torch a tenth
 
@@ -132,30 +133,6 @@ def reach(deploy) -> int:
             streams[top] = here
         total = max(total, here)
     return total
-
-
-def tiles(size, tile, margin):
-    """Cut an H x W image into squares.
-
-    Returns a list of (inner, outer): pairs of slices; the inner parts cover every pixel once, an
-    outer part is its inner part with `margin` pixels around it, as far as the image goes.
-    """
-    cuts = []
-    for length in size:
-        step = tile or length
-        starts = range(0, length, step)
-        cuts.append([(s, min(s + step, length)) for s in starts])
-    return [
-        (
-            (slice(y0, y1), slice(x0, x1)),
-            tuple(
-                slice(max(0, p0 - margin), min(length, p1 + margin))
-                for (p0, p1), length in zip(((y0, y1), (x0, x1)), size)
-            ),
-        )
-        for y0, y1 in cuts[0]
-        for x0, x1 in cuts[1]
-    ]
 
 
 def to_channels(image):

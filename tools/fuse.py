@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 import fusion
 from fusion import align, frames, images, methods, models
+from fusion.common import tiles
 from tools import fuse_batch
 
 EXAMPLES = """examples:
@@ -244,7 +245,7 @@ def fuse(args, stack, report):
     net = network(args)
     refine = refinement(args, len(stack))
     report.update(net=str(net.deploy), weights=str(net.weights), refine=refine)
-    squares = len(two_stream.tiles(stack.shape[:2], args.tile, 0)) * (len(stack) - 1)
+    squares = len(tiles(stack.shape[:2], args.tile, 0)) * (len(stack) - 1)
     with bar(args, "fusing", total=squares, unit="tile") as computed:
         fused, choice = two_stream.fold(net, stack, refine=refine, tile=args.tile, progress=computed)
         return fused, None, choice

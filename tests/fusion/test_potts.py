@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusion import potts
+from fusion import common, potts
 
 
 def energy(chosen, cost):
@@ -98,3 +98,10 @@ def test_equal_costs_choose_the_first_label():
 def test_rows_and_columns_are_alike():
     cost = np.random.default_rng(2).normal(0, 1, (48, 48)).astype(np.float32)
     np.testing.assert_array_equal(potts.label(cost.T), potts.label(cost).T)
+
+
+def test_tiles_do_not_show(monkeypatch):
+    cost = np.random.default_rng(3).normal(0, 1, (150, 170)).astype(np.float32)
+    at_once = potts.label(cost)
+    monkeypatch.setattr(common, "TILE", 40)
+    np.testing.assert_array_equal(potts.label(cost), at_once)

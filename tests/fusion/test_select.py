@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusion import select
+from fusion import common, select
 
 
 def scene(shape=(60, 80), dtype=np.uint8, seed=0):
@@ -46,6 +46,14 @@ def test_it_is_the_same_in_eight_and_sixteen_bits():
     _, narrow = select.refine(a, b, fused)
     _, wide = select.refine(*(x.astype(np.uint16) * 257 for x in (a, b, fused)))
     assert narrow.any() and not narrow.all() and np.array_equal(narrow, wide)
+
+
+def test_tiles_do_not_show(monkeypatch):
+    rng = np.random.default_rng(6)
+    a, b, fused = rng.integers(0, 256, (3, 150, 170, 3), dtype=np.uint8)
+    refined, _ = select.refine(a, b, fused)
+    monkeypatch.setattr(common, "TILE", 40)
+    np.testing.assert_array_equal(select.refine(a, b, fused)[0], refined)
 
 
 def test_where_photographs_hardly_differ_neighbours_decide():

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fusion import stack
+from fusion import common, stack
 
 
 def sharper(a, b, **_):
@@ -46,6 +46,13 @@ def test_the_sharp_frame_is_taken(shape, dtype):
     assert fused.dtype == dtype
     np.testing.assert_array_equal(fused[:, middle], truth[:, middle])
     assert all(np.array_equal(x, y) for x, y in zip(frames, before))
+
+
+def test_tiles_do_not_show(monkeypatch):
+    _, frames, _ = scene((60, 160, 3))
+    choice, _ = stack.choose(sharper, frames)
+    monkeypatch.setattr(common, "TILE", 40)
+    np.testing.assert_array_equal(stack.choose(sharper, frames)[0], choice)
 
 
 def test_plain_places_go_by_their_outlines():

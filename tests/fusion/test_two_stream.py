@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fusion import two_stream
-from fusion.two_stream import TwoStream, fold, from_channels, reach, tiles, to_channels
+from fusion.two_stream import TwoStream, fold, from_channels, reach, to_channels
 from tests.golden import nets
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,19 +27,6 @@ def net(tmp_path_factory):
 
 def image(seed, shape=(45, 61, 3), dtype=np.uint8):
     return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
-
-
-@given(
-    height=st.integers(1, 90), width=st.integers(1, 90), tile=st.integers(0, 100), margin=st.integers(0, 20)
-)
-def test_tiles_cover_every_pixel_once_and_reach_around(height, width, tile, margin):
-    seen = np.zeros((height, width), int)
-    for inner, outer in tiles((height, width), tile, margin):
-        seen[inner] += 1
-        for i, o, length in zip(inner, outer, (height, width)):
-            assert o.start == max(0, i.start - margin) and o.stop == min(length, i.stop + margin)
-            assert not tile or i.stop - i.start <= tile
-    assert (seen == 1).all()
 
 
 @pytest.mark.parametrize(("name", "pixels"), [("2-1-2_f64_k5", 8), ("2-1-2_f32_k3", 4), ("3-1-3_f64_k5", 12)])
