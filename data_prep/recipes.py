@@ -28,14 +28,41 @@ def defocus(clean, region, rng):
     in 0.4..6, by a Gaussian or by a disc (the image of a point through an open lens) of the same spread. Half
     the pairs are layered (see `layered`), half are cut along the outline, softened in most.
     """
-    if rng.random() < 0.3:
-        region = regions.shape(*region.shape, rng)
+    return (*_through_a_lens(clean, _redrawn(region, rng), rng), clean)
+
+
+def handheld(clean, region, rng):
+    """The pairs of `defocus` as two photographs by hand show them: with noise, JPEG, and out of register.
+
+    Half the pairs have noise of a deviation log-uniform in 0.3..4.5 levels, half JPEG's of a quality in
+    75..98. In half, b is up to 0.7 pixels off and 0.3 % larger or smaller. label is what a fusion could give
+    back: at each pixel what the photograph in focus there shows, its noise and its place too.
+    """
+    region = _redrawn(region, rng)
+    pair = _through_a_lens(clean, region, rng)
+    noise = 0.3 * 15 ** rng.random() if rng.random() < 0.5 else 0
+    quality = int(rng.integers(75, 99)) if rng.random() < 0.5 else None
+    moved = rng.random() < 0.5
+    a = _taken(pair[0], noise, quality, None, rng)
+    if pair[0] is pair[1]:
+        return a, a, a
+    b = _taken(pair[1], noise, quality, _motion(clean.shape, rng) if moved else None, rng)
+    in_a, in_b = (taken.astype(np.float32) - image for taken, image in zip((a, b), pair))
+    return a, b, _bytes(clean + np.where(region[..., None], in_b, in_a))
+
+
+def _redrawn(region, rng):
+    """The object's region, or in three of ten a random shape."""
+    return regions.shape(*region.shape, rng) if rng.random() < 0.3 else region
+
+
+def _through_a_lens(clean, region, rng):
+    """(object out of focus, all else out of focus), H x W x 3 uint8; in one of five `clean` itself twice."""
     if rng.random() < 0.2:
-        return clean, clean, clean
+        return clean, clean
     blurs = [(rng.choice(("gaussian", "disc")), 0.4 * 15 ** rng.random()) for _ in range(2)]
     if rng.random() < 0.5:
-        a, b = layered(clean, region, blurs) if rng.random() < 0.5 else layered(clean, ~region, blurs)[::-1]
-        return a, b, clean
+        return layered(clean, region, blurs) if rng.random() < 0.5 else layered(clean, ~region, blurs)[::-1]
     outline = region.astype(np.float32)
     if rng.random() < 0.7:
         outline = _blur(outline, "gaussian", 0.5 * 8 ** rng.random())
@@ -44,8 +71,28 @@ def defocus(clean, region, rng):
     return (
         _bytes(clean + outline * (blurred[0] - clean)),
         _bytes(blurred[1] + outline * (clean - blurred[1])),
-        clean,
     )
+
+
+def _motion(shape, rng):
+    """2 x 3: up to 0.7 pixels off and 0.3 % larger or smaller, as a hand and focusing do."""
+    scale = 1 + rng.uniform(-0.003, 0.003)
+    off = [(1 - scale) * n / 2 + rng.uniform(-0.7, 0.7) for n in shape[1::-1]]
+    return np.array([[scale, 0, off[0]], [0, scale, off[1]]])
+
+
+def _taken(image, noise, quality, motion, rng):
+    """A photograph of an image (H x W x 3 uint8): moved, with noise, and through JPEG; what is None not."""
+    if motion is not None:
+        size = image.shape[1::-1]
+        image = cv2.warpAffine(image, motion, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+    if noise:
+        image = _bytes(image + np.float32(noise) * rng.standard_normal(image.shape, np.float32))
+    if quality is not None:
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        image = cv2.cvtColor(cv2.imdecode(jpeg, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return image
 
 
 def layered(clean, near, blurs):
@@ -85,4 +132,4 @@ def gaussian(image, deviation):
     return np.dstack([np.clip(np.rint(c), 0, 255).astype(np.uint8) for c in blurred])
 
 
-RECIPES = {"paper": paper, "defocus": defocus}
+RECIPES = {"paper": paper, "defocus": defocus, "handheld": handheld}

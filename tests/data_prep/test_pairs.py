@@ -51,6 +51,52 @@ def test_paper_recipe_blurs_the_object_in_a_and_the_rest_in_b(clean):
     assert all(image.dtype == np.uint8 for image in (a, b, label))
 
 
+@pytest.fixture
+def scene():
+    """A photograph with texture of all sizes, and the object's region: (clean, region)."""
+    noise = np.random.default_rng(1).normal(0, 60, (120, 160, 3))
+    clean = sum(cv2.GaussianBlur(noise, (0, 0), sigma) * sigma for sigma in (1, 3, 9)) + 128
+    region = np.zeros((120, 160), bool)
+    region[30:90, 40:120] = True
+    return np.clip(np.rint(clean), 0, 255).astype(np.uint8), region
+
+
+@pytest.mark.parametrize("recipe", sorted(recipes.RECIPES))
+def test_a_recipe_leaves_what_it_is_given_and_gives_the_same_again(recipe, scene):
+    clean, region = scene
+    before = clean.copy(), region.copy()
+    for seed in range(10):
+        made = [recipes.RECIPES[recipe](clean, region, np.random.default_rng(seed)) for _ in range(2)]
+        assert all(np.array_equal(x, y) for x, y in zip(*made))
+        assert all(x.shape == clean.shape and x.dtype == np.uint8 for x in made[0])
+    assert np.array_equal(clean, before[0]) and np.array_equal(region, before[1])
+
+
+def test_handheld_photographs_hold_what_the_label_asks_for(scene, monkeypatch):
+    """Where the object is, label is what b shows, its noise and place too; elsewhere what a shows."""
+    monkeypatch.setattr(recipes, "_redrawn", lambda region, rng: region)
+    clean, region = scene
+    inside = cv2.erode(region.astype(np.uint8), np.ones((25, 25))) > 0
+    outside = cv2.dilate(region.astype(np.uint8), np.ones((25, 25))) == 0
+    changed = 0
+    for seed in range(40):
+        a, b, label = (x.astype(int) for x in recipes.handheld(clean, region, np.random.default_rng(seed)))
+        assert np.abs(label - b)[inside].max() <= 1 and np.abs(label - a)[outside].max() <= 1
+        if (a != b).any():
+            assert np.abs(label - a)[inside].mean() > 1.5 * np.abs(label - b)[inside].mean()
+        changed += (label != clean).any()
+    assert 25 <= changed < 40  # some have neither noise nor JPEG and are in register
+
+
+def test_handheld_photographs_are_out_of_register_by_less_than_two_pixels():
+    rng = np.random.default_rng(0)
+    corners = np.array([[0, 0, 1], [479, 0, 1], [0, 319, 1], [479, 319, 1]])
+    moves = [
+        np.abs(corners @ recipes._motion((320, 480, 3), rng).T - corners[:, :2]).max() for _ in range(200)
+    ]
+    assert 1 < max(moves) < 0.7 + 0.003 * 240 + 0.01
+
+
 def test_blur_rounds_instead_of_cutting_off():
     flat = np.full((20, 20, 3), (0, 100, 255), np.uint8)
     assert np.array_equal(recipes.gaussian(flat, 3.3), flat)
