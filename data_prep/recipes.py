@@ -40,7 +40,7 @@ def handheld(clean, region, rng):
     """
     region = _redrawn(region, rng)
     pair = _through_a_lens(clean, region, rng)
-    noise = 0.3 * 15 ** rng.random() if rng.random() < 0.5 else 0
+    noise = 0.3 * 15 ** rng.random() if rng.random() < 0.5 else None
     quality = int(rng.integers(75, 99)) if rng.random() < 0.5 else None
     moved = rng.random() < 0.5
     a = _taken(pair[0], noise, quality, None, rng)
@@ -86,7 +86,7 @@ def _taken(image, noise, quality, motion, rng):
     if motion is not None:
         size = image.shape[1::-1]
         image = cv2.warpAffine(image, motion, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
-    if noise:
+    if noise is not None:
         image = _bytes(image + np.float32(noise) * rng.standard_normal(image.shape, np.float32))
     if quality is not None:
         image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)

@@ -105,25 +105,19 @@ def residual(x, y, base="average"):
 def tiles(size, tile, margin):
     """Cut an H x W image into squares.
 
-    Returns a list of (inner, outer): pairs of slices; the inner parts cover every pixel once, an
-    outer part is its inner part with `margin` pixels around it, as far as the image goes.
+    tile: their side in pixels, 0 for the whole image. Returns a list of (inner, outer, inside), pairs of
+    slices: the inner parts cover every pixel once, an outer part is its inner part with `margin` pixels
+    around it, as far as the image goes, and inside is where in the outer part the inner one is.
     """
     cuts = []
     for length in size:
-        step = tile or length
-        starts = range(0, length, step)
-        cuts.append([(s, min(s + step, length)) for s in starts])
-    return [
-        (
-            (slice(y0, y1), slice(x0, x1)),
-            tuple(
-                slice(max(0, p0 - margin), min(length, p1 + margin))
-                for (p0, p1), length in zip(((y0, y1), (x0, x1)), size)
-            ),
-        )
-        for y0, y1 in cuts[0]
-        for x0, x1 in cuts[1]
-    ]
+        cuts.append([])
+        for start in range(0, length, tile or length):
+            end = min(start + (tile or length), length)
+            first = max(0, start - margin)
+            outer = slice(first, min(length, end + margin))
+            cuts[-1].append((slice(start, end), outer, slice(start - first, end - first)))
+    return [tuple(zip(rows, columns)) for rows in cuts[0] for columns in cuts[1]]
 
 
 def by_tiles(compute, arrays, margin=0):
@@ -136,8 +130,7 @@ def by_tiles(compute, arrays, margin=0):
     size = arrays[0].shape[:2]
 
     def work(tile):
-        inner, outer = tile
-        inside = tuple(slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer))
+        inner, outer, inside = tile
         parts = compute(*(array[outer] for array in arrays))
         return inner, [part[inside] for part in (parts if isinstance(parts, tuple) else (parts,))]
 

@@ -17,15 +17,16 @@ from .common import by_tiles
 
 STEPS = 30  # on an image of each size; with a thousand the choice is no better (eval/held_back.py)
 SMALLEST = 4  # pixels: the longer side of the smallest image at most
-VALUE = 0.5 / 8**0.5  # length of a step on values; the one on outlines is such that their product is 1/8
-OUTLINE = 1 / (8 * VALUE)
+VALUE_STEP = 0.5 / 8**0.5  # how far a step on values goes
+OUTLINE_STEP = 1 / (8 * VALUE_STEP)  # and one on outlines: for more than a product of 1/8 nothing converges
 
 
 def label(cost) -> np.ndarray:
     """H x W bool, True where the label 1 is: the least sum of `cost` there and of the length of outlines.
 
     cost: H x W float32, finite, what the label 1 costs more than 0 at each pixel, in what a pixel of outline
-    costs. Where nothing speaks for either label, and no neighbour does, it is 0. Lengths are Euclidean.
+    costs. Where nothing speaks for either label, and no neighbour does, it is 0. Lengths are Euclidean, of
+    the slopes between neighbouring pixels.
     """
     costs = [np.ascontiguousarray(cost, np.float32)]
     while max(costs[-1].shape) > SMALLEST:
@@ -56,13 +57,13 @@ def _doubled(values, shape):
 def _steps(cost, values, across, down):
     """(values, across, down) after STEPS, in each of which a pixel depends on its neighbours alone.
 
-    across and down are the dual variables, one for each difference of neighbours, divided by OUTLINE; their
-    pair is at most 1 / OUTLINE long.
+    across and down are the dual variables, one for each difference of neighbours, divided by OUTLINE_STEP;
+    their pair is at most 1 / OUTLINE_STEP long.
     """
     values, across, down = values.copy(), across.copy(), down.copy()
     across[:, -1] = down[-1] = 0  # beyond the image is no neighbour
-    longest = 1 / OUTLINE
-    cost = cost * np.float32(VALUE)
+    longest = 1 / OUTLINE_STEP
+    cost = cost * np.float32(VALUE_STEP)
     ahead, new, length = values.copy(), np.empty_like(values), np.empty_like(values)
     for _ in range(STEPS):
         across[:, :-1] += np.subtract(ahead[:, 1:], ahead[:, :-1], out=length[:, :-1])
@@ -73,7 +74,7 @@ def _steps(cost, values, across, down):
         cv2.add(across, down, dst=new)
         new[:, 1:] -= across[:, :-1]
         new[1:] -= down[:-1]
-        cv2.scaleAdd(new, VALUE * OUTLINE, values, dst=new)
+        cv2.scaleAdd(new, VALUE_STEP * OUTLINE_STEP, values, dst=new)
         new -= cost
         np.clip(new, 0, 1, out=new)
         cv2.addWeighted(new, 2, values, -1, 0, dst=ahead)

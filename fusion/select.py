@@ -45,7 +45,7 @@ def refine(a, b, fused, *, outline=12, detail=2, area=0.0003, seam=0.4, wide=6):
     farther = by_tiles(
         lambda a, b, fused: distance(b, fused, detail) - distance(a, fused, detail),
         (a, b, fused),
-        reach(detail),
+        blur_reach(detail),
     )
     from_b = potts.label(farther / np.float32(outline)) if outline else farther < 0
     from_b = without_specks(from_b, area * from_b.size)
@@ -79,7 +79,7 @@ def distance(image, fused, detail, measure=np.abs):
     return total
 
 
-def reach(sigma):
+def blur_reach(sigma):
     """How far in pixels a Gaussian of a deviation looks."""
     return int(4 * sigma) + 1
 

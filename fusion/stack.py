@@ -17,7 +17,7 @@ import numpy as np
 
 from . import potts
 from .common import by_tiles, check, without_specks
-from .select import Shades, distance, reach
+from .select import Shades, blur_reach, distance
 
 DETAIL = 4  # pixels: deviation of the Gaussian over differences that is taken away from them
 WINDOW = 3  # pixels: the side of the mean over squared differences
@@ -45,7 +45,7 @@ def choose(net, frames, *, progress=iter, **how):
     for i, frame in enumerate(frames, start=1):
         check(previous, frame)
         fused = net(previous, frame, progress=progress, **how)
-        won += by_tiles(_wins, (previous, frame, fused), reach(DETAIL) + WINDOW // 2)
+        won += by_tiles(_wins, (previous, frame, fused), blur_reach(DETAIL) + WINDOW // 2)
         better = potts.label((best - won) / np.float32(OUTLINE))
         choice[better], best[better] = i, won[better]
         shades.add(frame)

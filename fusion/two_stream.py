@@ -83,9 +83,8 @@ class TwoStream:
         if a.shape != b.shape or a.dtype != b.dtype:
             raise ValueError(f"images differ: {a.shape} {a.dtype} and {b.shape} {b.dtype}")
         fused = np.empty_like(a)
-        for inner, outer in progress(tiles(a.shape[:2], tile, self.reach)):
+        for inner, outer, inside in progress(tiles(a.shape[:2], tile, self.reach)):
             part = self._forward(to_channels(a[outer]), to_channels(b[outer]))
-            inside = tuple(slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer))
             fused[inner] = from_channels(part[(slice(None), *inside)], a)
         return fused
 

@@ -98,6 +98,17 @@ def test_specks_go_to_what_surrounds_them_and_larger_regions_stay():
     assert np.array_equal(clean, wanted)
 
 
+def test_specks_of_any_number_go():
+    """Choices among frames: a speck of 3 in a region of 2 beside one of 7."""
+    choice = np.full((40, 60), 2, np.uint16)
+    choice[:, 30:] = 7
+    wanted = choice.copy()
+    choice[5:7, 5:7] = 3
+    choice[20:22, 50:53] = 0
+    assert np.array_equal(without_specks(choice, 10), wanted)
+    assert np.array_equal(without_specks(choice, 5)[20:22, 50:53], np.zeros((2, 3)))
+
+
 def test_where_all_regions_are_specks_they_stay():
     choice = np.indices((6, 6)).sum(0) // 4 % 2 == 1
     assert np.array_equal(without_specks(choice, 100), choice)
@@ -108,8 +119,10 @@ def test_where_all_regions_are_specks_they_stay():
 )
 def test_tiles_cover_every_pixel_once_and_reach_around(height, width, tile, margin):
     seen = np.zeros((height, width), int)
-    for inner, outer in tiles((height, width), tile, margin):
+    places = np.arange(height * width).reshape(height, width)
+    for inner, outer, inside in tiles((height, width), tile, margin):
         seen[inner] += 1
+        assert np.array_equal(places[outer][inside], places[inner])
         for i, o, length in zip(inner, outer, (height, width)):
             assert o.start == max(0, i.start - margin) and o.stop == min(length, i.stop + margin)
             assert not tile or i.stop - i.start <= tile
