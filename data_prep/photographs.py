@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 JPEGS = (".jpg", ".jpeg", ".JPG", ".JPEG")
@@ -66,6 +66,8 @@ def read(path) -> tuple[np.ndarray, str]:
         pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except ValueError:
         raise
+    except UnidentifiedImageError:
+        raise ValueError("cannot be read: cannot identify what kind of image it is") from None
     except Exception as error:  # Pillow's decoders raise many kinds for damaged and oversized files
         raise ValueError(f"cannot be read: {error}") from None
     return pixels, hashlib.sha256(data).hexdigest()

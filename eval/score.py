@@ -51,6 +51,7 @@ def arguments(argv=None):
     add("--json", action="store_true", help="print a JSON list, one object for each fused image")
     add("--csv", metavar="FILE", help="also write the scores to a file, all digits")
     add("--maps", metavar="DIR", help="also write NAME.Qabf.png, NAME.Q.png (white is good), NAME.loss.png")
+    add("--force", action="store_true", help="replace files of --csv and --maps that exist")
     args = parser.parse_args(argv)
     named = filter(None, args.variants.split(","))
     args.variants = list(metrics.VARIANTS if args.variants == "all" else named)
@@ -85,13 +86,18 @@ def score(sources, fused, variants=(), reference=None, names=None):
     return scores
 
 
+def map_files(folder, stem):
+    """Where `write_maps` writes to."""
+    return [Path(folder, f"{stem}.{name}.png") for name in ("Qabf", "Q", "loss")]
+
+
 def write_maps(sources, fused, folder, stem):
     """Three gray pictures of the size of the images: local Qabf, local Q and lost edges."""
     qabf, loss = xydeas.maps(*sources, fused)
     # The local Q of a window stands at its middle.
     q = cv2.copyMakeBorder(piella.quality_map(*sources, fused), 4, 3, 4, 3, cv2.BORDER_REPLICATE)
-    for name, values in (("Qabf", qabf * 255), ("Q", q * 255), ("loss", loss)):
-        images.write(folder / f"{stem}.{name}.png", np.clip(np.rint(values), 0, 255).astype(np.uint8))
+    for path, values in zip(map_files(folder, stem), (qabf * 255, q * 255, loss)):
+        images.write(path, np.clip(np.rint(values), 0, 255).astype(np.uint8))
 
 
 def table(rows):
@@ -122,6 +128,9 @@ def _json(value):
 def main(argv=None):
     args = arguments(argv)
     paths = [args.a, args.b, *args.source]
+    maps = [path for fused in args.fused if args.maps for path in map_files(args.maps, Path(fused).stem)]
+    for path in [*maps, args.csv] if args.csv else maps:
+        images.check_new(path, [*paths, *args.fused, *filter(None, [args.reference])], args.force)
     sources = [images.read(path) for path in paths]
     reference = images.read(args.reference) if args.reference else None
     if sources[0].dtype == np.uint16:
@@ -139,7 +148,7 @@ def main(argv=None):
         names = [*paths, path, args.reference]
         rows.append({"fused": path, **score(sources, fused, args.variants, reference, names)})
         if args.maps:
-            write_maps(sources, fused, Path(args.maps), Path(path).stem)
+            write_maps(sources, fused, args.maps, Path(path).stem)
     if args.csv:
         write_csv(rows, args.csv)
     if args.json:

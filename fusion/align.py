@@ -72,6 +72,8 @@ def chain(frames, reference=0, model="affine", progress=iter):
     check(origin)
     like = np.broadcast_to(origin.dtype.type(0), origin.shape)  # what `check` compares, and no pixels
     origin = previous = _pyramid(origin)
+    if _is_flat(origin):
+        raise AlignmentError("nothing to align by: the image is flat", reference)
     matrices = [np.eye(3) for _ in range(len(frames))]
     for i in progress([*range(reference + 1, len(frames)), *range(reference - 1, -1, -1)]):
         nearer = i - 1 if i > reference else i + 1

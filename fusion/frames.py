@@ -113,14 +113,14 @@ def find(words) -> list[Path]:
     for word in map(str, words):
         if word.startswith("@"):
             try:
-                text = Path(word[1:]).read_text(encoding="utf-8")
+                text = Path(word[1:]).read_text(encoding="utf-8-sig")
             except UnicodeDecodeError:
                 raise ValueError(f"{word[1:]}: not a list of names") from None
             here = Path(word[1:]).parent
             lines = [line.strip() for line in text.splitlines()]
             part = [here / line for line in lines if line and not line.startswith("#")]
         elif os.path.isdir(word):
-            part = sorted((p for p in Path(word).iterdir() if p.suffix.lower() in ENDINGS), key=in_order)
+            part = inside(word)
         elif glob.has_magic(word) and not os.path.exists(word):
             part = sorted(map(Path, glob.glob(word)), key=in_order)
         else:
@@ -129,6 +129,12 @@ def find(words) -> list[Path]:
             raise ValueError(f"{word}: no images there")
         found += part
     return found
+
+
+def inside(folder) -> list[Path]:
+    """The image files of a folder, in order; hidden ones, such as macOS's ._NAME.jpg, left out."""
+    files = (p for p in Path(folder).iterdir() if not p.name.startswith(".") and p.is_file())
+    return sorted((p for p in files if p.suffix.lower() in ENDINGS), key=in_order)
 
 
 def in_order(path):

@@ -24,7 +24,9 @@ MEGAPIXELS = 500  # a file that claims more is taken for a mistake, or a bomb, b
 TEXTS = (270, 271, 272, 305, 306, 315, 33432)
 PARTS = (0x8769, 0x8825)
 OLD_SIZE = (0xA002, 0xA003, 0xA005)
-ORIENTATION, ICC = 274, 34675  # TIFF's tags
+DESCRIPTION, ORIENTATION, ICC = 270, 274, 34675  # TIFF's tags
+STRUCTURE = ("ImageJ=", "<", '{"shape"')  # descriptions that say how the old file is made begin so
+UNPACKED = (1, 2, 3, 4, 5, 7, 8, 32773, 32946)  # TIFF: not packed, CCITT, LZW, JPEG, deflate, PackBits
 
 
 class Photograph(NamedTuple):
@@ -73,8 +75,7 @@ def pages(path) -> int:
         if path.suffix.lower() in RAW or not _is_tiff(file.read(4)):
             return 1
     with _decoding(path), _tiff_file(path) as file:
-        file.pages[0]  # IndexError where there is none
-        return len(file.pages)
+        return len(_whole_pages(file))
 
 
 def write(path, pixels, alpha=None, exif=b"", icc=b"") -> None:
@@ -109,16 +110,25 @@ def check_writable(path, dtype=np.uint8, alpha=False) -> None:
         raise ValueError(f"{path}: JPEG has no alpha channel; .png, .tif and .webp have")
 
 
+def check_new(path, sources, force=False) -> None:
+    """ValueError where `path` is one of the files `sources`, or exists without `force`."""
+    if os.path.exists(path):
+        if any(os.path.exists(source) and os.path.samefile(path, source) for source in sources):
+            raise ValueError(f"{path}: is one of the images to fuse or score")
+        if not force:
+            raise ValueError(f"{path}: exists; --force replaces it")
+
+
 @contextmanager
 def whole(path):
     """A name beside `path` to write to: it becomes `path` when the block ends well, else it is removed."""
     path = Path(path)
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    beside = path.with_name(f".{path.stem[:50]}.{os.getpid()}.part{path.suffix}")  # names end at 255 bytes
     try:
         yield beside
         os.replace(beside, path)
     except OSError as error:
-        if error.filename == str(beside):
+        if error.errno is not None and error.filename in (None, str(beside)):
             error.filename = str(path)  # the one that the user knows
         raise
     finally:
@@ -234,22 +244,20 @@ def _tiff_file(path):
 def _tiff(path, number):
     """As `_other`, of a page of a TIFF file: OpenCV unpacks what tifffile has looked at."""
     with _tiff_file(path) as file:
+        number = _whole_pages(file)[number]
         page = file.pages[number]
-        _check_size(path, page.imagewidth, page.imagelength)
-        if page.photometric not in (0, 1, 2, 3, 6):  # gray, inverted or not, RGB, palette, YCbCr
-            kind = getattr(page.photometric, "name", page.photometric)
-            raise _Unsuitable(f"{path}: {kind} pixels; gray and RGB are fused, so convert it first")
+        _check_tiff(path, page)
         icc = page.tags[ICC].value if ICC in page.tags else b""
         exif = Image.Exif()
         for tag in TEXTS:
-            if tag in page.tags and isinstance(page.tags[tag].value, str):
-                exif[tag] = page.tags[tag].value
-        pixels = _with_alpha(page) if page.extrasamples else None
-    if pixels is None and number:
-        with _without_words_on_stderr():
-            pixels = _rgb(cv2.imreadmulti(str(path), number, 1, flags=_AS_IT_IS)[1][0])
-    elif pixels is None:
-        pixels = _by_opencv(path.read_bytes())
+            text = page.tags[tag].value if tag in page.tags else None
+            if isinstance(text, str) and not (tag == DESCRIPTION and text.lstrip().startswith(STRUCTURE)):
+                exif[tag] = text
+        pixels = _with_alpha(path, page, number) if page.extrasamples else None
+    if pixels is None:
+        pixels = _tiff_by_opencv(path, number)
+        if page.photometric == 0 and pixels.dtype == np.uint16:  # white is zero: it turns bytes alone
+            pixels = ~pixels
     if pixels.dtype.kind == "f":
         pixels = _from_floats(path, pixels)
     if pixels.dtype not in (np.uint8, np.uint16):
@@ -259,17 +267,69 @@ def _tiff(path, number):
     return pixels, exif.tobytes() if len(exif) else b"", bytes(icc)
 
 
-def _with_alpha(page):
-    """The pixels of a page with alpha, which OpenCV would multiply into the colours; None where it is packed
-    in a way that tifffile alone does not know.
+def _whole_pages(file):
+    """The places of the pages of a TIFF file, thumbnails and masks left out unless there is no other.
+
+    IndexError where there is none at all.
     """
-    if page.axes not in ("YX", "YXS") or page.photometric not in (1, 2):
-        return None
+    file.pages[0]
+    every = range(len(file.pages))
+    return [i for i in every if not file.pages[i].subfiletype & 5] or list(every)
+
+
+def _check_tiff(path, page):
+    """_Unsuitable where a page's kind of pixels, or how they are packed, is not read here."""
+    _check_size(path, page.imagewidth, page.imagelength)
+    if page.photometric not in (0, 1, 2, 3, 6):  # gray, inverted or not, RGB, palette, YCbCr
+        kind = getattr(page.photometric, "name", page.photometric)
+        raise _Unsuitable(f"{path}: {kind} pixels; gray and RGB are fused, so convert it first")
+    if page.compression not in UNPACKED:
+        kind = getattr(page.compression, "name", page.compression)
+        raise _Unsuitable(f"{path}: packed by {kind}, which is not read; LZW and deflate are")
+    if page.samplesperpixel > 4:
+        raise _Unsuitable(f"{path}: {page.samplesperpixel} channels; gray and RGB are fused, alpha with them")
+    if page.dtype == np.float16:
+        raise _Unsuitable(f"{path}: float16 pixels; 8 or 16 bit integers are needed, or float32 in 0..1")
+
+
+def _tiff_by_opencv(path, number):
+    if not number:
+        return _by_opencv(path.read_bytes())
+    with _without_words_on_stderr():
+        return _rgb(cv2.imreadmulti(str(path), number, 1, flags=_AS_IT_IS)[1][0])
+
+
+def _with_alpha(path, page, number):
+    """The pixels of a page with alpha, the colours as they are without it."""
+    if page.axes not in ("YX", "YXS", "SYX") or page.photometric not in (1, 2):
+        raise _Unsuitable(f"{path}: alpha beside other than gray or RGB; convert it first")
     try:
         pixels = page.asarray()
-    except ValueError:
-        return None
-    return _upright(pixels, page.tags[ORIENTATION].value if ORIENTATION in page.tags else 1)
+    except ValueError:  # packed as tifffile alone cannot unpack: LZW
+        pixels = _unpacked_with_alpha(path, page, number)
+    else:
+        pixels = np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels
+        pixels = _upright(pixels, page.tags[ORIENTATION].value if ORIENTATION in page.tags else 1)
+    if page.extrasamples[0] == 1 and pixels.dtype.kind == "u":  # associated: multiplied into the colours
+        alpha, top = pixels[..., -1:].astype(np.float32), np.iinfo(pixels.dtype).max
+        colours = np.divide(
+            pixels[..., :-1] * np.float32(top), alpha, where=alpha > 0, out=0 * alpha + pixels[..., :-1]
+        )
+        pixels = np.dstack([np.minimum(np.rint(colours), top).astype(pixels.dtype), pixels[..., -1]])
+    return pixels
+
+
+def _unpacked_with_alpha(path, page, number):
+    """As page.asarray, upright, by Pillow (8 bit) or OpenCV, which multiplies alpha into bytes."""
+    if page.dtype == np.uint8:
+        with Image.open(path) as file:
+            file.seek(number)
+            pixels = np.array(file)
+            return _upright(pixels, page.tags[ORIENTATION].value if ORIENTATION in page.tags else 1)
+    pixels = _tiff_by_opencv(path, number)
+    if pixels.shape[2:] != (page.samplesperpixel,):
+        raise _Unsuitable(f"{path}: alpha packed by {page.compression.name}; pack it by deflate, or not")
+    return pixels
 
 
 def _from_floats(path, pixels):
@@ -367,7 +427,7 @@ def _jpeg(pixels, exif, icc):
 
 
 def _webp(pixels, exif, icc):
-    return _by_pillow(pixels, exif, icc, format="WEBP", lossless=True)
+    return _by_pillow(pixels, exif, icc, format="WEBP", lossless=True, exact=True)
 
 
 def _by_pillow(pixels, exif, icc, **how):

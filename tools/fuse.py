@@ -143,7 +143,7 @@ def parser():
             kind("CSV|DIR"),
         ),
         ("--resume", "with --batch: leave out what is there and whole", yes),
-        ("--jobs", "with --batch: results in work at a time", kind("N", type=int, default=1)),
+        ("--jobs", "with --batch: results in work at a time (default: 1)", kind("N", type=int)),
     )
     return made
 
@@ -166,13 +166,16 @@ def arguments(argv=None):
         made.error("--batch names the images; leave them out of the command")
     if not args.batch and not args.images:
         made.error("two images or more are needed")
+    if not args.batch and (args.resume or args.jobs is not None):
+        made.error("--resume and --jobs are for --batch")
+    args.jobs = 1 if args.jobs is None else args.jobs
     if args.jobs < 1:
         made.error("--jobs is 1 or more")
     if args.method == "two_stream" and args.set:
         made.error("two_stream is set by --model, --refine and others, not by --set")
     of_net = args.net or args.weights or args.model or args.fast or args.refine or args.gpu is not None
-    if args.method != "two_stream" and of_net:
-        made.error("--model, --fast, --net, --weights, --refine and --gpu are for two_stream")
+    if args.method != "two_stream" and (of_net or args.precision != "float32"):
+        made.error("--model, --fast, --net, --weights, --refine, --gpu and --precision are for two_stream")
     if (args.net is None) != (args.weights is None):
         made.error("--net and --weights go together")
     if bool(args.net) + bool(args.model) + args.fast > 1:
@@ -186,10 +189,7 @@ def check_outputs(args, sources):
     """Refuse to write over a source, over anything without --force, or what its ending cannot hold."""
     several = [args.output, args.panel, args.map, args.json]
     for path in filter(None, several):
-        if any(os.path.exists(path) and os.path.samefile(path, source) for source in sources):
-            raise ValueError(f"{path}: is one of the images to fuse")
-        if os.path.exists(path) and not args.force:
-            raise ValueError(f"{path}: exists; --force replaces it")
+        images.check_new(path, sources, args.force)
         if os.path.isdir(path):
             raise ValueError(f"{path}: is a folder")
         if not Path(path).resolve().parent.is_dir():
@@ -203,10 +203,7 @@ def check_outputs(args, sources):
         if not folder.resolve().parent.is_dir():
             raise ValueError(f"{folder}: the folder that it would be in does not exist")
         for path in sorted(folder.glob(f"{args.method}_*.png")):
-            if any(os.path.samefile(path, source) for source in sources):
-                raise ValueError(f"{path}: is one of the images to fuse")
-            if not args.force:
-                raise ValueError(f"{path}: exists; --force replaces it")
+            images.check_new(path, sources, args.force)
     named = [os.path.realpath(path) for path in filter(None, several)]
     if len(set(named)) < len(named):
         raise ValueError(f"{args.output}: named for two outputs")
@@ -383,6 +380,13 @@ def run(args):
     chosen = methods.parse(args.method, args.set) if args.set else {}
     sources = frames.find(args.images)
     check_outputs(args, sources)
+    for folder in filter(os.path.isdir, args.images):
+        if args.output and os.path.samefile(folder, Path(args.output).resolve().parent):
+            logging.getLogger("fuse").warning(
+                "warning: %s is in %s: a later run on that folder takes it for one of them",
+                args.output,
+                folder,
+            )
     stack = frames.Frames(sources)
     check_maps(args, len(stack))
     report = {"version": fusion.__version__, "method": args.method, "output": args.output or args.align_only}

@@ -6,8 +6,9 @@ import argparse
 import csv
 import logging
 import multiprocessing
+import os
 import sys
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -28,12 +29,13 @@ def items(batch) -> list[tuple[str, list[Path]]]:
     batch = Path(batch)
     found = []
     if batch.is_dir():
-        for folder in sorted((p for p in batch.iterdir() if p.is_dir()), key=frames.in_order):
-            inside = [p for p in folder.iterdir() if p.suffix.lower() in frames.ENDINGS]
+        folders = (p for p in batch.iterdir() if p.is_dir() and not p.name.startswith("."))
+        for folder in sorted(folders, key=frames.in_order):
+            inside = frames.inside(folder)
             if inside:
-                found.append((folder.name, sorted(inside, key=frames.in_order)))
+                found.append((folder.name, inside))
     else:
-        with open(batch, newline="", encoding="utf-8") as file:
+        with open(batch, newline="", encoding="utf-8-sig") as file:
             try:
                 rows = list(csv.reader(file))
             except (csv.Error, UnicodeDecodeError):
@@ -78,12 +80,18 @@ def run(args, fuse_one) -> int:
     """Fuse every item of args.batch into the folder args.output; 1 where any failed, else 0.
 
     args: of tools/fuse.py; its other outputs are folders too. fuse_one: called with those of one item, in a
-    process of its own; gives what went wrong, or None. ValueError where two items have an output in common.
+    process of its own; gives what went wrong, or None. ValueError where two items have an output in common,
+    or the output of one is an image of another.
     """
     left, failed, named = [], {}, {}
     skipped = 0
-    for name, sources in items(args.batch):
+    found = items(args.batch)
+    inputs = set(_inputs(found))
+    for name, sources in found:
         paths = outputs(args, name)
+        for path in paths.values():
+            if path.exists() and _identity(path) in inputs:
+                raise ValueError(f"{path}: is one of the images to fuse")
         for path in paths.values():
             if named.setdefault(path, name) != name:
                 raise ValueError(f"{path}: named for {named[path]} and for {name}")
@@ -111,19 +119,59 @@ def run(args, fuse_one) -> int:
     return 1 if failed else 0
 
 
+def _inputs(found):
+    """The identities of all images that there are of `items`."""
+    for _, sources in found:
+        try:
+            files = frames.find(sources)
+        except (OSError, ValueError):  # said when its turn comes
+            continue
+        yield from (_identity(path) for path in files if path.exists())
+
+
+def _identity(path):
+    """What all names of one file have in common."""
+    about = os.stat(path)
+    return about.st_dev, about.st_ino
+
+
 def done(left, fuse_one, args):
-    """(item, error or None) of each, as they are finished."""
-    shown = {"desc": "batch", "unit": "result", "disable": True if args.quiet else None, "leave": False}
-    pool = ProcessPoolExecutor(args.jobs, multiprocessing.get_context("spawn"))
+    """(item, error or None) of each, as they are finished.
+
+    Where a process is killed, as where memory ends, those in work with it are done again, each alone.
+    """
+    left, again = list(left), []
+    with tqdm(
+        desc="batch", total=len(left), unit="result", disable=True if args.quiet else None, leave=False
+    ) as bar:
+        while left or again:
+            some = left or [again.pop()]
+            for item, error in _by_pool(some, fuse_one, args.jobs if left else 1, again):
+                bar.update()
+                yield item, error
+
+
+def _by_pool(left, fuse_one, jobs, again):
+    """`done` until `left` is empty or a process is killed: those in work then are put into `again`, but for
+    one that was alone.
+    """
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
+    working = {}
     try:
-        with uninterrupted():
-            futures = {pool.submit(fuse_one, item): item for item in left}
-        for future in tqdm(as_completed(futures), total=len(left), **shown):
-            try:
+        while left or working:
+            with uninterrupted():
+                while left and len(working) < jobs:
+                    future = pool.submit(fuse_one, left[0])
+                    working[future] = left.pop(0)
+            for future in wait(working, return_when=FIRST_COMPLETED).done:
                 error = future.result()
-            except BrokenProcessPool:  # the others in work then end so too
-                error = f"{futures[future].output}: a process was killed, as where memory ends"
-            yield futures[future], error
+                yield working.pop(future), error
+    except BrokenProcessPool:
+        if jobs > 1:
+            again.extend(working.values())
+        else:
+            for item in working.values():
+                yield item, f"{item.output}: a process was killed, as where memory ends"
     finally:
         for process in list((pool._processes or {}).values()) if sys.exc_info()[0] else []:
             process.terminate()  # Ctrl-C: what is half done is not waited for

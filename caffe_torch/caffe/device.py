@@ -42,7 +42,7 @@ def set_mode_gpu() -> None:
     if not torch.cuda.is_available():
         build = "is the CPU build" if torch.version.cuda is None else "sees no CUDA GPU"
         raise ValueError(
-            f"no GPU to use: PyTorch {torch.__version__} {build}; leave out -gpu to train on the "
+            f"no GPU to use: PyTorch {torch.__version__} {build}; leave out -gpu to use the "
             "CPU, or install a CUDA build of PyTorch on a machine with an NVIDIA GPU"
         )
     if not 0 <= _gpu_index < torch.cuda.device_count():

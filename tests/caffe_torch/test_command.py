@@ -110,7 +110,7 @@ def without_gpu():
 def test_a_gpu_that_is_not_there_says_what_to_do(gpu, capfd):
     Path("solver.prototxt").write_text(cases.COMMAND)
     assert run("train", "-solver", "solver.prototxt", "-gpu", gpu) == 1
-    assert "leave out -gpu to train on the CPU" in capfd.readouterr().err.splitlines()[-1]
+    assert "leave out -gpu to use the CPU" in capfd.readouterr().err.splitlines()[-1]
     assert run("device_query") == 1
     assert "no CUDA GPU" in capfd.readouterr().err
 

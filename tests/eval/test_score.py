@@ -53,6 +53,32 @@ def test_json_has_all_digits_and_null(files, triple, capsys):
     assert 0 < rows[1]["SSIM"] < 1
 
 
+def test_nothing_is_written_over(files, tmp_path, capsys):
+    """Least of all an image that is scored, where the name of the CSV is forgotten."""
+    before = {path: Path(path).read_bytes() for path in files}
+    (tmp_path / "there.csv").write_text("mine")
+    stem = Path(files[2]).stem
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / f"{stem}.Q.png").write_bytes(b"mine")
+    linked = tmp_path / "maps" / f"{stem}.loss.png"
+    for extra, force, words in (
+        (["--csv", files[0]], True, "is one of the images"),
+        (["--csv", files[3]], True, "is one of the images"),
+        (["--csv", str(tmp_path / "there.csv")], False, "exists; --force replaces it"),
+        (["--maps", str(tmp_path / "maps")], False, "exists; --force replaces it"),
+        (["--maps", str(tmp_path / "maps")], True, "is one of the images"),
+    ):
+        if extra[0] == "--maps" and force:
+            linked.hardlink_to(files[1])
+        with pytest.raises(ValueError, match=words):
+            score.main([*files, *extra, *["--force"] * force])
+    assert {path: Path(path).read_bytes() for path in files} == before
+    assert (tmp_path / "there.csv").read_text() == "mine"
+    score.main([*files, "--csv", str(tmp_path / "there.csv"), "--force"])
+    assert (tmp_path / "there.csv").read_text().startswith("fused,IE,")
+    capsys.readouterr()
+
+
 def test_csv_and_variants(files, triple, tmp_path, capsys):
     target = tmp_path / "scores.csv"
     score.main([*files, "--variants", "MI_nats,Qabf_hong", "--csv", str(target)])

@@ -81,6 +81,11 @@ def test_what_a_user_may_name(folder, monkeypatch):
     assert frames.find([folder / "f2.png", folder / "f1.png"]) == [folder / "f2.png", folder / "f1.png"]
     (folder / "f[1].png").write_bytes((folder / "f2.png").read_bytes())
     assert frames.find([str(folder / "f[1].png")]) == [folder / "f[1].png"]  # a name before a pattern
+    (folder / "notes.txt").write_text("f1.png\nf2.png\n", encoding="utf-8-sig")  # as Notepad writes it
+    assert frames.find([f"@{folder / 'notes.txt'}"]) == [*in_order[:1], folder / "f2.png"]
+    (folder / "._f1.png").write_bytes(b"what macOS leaves beside f1.png")
+    (folder / "sub.png").mkdir()
+    assert frames.inside(folder) == [folder / f"f{i}.png" for i in (1, 2, 10)] + [folder / "f[1].png"]
     (folder / "empty").mkdir()
     for word in (folder / "empty", f"{folder}/*.jpg"):
         with pytest.raises(ValueError, match="no images there"):

@@ -126,6 +126,69 @@ def test_lzw_is_read(tmp_path):
     np.testing.assert_array_equal(images.read(tmp_path / "x.tif"), sample(np.uint16))
 
 
+@pytest.mark.parametrize("packed", [None, "tiff_lzw", "tiff_adobe_deflate", "packbits"])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_alpha_of_a_tiff_leaves_the_colours_alone(tmp_path, packed, channels):
+    """However it is packed: OpenCV would multiply alpha into the colours."""
+    wanted = sample(np.uint8, 4)[..., 4 - channels :]
+    planes = [Image.fromarray(np.ascontiguousarray(plane)) for plane in np.moveaxis(wanted, 2, 0)]
+    Image.merge("RGBA" if channels == 4 else "LA", planes).save(tmp_path / "x.tif", compression=packed)
+    found = images.load(tmp_path / "x.tif")
+    np.testing.assert_array_equal(np.dstack([found.pixels, found.alpha]), wanted)
+
+
+def test_associated_alpha_is_divided_out(tmp_path):
+    alpha = np.array([[255, 128, 1], [0, 200, 51]], np.uint8)
+    held = np.array([[90, 64, 1], [7, 200, 10]], np.uint8)  # colours times alpha / 255
+    tifffile.imwrite(
+        tmp_path / "x.tif",
+        np.dstack([held] * 3 + [alpha]),
+        photometric="rgb",
+        extrasamples=["assocalpha"],
+    )
+    found = images.load(tmp_path / "x.tif")
+    np.testing.assert_array_equal(found.pixels[..., 1], [[90, 128, 255], [7, 255, 50]])
+    np.testing.assert_array_equal(found.alpha, alpha)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_white_may_be_zero(tmp_path, dtype):
+    levels = sample(dtype, 1)
+    tifffile.imwrite(tmp_path / "x.tif", levels, photometric="miniswhite")
+    np.testing.assert_array_equal(images.read(tmp_path / "x.tif"), np.iinfo(dtype).max - levels)
+
+
+def test_thumbnails_and_masks_are_no_pages(tmp_path):
+    whole = sample(np.uint8)
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        file.write(whole[:3, :4], photometric="rgb", subfiletype=1)
+        file.write(whole, photometric="rgb")
+        file.write(whole[..., 0] > 9, photometric="mask", subfiletype=4)
+        file.write(whole[::-1], photometric="rgb", subfiletype=2)  # a page of several
+    assert images.pages(tmp_path / "x.tif") == 2
+    np.testing.assert_array_equal(images.read(tmp_path / "x.tif"), whole)
+    np.testing.assert_array_equal(images.read(tmp_path / "x.tif", 1), whole[::-1])
+
+
+@pytest.mark.parametrize("how", [{"imagej": True}, {"ome": True}, {}])
+def test_descriptions_of_how_a_file_is_made_are_not_carried_over(tmp_path, how):
+    """A reader would look in the new file for as many pages as the old one had."""
+    stack = np.stack([sample(np.uint8, 1)] * 3)
+    tifffile.imwrite(tmp_path / "x.tif", stack, photometric="minisblack", metadata={"axes": "ZYX"}, **how)
+    found = images.load(tmp_path / "x.tif")
+    images.write(tmp_path / "one.tif", found.pixels, None, found.exif)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "one.tif"), stack[0])
+    tifffile.imwrite(tmp_path / "said.tif", stack[0], description="a fly", metadata=None)
+    assert b"a fly" in images.load(tmp_path / "said.tif").exif
+
+
+def test_colours_without_opacity_are_kept(tmp_path):
+    alpha = np.where(sample(np.uint8, 1) > 99, 255, 0).astype(np.uint8)
+    for name in ("x.webp", "x.png", "x.tif"):
+        images.write(tmp_path / name, sample(np.uint8), alpha)
+        np.testing.assert_array_equal(images.read(tmp_path / name), sample(np.uint8))
+
+
 def unsuitable(folder):
     """{what is said: a file}, whole files of kinds that are not fused."""
     made = {
@@ -137,6 +200,9 @@ def unsuitable(folder):
         "nan": folder / "nan.tif",
         "floats from -1 to": folder / "negative.tif",
         "int32": folder / "int32.tif",
+        "float16": folder / "float16.tif",
+        "5 channels": folder / "five.tif",
+        "packed by ZSTD": folder / "packed.tif",
         "million": folder / "bomb.png",
         "RAW": folder / "x.nef",
     }
@@ -151,6 +217,13 @@ def unsuitable(folder):
         floats[2, 2] = value
         tifffile.imwrite(made[name], floats)
     tifffile.imwrite(made["int32"], floats.astype(np.int32))
+    tifffile.imwrite(made["float16"], floats.astype(np.float16))
+    tifffile.imwrite(
+        made["5 channels"], np.dstack([sample(np.uint8), sample(np.uint8)[..., :2]]), photometric="rgb"
+    )
+    tifffile.imwrite(made["packed by ZSTD"], sample(np.uint8, 1))
+    with tifffile.TiffFile(made["packed by ZSTD"], mode="r+") as file:
+        file.pages[0].tags["Compression"].overwrite(50000)
     small = io.BytesIO()
     Image.fromarray(sample(np.uint8, 1)).save(small, "PNG")
     data = bytearray(small.getvalue())

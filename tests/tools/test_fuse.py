@@ -124,6 +124,9 @@ def test_outputs_are_not_written_over(run, folder, tmp_path):
         ("a.png", "b.png", "--method", "lp", "--refine", "select"),
         ("a.png", "b.png", "--fast", "--model", "x"),
         ("a.png", "--batch", "x.csv"),
+        ("a.png", "b.png", "--resume"),
+        ("a.png", "b.png", "--jobs", "2"),
+        ("a.png", "b.png", "--method", "lp", "--precision", "bfloat16"),
     ],
 )
 def test_wrong_usage_is_status_2(run, tmp_path, arguments):
@@ -327,15 +330,32 @@ def test_deep_images_need_a_deep_format(run, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_result_beside_its_sources_is_said(run, folder, tmp_path):
+    """A later run of the same command takes it for one of them."""
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "b.png"):
+        (tmp_path / "in" / name).write_bytes((folder / name).read_bytes())
+    for output, said in (("in/fused.png", 1), ("fused.png", 0)):
+        status, _, errors = run(tmp_path / "in", "-o", tmp_path / output, "--method", "lp")
+        assert status == 0 and errors.count("takes it for one of them") == said
+
+
+def test_long_names_are_written(run, tmp_path):
+    name = 70 * "ä" + ".png"  # 144 of the 255 bytes that a name may have
+    for path in (tmp_path / name, tmp_path / (251 * "a" + ".png")):
+        assert run("a.png", "b.png", "-o", path, "--method", "lp")[0] == 0
+        assert images.read(path).size
+
+
 def test_a_full_disk_leaves_nothing(run, folder, tmp_path, monkeypatch):
     def full(self, data):
         with open(self, "wb") as file:
             file.write(data[:10])
-        raise OSError(28, "No space left on device", str(self))
+        raise OSError(28, "No space left on device")  # which file, the system does not say
 
     monkeypatch.setattr(Path, "write_bytes", full)
     status, _, errors = run("a.png", "b.png", "-o", tmp_path / "out.png", "--method", "lp")
-    assert status == 1 and "No space left on device" in errors and len(errors.splitlines()) == 1
+    assert status == 1 and errors == f"fuse.py: error: {tmp_path / 'out.png'}: No space left on device\n"
     assert not list(tmp_path.iterdir())
 
 
@@ -497,6 +517,13 @@ def test_the_frame_that_cannot_be_aligned_is_named(run, shifted, tmp_path):
     status, _, errors = run(*shifted, tmp_path / "flat.png", "-o", tmp_path / "out.png", "--align")
     assert status == 1 and errors.startswith(f"fuse.py: error: {tmp_path / 'flat.png'}: ")
     assert len(errors.splitlines()) == 1
+
+
+def test_a_flat_reference_is_named_too(run, shifted, tmp_path):
+    status, _, errors = run(
+        tmp_path / "flat.png", *shifted, "-o", tmp_path / "out.png", "--align", "--reference", 1
+    )
+    assert status == 1 and errors.startswith(f"fuse.py: error: {tmp_path / 'flat.png'}: ")
 
 
 def test_images_out_of_register_are_said(run, shifted, tmp_path):

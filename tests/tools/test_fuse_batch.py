@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -121,6 +122,25 @@ def test_warnings_are_said(folder, capfd):
         assert capfd.readouterr().err.count("fuse.py: warning: ") == said
 
 
+@pytest.mark.parametrize("more", [["--force"], ["--resume"], ["--force", "--json", "."]])
+def test_no_output_is_an_image_of_another(folder, capfd, more):
+    (folder / "cross.csv").write_text("in/two/0.png,in/one/0.png,in/one/1.png\nz.png,in/two/*.png\n")
+    before = (folder / "in/two/0.png").read_bytes()
+    assert run("--batch", "cross.csv", "-o", ".", *more) == 1
+    assert capfd.readouterr().err == "fuse.py: error: in/two/0.png: is one of the images to fuse\n"
+    assert (folder / "in/two/0.png").read_bytes() == before and not (folder / "z.png").exists()
+
+
+def test_marks_of_utf_8_and_hidden_folders_are_passed_over(folder):
+    lines = (folder / "pairs.csv").read_text().splitlines()[2:]
+    (folder / "pairs.csv").write_text("\n".join(lines), encoding="utf-8-sig")
+    assert [name for name, _ in fuse_batch.items("pairs.csv")] == ["x.tif", "deep/y"]
+    (folder / "in/one").rename(folder / "in/.one")
+    (folder / "in/two/._0.png").write_bytes(b"what macOS leaves")
+    assert [name for name, _ in fuse_batch.items("in")] == ["bad", "ten", "two"]
+    assert dict(fuse_batch.items("in"))["two"] == [Path("in/two", f"{i}.png") for i in (0, 1)]
+
+
 def killed(item):
     """In the place of what fuses one: as where the machine has no memory left."""
     os.kill(os.getpid(), signal.SIGKILL)
@@ -133,3 +153,21 @@ def test_a_process_that_is_killed_is_said(folder, capfd):
     said, errors = capfd.readouterr()
     assert errors.count("a process was killed") == 2 == len(errors.splitlines())
     assert said.endswith("0 fused, 0 left out as whole, 2 failed\n")
+
+
+def killed_over_two(item):
+    if item.output.endswith("two.png"):
+        killed(item)
+    return fuse.attempt(item)
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_a_process_that_is_killed_takes_no_other_with_it(folder, capfd, jobs):
+    (folder / "in/bad/1.png").unlink()
+    (folder / "in/bad/0.png").unlink()
+    args = fuse.arguments(["--batch", "in", "-o", "out", "--method", "lp", "--jobs", str(jobs)])
+    fuse.listen(args.level)
+    assert fuse_batch.run(args, killed_over_two) == 1
+    said, errors = capfd.readouterr()
+    assert errors == "fuse.py: error: out/two.png: a process was killed, as where memory ends\n"
+    assert said.endswith("2 fused, 0 left out as whole, 1 failed\n")
