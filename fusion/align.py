@@ -32,6 +32,9 @@ ALIKE = 20_000  # pixels of the level whose details are compared: small, so that
 LIKE = 0.5  # likeness of two images of one scene: 0.56 and more on real pairs; others reach 0.44
 SCALES = (0.8, 1.25)  # how much smaller and larger the image may be than the reference
 SHIFT = 0.5  # how far a corner may move, as a share of the longer side
+LESS = 1 / 3  # of what two images are unlike that moving one takes away where they are out of register
+LESS_FAR = 1 / 6  # the same where they are as far apart as
+FAR = 0.005  # of the longer side
 FLAT = 0.002  # standard deviation of gray in 0..1 under which there is nothing to align by
 
 
@@ -150,8 +153,8 @@ def misaligned(reference, image):
     """How far apart two images seem to be, in pixels: root mean square over the corners.
 
     Cheap: found by the affine model on versions of 200,000 pixels, so on larger images less exact. 0 where
-    moving the image takes away less than a third of what it is unlike the reference, as with pairs that are
-    in register, or where one image is flat; infinite where no motion brings them together.
+    moving the image takes away little of what it is unlike the reference (LESS), as with pairs that are in
+    register, or where one image is flat; infinite where no motion brings them together.
     """
     check(reference, image)
     ours, theirs = _pyramid(reference, 200_000), _pyramid(image, 200_000)
@@ -161,9 +164,11 @@ def misaligned(reference, image):
         matrix = _estimate(ours, theirs, "affine")
     except AlignmentError:
         return float("inf")
-    if 1 - _likeness(ours, theirs, matrix) > 2 / 3 * (1 - _likeness(ours, theirs, np.eye(3))):
+    apart = corner_distance(matrix, np.eye(3), reference.shape)
+    less = LESS_FAR if apart > FAR * max(reference.shape) else LESS
+    if 1 - _likeness(ours, theirs, matrix) > (1 - less) * (1 - _likeness(ours, theirs, np.eye(3))):
         return 0.0
-    return corner_distance(matrix, np.eye(3), reference.shape)
+    return apart
 
 
 def corner_distance(first, second, shape):

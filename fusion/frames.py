@@ -65,6 +65,10 @@ class Frames:
             pixels = np.ascontiguousarray(pixels)
         return pixels, alpha
 
+    def reorder(self, places):
+        """From here on have the images in another order: those at `places`, each once."""
+        self.entries = [self.entries[i] for i in places]
+
     def register(self, reference, model="affine", *, crop=True, exposure=True, progress=iter):
         """From here on have all images as image `reference` sees the scene, and as bright.
 

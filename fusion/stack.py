@@ -1,4 +1,4 @@
-"""Which frame of a focus stack is sharp, at each pixel: one pass over neighbours.
+"""Which frame of a focus stack is sharp, at each pixel: one pass over neighbours in focus.
 
 Ours, beyond the paper. Each frame is fused by the network with the one before it, photographs both, never
 with what became of others; whichever the network's image is nearer to in its details wins there, and the wins
@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from . import potts
-from .common import by_tiles, check, without_specks
+from .common import by_tiles, check, gray, without_specks
 from .select import Shades, blur_reach, distance
 
 DETAIL = 4  # pixels: deviation of the Gaussian over differences that is taken away from them
@@ -27,14 +27,60 @@ AREA = 0.00005  # a region of a smaller share of the image goes to what surround
 SEAM = 0.5  # deviation in pixels of the Gaussian over outlines
 WIDE, SLOPE = 12, 8  # the same, and what is detail (see Shades), where a line would show; on LARGEST pixels
 LARGEST = 600  # a side
+CELLS = 24  # a side, of the grid on which frames are compared to find their order
+STARTS = 50  # ways through the frames that are tried at most
+DISORDER = 1.1  # how many times as far the way through the frames as given may be as the shortest found
+
+
+def order(frames):
+    """The places of `frames` in the order of their focus, from either end; as they are where that will do.
+
+    Frames whose details are alike, in size and place, are focused alike: the shortest way through all, grown
+    at both ends by what is nearest, is the order, unless the way as given is hardly longer (DISORDER).
+    frames: as of `choose`, each asked for once, and none is held.
+    """
+    seen = np.array([_details(frame) for frame in frames])
+    apart = np.array([np.abs(seen - one).mean(axis=(1, 2)) for one in seen])
+    given = list(range(len(seen)))
+    begun = given[:: -(-len(given) // STARTS)]
+    found = min((_grown(apart, first) for first in begun), key=lambda way: _length(apart, way))
+    if _length(apart, given) <= DISORDER * _length(apart, found):
+        return given
+    return found if found[0] < found[-1] else found[::-1]
+
+
+def _details(frame):
+    """CELLS x CELLS float32: how much detail a small version of a frame has in each cell, logarithmic."""
+    size = np.maximum(1, np.rint(np.array(frame.shape[1::-1]) * min(1, LARGEST / max(frame.shape)))).astype(
+        int
+    )
+    levels = gray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA)).astype(np.float32)
+    fine = np.abs(levels - cv2.GaussianBlur(levels, (0, 0), 1.5))
+    return np.log(cv2.resize(fine, (CELLS, CELLS), interpolation=cv2.INTER_AREA) + np.float32(0.5))
+
+
+def _grown(apart, first):
+    """A way through all places: from `first` on, whichever is nearest to an end of it is put there."""
+    way, left = [first], np.arange(len(apart)) != first
+    while left.any():
+        reach = np.where(left, apart[[way[0], way[-1]]], np.inf)
+        end, nearest = map(int, np.unravel_index(reach.argmin(), reach.shape))
+        way.insert(end * len(way), nearest)
+        left[nearest] = False
+    return way
+
+
+def _length(apart, way):
+    return apart[way[:-1], way[1:]].sum()
 
 
 def choose(net, frames, *, progress=iter, **how):
     """(choice, shades): which of `frames` is the sharpest at each pixel, and what `put_together` needs.
 
     choice: H x W uint16, a place in frames; where they are equal the first is taken. net: fuses two images, a
-    TwoStream; it gets `how` and progress. frames: two or more images, H x W or H x W x 3, uint8 or uint16,
-    alike; each is asked for once, and two are held at a time. ValueError where images differ.
+    TwoStream; it gets `how` and progress. frames: two or more images in the order of their focus (see
+    `order`), H x W or H x W x 3, uint8 or uint16, alike; each is asked for once, and two are held at a time.
+    ValueError where images differ.
     """
     frames = iter(frames)
     previous = next(frames)

@@ -31,7 +31,8 @@ def fold(net, images, *, refine="none", tile=TILE, progress=iter):
     so that they need not all be in memory; what they may be, tile and progress are as TwoStream has them.
     refine: "none", the net's own image, of each and what became of those before it, which loses a little in
     every step; choice is None. Or "select", which puts the photographs together, two by fusion/select.py,
-    more by fusion/stack.py; choice is H x W uint16, the place in `images` of the one each pixel is from.
+    more, in the order of their focus, by fusion/stack.py; choice is H x W uint16, the place in `images` of
+    the one each pixel is from.
     ValueError where images differ, for fewer than two, and for another refine.
     """
     if refine not in ("none", "select"):
@@ -117,7 +118,7 @@ def reach(deploy) -> int:
     with open(deploy) as file:
         try:
             text_format.Merge(file.read(), net)
-        except text_format.ParseError as error:
+        except (text_format.ParseError, UnicodeDecodeError) as error:
             raise ValueError(f"{deploy}: {error}") from None
     refuse_strides(net, deploy)
     streams: dict[str, int] = {}  # blob -> reach so far

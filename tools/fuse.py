@@ -21,6 +21,7 @@ from tqdm import tqdm
 import fusion
 from fusion import align, frames, images, methods, models
 from fusion.common import tiles
+from fusion.stack import order
 from tools import fuse_batch
 
 EXAMPLES = """examples:
@@ -127,8 +128,8 @@ def parser():
         ("--panel", f"sources (up to {PANEL}) and result side by side", kind("FILE")),
         (
             "--map",
-            "which image each pixel comes from, black the first, white the last: a depth map of a stack;"
-            " needs --refine select",
+            "which image each pixel comes from, black the first in the order of focus, white the last: a"
+            " depth map of a stack; needs --refine select",
             kind("FILE"),
         ),
         ("--maps", "what a comparison method decides by, as images: psfs, gf and cnn", kind("DIR")),
@@ -286,8 +287,28 @@ def write_panel(path, stack, fused):
     images.write(path, row if row.dtype == np.uint8 else (row // 257).astype(np.uint8))
 
 
-def register(args, stack, report):
-    """Bring the images into register, or warn where that seems to be wanted."""
+def put_in_order(args, stack):
+    """Have the frames of a stack in the order of their focus where neighbours are compared.
+
+    Returns where in the order as named each of them is.
+    """
+    chosen = args.method == "two_stream" and refinement(args, len(stack)) == "select"
+    if len(stack) == 2 or not (args.align or chosen):
+        return list(range(len(stack)))
+    with bar(args, "looking", total=len(stack), unit="image") as seen:
+        places = order(seen(stack))
+    if places != sorted(places):
+        stack.reorder(places)
+        say = logging.getLogger("fuse")
+        say.info("in the order of their focus: %s", " ".join(stack.name(i) for i in range(len(stack))))
+    return places
+
+
+def register(args, stack, places, report):
+    """Bring the images into register, or warn where that seems to be wanted.
+
+    places: where in the order as named each image of the stack is.
+    """
     if not args.align:
         pixels = align.misaligned(stack[0], stack[1])
         if pixels > max(WORTH_ALIGNING, max(stack.shape) / 600):  # found on smaller versions
@@ -299,15 +320,13 @@ def register(args, stack, report):
                 apart,
             )
         return
-    reference = (len(stack) - 1) // 2 if args.reference is None else args.reference - 1
-    if not 0 <= reference < len(stack):
-        raise ValueError(f"--reference {args.reference}: there are {len(stack)} images")
+    reference = (len(stack) - 1) // 2 if args.reference is None else places.index(args.reference - 1)
     with bar(args, "aligning", total=len(stack) - 1, unit="image") as done:
         stack.register(
             reference, args.align, crop=not args.keep_size, exposure=not args.no_exposure, progress=done
         )
     report["reference"], report["align"] = stack.name(reference), args.align
-    report["transforms"] = [matrix.tolist() for matrix in stack.matrices]
+    report["transforms"] = [stack.matrices[places.index(i)].tolist() for i in sorted(places)]
     rows, columns = stack.window
     report["window"] = {"left": columns.start, "top": rows.start}
     for i, matrix in enumerate(stack.matrices):
@@ -390,12 +409,18 @@ def run(args):
     stack = frames.Frames(sources)
     check_maps(args, len(stack))
     report = {"version": fusion.__version__, "method": args.method, "output": args.output or args.align_only}
-    report.update(options=chosen, sources=[stack.name(i) for i in range(len(stack))])
+    report["options"] = chosen
     if args.output:
         images.check_writable(args.output, stack.dtype)
     else:
         paths = aligned_names(args, stack)
-    register(args, stack, report)
+    if args.reference is not None and not 1 <= args.reference <= len(stack):
+        raise ValueError(f"--reference {args.reference}: there are {len(stack)} images")
+    report["sources"] = [stack.name(i) for i in range(len(stack))]
+    places = put_in_order(args, stack)
+    if places != sorted(places):
+        report["order"] = [stack.name(i) for i in range(len(stack))]
+    register(args, stack, places, report)
     clock.append(time.perf_counter())
     decided = None
     if args.output:

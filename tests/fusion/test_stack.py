@@ -48,6 +48,39 @@ def test_the_sharp_frame_is_taken(shape, dtype):
     assert all(np.array_equal(x, y) for x, y in zip(frames, before))
 
 
+def receding(count, shape=(240, 320, 3)):
+    """Frames of a plane that recedes from left to right, each in focus at one depth."""
+    truth = np.random.default_rng(2).integers(0, 255, shape, np.uint8)
+    blurred = [cv2.GaussianBlur(truth, (0, 0), 0.3 + 0.6 * i) if i else truth for i in range(count)]
+    depth = np.arange(shape[1]) * count // shape[1]
+    frames = []
+    for i in range(count):
+        frame = truth.copy()
+        for d in range(count):
+            frame[:, depth == d] = blurred[abs(d - i)][:, depth == d]
+        frames.append(frame)
+    return frames
+
+
+@pytest.mark.parametrize("count", [3, 5, 12])
+def test_the_order_of_focus_is_found(count):
+    frames = receding(count)
+    assert stack.order(frames) == list(range(count))
+    assert stack.order(frames[::-1]) == list(range(count))  # from either end
+    for seed in range(5):
+        places = [int(i) for i in np.random.default_rng(seed).permutation(count)]
+        found = [places[i] for i in stack.order([frames[i] for i in places])]
+        assert found in ([*range(count)], [*range(count)][::-1]) or (count == 3 and found == places)
+
+
+def test_an_order_that_will_do_is_kept():
+    """Frames alike in all but noise have no order of their own."""
+    truth, frames, _ = scene((60, 160))
+    assert stack.order(frames) == [0, 1, 2, 3]
+    assert stack.order([truth, truth, truth]) == [0, 1, 2]
+    assert stack.order([frames[0], frames[1]]) == [0, 1]
+
+
 def test_tiles_do_not_show(monkeypatch):
     _, frames, _ = scene((60, 160, 3))
     choice, _ = stack.choose(sharper, frames)

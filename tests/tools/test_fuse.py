@@ -184,6 +184,40 @@ def test_a_stack_has_a_map_a_report_and_a_panel(run, folder, tmp_path):
     assert (fused >= np.minimum(*sources)).all() and (fused <= np.maximum(*sources)).all()
 
 
+def test_a_stack_in_disorder_is_put_in_order(run, tmp_path):
+    """The result, the map and the report are those of the frames in order; --reference counts as named."""
+    rng = np.random.default_rng(4)
+    texture = cv2.GaussianBlur(rng.random((150, 210), np.float32), (0, 0), 1.5)
+    truth = cv2.normalize(texture, None, 10, 240, cv2.NORM_MINMAX).astype(np.uint8)
+    depth = np.arange(210) // 42
+    names = [tmp_path / f"{i}.png" for i in range(5)]
+    for i, name in enumerate(names):
+        frame = truth.copy()
+        for d in range(5):
+            if d != i:
+                frame[:, depth == d] = cv2.GaussianBlur(truth, (0, 0), 0.9 * abs(d - i))[:, depth == d]
+        images.write(name, frame)
+    made = {}
+    for order, reference in (((3, 0, 2, 4, 1), 2), ((0, 1, 2, 3, 4), 1), ((4, 3, 2, 1, 0), 5)):
+        given = [names[i] for i in order]
+        out = [tmp_path / f"{order[0]}{ending}" for ending in (".out.png", ".map.png", ".json")]
+        options = ("--align", "--reference", reference, "-o", out[0], "--map", out[1], "--json", out[2])
+        status, said, errors = run(*given, *NET, *options)
+        assert status == 0, errors
+        report = json.loads(out[2].read_text())
+        assert report["sources"] == list(map(str, given)) and report["reference"] == str(names[0])
+        assert report["transforms"][reference - 1] == np.eye(3).tolist()  # in the order of sources
+        made[order] = images.read(out[0]).tobytes(), images.read(out[1]).tobytes()
+        if order == (3, 0, 2, 4, 1):
+            assert report["order"] in (list(map(str, names)), list(map(str, names[::-1])))
+            assert said.startswith("in the order of their focus: ")
+            first = int(report["order"][0] == str(names[-1]))
+        else:
+            assert "order" not in report and "in the order" not in said
+    shuffled, *in_order = made.values()
+    assert shuffled == in_order[first]
+
+
 def test_refining_two_images_is_a_choice(run, tmp_path):
     made = {}
     for refine in ((), ("--refine", "none"), ("--refine", "select")):
