@@ -12,8 +12,6 @@ result is a photograph's own.
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import cv2
 import numpy as np
 
@@ -49,10 +47,7 @@ def refine(a, b, fused, *, outline=12, detail=2, area=0.0003, seam=0.4, wide=6):
     )
     from_b = potts.label(farther / np.float32(outline)) if outline else farther < 0
     from_b = without_specks(from_b, area * from_b.size)
-    shades = Shades(wide)
-    shades.add(a)
-    shades.add(b)
-    weight = shades.soften(from_b.astype(np.float32), seam)
+    weight = _softened(from_b.astype(np.float32), a, b, seam, wide)
     return by_tiles(_mixed, (a, b, weight)), from_b
 
 
@@ -88,69 +83,20 @@ def _blurred(values, sigma):
     return cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101) if sigma else values
 
 
-class Shades:
-    """Where photographs have gradual shades alone, and not the same: there a line between them would show.
+def _softened(weight, a, b, seam, wide):
+    """A weight (H x W float32) blurred by a Gaussian of deviation `seam`, or `wide` where a line would show.
 
-    All are added before the first weight is softened.
-    reach: how far in pixels the line is softened, 0: not; no detail may be within twice that. slope: gray
-    levels of 255 a pixel that are detail. shrink: compute it on squares of so many pixels a side, for a large
-    reach, which is then in squares.
+    That is where both photographs have gradual shades alone, within twice `wide`, and not the same.
     """
-
-    def __init__(self, reach, slope=SLOPE, shrink=1):
-        self.reach, self.slope, self.shrink = reach, slope, shrink
-        self.shape = self.steepest = self.low = self.high = None
-
-    def add(self, image):
-        """Take a photograph into account, H x W or H x W x 3, uint8 or uint16, all alike."""
-        self.shape = image.shape[:2]
-        levels = by_tiles(lambda part: gray(part).astype(np.float32), (image,))
-        steepest = self._squares(_slope(levels))
-        mean = _blurred(_smaller(levels, self.shrink), self.reach)
-        if self.steepest is None:
-            self.steepest, self.low, self.high = steepest, mean, mean.copy()
-        else:
-            cv2.max(self.steepest, steepest, dst=self.steepest)
-            cv2.min(self.low, mean, dst=self.low)
-            cv2.max(self.high, mean, dst=self.high)
-
-    def soften(self, weight, seam):
-        """A weight (H x W float32) blurred by a Gaussian of deviation seam, or reach where lines show."""
-        narrow = _blurred(weight, seam)
-        if self.reach:
-            wide = _larger(_blurred(_smaller(weight, self.shrink), self.reach), self.shape)
-            return narrow + self._line_shows * (wide - narrow)
+    narrow = _blurred(weight, seam)
+    if not wide:
         return narrow
-
-    @cached_property
-    def _line_shows(self):
-        """H x W float32 in 0..1: 1 where none has a slope nearby, but there is a step between their means."""
-        steepest = cv2.dilate(self.steepest, np.ones((int(4 * self.reach) // 2 * 2 + 1,) * 2, np.uint8))
-        gradual = _blurred(np.clip(1.5 - steepest / self.slope, 0, 1), self.reach)
-        return _larger(gradual * np.clip((self.high - self.low) / STEP - 1, 0, 1), self.shape)
-
-    def _squares(self, values):
-        """The largest value of each square."""
-        if self.shrink == 1:
-            return values
-        height, width = (-(-n // self.shrink) for n in values.shape)
-        more = ((0, height * self.shrink - values.shape[0]), (0, width * self.shrink - values.shape[1]))
-        squares = np.pad(values, more, "edge").reshape(height, self.shrink, width, self.shrink)
-        return squares.max(axis=(1, 3))
-
-
-def _smaller(values, shrink):
-    """The mean of each square of values."""
-    if shrink == 1:
-        return values
-    size = [-(-n // shrink) for n in values.shape[::-1]]
-    return cv2.resize(values, size, interpolation=cv2.INTER_AREA)
-
-
-def _larger(values, shape):
-    if values.shape == shape:
-        return values
-    return cv2.resize(values, shape[::-1], interpolation=cv2.INTER_LINEAR)
+    levels = [by_tiles(lambda part: gray(part).astype(np.float32), (image,)) for image in (a, b)]
+    steepest = cv2.max(*map(_slope, levels))
+    steepest = cv2.dilate(steepest, np.ones((int(4 * wide) // 2 * 2 + 1,) * 2, np.uint8))
+    gradual = _blurred(np.clip(1.5 - steepest / SLOPE, 0, 1), wide)
+    step = np.abs(_blurred(levels[0], wide) - _blurred(levels[1], wide))
+    return narrow + gradual * np.clip(step / STEP - 1, 0, 1) * (_blurred(weight, wide) - narrow)
 
 
 def _slope(levels):

@@ -6,8 +6,8 @@ are added up along the stack. The frame with more of them is taken, between that
 next one, at outlines that cost by length (fusion/potts.py). Folding a stack as a pair is done, on the
 contrary, takes errors on: between two frames both out of focus it has to choose, and inside of something
 plain, where a net that reaches ten pixels sees no outline, it chooses wrong. So details alone count here,
-those as small as noise hardly; plain places, where nothing is, go by what is around them, and are joined
-softly, as backgrounds may differ in brightness.
+those as small as noise hardly; plain places, where nothing is, go by what is around them. Light may differ
+between frames, so they are joined the more widely the coarser the scale.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from . import potts
 from .common import by_tiles, check, gray, without_specks
-from .select import Shades, blur_reach, distance
+from .select import blur_reach, distance
 
 DETAIL = 4  # pixels: deviation of the Gaussian over differences that is taken away from them
 WINDOW = 3  # pixels: the side of the mean over squared differences
@@ -25,8 +25,8 @@ NOISE = 20  # mean square of differences, in levels of 255, below which they cou
 OUTLINE = 0.5  # what a pixel of outline costs; a pixel that leaves no doubt is worth up to 1 for each frame
 AREA = 0.00005  # a region of a smaller share of the image goes to what surrounds it
 SEAM = 0.5  # deviation in pixels of the Gaussian over outlines
-WIDE, SLOPE = 12, 8  # the same, and what is detail (see Shades), where a line would show; on LARGEST pixels
-LARGEST = 600  # a side
+BROADEST = 0.04  # of the longer side: the scale from which on all is joined as widely
+LARGEST = 600  # pixels: that of the frames by which their order is found
 CELLS = 24  # a side, of the grid on which frames are compared to find their order
 STARTS = 50  # ways through the frames that are tried at most
 DISORDER = 1.1  # how many times as far the way through the frames as given may be as the shortest found
@@ -51,11 +51,9 @@ def order(frames):
 
 def _details(frame):
     """CELLS x CELLS float32: how much detail a small version of a frame has in each cell, logarithmic."""
-    size = np.maximum(1, np.rint(np.array(frame.shape[1::-1]) * min(1, LARGEST / max(frame.shape)))).astype(
-        int
-    )
-    levels = gray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA)).astype(np.float32)
-    fine = np.abs(levels - cv2.GaussianBlur(levels, (0, 0), 1.5))
+    small = cv2.resize(frame, _within(frame.shape, LARGEST), interpolation=cv2.INTER_AREA)
+    levels = gray(small).astype(np.float32)
+    fine = np.abs(levels - _blurred(levels, 1.5))
     return np.log(cv2.resize(fine, (CELLS, CELLS), interpolation=cv2.INTER_AREA) + np.float32(0.5))
 
 
@@ -75,17 +73,15 @@ def _length(apart, way):
 
 
 def choose(net, frames, *, progress=iter, **how):
-    """(choice, shades): which of `frames` is the sharpest at each pixel, and what `put_together` needs.
+    """Which of `frames` is the sharpest at each pixel: H x W uint16, a place in frames.
 
-    choice: H x W uint16, a place in frames; where they are equal the first is taken. net: fuses two images, a
+    Where they are equal the first is taken. net: fuses two images, a
     TwoStream; it gets `how` and progress. frames: two or more images in the order of their focus (see
     `order`), H x W or H x W x 3, uint8 or uint16, alike; each is asked for once, and two are held at a time.
     ValueError where images differ.
     """
     frames = iter(frames)
     previous = next(frames)
-    shades = Shades(WIDE, SLOPE, shrink=-(-max(previous.shape[:2]) // LARGEST))
-    shades.add(previous)
     won = np.zeros(previous.shape[:2], np.float32)
     best, choice = won.copy(), np.zeros(won.shape, np.uint16)
     for i, frame in enumerate(frames, start=1):
@@ -94,29 +90,50 @@ def choose(net, frames, *, progress=iter, **how):
         won += by_tiles(_wins, (previous, frame, fused), blur_reach(DETAIL) + WINDOW // 2)
         better = potts.label((best - won) / np.float32(OUTLINE))
         choice[better], best[better] = i, won[better]
-        shades.add(frame)
         previous = frame
-    return without_specks(choice, AREA * choice.size), shades
+    return without_specks(choice, AREA * choice.size)
 
 
-def put_together(frames, choice, shades):
-    """The image that has each pixel from the frame that `choice` names, outlines softened.
+def put_together(frames, choice):
+    """The image that has each pixel from the frame that `choice` names, joined without a line.
 
-    Narrowly where there is detail, widely where a line between shades would show. frames: as of `choose`,
-    each asked for once; those that have no pixel are not held. choice, shades: what `choose` gave.
+    Details are joined narrowly, what is coarser the more widely, up to BROADEST: what frames have in common,
+    but for light that has changed between them. P. J. Burt, E. H. Adelson, "A Multiresolution Spline With
+    Application to Image Mosaics", ACM Transactions on Graphics 2(4), 1983, doi:10.1145/245.247. frames: as of
+    `choose`, each asked for once; those that have no pixel are not held. choice: what `choose` gave.
     """
-    total = weights = None
+    levels = 1 + max(0, int(np.log2(BROADEST * max(choice.shape))))
+    bands = [np.float32(0)] * levels
     for i, frame in enumerate(frames):
-        if total is None:
-            total = np.zeros(frame.shape, np.float32)
-            weights = np.zeros(choice.shape, np.float32)
         weight = (choice == i).astype(np.float32)
-        if weight.any():
-            weight = shades.soften(weight, SEAM)
-            weights += weight
-            total += frame * (weight[..., None] if frame.ndim == 3 else weight)
-    total /= weights[..., None] if total.ndim == 3 else weights
-    return np.floor(total + np.float32(0.5)).astype(frame.dtype)
+        if not weight.any():
+            continue
+        dtype, band = frame.dtype, frame.astype(np.float32)
+        weight = _blurred(weight, SEAM)
+        for level in range(levels):
+            coarser = cv2.pyrDown(band)
+            if level < levels - 1:
+                band -= cv2.pyrUp(coarser, dstsize=band.shape[1::-1])
+            band *= weight[..., None] if band.ndim == 3 else weight
+            band += bands[level]
+            bands[level], band, weight = band, coarser, cv2.pyrDown(weight)
+    values = bands.pop()
+    while bands:
+        finer = bands.pop()
+        values = cv2.pyrUp(values, dstsize=finer.shape[1::-1])
+        values += finer
+    values += np.float32(0.5)
+    return np.clip(np.floor(values, out=values), 0, np.iinfo(dtype).max, out=values).astype(dtype)
+
+
+def _within(shape, side):
+    """(width, height) of an image of H x W..., no larger than `side`."""
+    share = min(1, side / max(shape[:2]))
+    return max(1, round(shape[1] * share)), max(1, round(shape[0] * share))
+
+
+def _blurred(values, sigma):
+    return cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
 
 
 def _distance(image, fused):

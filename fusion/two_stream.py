@@ -40,8 +40,8 @@ def fold(net, images, *, refine="none", tile=TILE, progress=iter):
     if len(images) < 2:
         raise ValueError("two images or more are needed")
     if refine == "select" and len(images) > 2:
-        choice, shades = stack.choose(net, images, tile=tile, progress=progress)
-        return stack.put_together(images, choice, shades), choice
+        choice = stack.choose(net, images, tile=tile, progress=progress)
+        return stack.put_together(images, choice), choice
     images = iter(images)
     fused = first = next(images)
     for image in images:

@@ -60,7 +60,7 @@ def ways(net):
         "the network's images, a tree": lambda frames: tree(net, frames),
         "select, folded": lambda frames: fold(selected, frames),
         "select, a tree": lambda frames: tree(selected, frames),
-        "choice among all frames": lambda frames: stack.put_together(frames, *stack.choose(net, frames)),
+        "choice among all frames": lambda frames: stack.put_together(frames, stack.choose(net, frames)),
         "GF": lambda frames: methods.fuse("gf", frames),
         "LP, folded": lambda frames: methods.fuse("lp", frames),
     }

@@ -38,11 +38,11 @@ def scene(shape, dtype=np.uint8, count=4):
 def test_the_sharp_frame_is_taken(shape, dtype):
     truth, frames, strip = scene(shape, dtype)
     before = [x.copy() for x in frames]
-    choice, shades = stack.choose(sharper, frames)
+    choice = stack.choose(sharper, frames)
     assert choice.shape == shape[:2] and choice.dtype == np.uint16
     middle = (np.arange(160) % 40 >= 12) & (np.arange(160) % 40 < 28)
     np.testing.assert_array_equal(choice[:, middle], np.broadcast_to(strip[middle], (60, middle.sum())))
-    fused = stack.put_together(frames, choice, shades)
+    fused = stack.put_together(frames, choice)
     assert fused.dtype == dtype
     np.testing.assert_array_equal(fused[:, middle], truth[:, middle])
     assert all(np.array_equal(x, y) for x, y in zip(frames, before))
@@ -83,9 +83,9 @@ def test_an_order_that_will_do_is_kept():
 
 def test_tiles_do_not_show(monkeypatch):
     _, frames, _ = scene((60, 160, 3))
-    choice, _ = stack.choose(sharper, frames)
+    choice = stack.choose(sharper, frames)
     monkeypatch.setattr(common, "TILE", 40)
-    np.testing.assert_array_equal(stack.choose(sharper, frames)[0], choice)
+    np.testing.assert_array_equal(stack.choose(sharper, frames), choice)
 
 
 def test_plain_places_go_by_their_outlines():
@@ -95,9 +95,9 @@ def test_plain_places_go_by_their_outlines():
     frames = [cv2.GaussianBlur(sharp, (0, 0), sigma) for sigma in (20, 8)]
     frames = [*frames, sharp, *frames[::-1]]
     bar = slice(66, 94), slice(26, 174)
-    choice, shades = stack.choose(sharper, frames)
+    choice = stack.choose(sharper, frames)
     assert (choice[60:100, 20:180] == 2).all()
-    assert np.abs(stack.put_together(frames, choice, shades)[bar].astype(int) - 230).max() <= 1
+    assert np.abs(stack.put_together(frames, choice)[bar].astype(int) - 230).max() <= 1
 
 
 @pytest.mark.parametrize("factor", [1, 4])
@@ -114,9 +114,9 @@ def test_backgrounds_of_another_brightness_join_without_a_line(factor):
         half = (np.arange(width) < width // 2) == (i == 0)
         frame[-len(texture) :] = np.where(half, texture, blurred)
         frames.append(np.clip(frame, 0, 255).astype(np.uint8))
-    choice, shades = stack.choose(sharper, frames)
+    choice = stack.choose(sharper, frames)
     assert set(np.unique(choice)) == {0, 1}
-    fused = stack.put_together(frames, choice, shades)
+    fused = stack.put_together(frames, choice)
     above = cv2.GaussianBlur(fused[: height // 2].astype(np.float32), (0, 0), 3)
     assert np.abs(np.diff(above, axis=1)).max() < 2 and np.abs(np.diff(above, axis=0)).max() < 2
     below = slice(-height // 4, None)
@@ -127,16 +127,16 @@ def test_backgrounds_of_another_brightness_join_without_a_line(factor):
 
 def test_equal_frames_come_back_and_the_first_is_chosen():
     _, (frame, *_), _ = scene((30, 40, 3))
-    choice, shades = stack.choose(sharper, [frame] * 3)
+    choice = stack.choose(sharper, [frame] * 3)
     assert not choice.any()
-    np.testing.assert_array_equal(stack.put_together([frame] * 3, choice, shades), frame)
+    np.testing.assert_array_equal(stack.put_together([frame] * 3, choice), frame)
 
 
 def test_frames_are_asked_for_once():
     _, frames, _ = scene((30, 80))
     read = []
-    choice, shades = stack.choose(sharper, (read.append(i) or frame for i, frame in enumerate(frames)))
-    stack.put_together((read.append(i) or frame for i, frame in enumerate(frames)), choice, shades)
+    choice = stack.choose(sharper, (read.append(i) or frame for i, frame in enumerate(frames)))
+    stack.put_together((read.append(i) or frame for i, frame in enumerate(frames)), choice)
     assert read == [0, 1, 2, 3] * 2
 
 
@@ -154,10 +154,10 @@ def test_two_frames_are_held_at_a_time():
             yield frame
             del frame
 
-    choice, shades = stack.choose(sharper, read())
+    choice = stack.choose(sharper, read())
     assert most <= 3  # two, and the one that comes
     most = 0
-    stack.put_together(read(), choice, shades)
+    stack.put_together(read(), choice)
     assert most <= 2 and not held  # one, and the one that comes
 
 
