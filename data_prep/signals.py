@@ -13,15 +13,20 @@ def uninterrupted():
 
     Python raises KeyboardInterrupt anywhere in the main thread: while a pool takes a job, which leaves its
     lock taken and its workers waiting for good, or where h5py frees an object, which loses the interrupt.
+    Processes that begin in the block never hear of SIGINT: who began them ends them.
     """
     if threading.current_thread() is not threading.main_thread():  # nothing is raised there
         yield
         return
     came = []
     before = signal.signal(signal.SIGINT, lambda *_: came.append(True))
+    masks = hasattr(signal, "pthread_sigmask")  # not on Windows
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT]) if masks else None
     try:
         yield
     finally:
+        if masks:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         signal.signal(signal.SIGINT, before)
     if came:
         signal.raise_signal(signal.SIGINT)

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -470,6 +471,7 @@ def words(error) -> str:
 def attempt(args):
     """`run` as a part of a batch: what went wrong in one line, or None."""
     listen(args.level)
+    tqdm.set_lock(threading.RLock())  # its own, between processes, would outlive one that is ended by Ctrl-C
     try:
         run(args)
     except EXPECTED as error:

@@ -1,4 +1,6 @@
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -35,3 +37,14 @@ def test_other_threads_are_left_alone():
     thread.start()
     thread.join()
     assert done
+
+
+def test_processes_that_begin_in_the_block_do_not_hear_of_it():
+    with uninterrupted():
+        process = subprocess.Popen(
+            [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGINT); print('on')"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    assert process.communicate() == (b"on\n", b"")
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

@@ -3,6 +3,9 @@
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -11,6 +14,8 @@ import pytest
 
 from fusion import images
 from tools import fuse, fuse_batch
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -171,3 +176,22 @@ def test_a_process_that_is_killed_takes_no_other_with_it(folder, capfd, jobs):
     said, errors = capfd.readouterr()
     assert errors == "fuse.py: error: out/two.png: a process was killed, as where memory ends\n"
     assert said.endswith("2 fused, 0 left out as whole, 1 failed\n")
+
+
+def test_ctrl_c_ends_it_without_a_word(folder):
+    """As in a terminal, where it reaches every process."""
+    for i in range(40):
+        (folder / f"many/{i}").mkdir(parents=True)
+        for name in ("0.png", "1.png"):
+            (folder / f"many/{i}" / name).write_bytes((folder / "in/one" / name).read_bytes())
+    command = [sys.executable, ROOT / "tools/fuse.py", "--batch", "many", "-o", "out", "--jobs", "2"]
+    started = subprocess.Popen(
+        [*command, "--method", "lp"], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while started.poll() is None and not list((folder / "out").glob("*.png")):
+        time.sleep(0.01)
+    os.killpg(started.pid, signal.SIGINT)
+    errors = started.communicate(timeout=60)[1]
+    assert (started.returncode, errors) == (130, "")
+    left = [path.name for path in (folder / "out").iterdir()]
+    assert len(left) < 40 and all(fuse_batch.whole(folder / "out" / name) for name in left)
