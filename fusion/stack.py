@@ -26,7 +26,7 @@ OUTLINE = 0.5  # what a pixel of outline costs; a pixel that leaves no doubt is 
 AREA = 0.00005  # a region of a smaller share of the image goes to what surrounds it
 SEAM = 0.5  # deviation in pixels of the Gaussian over outlines
 BROADEST = 0.04  # of the longer side: the scale from which on all is joined as widely
-LARGEST = 600  # pixels: that of the frames by which their order is found
+LARGEST = 600  # pixels: the longer side at which frames are compared to find their order
 CELLS = 24  # a side, of the grid on which frames are compared to find their order
 STARTS = 50  # ways through the frames that are tried at most
 DISORDER = 1.1  # how many times as far the way through the frames as given may be as the shortest found
@@ -75,10 +75,9 @@ def _length(apart, way):
 def choose(net, frames, *, progress=iter, **how):
     """Which of `frames` is the sharpest at each pixel: H x W uint16, a place in frames.
 
-    Where they are equal the first is taken. net: fuses two images, a
-    TwoStream; it gets `how` and progress. frames: two or more images in the order of their focus (see
-    `order`), H x W or H x W x 3, uint8 or uint16, alike; each is asked for once, and two are held at a time.
-    ValueError where images differ.
+    Where they are equal the first is taken. net: fuses two images, a TwoStream; it gets `how` and progress.
+    frames: two or more images in the order of their focus (see `order`), H x W or H x W x 3, uint8 or uint16,
+    alike; each is asked for once, and two are held at a time. ValueError where images differ.
     """
     frames = iter(frames)
     previous = next(frames)
@@ -98,18 +97,21 @@ def put_together(frames, choice):
     """The image that has each pixel from the frame that `choice` names, joined without a line.
 
     Details are joined narrowly, what is coarser the more widely, up to BROADEST: what frames have in common,
-    but for light that has changed between them. P. J. Burt, E. H. Adelson, "A Multiresolution Spline With
-    Application to Image Mosaics", ACM Transactions on Graphics 2(4), 1983, doi:10.1145/245.247. frames: as of
-    `choose`, each asked for once; those that have no pixel are not held. choice: what `choose` gave.
+    but for light that has changed between them. No value lies outside of those that the frames have there.
+    P. J. Burt, E. H. Adelson, "A Multiresolution Spline With Application to Image Mosaics", ACM Transactions
+    on Graphics 2(4), 1983, doi:10.1145/245.247. frames: as of `choose`, each asked for once; those that have
+    no pixel are not held. choice: what `choose` gave.
     """
     levels = 1 + max(0, int(np.log2(BROADEST * max(choice.shape))))
     bands = [np.float32(0)] * levels
+    low = high = None
     for i, frame in enumerate(frames):
+        low = frame.copy() if low is None else cv2.min(low, frame, dst=low)
+        high = frame.copy() if high is None else cv2.max(high, frame, dst=high)
         weight = (choice == i).astype(np.float32)
         if not weight.any():
             continue
-        dtype, band = frame.dtype, frame.astype(np.float32)
-        weight = _blurred(weight, SEAM)
+        band, weight = frame.astype(np.float32), _blurred(weight, SEAM)
         for level in range(levels):
             coarser = cv2.pyrDown(band)
             if level < levels - 1:
@@ -123,7 +125,7 @@ def put_together(frames, choice):
         values = cv2.pyrUp(values, dstsize=finer.shape[1::-1])
         values += finer
     values += np.float32(0.5)
-    return np.clip(np.floor(values, out=values), 0, np.iinfo(dtype).max, out=values).astype(dtype)
+    return np.clip(np.floor(values, out=values), low, high, out=values).astype(low.dtype)
 
 
 def _within(shape, side):

@@ -413,8 +413,7 @@ def run(args):
     report["options"] = chosen
     if args.output:
         images.check_writable(args.output, stack.dtype)
-    else:
-        paths = aligned_names(args, stack)
+    paths = aligned_names(args, stack) if args.align_only else []
     if args.reference is not None and not 1 <= args.reference <= len(stack):
         raise ValueError(f"--reference {args.reference}: there are {len(stack)} images")
     report["sources"] = [stack.name(i) for i in range(len(stack))]
@@ -431,7 +430,7 @@ def run(args):
     else:
         del report["method"], report["options"]
         clock.append(clock[-1])
-        write_aligned(args, stack, paths)
+        write_aligned(args, stack, [paths[i] for i in places])
     clock.append(time.perf_counter())
     seconds = {name: b - a for name, a, b in zip(("align", "fuse", "write"), clock, clock[1:])}
     logging.getLogger("fuse").debug(

@@ -216,6 +216,14 @@ def test_a_stack_in_disorder_is_put_in_order(run, tmp_path):
             assert "order" not in report and "in the order" not in said
     shuffled, *in_order = made.values()
     assert shuffled == in_order[first]
+    status, _, errors = run(
+        *given[2:], *given[:2], "--align-only", tmp_path / "aligned", "--keep-size", "--no-exposure"
+    )
+    assert status == 0, errors
+    for name in names:  # each under its own name: still the most like itself
+        aligned = images.read(tmp_path / "aligned" / f"{name.stem}.tif").astype(int)
+        apart = {other: np.abs(images.read(other).astype(int) - aligned).mean() for other in names}
+        assert min(apart, key=apart.get) == name
 
 
 def test_refining_two_images_is_a_choice(run, tmp_path):
