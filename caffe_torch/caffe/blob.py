@@ -1,5 +1,6 @@
 """Blob: an n-dimensional float32 array and its gradient, seen from NumPy and from PyTorch."""
 
+import math
 import weakref
 
 import numpy as np
@@ -28,21 +29,33 @@ class _Memory:
 
     def __init__(self, shape):
         self.shape = tuple(shape)
-        self._tensor = None
+        self._tensor = None  # None: zeros
+        self._capacity = math.prod(self.shape)  # the most numbers there were since memory was last new
+        self._row = None  # all there is memory for, in one row, of which the tensor is the beginning
         self._written = None  # the array given out, where the device does not have what it holds
         self._given = _nobody  # weak reference to the array given out
 
     def reshape(self, shape):
+        """Take another shape. What is there stays, as far as it goes, until memory must be new."""
         shape = tuple(int(n) for n in shape)
-        if shape != self.shape:
-            self.shape, self._tensor, self._written, self._given = shape, None, None, _nobody
+        if shape == self.shape:
+            return
+        tensor, row, count = self.settled(), self._row, math.prod(shape)
+        if count > self._capacity:
+            self._capacity, tensor, row = count, None, None
+        elif tensor is not None:
+            row = tensor.reshape(-1) if row is None else row
+            if len(row) < count:
+                row = torch.cat([row, row.new_zeros(count - len(row))])
+            tensor = row[:count].view(shape)
+        self.shape, self._tensor, self._row, self._given = shape, tensor, row, _nobody
 
     def tensor(self):
         where = device.device()
         if self._tensor is None:
             self._tensor = torch.zeros(self.shape, device=where)
         elif self._tensor.device != where:
-            self._tensor = self._tensor.to(where)
+            self._tensor, self._row = self._tensor.to(where), None
         if self._written is not None:
             # By `data`: gradients are those at the values written, which autograd need not know of.
             self._tensor.data.copy_(torch.from_numpy(self._written))
@@ -55,17 +68,19 @@ class _Memory:
 
     def set(self, tensor):
         self.shape = tuple(tensor.shape)
-        self._tensor, self._written = tensor.detach(), None
+        self._capacity = max(self._capacity, tensor.numel())
+        self._tensor, self._row, self._written = tensor.detach(), None, None
 
     def clear(self):
-        self._tensor, self._written = None, None
+        self._tensor, self._row, self._written = None, None, None
         self.show()
 
     def array(self):
         array, tensor = self.show(), self.tensor()
         if array is None and tensor.device.type == "cpu":
             if tensor.dtype != torch.float32:  # bfloat16 between layers
-                tensor = self._tensor = tensor.float()
+                tensor, self._row = tensor.float(), None
+                self._tensor = tensor
             array = tensor.numpy()
         elif array is None:
             array = tensor.float().cpu().numpy()
@@ -85,7 +100,7 @@ class _Memory:
         if held.data_ptr() != tensor.data_ptr():
             held.copy_(tensor)
             if tensor.device.type == "cpu":  # what is written to it counts
-                self._tensor = held
+                self._tensor, self._row = held, None
         return array
 
 
@@ -107,7 +122,6 @@ class Blob:
 
     @property
     def diff(self) -> np.ndarray:
-        self._diff.reshape(self.shape)
         return self._diff.array()
 
     @property
@@ -117,10 +131,10 @@ class Blob:
     @tensor.setter
     def tensor(self, value: torch.Tensor):
         self._data.set(value)
+        self._diff.reshape(value.shape)
 
     @property
     def grad(self) -> torch.Tensor:
-        self._diff.reshape(self.shape)
         return self._diff.tensor()
 
     @grad.setter
@@ -135,7 +149,7 @@ class Blob:
         """Be the tensors that `held` gave, whatever was written to them since."""
         for memory, tensor in zip((self._data, self._diff), held, strict=True):
             if tensor is not None and memory._tensor is not tensor:
-                memory.shape, memory._tensor = tuple(tensor.shape), tensor
+                memory.shape, memory._tensor, memory._row = tuple(tensor.shape), tensor, None
             memory._written = None
             memory.show()
 
@@ -150,9 +164,9 @@ class Blob:
     def accumulate_grad(self, value: torch.Tensor) -> None:
         """Add to the gradient, as Caffe's layers do for their parameters."""
         if self._diff._tensor is None:
-            self._diff.set(value)
+            self._diff.set(value.reshape(self.shape))
         else:
-            self.grad.add_(value)
+            self.grad.add_(value.reshape(self.shape))
 
     @property
     def shape(self) -> tuple:
@@ -173,7 +187,7 @@ class Blob:
     width = property(lambda self: self._legacy_axis(3))
 
     def reshape(self, *shape: int) -> None:
-        """Give the blob another shape; its contents are kept only where the shape does not change."""
+        """Give the blob another shape. Its contents stay while the count is none that it never had before."""
         if any(int(n) < 0 for n in shape):
             raise ValueError(f"a blob cannot have the shape {shape}")
         self._data.reshape(shape)

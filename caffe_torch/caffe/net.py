@@ -106,13 +106,9 @@ class Net:
         in_place = spec.top[:1] == spec.bottom[:1]
         layer.overwrites = in_place and self._writers.get(spec.bottom[0]) in _FILTERS
         self._writers.update((top, layer.type) for top in spec.top)
-        bottoms = [self._blobs[name] for name in spec.bottom]
-        self._layer_params.append(
-            [
-                self._parameter(layer, i, shape, filler)
-                for i, (shape, filler) in enumerate(layer.param_shapes(*[blob.shape for blob in bottoms]))
-            ]
-        )
+        wanted = layer.param_shapes(*(self._blobs[name].shape for name in spec.bottom))
+        self._layer_params.append([self._parameter(layer, i, *asked) for i, asked in enumerate(wanted)])
+        layer.blob_shapes = [tuple(shape) for shape, _ in wanted]
         layer.blobs = [self._owned[i].blob for i in self._layer_params[-1]]
         if len(spec.param) > len(layer.blobs):
             raise ValueError(f"{len(spec.param)} param entries for {len(layer.blobs)} parameters")
@@ -354,9 +350,7 @@ class Net:
                     results = self._recorded(i, layer, bottoms)
                 else:
                     with torch.no_grad():
-                        results = self._named(
-                            layer, [b.tensor for b in layer.blobs], [b.tensor for b in bottoms]
-                        )
+                        results = self._named(layer, layer.params(), [b.tensor for b in bottoms])
                 for blob, result in zip(tops, results, strict=False):  # a source may have loaded nothing
                     blob.tensor = result
                 self._call("after_forward", i)
@@ -378,8 +372,8 @@ class Net:
             for blob, need in zip(bottoms, need_bottoms, strict=True)
         ]
         params = [
-            blob.tensor.detach().requires_grad_(need)
-            for blob, need in zip(layer.blobs, need_params, strict=True)
+            tensor.detach().requires_grad_(need)
+            for tensor, need in zip(layer.params(), need_params, strict=True)
         ]
         results = self._named(layer, params, inputs)
         self._tape[i] = inputs, params, results

@@ -306,3 +306,63 @@ def test_arrays_given_out_go_on_showing_the_blob(net):
     assert (held.blobs["y"].data == 7).all()
     held.clear_param_diffs()
     assert not arrays[2].any()
+
+
+FC = inputs(x=(4, 3)) + layer("InnerProduct", "inner_product_param { num_output: 2 }", name="fc")
+
+
+def test_a_reshape_keeps_what_there_is_room_for(net):
+    """BVLC Caffe's numbers: memory is new, and zero, only for a count that the blob never had before."""
+    n = net(FC)
+    x, y, (w, _) = n.blobs["x"], n.blobs["y"], n.params["fc"]
+    counted = np.arange(12, dtype=np.float32)
+    w.data[...] = 1
+    x.data[...], x.diff[...] = counted.reshape(4, 3), -counted.reshape(4, 3)
+    x.reshape(2, 3)
+    np.testing.assert_array_equal(x.data, counted[:6].reshape(2, 3))
+    np.testing.assert_array_equal(x.diff, -counted[:6].reshape(2, 3))
+    assert n.forward()["y"].tolist() == [[3, 3], [12, 12]]
+    y.diff[...] = 7
+    for shape in ((3, 2, 2), (4, 3)):
+        x.reshape(*shape)
+        np.testing.assert_array_equal(x.data, counted.reshape(shape))
+        np.testing.assert_array_equal(x.diff, -counted.reshape(shape))
+    n.forward()
+    assert y.data.ravel().tolist() == [3, 3, 12, 12, 21, 21, 30, 30]
+    assert y.diff.ravel().tolist() == [7, 7, 7, 7, 0, 0, 0, 0]
+    x.reshape(1, 3)
+    n.reshape()
+    assert (y.data.tolist(), y.diff.tolist()) == ([[3, 3]], [[7, 7]])
+    y.reshape(4, 2)
+    assert y.data.ravel().tolist() == [3, 3, 12, 12, 21, 21, 30, 30]
+    x.reshape(5, 3)
+    assert not x.data.any() and not x.diff.any()
+    x.data[...] = 1
+    x.reshape(4, 3)
+    x.reshape(5, 3)
+    assert (x.data == 1).all()
+
+
+def test_a_layer_goes_on_with_a_parameter_of_another_shape(net):
+    n = net(FC)
+    w = n.params["fc"][0]
+    w.data[...] = np.arange(6).reshape(2, 3)
+    w.reshape(2, 3, 1, 1)
+    assert w.data.ravel().tolist() == [0, 1, 2, 3, 4, 5]
+    n.blobs["x"].data[...] = 1
+    n.reshape()
+    assert n.forward()["y"].tolist() == [[3, 12]] * 4
+    w.reshape(2, 2)
+    with pytest.raises(ValueError, match=r"layer 'fc' .*shapes \[\(2, 2\), \(2,\)\] now.*\(2, 3\)"):
+        n.forward()
+
+
+def test_what_is_written_and_shrunk_at_once_counts(net):
+    n = net(FC)
+    x = n.blobs["x"]
+    x.reshape(2, 3)
+    x.data[...] = 1  # on a GPU the device does not have it yet
+    x.reshape(1, 3)
+    x.data[...] += 1
+    x.reshape(4, 3)
+    assert x.data.tolist() == [[2, 2, 2], [1, 1, 1], [0, 0, 0], [0, 0, 0]]

@@ -31,6 +31,7 @@ class Layer:
     def __init__(self, spec: caffe_pb2.LayerParameter, phase: int):
         self.spec, self.phase = spec, phase
         self.blobs: list = []  # its parameters, given by the net
+        self.blob_shapes: list = []  # those it asked for, whatever a program gave the blobs since
         self.overwrites = False  # set by the net: nothing else needs what the bottom holds
         self.opt = getattr(spec, self.options) if self.options else None
         if self.opt is not None:
@@ -55,10 +56,22 @@ class Layer:
 
     def top_shapes(self, *bottom_shapes: tuple) -> list:
         """The shape of each top; ValueError for bottoms that do not fit."""
-        params = [torch.empty(blob.shape, device="meta") for blob in self.blobs]
+        params = [torch.empty(wanted, device="meta") for wanted in self.blob_shapes]
         with torch.no_grad():
             tops = self.run(params, [torch.empty(shape, device="meta") for shape in bottom_shapes])
         return [top.shape for top in tops]
+
+    def params(self) -> list:
+        """Its parameters as `forward` takes them."""
+        wanted = zip(self.blobs, self.blob_shapes, strict=True)
+        try:
+            return [blob.tensor.view(dims) for blob, dims in wanted]
+        except RuntimeError:
+            given = [blob.shape for blob in self.blobs]
+            raise ValueError(
+                f"layer {self.spec.name!r} ({self.type}): its parameters have the shapes {given} now, "
+                f"which do not fit {self.blob_shapes}"
+            ) from None
 
     def run(self, params: list, bottoms: list) -> tuple:
         """The tops; ValueError where PyTorch finds that the bottoms do not fit."""
