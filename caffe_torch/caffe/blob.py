@@ -169,6 +169,11 @@ class Blob:
             self.grad.add_(value.reshape(self.shape))
 
     @property
+    def owner(self):
+        """The blob whose memory this is."""
+        return self
+
+    @property
     def shape(self) -> tuple:
         return self._data.shape
 
@@ -207,6 +212,31 @@ class Blob:
         if not same_shape(values.shape, self.shape):
             raise ValueError(f"stored shape {values.shape}, the net has {self.shape}")
         self.data[...] = values.reshape(self.shape)
+
+
+class Shared(Blob):
+    """The memory of another blob, in a shape of its own: a parameter shared by share_mode PERMISSIVE."""
+
+    def __init__(self, owner: Blob, shape: tuple):
+        self._owner, self._shape = owner.owner, tuple(shape)
+
+    owner = property(lambda self: self._owner)
+    shape = property(lambda self: self._shape)
+    data = property(lambda self: self._owner.data.reshape(self._shape))
+    diff = property(lambda self: self._owner.diff.reshape(self._shape))
+    tensor = property(lambda self: self._owner.tensor.view(self._shape))
+    grad = property(lambda self: self._owner.grad.view(self._shape))
+
+    def show(self, diff=False):
+        self._owner.show(diff)
+
+    def accumulate_grad(self, value):
+        self._owner.accumulate_grad(value)
+
+    def reshape(self, *shape):
+        if math.prod(shape) != self.count:
+            raise ValueError(f"a shared parameter of {self.count} numbers cannot have the shape {shape}")
+        self._shape = tuple(int(n) for n in shape)
 
 
 def array_of(proto: caffe_pb2.BlobProto) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from . import construction, device, fillers, glog, layers, upgrade
-from .blob import Blob
+from .blob import Blob, Shared
 from .proto import caffe_pb2
 from .prototxt import prepared, read_prototxt
 
@@ -109,7 +109,11 @@ class Net:
         wanted = layer.param_shapes(*(self._blobs[name].shape for name in spec.bottom))
         self._layer_params.append([self._parameter(layer, i, *asked) for i, asked in enumerate(wanted)])
         layer.blob_shapes = [tuple(shape) for shape, _ in wanted]
-        layer.blobs = [self._owned[i].blob for i in self._layer_params[-1]]
+        owners = [self._owned[i].blob for i in self._layer_params[-1]]
+        layer.blobs = [
+            owner if owner.shape == shape else Shared(owner, shape)
+            for owner, shape in zip(owners, layer.blob_shapes, strict=True)
+        ]
         if len(spec.param) > len(layer.blobs):
             raise ValueError(f"{len(spec.param)} param entries for {len(layer.blobs)} parameters")
         if layer.blobs:
@@ -527,7 +531,7 @@ class Net:
             if [b.shape for b in theirs] != [b.shape for b in layer.blobs]:
                 raise ValueError(f"layer {layer.spec.name!r} has parameters of other shapes there")
             for index, blob in zip(self._layer_params[i], theirs, strict=True):
-                self._owned[index] = self._owned[index]._replace(blob=blob)
+                self._owned[index] = self._owned[index]._replace(blob=blob.owner)
             layer.blobs[:] = theirs
 
     share_trained_layers_with = share_with

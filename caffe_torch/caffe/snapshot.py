@@ -75,9 +75,9 @@ def save_hdf5(net, path, write_diff=False) -> None:
             for layer in net.layers:
                 group = file.create_group(f"{kind}/{layer.spec.name}")
                 for i, blob in enumerate(layer.blobs):
-                    if id(blob) not in seen:
+                    if id(blob.owner) not in seen:
                         group.create_dataset(str(i), data=getattr(blob, kind))
-                        seen.add(id(blob))
+                        seen.add(id(blob.owner))
 
 
 def load_weights(net, path) -> None:
@@ -119,7 +119,7 @@ def load_hdf5(net, path) -> None:
             stored = file["data"].get(layer.spec.name)
             for i, blob in enumerate(layer.blobs):
                 where = f"{path}: layer {layer.spec.name!r}, parameter {i}"
-                first = owners.setdefault(id(blob), (layer.spec.name, i)) == (layer.spec.name, i)
+                first = owners.setdefault(id(blob.owner), (layer.spec.name, i)) == (layer.spec.name, i)
                 if stored is None:
                     continue
                 if str(i) not in stored:

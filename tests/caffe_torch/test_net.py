@@ -366,3 +366,31 @@ def test_what_is_written_and_shrunk_at_once_counts(net):
     x.data[...] += 1
     x.reshape(4, 3)
     assert x.data.tolist() == [[2, 2, 2], [1, 1, 1], [0, 0, 0], [0, 0, 0]]
+
+
+def test_a_parameter_shared_permissively_has_a_shape_for_each_layer(net, tmp_path):
+    """BVLC Caffe's numbers."""
+    settings = 'inner_product_param {{ num_output: {} bias_term: false }} param {{ name: "w" {} }}'
+    text = "force_backward: true " + inputs(a=(2, 3))
+    text += layer("InnerProduct", settings.format(2, ""), "a", "x", "x")
+    text += layer("InnerProduct", settings.format(3, "share_mode: PERMISSIVE"), "x", "y", "y")
+    n = net(text)
+    assert [blobs[0].data.shape for blobs in n.params.values()] == [(2, 3), (3, 2)]
+    n.params["y"][0].data[...] = np.arange(6).reshape(3, 2)
+    n.blobs["a"].data[...] = [[1, 2, 3], [-1, 0, 1]]
+    assert n.forward()["y"].tolist() == [[26, 94, 162], [2, 10, 18]]
+    n.blobs["y"].diff[...] = [[1, 0, 2], [0, 1, -1]]
+    assert n.backward()["a"].tolist() == [[33, 52, 71], [-6, -10, -14]]
+    assert n.params["x"][0].diff.tolist() == [[18, 42, 24], [15, 36, 81]]
+    assert n.params["y"][0].diff.tolist() == [[18, 42], [24, 15], [36, 81]]
+    for name in ("w.caffemodel", "w.caffemodel.h5"):
+        path = str(tmp_path / name)
+        (n.save_hdf5 if name.endswith("h5") else n.save)(path)
+        again, sharing = net(text, weights=path), net(text)
+        sharing.share_with(again)
+        for other in (again, sharing):
+            assert other.params["x"][0].data.ravel().tolist() == [0, 1, 2, 3, 4, 5]
+            assert other.params["y"][0].data.shape == (3, 2) and len(other.learnable_params) == 1
+            assert other.learnable_params[0].shape == (2, 3)
+    with pytest.raises(ValueError, match="a shared parameter of 6 numbers"):
+        n.params["y"][0].reshape(7)
