@@ -219,11 +219,11 @@ class Solver:
                 shown, since = self.iter, now
             for _, on_gradients in self._callbacks:
                 on_gradients()
-            if display:
-                glog.info(f"Iteration {self.iter}, lr = {self.lr:g}")
-            if not recorded:
+            if recorded:
+                self._log_rate()
+                self.iter = done
+            else:
                 self.apply_update()
-            self.iter = done
             self._progress(self.iter)
             action = parallel.agree(self.action())
             if saving or action == "snapshot":
@@ -294,14 +294,21 @@ class Solver:
         return solvers.learning_rate(self.param, self.iter)
 
     def apply_update(self) -> None:
-        """Change the parameters by their gradients, after averaging, clipping and decay.
+        """Change the parameters by their gradients, after averaging, clipping and decay: an iteration more.
 
         As in Caffe the diffs of the parameters are then what was taken off, no longer the gradients.
         """
-        param, net = self.param, self.net
-        blobs = net.learnable_params
-        if not blobs:
-            return
+        self._log_rate()
+        if self.net.learnable_params:
+            self._update()
+        self.iter += 1
+
+    def _log_rate(self):
+        if self.param.display and self.iter % self.param.display == 0:
+            glog.info(f"Iteration {self.iter}, lr = {self.lr:g}")
+
+    def _update(self):
+        param, blobs = self.param, self.net.learnable_params
         grads = [blob.grad for blob in blobs]
         parallel.average(grads)
         if param.clip_gradients >= 0:

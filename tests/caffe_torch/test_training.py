@@ -322,6 +322,55 @@ def test_a_step_by_hand_is_a_step():
         np.testing.assert_array_equal(ours, theirs)
 
 
+SMALL = """
+train_net_param {
+  layer {
+    name: "data" type: "DummyData" top: "x" top: "t"
+    dummy_data_param {
+      shape { dim: 4 dim: 3 } data_filler { type: "constant" value: 1 }
+      shape { dim: 4 dim: 2 } data_filler { type: "constant" value: 5 }
+    }
+  }
+  layer {
+    name: "fc" type: "InnerProduct" bottom: "x" top: "y"
+    inner_product_param { num_output: 2 weight_filler { type: "constant" value: 1 } }
+  }
+  layer { name: "loss" type: "EuclideanLoss" bottom: "y" bottom: "t" top: "loss" }
+}
+base_lr: 0.1 gamma: 0.5 momentum: 0.9
+"""
+MULTISTEP = 'lr_policy: "multistep" stepvalue: 0 stepvalue: 2 stepvalue: 2 stepvalue: 5 display: 2 '
+
+
+@pytest.mark.parametrize(
+    "text, weights",
+    [
+        (
+            'type: "Adam" lr_policy: "step" stepsize: 2 gamma: 0.1',
+            [1.1, 1.198813, 1.208444, 1.217954, 1.218897],
+        ),
+        (MULTISTEP, [1.1, 1.27, 1.446, 1.6071, 1.746735]),
+    ],
+)
+def test_steps_by_hand_count(text, weights):
+    """BVLC Caffe's numbers: the rate, Adam's corrections and a snapshot's name go on with the iterations."""
+    Path("solver.prototxt").write_text(SMALL.replace("gamma: 0.5 " if "gamma" in text else "", "") + text)
+    solver = caffe.get_solver("solver.prototxt")
+    for i, weight in enumerate(weights):
+        solver.net.clear_param_diffs()
+        solver.net.forward()
+        solver.net.backward()
+        solver.apply_update()
+        assert solver.iter == i + 1
+        assert solver.net.params["fc"][0].data[0, 0] == pytest.approx(weight, abs=1e-6)
+    solver.snapshot()
+    assert Path("solver_iter_5.solverstate").exists()
+    solver.step(2)
+    assert solver.iter == 7
+    last = 1.219929 if "Adam" in text else 1.964635
+    assert solver.net.params["fc"][0].data[0, 0] == pytest.approx(last, abs=1e-6)
+
+
 @pytest.mark.parametrize("rule", ["sgd", "adam"])
 def test_after_a_step_the_diffs_are_the_step(rule):
     solver = solver_of(cases.SOLVER + cases.SOLVERS[rule])
