@@ -304,6 +304,9 @@ class Solver:
         self.iter += 1
 
     def _log_rate(self):
+        step, before = (solvers.current_step(self.param, i) for i in (self.iter, self.iter - 1))
+        if self.param.lr_policy == "multistep" and step > before:
+            glog.info(f"MultiStep Status: Iteration {self.iter}, step = {step}")
         if self.param.display and self.iter % self.param.display == 0:
             glog.info(f"Iteration {self.iter}, lr = {self.lr:g}")
 

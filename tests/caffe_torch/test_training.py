@@ -14,6 +14,25 @@ from tests.caffe_torch.golden import training_cases as cases
 GOLDEN = Path(__file__).with_name("golden")
 NUMBER = re.compile(r"-?\d+\.?\d*(?:e[+-]?\d+)?|nan|inf")
 
+SMALL = """
+train_net_param {
+  layer {
+    name: "data" type: "DummyData" top: "x" top: "t"
+    dummy_data_param {
+      shape { dim: 4 dim: 3 } data_filler { type: "constant" value: 1 }
+      shape { dim: 4 dim: 2 } data_filler { type: "constant" value: 5 }
+    }
+  }
+  layer {
+    name: "fc" type: "InnerProduct" bottom: "x" top: "y"
+    inner_product_param { num_output: 2 weight_filler { type: "constant" value: 1 } }
+  }
+  layer { name: "loss" type: "EuclideanLoss" bottom: "y" bottom: "t" top: "loss" }
+}
+base_lr: 0.1 gamma: 0.5 momentum: 0.9
+"""
+MULTISTEP = 'lr_policy: "multistep" stepvalue: 0 stepvalue: 2 stepvalue: 2 stepvalue: 5 display: 2 '
+
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
@@ -53,6 +72,19 @@ def test_the_log_is_caffes(name, text, capfd):
     theirs.remove("Starting Optimization")
     theirs.pop()  # both are the command's words
     assert_same_log(messages(capfd.readouterr().err), theirs)
+
+
+def test_multistep_says_when_the_rate_drops(capfd):
+    """BVLC Caffe's lines."""
+    Path("solver.prototxt").write_text(SMALL + MULTISTEP + "max_iter: 4")
+    caffe.get_solver("solver.prototxt").solve()
+    assert [line for line in messages(capfd.readouterr().err) if re.search("MultiStep|lr =", line)] == [
+        "MultiStep Status: Iteration 0, step = 1",
+        "Iteration 0, lr = 0.05",
+        "MultiStep Status: Iteration 2, step = 2",
+        "Iteration 2, lr = 0.025",
+        "MultiStep Status: Iteration 3, step = 3",
+    ]
 
 
 def test_log_lines_have_glogs_form(capfd):
@@ -320,26 +352,6 @@ def test_a_step_by_hand_is_a_step():
     weights = [[b.data for b in s.net.params["conv1"]] for s in (solver, by_hand)]
     for ours, theirs in zip(*weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
-
-
-SMALL = """
-train_net_param {
-  layer {
-    name: "data" type: "DummyData" top: "x" top: "t"
-    dummy_data_param {
-      shape { dim: 4 dim: 3 } data_filler { type: "constant" value: 1 }
-      shape { dim: 4 dim: 2 } data_filler { type: "constant" value: 5 }
-    }
-  }
-  layer {
-    name: "fc" type: "InnerProduct" bottom: "x" top: "y"
-    inner_product_param { num_output: 2 weight_filler { type: "constant" value: 1 } }
-  }
-  layer { name: "loss" type: "EuclideanLoss" bottom: "y" bottom: "t" top: "loss" }
-}
-base_lr: 0.1 gamma: 0.5 momentum: 0.9
-"""
-MULTISTEP = 'lr_policy: "multistep" stepvalue: 0 stepvalue: 2 stepvalue: 2 stepvalue: 5 display: 2 '
 
 
 @pytest.mark.parametrize(
