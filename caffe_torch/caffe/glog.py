@@ -1,36 +1,101 @@
-"""Log lines in glog's form on stderr, as Caffe writes them, and a progress bar on a terminal."""
+"""Log lines in glog's form on stderr and in files, as Caffe writes them, and a progress bar on a terminal."""
 
+import contextlib
 import datetime
+import getpass
 import os
+import socket
 import sys
 import threading
 
 from tqdm import tqdm
 
+# The command's flags that are glog's. name: (default, what it is); GLOG_name in the environment counts too
+FLAGS = {
+    "logtostderr": (False, "no log files"),
+    "alsologtostderr": (True, "the log on stderr too where it goes to files"),
+    "stderrthreshold": (
+        2,
+        "the level from which lines go to stderr all the same: 0 INFO, 1 WARNING, 2 ERROR",
+    ),
+    "log_dir": ("", "the folder of log files, caffe.INFO and others; without it there are none"),
+    "minloglevel": (0, "leave out lines below this level"),
+    "v": (0, "no effect: Caffe has no lines for it"),
+}
+_LEVELS = {"I": "INFO", "W": "WARNING", "E": "ERROR", "F": "FATAL"}
+
 quiet = False  # whether INFO lines are left out: for all processes of a training but one
 nets = False  # whether nets log how they are built: the command's do, and all after `init_log`
 _least = 0  # the level that `init_log` asked for
 _bar = None
+_flags: dict = {}  # what the command was given of FLAGS
+_files: dict = {}  # level -> the file of its lines and those of the levels above
+
+
+@contextlib.contextmanager
+def of_command(flags: dict):
+    """Log as the command does, how nets are built too, and where its flags say."""
+    global nets, _flags
+    nets, _flags = True, {name: flags[name] for name in FLAGS}
+    try:
+        yield
+    finally:
+        nets, _flags = False, {}
+        for file in _files.values():
+            file.close()
+        _files.clear()
 
 
 def shows(level: str) -> bool:
     """Whether lines of a level ("I", "W" or "E") are written."""
-    least = max(_least, int(os.environ.get("GLOG_minloglevel") or 0))  # noqa: SIM112 (glog's name)
-    return least <= "IWE".index(level) and not (quiet and level == "I")
+    least = _flags.get("minloglevel", int(os.environ.get("GLOG_minloglevel") or 0))  # noqa: SIM112 (glog's name)
+    return max(_least, least) <= "IWE".index(level) and not (quiet and level == "I")
 
 
 def _write(level, message):
     if not shows(level):
         return
-    caller = sys._getframe(2)
+    line = _to_files(level, message, 3)
+    files_only = _flags and not (_flags["logtostderr"] or _flags["alsologtostderr"])
+    if files_only and "IWE".index(level) < _flags["stderrthreshold"]:
+        return
+    if _bar is not None:
+        _bar.clear()
+    print(line, file=sys.stderr, flush=True, end="")
+    if _bar is not None:
+        _bar.refresh()
+
+
+def _to_files(level, message, depth):
+    """Write a line to the files it belongs in, as of the function `depth` calls up; the line."""
+    caller = sys._getframe(depth)
     place = f"{os.path.basename(caller.f_code.co_filename)}:{caller.f_lineno}"
     now = datetime.datetime.now()
     line = f"{level}{now:%m%d %H:%M:%S.%f} {threading.get_native_id():5d} {place}] {message}"
-    if _bar is not None:
-        _bar.clear()
-    print(line, file=sys.stderr, flush=True, end="" if line.endswith("\n") else "\n")
-    if _bar is not None:
-        _bar.refresh()
+    line = line.removesuffix("\n") + "\n"
+    if _flags and _flags["log_dir"] and not _flags["logtostderr"]:
+        for below in "IWEF"[: "IWEF".index(level) + 1]:
+            if below not in _files:
+                _files[below] = _opened(_LEVELS[below], now)
+            _files[below].write(line)
+            _files[below].flush()
+    return line
+
+
+def _opened(level, now):
+    """A new log file, under glog's name and with its head; caffe.LEVEL links to it."""
+    host = socket.gethostname()
+    name = f"caffe.{host}.{getpass.getuser()}.log.{level}.{now:%Y%m%d-%H%M%S}.{os.getpid()}"
+    file = open(  # noqa: SIM115 (of_command closes it)
+        os.path.join(_flags["log_dir"], name), "a", encoding="utf-8", errors="backslashreplace"
+    )
+    link = os.path.join(_flags["log_dir"], f"caffe.{level}")
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(link)
+    os.symlink(name, link)
+    file.write(f"Log file created at: {now:%Y/%m/%d %H:%M:%S}\nRunning on machine: {host}\n")
+    file.write("Log line format: [IWEF]mmdd hh:mm:ss.uuuuuu threadid file:line] msg\n")
+    return file
 
 
 def init_log(level: int = 0, stderr: bool = True) -> None:
@@ -55,6 +120,12 @@ def warning(message: str) -> None:
 def error(message: str) -> None:
     """A line of level ERROR."""
     _write("E", message)
+
+
+def failed(message: str) -> None:
+    """The line that the command ends with where it fails, in the files as one of level FATAL."""
+    print(f"caffe: error: {message}", file=sys.stderr)
+    _to_files("F", message, 2)
 
 
 class progress:

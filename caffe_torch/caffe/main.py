@@ -1,11 +1,12 @@
 """The `caffe` command: train, test, time, device_query, with the flags of Caffe's own."""
 
+import os
 import sys
 import time
 
 import torch
 
-from . import device, glog, parallel, upgrade
+from . import __version__, device, glog, parallel, upgrade
 from .net import TEST, TRAIN, Net, read_prototxt
 from .proto import caffe_pb2
 from .signals import EFFECTS, Signals
@@ -19,7 +20,7 @@ commands:
   time            benchmark a model's layers
   device_query    show GPU diagnostic information
 
-flags (-flag value, -flag=value, and the same with two dashes):
+flags (-flag value, -flag=value, and the same with two dashes; -flag and -noflag for true and false):
 {flags}
 
 examples:
@@ -43,7 +44,12 @@ FLAGS = {
     "sigint_effect": ("stop", "what Ctrl-C asks for: snapshot, stop or none (train)"),
     "sighup_effect": ("snapshot", "what SIGHUP asks for: snapshot, stop or none (train)"),
     "precision": ("float32", f"{', '.join(device.PRECISIONS)} (not a flag of Caffe's)"),
+    "version": (False, "show the version of Caffe that this follows"),
+    **glog.FLAGS,
 }
+
+
+_TRUE, _FALSE = ("1", "t", "true", "y", "yes"), ("0", "f", "false", "n", "no")
 
 
 def usage() -> str:
@@ -58,6 +64,9 @@ def parse(arguments: list) -> tuple:
     ValueError for what is not a flag, not a value of its kind, or more than one command.
     """
     flags = {name: default for name, (default, _) in FLAGS.items()}
+    for name in glog.FLAGS:
+        if os.environ.get(f"GLOG_{name}"):
+            flags[name] = _value(name, os.environ[f"GLOG_{name}"])
     words, rest = [], list(arguments)
     while rest:
         word = rest.pop(0)
@@ -67,19 +76,35 @@ def parse(arguments: list) -> tuple:
         name, given, value = word.removeprefix("-").removeprefix("-").partition("=")
         if name in ("help", "h"):
             return None, flags
+        turned_off = name.removeprefix("no")
+        if isinstance(flags.get(turned_off), bool) and not (given and name.startswith("no")):
+            flags[turned_off] = _value(turned_off, value) if given else name == turned_off
+            continue
         if name not in flags:
             raise ValueError(f"unknown flag {word!r}: caffe -help lists them")
         if not given:
             if not rest:
                 raise ValueError(f"flag {word!r} needs a value")
             value = rest.pop(0)
-        try:
-            flags[name] = type(flags[name])(value)
-        except ValueError:
-            raise ValueError(f"-{name} needs a whole number, not {value!r}") from None
+        flags[name] = _value(name, value)
+    if flags["log_dir"] and not flags["logtostderr"] and not os.access(flags["log_dir"], os.W_OK | os.X_OK):
+        raise ValueError(f"-log_dir {flags['log_dir']}: not a folder that can be written to")
     if len(words) > 1:
         raise ValueError(f"one command at a time, not {' '.join(words)!r}")
     return (words[0] if words else None), flags
+
+
+def _value(name, text):
+    """What a flag is given by a text, of the kind that its default is of."""
+    kind = type(FLAGS[name][0])
+    if kind is bool:
+        if text.lower() not in _TRUE + _FALSE:
+            raise ValueError(f"-{name} needs true or false, not {text!r}")
+        return text.lower() in _TRUE
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError(f"-{name} needs a whole number, not {text!r}") from None
 
 
 def _need(flags, *names):
@@ -265,21 +290,26 @@ def main(arguments=None) -> int:
     """Run the command line; the exit status."""
     try:
         command, flags = parse(sys.argv[1:] if arguments is None else arguments)
+        if flags["version"]:
+            print(f"caffe version {__version__}")
+            return 0
         if command is None:
             print(usage())
             return 0
         if command not in COMMANDS:
             raise ValueError(f"unknown command {command!r}: use one of {', '.join(COMMANDS)}")
-        glog.nets = True
-        return COMMANDS[command](flags) or 0
-    except _MISTAKES as error:
-        who = f"process {parallel.rank} of {parallel.count}: " if parallel.count > 1 else ""
-        print(f"caffe: error: {who}{_told(error)}", file=sys.stderr)
+    except ValueError as error:
+        glog.failed(error)
         return 1
-    except KeyboardInterrupt:
-        return 130
-    finally:
-        glog.nets = False
+    with glog.of_command(flags):
+        try:
+            return COMMANDS[command](flags) or 0
+        except _MISTAKES as error:
+            who = f"process {parallel.rank} of {parallel.count}: " if parallel.count > 1 else ""
+            glog.failed(f"{who}{_told(error)}")
+            return 1
+        except KeyboardInterrupt:
+            return 130
 
 
 def _told(error):

@@ -66,6 +66,78 @@ def test_values_are_taken_as_they_are(dashes, joined, number, text):
 
 
 @pytest.mark.parametrize(
+    "argument, value",
+    [
+        ("-logtostderr", True),
+        ("--logtostderr=1", True),
+        ("-logtostderr=false", False),
+        ("--nologtostderr", False),
+    ],
+)
+def test_flags_that_are_true_or_false(argument, value, monkeypatch):
+    monkeypatch.setenv("GLOG_logtostderr", str(int(not value)))
+    command_name, flags = command.parse([argument, "time"])
+    assert (command_name, flags["logtostderr"]) == ("time", value)
+
+
+def test_the_version(capfd):
+    assert run("--version") == 0
+    assert capfd.readouterr().out == "caffe version 1.0.0\n"
+
+
+TIME = ["time", "-model", "net.prototxt", "-iterations", "1"]
+
+
+def test_the_log_goes_to_files_where_log_dir_says(folder, capfd):
+    """As BVLC Caffe's: a file for every level that has lines, linked to by name, and stderr all the same."""
+    (folder / "logs").mkdir()
+    assert run(*TIME, "-log_dir=logs") == 0
+    shown, head, log = capfd.readouterr().err, *(folder / "logs/caffe.INFO").read_text().split("] msg\n")
+    assert log == shown and "Benchmark ends" in log
+    assert head.startswith("Log file created at: ") and "Log line format: [IWEF]mmdd hh:mm:ss" in head
+    (link, name) = sorted(path.name for path in (folder / "logs").iterdir())
+    assert re.fullmatch(r"caffe\..*\..*\.log\.INFO\.\d{8}-\d{6}\.\d+", name)
+    assert (folder / "logs" / link).readlink() == Path(name)
+    assert run("time", "-model", "absent", "-log_dir=logs") == 1
+    for level in ("INFO", "WARNING", "ERROR", "FATAL"):
+        assert "absent: No such file or directory" in (folder / "logs" / f"caffe.{level}").read_text()
+    for path in (folder / "logs").iterdir():
+        path.unlink()
+    run(*TIME)  # without the flag
+    assert not any((folder / "logs").iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments, files, shown",
+    [
+        (["-log_dir=logs", "--logtostderr"], False, True),
+        (["-log_dir", "logs", "-minloglevel=1"], False, False),
+        (["-log_dir=logs", "--noalsologtostderr"], True, False),
+        (["-log_dir=logs", "--alsologtostderr=0", "-stderrthreshold=0"], True, True),
+        (["--nologtostderr", "-v=2"], False, True),
+    ],
+)
+def test_glogs_flags(arguments, files, shown, folder, capfd):
+    (folder / "logs").mkdir()
+    assert run(*TIME, *arguments) == 0
+    assert any((folder / "logs").iterdir()) == files
+    assert ("Benchmark ends" in capfd.readouterr().err) == shown
+
+
+def test_glogs_flags_in_the_environment(folder, capfd, monkeypatch):
+    monkeypatch.setenv("GLOG_log_dir", str(folder))
+    monkeypatch.setenv("GLOG_minloglevel", "2")
+    assert run(*TIME) == 0
+    assert "Benchmark" not in capfd.readouterr().err and not (folder / "caffe.INFO").exists()
+    assert run(*TIME, "-minloglevel=0") == 0
+    assert "Benchmark ends" in (folder / "caffe.INFO").read_text()
+    monkeypatch.setenv("GLOG_logtostderr", "1")
+    (folder / "caffe.INFO").unlink()
+    assert run(*TIME, "-minloglevel=0") == 0
+    assert not (folder / "caffe.INFO").exists()
+
+
+@pytest.mark.parametrize(
     "arguments, message",
     [
         (["train", "-sover", "s"], "unknown flag '-sover'"),
@@ -84,6 +156,9 @@ def test_values_are_taken_as_they_are(dashes, joined, number, text):
         (["time", "-model", "net.prototxt", "-gpu", "first"], "-gpu first: give the number of a GPU"),
         (["time", "-model", "net.prototxt", "-precision", "int8"], "unknown precision 'int8'"),
         (["time", "-model", "0.h5"], "0.h5: "),
+        (["time", "-logtostderr=maybe"], "-logtostderr needs true or false, not 'maybe'"),
+        (["time", "-log_dir=absent"], "-log_dir absent: not a folder that can be written to"),
+        (["time", "-nosolver"], "unknown flag '-nosolver'"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_1(arguments, message, capfd):
