@@ -1,6 +1,7 @@
 """Prototxt files, and nets as they are built: layers chosen by rules, blobs read twice split."""
 
 import os
+import re
 from collections import Counter
 
 from google.protobuf import text_format
@@ -11,14 +12,19 @@ from .proto import caffe_pb2
 def read_prototxt(path, message):
     """Parse the text file at `path` into `message` and return it.
 
-    OSError where it cannot be read; ValueError with file, line and field where it is not valid.
+    In comments bytes of any encoding may stand; values are UTF-8. OSError where the file cannot be read;
+    ValueError with file, line and field where it is not valid.
     """
     path = os.fspath(path)
-    with open(path, encoding="utf-8") as file:
-        try:
-            return text_format.Parse(file.read(), message)
-        except (text_format.ParseError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}: {error}") from None
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        text = file.read()
+    if strange := re.search(r"[\0-\x08\x0e-\x1f]", text):
+        raise ValueError(f"{path}: not a text file: it has the byte {ord(strange[0]):#04x}")
+    try:
+        return text_format.Parse(text, message)
+    except text_format.ParseError as error:
+        line = f"{error.GetLine()}: a value that is not UTF-8"
+        raise ValueError(f"{path}: {line if 'surrogates' in str(error) else error}") from None
 
 
 def included(layer, state) -> bool:

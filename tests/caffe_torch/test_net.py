@@ -141,6 +141,29 @@ def test_a_label_that_is_no_class_is_found(net, kind, label):
         loss.forward()
 
 
+def test_comments_may_be_of_any_encoding(tmp_path):
+    """GBK, Latin-1 and a mixture, as with BVLC Caffe."""
+    path = tmp_path / "net.prototxt"
+    path.write_bytes(
+        b"# \xb2\xe2\xca\xd4 \x93\x7b caf\xe9 \xe6\xb5\x8b\n" + X.encode() + b'name: "\xe6\xb5\x8b" # \xe9"\n'
+    )
+    assert caffe.Net(str(path), caffe.TEST).name == "\u6d4b"
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "not a text file: it has the byte 0x1a"),
+        (X.encode() + b"# \0", "not a text file: it has the byte 0x00"),
+        (b'\nname: "caf\xe9"', "2: a value that is not UTF-8"),
+    ],
+)
+def test_what_is_not_text_is_named(tmp_path, content, message):
+    (tmp_path / "net.prototxt").write_bytes(content)
+    with pytest.raises(ValueError, match=f"net.prototxt: {message}$"):
+        caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST)
+
+
 def test_shapes_that_no_longer_fit_are_named(net):
     inner = net(one("InnerProduct", "inner_product_param { num_output: 2 }"))
     inner.blobs["x"].reshape(2, 3, 4, 6)

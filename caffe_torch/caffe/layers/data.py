@@ -215,7 +215,7 @@ class DummyData(Source):
 def _listed(source):
     """The paths in the text file `source`, one a line."""
     try:
-        with open(source, encoding="utf-8") as file:
+        with open(source, encoding="utf-8", errors="surrogateescape") as file:
             paths = file.read().split()
     except OSError as error:
         hint = "" if os.path.exists(source) else " (`make data` writes the project's databases)"
