@@ -90,13 +90,10 @@ def load_weights(net, path) -> None:
         load_hdf5(net, path)
     else:
         stored = _read_proto(path, caffe_pb2.NetParameter())
-        if not stored.layer:
-            raise ValueError(
-                f"{path}: holds no layers: not a .caffemodel, or one from before 2014 "
-                "(Caffe's upgrade_net_proto_binary rewrites those)"
-            )
         try:
             upgrade.net(stored, path)
+            if not stored.layer:
+                raise ValueError("holds no layers: not a .caffemodel")
             net.copy_trained_from(stored)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None

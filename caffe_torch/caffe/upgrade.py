@@ -2,15 +2,26 @@
 
 import os
 
-from . import glog, solvers
+from . import glog, layers, solvers
 from .proto import caffe_pb2
 
 
 def net(param: caffe_pb2.NetParameter, path=None) -> None:
-    """Make the inputs of `param` a layer, and its BatchNorm statistics no parameters to learn.
+    """Make `layers` a `layer` each, inputs a layer too, and BatchNorm's statistics no parameters to learn.
 
-    It is logged for a file, at `path`. ValueError for inputs that lack some of the four numbers of input_dim.
+    It is logged for a file, at `path`. ValueError for a net in both forms, and for inputs that lack some of
+    the four numbers of input_dim.
     """
+    if param.layers:
+        if path and glog.nets:
+            old = "file specified using deprecated V1LayerParameter"
+            glog.info(f"Attempting to upgrade input {old}: {path}")
+        if param.layer:
+            raise ValueError("has both `layer` and `layers`, which is the older form: use one of them")
+        param.layer.extend(map(_layer, param.layers))
+        param.ClearField("layers")
+        if path and glog.nets:
+            glog.info(f"Successfully upgraded {old}")
     if param.input:
         if path and glog.nets:
             glog.info(f"Attempting to upgrade input file specified using deprecated input fields: {path}")
@@ -26,6 +37,34 @@ def net(param: caffe_pb2.NetParameter, path=None) -> None:
     if statistics and path and glog.nets:
         glog.info(f"Attempting to upgrade batch norm layers using deprecated params: {path}")
         glog.info("Successfully upgraded batch norm layers using deprecated params.")
+
+
+def _layer(old):
+    """The LayerParameter of a V1LayerParameter."""
+    spec = caffe_pb2.LayerParameter()
+    for field, value in old.ListFields():
+        if field.name not in ("type", "param", "blob_share_mode", "blobs_lr", "weight_decay"):
+            target = getattr(spec, field.name)
+            if hasattr(target, "CopyFrom"):
+                target.CopyFrom(value)
+            elif hasattr(target, "extend"):
+                target.extend(value)
+            else:
+                setattr(spec, field.name, value)
+    name = old.LayerType.Name(old.type)
+    types = {known.upper(): known for known in layers.type_list()}
+    spec.type = {**types, "SOFTMAXLOSS": "SoftmaxWithLoss"}.get(name.replace("_", ""), name)
+    for ours, theirs in (
+        ("name", old.param),
+        ("share_mode", old.blob_share_mode),
+        ("lr_mult", old.blobs_lr),
+        ("decay_mult", old.weight_decay),
+    ):
+        for i, value in enumerate(theirs):
+            while len(spec.param) <= i:
+                spec.param.add()
+            setattr(spec.param[i], ours, value)
+    return spec
 
 
 def _inputs(param):

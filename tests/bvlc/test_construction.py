@@ -2,11 +2,12 @@
 
 import os
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.bvlc.conftest import run
+from tests.bvlc.conftest import ROOT, run
 from tests.bvlc.test_both import SOLVERS, short, work  # noqa: F401 (a fixture)
 from tests.bvlc.test_layers import nets as random_nets
 from tests.golden import layers, nets
@@ -140,3 +141,10 @@ def test_the_flags_and_old_solvers(both, work):  # noqa: F811
     test = ["test", "-model", "more.prototxt", "-weights", weights, "-iterations", "1", *flags]
     found = assert_same_lines(both, *test)
     assert sum(line.startswith("Ignoring source layer") for line in found) == 2
+
+
+def test_layers_of_before_2015(both, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = ROOT / "tests/caffe_torch/golden/v1.prototxt"
+    Path("solver.prototxt").write_text(f'net: "{path}" base_lr: 0.1 lr_policy: "fixed" max_iter: 0')
+    assert_same_lines(both, "train", "-solver", "solver.prototxt", at_least=200)

@@ -73,6 +73,44 @@ def test_old_forms_are_said_to_be_old(capfd):
     assert "bn does not need backward computation." in lines
 
 
+V1 = Path(__file__).with_name("golden") / "v1.prototxt"
+
+
+def test_layers_of_before_2015_are_upgraded(capfd):
+    """BVLC Caffe's types, parameters and losses."""
+    caffe.init_log()
+    lines = logged(capfd, V1.read_text(), caffe.TRAIN)
+    old = "file specified using deprecated V1LayerParameter"
+    assert lines[:2] == [f"Attempting to upgrade input {old}: net.prototxt", f"Successfully upgraded {old}"]
+    types = "DummyData Convolution Convolution Pooling Split Sigmoid Dropout LRN Flatten InnerProduct"
+    net = caffe.Net("net.prototxt", caffe.TRAIN)
+    assert [layer.type for layer in net.layers] == [*types.split(), "SoftmaxWithLoss", "Silence"]
+    assert (net.params_lr, net.params_weight_decay) == ([1, 2, 3, 1], [1, 0, 1, 1])
+    Path("solver.prototxt").write_text(
+        'net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed" weight_decay: 0.1'
+    )
+    solver = caffe.get_solver("solver.prototxt")
+    for loss in (1.38629, 0.00170875, 0.0020839, 0.00251987):
+        solver.step(1)
+        assert solver.net.blobs["loss"].data * 2 == pytest.approx(loss, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ('layers { name: "b" type: BNLL bottom: "x" top: "y" }', "the older form"),
+        (
+            'input: "x" input_shape { dim: 1 } layers { type: BNLL bottom: "x" top: "y" }',
+            "'BNLL' is not supp",
+        ),
+    ],
+)
+def test_older_nets_that_cannot_be_built(text, message):
+    Path("net.prototxt").write_text(INPUT * ("older" in message) + text)
+    with pytest.raises(ValueError, match=f"^net.prototxt: .*{message}"):
+        caffe.Net("net.prototxt", caffe.TEST)
+
+
 def test_weights_of_layers_that_the_net_lacks(capfd):
     caffe.init_log()
     inner = (

@@ -129,7 +129,8 @@ def test_defaults(message, defaults):
         ('name: "n"\nlayer {\n  convolution_param { kernal_size: 3 }\n}', r'^3:\d+.*"kernal_size"'),
         ('layer { name: "a" }\nlayer { convolution_parameter { } }', r'^2:\d+.*"convolution_parameter"'),
         ("layer {\n  eltwise_param { operation: MEAN }\n}", r"^2:\d+.*EltwiseOp.* MEAN\b"),
-        ("layer { }\nlayers { }", r'^2:\d+.*"layers"'),
+        ("layer { }\nlayerz { }", r'^2:\d+.*"layerz"'),
+        ("layers { layer { } }", r'^1:\d+.*V1LayerParameter.*"layer"'),
         ("force_backward: maybe", r"^1:\d+"),
         ("layer {\n", r"^2:\d+|^1:\d+"),
     ],
@@ -183,9 +184,9 @@ def test_every_field_is_real_caffes():
     print(
         "only in real Caffe:", {message: sum(n.startswith(message) for n in missing) for message in messages}
     )
-    # The layers of nets from before 2014, and the two messages that only they use.
-    assert messages == {"NetParameter", "V0LayerParameter", "V1LayerParameter"}
-    assert {name for name in missing if name.startswith("NetParameter")} == {"NetParameter.layers"}
+    # The layers of nets of 2013.
+    assert messages == {"V0LayerParameter", "V1LayerParameter"}
+    assert {name for name in missing if name.startswith("V1LayerParameter")} == {"V1LayerParameter.layer"}
 
 
 def _facts(file) -> dict:

@@ -298,6 +298,23 @@ def test_older_shapes_of_four_numbers_are_read():
     assert_equal(weights(caffe.Net("net.prototxt", path, caffe.TEST)), weights(expected))
 
 
+def test_weights_of_before_2015_are_read():
+    """Layers as V1LayerParameter, shapes of four numbers; as BVLC Caffe reads them."""
+    net = caffe.Net("net.prototxt", caffe.TEST)
+    old = caffe_pb2.NetParameter()
+    for name, blobs in net.params.items():
+        layer = old.layers.add(name=name, type=caffe_pb2.V1LayerParameter.CONVOLUTION)
+        for blob in blobs:
+            num, channels, height, width = (*[1] * (4 - len(blob.shape)), *blob.shape)
+            stored = layer.blobs.add(num=num, channels=channels, height=height, width=width)
+            stored.data.extend(np.arange(blob.count) / 8)
+    Path("old.caffemodel").write_bytes(old.SerializeToString())
+    net.copy_from("old.caffemodel")
+    for blobs in net.params.values():
+        for blob in blobs:
+            np.testing.assert_array_equal(blob.data.ravel(), np.arange(blob.count) / 8)
+
+
 def test_layers_of_one_side_only_are_passed_over():
     def rename(layers):
         layers["conv1"].name = "other"
