@@ -143,8 +143,6 @@ class Solver:
             how = kind if kind.endswith("_param") else f"{kind} file: {source}"
             glog.info(f"Creating test net (#{i}) specified by {how}")
             nets.append(self._build(net, name, TEST, state))  # a test net may have layers of its own to fill
-        for net in nets:
-            net.share_with(self.net)
         return nets
 
     # Training
@@ -359,6 +357,7 @@ class Solver:
         for name in self.net.layer_names:
             if name not in net.bottom_names:
                 glog.info(f"Ignoring source layer {name}")
+        net.share_with(self.net)  # from the first test on, as in Caffe
         total, loss = 0, 0
         with torch.no_grad():
             for _ in range(iterations):

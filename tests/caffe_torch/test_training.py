@@ -199,6 +199,7 @@ def test_all_ways_to_name_nets():
     ):
         solver = solver_of(text)
         assert len(solver.test_nets) == count
+        solver.step(1)  # which tests first
         for test_net in solver.test_nets:
             solver.net.params["conv1"][0].data[0] = 3
             assert (test_net.params["conv1"][0].data[0] == 3).all()
@@ -399,3 +400,18 @@ def test_shared_weights_follow_the_training():
     solver.share_weights(net)
     solver.step(2)
     np.testing.assert_array_equal(net.params["conv2"][0].data, solver.net.params["conv2"][0].data)
+
+
+def test_test_nets_have_weights_of_their_own_before_the_first_test():
+    """BVLC Caffe's numbers."""
+    text = SMALL.replace("train_net_param", "net_param") + 'lr_policy: "fixed" test_iter: 1 test_interval: 2 '
+    Path("solver.prototxt").write_text(text + "test_initialization: false")
+    solver = caffe.get_solver("solver.prototxt")
+    trained, tested = (net.params["fc"][0].data for net in (solver.net, solver.test_nets[0]))
+    tested[...] = 9
+    assert trained[0, 0] == 1
+    solver.step(1)
+    assert (trained[0, 0], tested[0, 0]) == (pytest.approx(1.2), 9)
+    solver.step(2)
+    solver.test_nets[0].params["fc"][0].data[...] = 3
+    assert trained[0, 0] == 3
