@@ -52,8 +52,14 @@ def _read_proto(path, message):
     return message
 
 
-def _is_hdf5(path):
-    return os.fspath(path).endswith(".h5")
+_FIRST_FIELDS = b"\x08", b"\x0a", b"\x12", b"\xa2"  # of the messages Caffe writes: iter, name, layers, layer
+
+
+def _holds_hdf5(path):
+    """Whether a file is HDF5, by what it begins with; its name counts where that is nothing of Caffe's."""
+    with open(path, "rb") as file:
+        begins = file.read(8)
+    return begins == b"\x89HDF\r\n\x1a\n" or (path.endswith(".h5") and begins[:1] not in _FIRST_FIELDS)
 
 
 # Weights
@@ -81,12 +87,12 @@ def save_hdf5(net, path, write_diff=False) -> None:
 
 
 def load_weights(net, path) -> None:
-    """Copy parameters from a .caffemodel or, where the name ends in .h5, an HDF5 file.
+    """Copy parameters from a .caffemodel, binary or HDF5.
 
     Layers are found by name; those of only one side are passed over, as Caffe does.
     """
     path = os.fspath(path)
-    if _is_hdf5(path):
+    if _holds_hdf5(path):
         load_hdf5(net, path)
     else:
         stored = _read_proto(path, caffe_pb2.NetParameter())
@@ -178,7 +184,7 @@ def history_of(state: caffe_pb2.SolverState, wanted: list, path: str) -> list:
 
 def save_state(path, state: caffe_pb2.SolverState) -> None:
     """Write a solver state, in HDF5 where the name ends in .h5."""
-    if not _is_hdf5(path):
+    if not os.fspath(path).endswith(".h5"):
         _write_proto(path, state)
         return
     with whole(path) as beside, h5py.File(beside, "w") as file:
@@ -194,7 +200,7 @@ def save_state(path, state: caffe_pb2.SolverState) -> None:
 def load_state(path) -> caffe_pb2.SolverState:
     """Read a solver state written here or by Caffe, in either form."""
     path = os.fspath(path)
-    if not _is_hdf5(path):
+    if not _holds_hdf5(path):
         state = _read_proto(path, caffe_pb2.SolverState())
         for name in ("iter", "learned_net", "current_step"):
             if not state.HasField(name):

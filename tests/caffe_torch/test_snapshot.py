@@ -346,6 +346,20 @@ def test_damaged_hdf5_is_refused(name, content):
         snapshot.load_state(name) if "state" in name else caffe.Net("net.prototxt", name, caffe.TEST)
 
 
+def test_the_form_is_told_by_the_content():
+    """Whatever the file is called, as BVLC Caffe does with weights."""
+    expected = weights(caffe.Net("net.prototxt", "snap_iter_5.caffemodel", caffe.TEST))
+    for name, other in (
+        (name, name + ".h5") for name in ("snap_iter_5.caffemodel", "snap_iter_5.solverstate")
+    ):
+        Path(name).rename("moved")
+        Path(other).rename(name)
+        Path("moved").rename(other)
+    for end in FORMS.values():
+        assert_equal(weights(caffe.Net("net.prototxt", "snap_iter_5.caffemodel" + end, caffe.TEST)), expected)
+        assert snapshot.load_state("snap_iter_5.solverstate" + end).iter == 5
+
+
 def test_hdf5_of_another_kind_is_refused():
     message = r"0\.h5: no group /data: not a file of weights"
     with pytest.raises(ValueError, match=message):
