@@ -64,8 +64,8 @@ class Solver:
             raise ValueError(f"regularization_type {param.regularization_type!r}: use L1 or L2")
         if param.average_loss < 1 or param.iter_size < 1:
             raise ValueError("average_loss and iter_size are 1 or more")
-        if any(n < 1 for n in param.test_iter):
-            raise ValueError("test_iter is 1 or more")
+        if any(n < 0 for n in param.test_iter):
+            raise ValueError("test_iter is 0 or more")
         for name in ("display", "snapshot", "test_interval", "max_iter"):
             if getattr(param, name) < 0:
                 raise ValueError(f"{name} {getattr(param, name)} is negative")
@@ -368,8 +368,9 @@ class Solver:
                 loss += self._forward(net, self.param.debug_info)
                 total += _outputs(net)
         if self.param.test_compute_loss:
-            glog.info(f"Test loss: {loss.item() / iterations:g}")
-        _log_outputs(net, "Test", total / iterations)
+            glog.info(f"Test loss: {loss.item() / iterations if iterations else math.nan:g}")
+        if iterations:
+            _log_outputs(net, "Test", total / iterations)
 
     def _act_while_testing(self):
         if parallel.count > 1:  # they act together, between iterations

@@ -87,6 +87,19 @@ def test_multistep_says_when_the_rate_drops(capfd):
     ]
 
 
+def test_no_iterations_of_testing_are_a_line_each_time(capfd):
+    """BVLC Caffe's lines."""
+    text = SMALL.replace("train_net_param", "net_param") + 'lr_policy: "fixed" test_iter: 0 test_interval: 2 '
+    Path("solver.prototxt").write_text(text + "max_iter: 3 test_compute_loss: true")
+    caffe.get_solver("solver.prototxt").solve()
+    assert [line for line in messages(capfd.readouterr().err) if "est" in line] == [
+        "Iteration 0, Testing net (#0)",
+        "Test loss: nan",
+        "Iteration 2, Testing net (#0)",
+        "Test loss: nan",
+    ]
+
+
 def test_log_lines_have_glogs_form(capfd):
     solver_of(cases.DEBUG).solve()
     lines = capfd.readouterr().err.splitlines()
@@ -223,7 +236,7 @@ def test_all_ways_to_name_nets():
             r"solver\.prototxt: average_loss and iter_size are 1 or more",
         ),
         ('net: "net.prototxt" iter_size: 0', "average_loss and iter_size are 1 or more"),
-        ('net: "net.prototxt" test_iter: 0 test_interval: 1', "test_iter is 1 or more"),
+        ('net: "net.prototxt" test_iter: -1 test_interval: 1', "test_iter is 0 or more"),
         ('net: "net.prototxt" display: -1', "display -1 is negative"),
         ('net: "net.prototxt" regularization_type: "L3"', "'L3': use L1 or L2"),
         ('net: "net.prototxt" base_learning_rate: 1', r"solver\.prototxt: 1:\d+ .*base_learning_rate"),
