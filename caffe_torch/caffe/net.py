@@ -69,6 +69,8 @@ class Net:
         self._tape: dict = {}
         self._hooks = {f"{at}_{way}": [] for at in ("before", "after") for way in ("forward", "backward")}
         self._force_backward = param.force_backward
+        if not param.layer:
+            raise ValueError(f"no layers in phase {caffe_pb2.Phase.Name(self.phase)}")
         unread: dict = {}
         for spec in param.layer:
             try:

@@ -44,6 +44,11 @@ REFUSED = {
     "in place of another bottom": (one("Scale", bottoms="x w", tops="w"), "top 'w' is already"),
     "loss weights": (one("ReLU", "loss_weight: 1 loss_weight: 1"), "give one for each of the 1 tops"),
     "param entries": (one("ReLU", "param { lr_mult: 1 }"), "1 param entries for 0 parameters"),
+    "no layers": ("", "net.prototxt: no layers in phase TEST"),
+    "no layers left": (
+        'layer { name: "x" type: "Input" top: "x" include { phase: TRAIN } }',
+        "no layers in phase TEST",
+    ),
     "propagate_down": (one("ReLU", "propagate_down: true propagate_down: true"), "a value for each bottom"),
     "rules": (one("ReLU", "include { phase: TEST } exclude { phase: TRAIN }"), "not both"),
     "conv without outputs": (one("Convolution", "convolution_param { kernel_size: 3 }"), "num_output"),
