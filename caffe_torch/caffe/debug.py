@@ -8,7 +8,7 @@ from . import glog
 def forward(net) -> torch.Tensor:
     """Run the net layer by layer, logging each; the loss as `Net.forward_loss` gives it."""
     for at, layer in enumerate(net.layers):
-        net._forward(at, at)
+        net._run(at, at)
         name = layer.spec.name
         for top in layer.spec.top:
             glog.info(f"    [Forward] Layer {name}, top blob {top} data: {_mean(net.blobs[top].tensor)}")

@@ -233,7 +233,7 @@ def time_layers(flags) -> None:
     for i in range(iterations):
         start = time.perf_counter()
         for j in range(last + 1):
-            forward[j] += _timed(net._forward, j, j)
+            forward[j] += _timed(net._run, j, j)
         for j in range(last, -1, -1):
             backward[j] += _timed(net._backward, j, j, False)
         glog.info(f"Iteration: {i + 1} forward-backward time: {1e3 * (time.perf_counter() - start):g} ms.")

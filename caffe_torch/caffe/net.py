@@ -57,7 +57,7 @@ class Net:
     # Building
 
     def _build(self, param):
-        self._blobs, self._loss_weights = OrderedDict(), OrderedDict()
+        self._by_name, self._loss_weights = OrderedDict(), OrderedDict()
         self.layers, self._layer_names = [], []
         self._bottom_names, self._top_names = OrderedDict(), OrderedDict()
         self._params = OrderedDict()
@@ -89,7 +89,7 @@ class Net:
         layer = layers.create(spec, spec.phase if spec.HasField("phase") else self.phase)
         unnamed = layer.is_loss and not spec.top
         if unnamed:
-            spec.top.append(f"(automatic) {spec.name}" if "(automatic)" in self._blobs else "(automatic)")
+            spec.top.append(f"(automatic) {spec.name}" if "(automatic)" in self._by_name else "(automatic)")
         self._check_counts(layer)
         if spec.name in self._bottom_names:
             raise ValueError("another layer has the same name")
@@ -99,16 +99,16 @@ class Net:
             in_place = j < len(spec.bottom) and spec.bottom[j] == top
             if in_place and not layer.in_place:
                 raise ValueError(f"cannot work in place: top {top!r} needs another name than the bottom")
-            if top in self._blobs and not in_place:
+            if top in self._by_name and not in_place:
                 raise ValueError(f"top {top!r} is already the top of another layer")
-            self._blobs.setdefault(top, Blob())
+            self._by_name.setdefault(top, Blob())
             if not unnamed:
                 unread[top] = True
         # A filter layer's output is its own memory; others may hand on a view of their bottom.
         in_place = spec.top[:1] == spec.bottom[:1]
         layer.overwrites = in_place and self._writers.get(spec.bottom[0]) in _FILTERS
         self._writers.update((top, layer.type) for top in spec.top)
-        wanted = layer.param_shapes(*(self._blobs[name].shape for name in spec.bottom))
+        wanted = layer.param_shapes(*(self._by_name[name].shape for name in spec.bottom))
         self._layer_params.append([self._parameter(layer, i, *asked) for i, asked in enumerate(wanted)])
         layer.blob_shapes = [tuple(shape) for shape, _ in wanted]
         owners = [self._owned[i].blob for i in self._layer_params[-1]]
@@ -178,7 +178,7 @@ class Net:
 
     def _layer_blobs(self, i):
         spec = self.layers[i].spec
-        return [self._blobs[b] for b in spec.bottom], [self._blobs[t] for t in spec.top]
+        return [self._by_name[b] for b in spec.bottom], [self._by_name[t] for t in spec.top]
 
     def _shape(self, i):
         """Give the tops of layer i their shapes."""
@@ -227,7 +227,7 @@ class Net:
     @property
     def blobs(self) -> OrderedDict:
         """Blobs by name, in the order the layers make them."""
-        return self._blobs
+        return self._by_name
 
     @property
     def params(self) -> OrderedDict:
@@ -257,7 +257,43 @@ class Net:
     @property
     def blob_loss_weights(self) -> OrderedDict:
         """The loss weight of every blob by name (0 for most)."""
-        return OrderedDict((name, self._loss_weights.get(name, 0.0)) for name in self._blobs)
+        return OrderedDict((name, self._loss_weights.get(name, 0.0)) for name in self._by_name)
+
+    # What pycaffe's own Python is written with, and with it many scripts: blobs by number
+
+    @property
+    def _blobs(self):
+        return list(self._by_name.values())
+
+    @property
+    def _blob_names(self):
+        return list(self._by_name)
+
+    @property
+    def _blob_loss_weights(self):
+        return list(self.blob_loss_weights.values())
+
+    @property
+    def _inputs(self):
+        return self._ids(self.inputs)
+
+    @property
+    def _outputs(self):
+        return self._ids(self.outputs)
+
+    def _top_ids(self, i):
+        return self._ids(self.layers[i].spec.top)
+
+    def _bottom_ids(self, i):
+        return self._ids(self.layers[i].spec.bottom)
+
+    def _ids(self, names):
+        return list(map(self._blob_names.index, names))
+
+    def _forward(self, start, end):
+        """Run the layers from number `start` to `end`; the weighted sum of their losses."""
+        self._run(start, end)
+        return self._loss(top for layer in self.layers[start : end + 1] for top in layer.spec.top).item()
 
     # What the solver sees
 
@@ -289,7 +325,7 @@ class Net:
     @property
     def source_blobs(self) -> list:
         """The blobs that data is brought into."""
-        return [self._blobs[top] for layer in self._sources() for top in layer.spec.top]
+        return [self._by_name[top] for layer in self._sources() for top in layer.spec.top]
 
     def _sources(self):
         return [layer for layer in self.layers if isinstance(layer, layers.Source)]
@@ -298,17 +334,21 @@ class Net:
         """Bring in the next batch, for `forward_loss(load=False)`."""
         for layer in self._sources():
             for top, tensor in zip(layer.spec.top, layer.load(), strict=False):  # Input loads nothing
-                self._blobs[top].tensor = tensor
+                self._by_name[top].tensor = tensor
 
     def forward_loss(self, load=True) -> torch.Tensor:
         """Run every layer; the weighted sum of the losses as a 0-d tensor (nothing is synchronised).
 
         load: bring in the next batch first.
         """
-        self._forward(0, len(self.layers) - 1, load)
+        self._run(0, len(self.layers) - 1, load)
+        return self._loss(self._loss_weights)
+
+    def _loss(self, names):
         total = torch.zeros((), device=device.device())
-        for name, weight in self._loss_weights.items():
-            total += weight * self._blobs[name].tensor.float().sum()
+        for name in names:
+            if name in self._loss_weights:
+                total += self._loss_weights[name] * self._by_name[name].tensor.float().sum()
         return total
 
     def backward_once(self) -> None:
@@ -342,7 +382,7 @@ class Net:
         for function in self._hooks[when]:
             function(i)
 
-    def _forward(self, start, end, load=True):
+    def _run(self, start, end, load=True):
         recording = torch.is_grad_enabled()
         with device.autocast():
             for i in range(start, end + 1):
@@ -453,14 +493,14 @@ class Net:
             if set(kwargs) != set(self.inputs):
                 raise ValueError(f"inputs given: {sorted(kwargs)}; the net's inputs: {self.inputs}")
             for name, array in kwargs.items():
-                if array.shape[0] != self._blobs[name].shape[0]:
+                if array.shape[0] != self._by_name[name].shape[0]:
                     raise ValueError(
                         f"input {name!r}: {array.shape[0]} rows given, the net takes "
-                        f"{self._blobs[name].shape[0]}"
+                        f"{self._by_name[name].shape[0]}"
                     )
-                self._blobs[name].data[...] = array
-        self._forward(first, last)
-        return {name: self._blobs[name].data for name in dict.fromkeys([*wanted, *(blobs or [])])}
+                self._by_name[name].data[...] = array
+        self._run(first, last)
+        return {name: self._by_name[name].data for name in dict.fromkeys([*wanted, *(blobs or [])])}
 
     def backward(self, diffs=None, start=None, end=None, **kwargs):
         """Run the net backward and return {blob name: gradient} of its inputs.
@@ -474,9 +514,9 @@ class Net:
             if set(kwargs) != set(self._top_names[start] if start else self.outputs):
                 raise ValueError(f"gradients given: {sorted(kwargs)}; the outputs: {self.outputs}")
             for name, array in kwargs.items():
-                self._blobs[name].diff[...] = array
+                self._by_name[name].diff[...] = array
         self._backward(first, last)
-        return {name: self._blobs[name].diff for name in dict.fromkeys([*wanted, *(diffs or [])])}
+        return {name: self._by_name[name].diff for name in dict.fromkeys([*wanted, *(diffs or [])])}
 
     def forward_all(self, blobs=None, **kwargs):
         """`forward` for any number of rows, a batch of the net's size at a time: {blob name: array}."""
@@ -501,7 +541,7 @@ class Net:
         """Rows of the arrays, as many at a time as the net's first blob has; zeros fill the last."""
         if not arrays:
             return
-        size, rows = next(iter(self._blobs.values())).shape[0], len(next(iter(arrays.values())))
+        size, rows = next(iter(self._by_name.values())).shape[0], len(next(iter(arrays.values())))
         for start in range(0, rows, size):
             batch = {name: np.asarray(array[start : start + size]) for name, array in arrays.items()}
             missing = size - len(next(iter(batch.values())))

@@ -13,6 +13,7 @@ from caffe import layers as L
 from caffe.proto import caffe_pb2
 
 from tests.golden import pycaffe as script
+from tests.golden.layers import inputs, layer
 
 GOLDEN = dict(np.load(Path(script.__file__).with_suffix(".npz")))
 
@@ -190,3 +191,20 @@ def test_names_that_scripts_take_from_pycaffe():
     pytest.importorskip("skimage")
     assert io.resize(np.zeros((2, 2)), (3, 4)).shape == io.zoom(np.zeros((3, 2)), (1, 2)).shape == (3, 4)
     assert callable(io.skimage.io.imread)
+
+
+def test_blobs_and_layers_by_number(tmp_path):
+    """pycaffe's private names, with what they gave there."""
+    text = inputs(a=(4, 3), t=(4, 2)) + layer(
+        "InnerProduct", "inner_product_param { num_output: 2 }", "a", "b"
+    )
+    (tmp_path / "net.prototxt").write_text(text + layer("EuclideanLoss", "", "b t", "l", "loss"))
+    net = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TRAIN)
+    assert net._blob_names == ["a", "t", "b", "l"]
+    assert [blob.data.shape for blob in net._blobs] == [(4, 3), (4, 2), (4, 2), ()]
+    assert (net._inputs, net._outputs, net._blob_loss_weights) == ([0, 1], [3], [0, 0, 0, 1])
+    assert [net._top_ids(i) for i in range(4)] == [[0], [1], [2], [3]]
+    assert [net._bottom_ids(i) for i in range(4)] == [[], [], [0], [2, 1]]
+    net.blobs["t"].data[...] = 1
+    assert (net._forward(0, 3), net._forward(0, 2)) == (1, 0)
+    assert net._backward(3, 0) is None
