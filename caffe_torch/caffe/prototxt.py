@@ -109,5 +109,5 @@ def _with_splits(param):
                 split.top.extend(split_name(top, layer.name, j, k) for k in range(readers[i, j]))
                 if (i, j) in weighted:  # the weight goes to the split's first top
                     split.loss_weight.extend([layer.loss_weight[j]] + [0] * (readers[i, j] - 1))
-                    spec.loss_weight[j] = 0
+                    del spec.loss_weight[:]  # all of them, as in Caffe; a loss then counts as 1 besides
     return out

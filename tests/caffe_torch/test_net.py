@@ -205,6 +205,22 @@ def test_a_loss_without_a_top_counts_and_is_no_output(net):
     assert float(euclid.forward_loss()) == pytest.approx(2 * 3 * 4 / 4)
 
 
+def test_weights_of_a_layer_with_a_top_read_further(net):
+    """BVLC Caffe's: they go to the splits, those of other tops are lost, and a loss counts as 1 besides."""
+    text = inputs(x=(4, 3), y=(4, 3)) + layer("EuclideanLoss", "loss_weight: 2", "x y", "loss", "loss")
+    text += layer("Power", "", "loss", "again", "again") + layer("Power", "", "half", "more", "more")
+    slices = "loss_weight: 3 loss_weight: 5 slice_param { slice_point: 1 }"
+    weighed = net(
+        text.replace(
+            'layer { name: "more"', layer("Slice", slices, "x", "half rest") + 'layer { name: "more"'
+        )
+    )
+    weighed.blobs["x"].data[...] = 1
+    weighed.blobs["y"].data[...] = 3
+    assert weighed.forward()["again"] == 6
+    assert weighed.forward_loss() == 2 * 6 + 1 * 6 + 3 * 4
+
+
 def test_the_softmax_of_a_loss_is_its_second_top(net):
     text = inputs(w=(2, 3), label=(2,)) + layer("SoftmaxWithLoss", "", "w label", "loss p")
     loss = net(text)
