@@ -86,7 +86,9 @@ class Net:
     def _add(self, spec, unread):
         # As they are given: that BatchNorm's statistics are not learned is no concern of the backward plan.
         self._given_rates.append([param.lr_mult for param in spec.param])
-        layer = layers.create(spec, spec.phase if spec.HasField("phase") else self.phase)
+        if not spec.HasField("phase"):
+            spec.phase = self.phase
+        layer = layers.create(spec, spec.phase)
         unnamed = layer.is_loss and not spec.top
         if unnamed:
             spec.top.append(f"(automatic) {spec.name}" if "(automatic)" in self._by_name else "(automatic)")
@@ -126,8 +128,10 @@ class Net:
             list(spec.bottom),
             list(spec.top),
         )
-        weights = zip(spec.top, layer.loss_weights(), strict=True)
-        self._loss_weights.update((top, weight) for top, weight in weights if weight)
+        weights = layer.loss_weights()
+        if layer.is_loss:
+            spec.loss_weight[:] = weights
+        self._loss_weights.update((top, w) for top, w in zip(spec.top, weights, strict=True) if w)
         self._shape(len(self.layers) - 1)
 
     @staticmethod
@@ -609,6 +613,7 @@ class Net:
         for layer in self.layers:
             spec = param.layer.add()
             spec.CopyFrom(layer.spec)
+            spec.top[:] = [top for top in spec.top if not top.startswith("(automatic)")]
             del spec.blobs[:]
             spec.blobs.extend(blob.to_proto(write_diff) for blob in layer.blobs)
         return param

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from caffe.proto import caffe_pb2
 from hypothesis import HealthCheck, given, settings
 
 from tests.bvlc.conftest import ROOT, run
@@ -148,3 +149,28 @@ def test_layers_of_before_2015(both, tmp_path, monkeypatch):
     path = ROOT / "tests/caffe_torch/golden/v1.prototxt"
     Path("solver.prototxt").write_text(f'net: "{path}" base_lr: 0.1 lr_policy: "fixed" max_iter: 0')
     assert_same_lines(both, "train", "-solver", "solver.prototxt", at_least=200)
+
+
+def test_what_is_saved_of_a_net(both, tmp_path, monkeypatch):
+    """All but the numbers: phases and weights of losses are filled in."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shared.prototxt").write_text(SHARED)
+    script = """
+import sys, caffe
+for phase in (caffe.TRAIN, caffe.TEST):
+    for path in sys.argv[1:]:
+        caffe.Net(path, phase).save("saved")
+        net = caffe.proto.caffe_pb2.NetParameter()
+        net.ParseFromString(open("saved", "rb").read())
+        for layer in net.layer:
+            del layer.blobs[:]
+        print(net.SerializeToString().hex())
+"""
+    paths = ["shared.prototxt", ROOT / "tests/caffe_torch/golden/v1.prototxt"]
+    monkeypatch.setenv("GLOG_minloglevel", "2")
+    printed = (run([folder / "python", "-c", script, *paths]).split() for folder in both.values())
+    theirs, ours = (
+        [caffe_pb2.NetParameter.FromString(bytes.fromhex(net)) for net in nets] for nets in printed
+    )
+    assert min(len(net.layer) for net in theirs) > 8
+    assert ours == theirs

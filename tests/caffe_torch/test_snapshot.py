@@ -468,3 +468,17 @@ def test_state_and_weights_survive_a_float_exactly():
     again = caffe_pb2.BlobProto.FromString(proto.SerializeToString())
     (restored,) = snapshot.history_of(caffe_pb2.SolverState(history=[again]), [values], "x")
     assert restored.numpy().tobytes() == values.numpy().tobytes()
+
+
+def test_phase_and_weight_of_a_loss_are_saved():
+    """As BVLC Caffe fills them in, and no top that it has no name for."""
+    text = Path("net.prototxt").read_text()
+    Path("loss.prototxt").write_text(text.replace('top: "loss" loss_weight: 0.25', ""))
+    for phase in (caffe.TRAIN, caffe.TEST):
+        caffe.Net("loss.prototxt", phase).save("saved.caffemodel")
+        saved = stored_net("saved.caffemodel")
+        assert {layer.phase for layer in saved.layer} == {phase}
+        assert [(list(x.top), list(x.loss_weight)) for x in saved.layer if x.type.endswith("Loss")] == [
+            ([], [1])
+        ]
+        assert not any(x.loss_weight for x in saved.layer if not x.type.endswith("Loss"))
