@@ -226,6 +226,7 @@ def time_layers(flags) -> None:
     glog.info(f"Initial loss: {float(net.forward_loss()):g}")
     glog.info("Performing Backward")
     net.backward_once()
+    net.debug_info = False
     glog.info("*** Benchmark begins ***")
     glog.info(f"Testing for {iterations} iterations.")
     forward, backward = [0.0] * (last + 1), [0.0] * (last + 1)

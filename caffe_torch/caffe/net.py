@@ -7,7 +7,7 @@ from itertools import zip_longest
 import numpy as np
 import torch
 
-from . import construction, device, fillers, glog, layers, upgrade
+from . import construction, debug, device, fillers, glog, layers, upgrade
 from .blob import Blob, Shared
 from .proto import caffe_pb2
 from .prototxt import prepared, read_prototxt
@@ -44,6 +44,7 @@ class Net:
             param.state.level = level
         param.state.stage.extend(stages or ())
         self.phase, self.name = phase, param.name
+        self.debug_info = param.debug_info  # whether each run logs what every layer makes
         try:
             upgrade.net(param, source)
             self._build(prepared(param))
@@ -358,6 +359,8 @@ class Net:
     def backward_once(self) -> None:
         """Gradients of all parameters, after `forward_loss`; frees what the layers had kept for it."""
         self._backward(len(self.layers) - 1, 0, keep=False)
+        if self.debug_info:
+            debug.norms(self)
 
     # Running
 
@@ -403,6 +406,8 @@ class Net:
                         results = self._named(layer, layer.params(), [b.tensor for b in bottoms])
                 for blob, result in zip(tops, results, strict=False):  # a source may have loaded nothing
                     blob.tensor = result
+                if self.debug_info:
+                    debug.forward(self, i)
                 self._call("after_forward", i)
         for i in range(start, end + 1):
             for blob in *self._layer_blobs(i)[1], *self.layers[i].blobs:
@@ -435,6 +440,8 @@ class Net:
             self._call("before_backward", i)
             if self._runs_backward[i]:
                 self._layer_backward(i, keep)
+                if self.debug_info:
+                    debug.backward(self, i)
             self._call("after_backward", i)
         for i in range(start, end - 1, -1):
             for blob in *self._layer_blobs(i)[0], *self.layers[i].blobs:

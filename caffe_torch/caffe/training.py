@@ -7,7 +7,7 @@ from collections import deque
 
 import torch
 
-from . import debug, device, glog, graph, parallel, snapshot, solvers, upgrade
+from . import device, glog, graph, parallel, snapshot, solvers, upgrade
 from .net import Net, read_prototxt
 from .proto import caffe_pb2
 
@@ -143,6 +143,7 @@ class Solver:
             how = kind if kind.endswith("_param") else f"{kind} file: {source}"
             glog.info(f"Creating test net (#{i}) specified by {how}")
             nets.append(self._build(net, name, TEST, state))  # a test net may have layers of its own to fill
+            nets[-1].debug_info = param.debug_info
         return nets
 
     # Training
@@ -169,7 +170,7 @@ class Solver:
                 return
             if param.display and self.iter % param.display == 0:
                 with torch.no_grad():
-                    self._losses.append(self._forward(self.net, param.debug_info and param.display == 1))
+                    self._losses.append(self.net.forward_loss())
                 glog.info(f"Iteration {self.iter}, loss = {self._smoothed():g}")
             if param.test_interval and self.iter % param.test_interval == 0:
                 self._test_all()
@@ -193,13 +194,13 @@ class Solver:
             for on_start, _ in self._callbacks:
                 on_start()
             display = param.display and self.iter % param.display == 0
-            debug_info = display and param.debug_info
-            recorded = None if debug_info else self._record()
+            self.net.debug_info = bool(display and param.debug_info)
+            recorded = None if self.net.debug_info else self._record()
             if recorded:
                 loss = recorded.replay(self._rates())
             else:
                 self.net.clear_param_diffs()
-                loss = self._gradients(debug_info)
+                loss = self._gradients()
             self._losses.append(loss)
             done = self.iter + 1
             saving = param.snapshot and done % param.snapshot == 0
@@ -245,19 +246,12 @@ class Solver:
         self._recorded = self._recorded or graph.Iteration(net, self._change)
         return self._recorded
 
-    @staticmethod
-    def _forward(net, debug_info):
-        return debug.forward(net) if debug_info else net.forward_loss()
-
-    def _gradients(self, debug_info):
+    def _gradients(self):
         """Forward and backward, iter_size times; the mean loss as a tensor."""
         losses = []
         for _ in range(self.param.iter_size):
-            losses.append(self._forward(self.net, debug_info))
-            if debug_info:
-                debug.backward(self.net)
-            else:
-                self.net.backward_once()
+            losses.append(self.net.forward_loss())
+            self.net.backward_once()
         return losses[0] if len(losses) == 1 else torch.stack(losses).mean()
 
     def _smoothed(self):
@@ -365,7 +359,7 @@ class Solver:
                 if self._stop_early:
                     glog.info("Test interrupted.")
                     return
-                loss += self._forward(net, self.param.debug_info)
+                loss += net.forward_loss()
                 total += _outputs(net)
         if self.param.test_compute_loss:
             glog.info(f"Test loss: {loss.item() / iterations if iterations else math.nan:g}")
