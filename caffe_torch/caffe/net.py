@@ -504,11 +504,9 @@ class Net:
             if set(kwargs) != set(self.inputs):
                 raise ValueError(f"inputs given: {sorted(kwargs)}; the net's inputs: {self.inputs}")
             for name, array in kwargs.items():
-                if array.shape[0] != self._by_name[name].shape[0]:
-                    raise ValueError(
-                        f"input {name!r}: {array.shape[0]} rows given, the net takes "
-                        f"{self._by_name[name].shape[0]}"
-                    )
+                rows, takes = (shape[:1] or ("no",) for shape in (np.shape(array), self._by_name[name].shape))
+                if rows != takes:
+                    raise ValueError(f"input {name!r}: {rows[0]} rows given, the net takes {takes[0]}")
                 self._by_name[name].data[...] = array
         self._run(first, last)
         return {name: self._by_name[name].data for name in dict.fromkeys([*wanted, *(blobs or [])])}

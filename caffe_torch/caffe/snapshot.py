@@ -24,6 +24,8 @@ def whole(path):
     """A temporary path beside `path` that takes its name when the block ends well."""
     path = os.fspath(path)
     folder, name = os.path.split(path)
+    if not name:
+        raise ValueError(f"{path!r} names no file to write")
     os.makedirs(folder or ".", exist_ok=True)
     beside = os.path.join(folder, f".{name}.{os.getpid()}.part")
     try:

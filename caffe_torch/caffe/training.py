@@ -59,7 +59,10 @@ class Solver:
     def _check(self):
         param = self.param
         self._rule_class = solvers.RULES[self.rule] if self.rule else solvers.rule_of(param)
+        self._rule_class(param, [])
         solvers.check_policy(param)
+        self._train_source()
+        self._test_sources()
         if param.regularization_type not in ("L1", "L2"):
             raise ValueError(f"regularization_type {param.regularization_type!r}: use L1 or L2")
         if param.average_loss < 1 or param.iter_size < 1:
@@ -106,7 +109,8 @@ class Solver:
             built.copy_from(weights)
         return built
 
-    def _train_net(self):
+    def _train_source(self):
+        """The field that names the training net, and what it holds."""
         param = self.param
         given = [n for n in ("train_net_param", "train_net", "net_param", "net") if param.HasField(n)]
         if len(given) != 1:
@@ -114,14 +118,16 @@ class Solver:
                 "a solver names one training net, by net, net_param, train_net or train_net_param; "
                 f"this one has {' and '.join(given) or 'none'}"
             )
-        source = getattr(param, given[0])
-        how = (
-            f"specified in {given[0]}." if given[0].endswith("_param") else f"from {given[0]} file: {source}"
-        )
-        glog.info(f"Creating training net {how}")
-        return self._build(*self._read(source), TRAIN, param.train_state)
+        return given[0], getattr(param, given[0])
 
-    def _test_nets(self):
+    def _train_net(self):
+        kind, source = self._train_source()
+        how = f"specified in {kind}." if kind.endswith("_param") else f"from {kind} file: {source}"
+        glog.info(f"Creating training net {how}")
+        return self._build(*self._read(source), TRAIN, self.param.train_state)
+
+    def _test_sources(self):
+        """The same of every test net."""
         param = self.param
         sources = [
             (name, source) for name in ("test_net_param", "test_net") for source in getattr(param, name)
@@ -137,7 +143,11 @@ class Solver:
             raise ValueError("test_iter is given, so test_interval must be 1 or more")
         if param.test_state and len(param.test_state) != instances:
             raise ValueError(f"{len(param.test_state)} values of test_state for {instances} test nets")
-        states = list(param.test_state) or [caffe_pb2.NetState()] * instances
+        return sources
+
+    def _test_nets(self):
+        param, sources = self.param, self._test_sources()
+        states = list(param.test_state) or [caffe_pb2.NetState()] * len(sources)
         read, nets = [self._read(source) for _, source in sources], []
         for i, ((kind, source), (net, name), state) in enumerate(zip(sources, read, states, strict=True)):
             how = kind if kind.endswith("_param") else f"{kind} file: {source}"

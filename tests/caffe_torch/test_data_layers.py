@@ -175,7 +175,10 @@ def truncated(name):
         (not_hdf5, r"1\.h5: not a whole HDF5 file"),
         (truncated, r"1\.h5: not a whole HDF5 file"),
         (lambda name: Path(name).write_bytes(b""), r"1\.h5: not a whole HDF5 file"),
-        (lambda name: Path(name).unlink(), r"1\.h5: no such file"),
+        (
+            lambda name: Path(name).unlink(),
+            r"source 'list\.txt' lists \./1\.h5: no such file \(paths are rel",
+        ),
     ],
 )
 def test_a_damaged_file_is_named(damage, message):
@@ -229,7 +232,10 @@ def test_rows_of_another_shape_in_a_later_file_are_refused():
     "text, message",
     [
         ('hdf5_data_param { source: "list.txt" }', "batch_size must be given"),
-        ('hdf5_data_param { source: "absent.txt" batch_size: 2 }', "'absent.txt': No such file"),
+        (
+            'hdf5_data_param { source: "absent.txt" batch_size: 2 }',
+            r"'absent.txt': No such file or directory \(paths",
+        ),
         ('hdf5_data_param { source: "empty.txt" batch_size: 2 }', "lists no files"),
         (
             'transform_param { scale: 2 } hdf5_data_param { source: "list.txt" batch_size: 2 }',

@@ -142,7 +142,8 @@ def test_a_label_that_is_no_class_is_found(net, kind, label):
         (value,) = loss.forward().values()
         assert np.isnan(value)
         return
-    with pytest.raises(ValueError, match="layer 'layer'"):
+    message = rf"^layer 'layer' \({kind}\): the label {label} is none of 3 classes, 0 to 2$"
+    with pytest.raises(ValueError, match=message):
         loss.forward()
 
 
@@ -167,6 +168,15 @@ def test_what_is_not_text_is_named(tmp_path, content, message):
     (tmp_path / "net.prototxt").write_bytes(content)
     with pytest.raises(ValueError, match=f"net.prototxt: {message}$"):
         caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST)
+
+
+def test_inputs_are_anything_like_an_array(net):
+    n = net(FC)
+    n.params["fc"][0].data[...] = 1
+    assert n.forward(x=[[1, 2, 3]] * 4)["y"].tolist() == [[6, 6]] * 4
+    for given, message in (([[1, 2, 3]], "1 rows given, the net takes 4"), (3, "no rows given")):
+        with pytest.raises(ValueError, match=f"input 'x': {message}"):
+            n.forward(x=given)
 
 
 def test_shapes_that_no_longer_fit_are_named(net):

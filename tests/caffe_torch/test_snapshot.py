@@ -443,6 +443,14 @@ def test_missing_files_are_named():
 # Whole or not at all
 
 
+@pytest.mark.parametrize("name", ["", "folder/"])
+def test_a_name_that_names_no_file(name):
+    net = caffe.Net("net.prototxt", caffe.TEST)
+    for save in (net.save, net.save_hdf5):
+        with pytest.raises(ValueError, match=f"^'{name}' names no file to write$"):
+            save(name)
+
+
 def test_a_failed_write_leaves_the_file_before_it(monkeypatch, folder):
     net = caffe.Net("net.prototxt", caffe.TRAIN)
     for name in ("w.caffemodel", "w.caffemodel.h5"):

@@ -264,6 +264,7 @@ def test_all_ways_to_name_nets():
         ),
         ('net: "net.prototxt" iter_size: 0', "average_loss and iter_size are 1 or more"),
         ('net: "net.prototxt" test_iter: -1 test_interval: 1', "test_iter is 0 or more"),
+        ('net: "net.prototxt" type: "AdaGrad" momentum: 0.9', "momentum has no meaning for AdaGrad"),
         ('net: "net.prototxt" display: -1', "display -1 is negative"),
         ('net: "net.prototxt" regularization_type: "L3"', "'L3': use L1 or L2"),
         ('net: "net.prototxt" base_learning_rate: 1', r"solver\.prototxt: 1:\d+ .*base_learning_rate"),
@@ -273,8 +274,9 @@ def test_all_ways_to_name_nets():
 )
 def test_solvers_that_contradict_themselves_are_refused(text, message):
     Path("solver.prototxt").write_text(f'{text} base_lr: 0.001 lr_policy: "fixed" max_iter: 1')
-    with pytest.raises((ValueError, OSError), match=message):
+    with pytest.raises((ValueError, OSError), match=message) as caught:
         caffe.get_solver("solver.prototxt")
+    assert re.search(r"^solver\.prototxt: |absent\.prototxt", str(caught.value))
 
 
 # NaN

@@ -11,6 +11,7 @@ from .. import device, fillers, parallel, snapshot
 from ..proto import caffe_pb2
 from . import Layer, Source, register
 
+_RELATIVE = "paths are relative to the folder caffe runs in"
 _READER = ThreadPoolExecutor(1, "hdf5")  # reads files ahead, for all layers
 
 
@@ -218,16 +219,18 @@ def _listed(source):
         with open(source, encoding="utf-8", errors="surrogateescape") as file:
             paths = file.read().split()
     except OSError as error:
-        hint = "" if os.path.exists(source) else " (`make data` writes the project's databases)"
-        raise ValueError(f"hdf5_data_param.source {source!r}: {error.strerror}{hint}") from None
+        raise ValueError(f"hdf5_data_param.source {source!r}: {error.strerror} ({_RELATIVE})") from None
     if not paths:
         raise ValueError(f"hdf5_data_param.source {source!r} lists no files")
+    for path in paths:
+        if not os.path.exists(path):
+            raise ValueError(f"hdf5_data_param.source {source!r} lists {path}: no such file ({_RELATIVE})")
     return paths
 
 
 def _open(path):
     if not os.path.exists(path):
-        raise ValueError(f"{path}: no such file (paths are relative to the folder caffe runs in)")
+        raise ValueError(f"{path}: no such file any more")
     try:
         return h5py.File(path, "r")
     except OSError as error:

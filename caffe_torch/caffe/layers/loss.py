@@ -61,7 +61,12 @@ def at_labels(values: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         known = (labels >= 0) & (labels < values.shape[1])
         found = values.gather(1, torch.where(known, labels, 0)[:, None]).squeeze(1)
         return torch.where(known, found, math.nan)
-    return values.gather(1, labels[:, None]).squeeze(1)
+    try:
+        return values.gather(1, labels[:, None]).squeeze(1)
+    except RuntimeError:
+        classes = values.shape[1]
+        wrong = labels[(labels < 0) | (labels >= classes)]
+        raise ValueError(f"the label {wrong[0]} is none of {classes} classes, 0 to {classes - 1}") from None
 
 
 class _CrossEntropy(Layer):
