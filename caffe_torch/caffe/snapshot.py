@@ -57,7 +57,7 @@ def _read_proto(path, message):
 _FIRST_FIELDS = b"\x08", b"\x0a", b"\x12", b"\xa2"  # of the messages Caffe writes: iter, name, layers, layer
 
 
-def _holds_hdf5(path):
+def holds_hdf5(path):
     """Whether a file is HDF5, by what it begins with; its name counts where that is nothing of Caffe's."""
     with open(path, "rb") as file:
         begins = file.read(8)
@@ -94,7 +94,7 @@ def load_weights(net, path) -> None:
     Layers are found by name; those of only one side are passed over, as Caffe does.
     """
     path = os.fspath(path)
-    if _holds_hdf5(path):
+    if holds_hdf5(path):
         load_hdf5(net, path)
     else:
         stored = _read_proto(path, caffe_pb2.NetParameter())
@@ -202,7 +202,7 @@ def save_state(path, state: caffe_pb2.SolverState) -> None:
 def load_state(path) -> caffe_pb2.SolverState:
     """Read a solver state written here or by Caffe, in either form."""
     path = os.fspath(path)
-    if not _holds_hdf5(path):
+    if not holds_hdf5(path):
         state = _read_proto(path, caffe_pb2.SolverState())
         for name in ("iter", "learned_net", "current_step"):
             if not state.HasField(name):

@@ -427,7 +427,8 @@ class Solver:
             self.net.copy_from(weights)
         for tensor, values in zip(self._rule.history, history, strict=True):
             tensor.copy_(values)
-        glog.info("SGDSolver: restoring history")  # Caffe's words for every rule
+        if not snapshot.holds_hdf5(path):
+            glog.info("SGDSolver: restoring history")  # Caffe's words for every rule
         self.iter = state.iter
         if state.resume:
             losses = snapshot.restore_resume_state(self._nets(), state.resume, path)
