@@ -45,6 +45,8 @@ def _layer(layer, shapes, counts):
     if layer.type == "HDF5Data":
         yield f"Loading list of HDF5 filenames from: {layer.opt.source}"
         yield f"Number of HDF5 files: {len(layer.paths)}"
+        if layer.floats:
+            glog.once("Datatype class: H5T_FLOAT")
     elif layer.type == "SoftmaxWithLoss" or (layer.type == "Scale" and layer.opt.bias_term):
         yield f"Creating layer {name}"  # Caffe's has another layer within
     yield f"Setting up {name}"

@@ -27,6 +27,7 @@ _LEVELS = {"I": "INFO", "W": "WARNING", "E": "ERROR", "F": "FATAL"}
 quiet = False  # whether INFO lines are left out: for all processes of a training but one
 nets = False  # whether nets log how they are built: the command's do, and all after `init_log`
 _least = 0  # the level that `init_log` asked for
+_said: set = set()  # what `once` was told
 _bar = None
 _flags: dict = {}  # what the command was given of FLAGS
 _files: dict = {}  # level -> the file of its lines and those of the levels above
@@ -44,6 +45,7 @@ def of_command(flags: dict):
         for file in _files.values():
             file.close()
         _files.clear()
+        _said.clear()
 
 
 def shows(level: str) -> bool:
@@ -110,6 +112,13 @@ def init_log(level: int = 0, stderr: bool = True) -> None:
 def info(message: str) -> None:
     """A line of level INFO; left out when the environment has GLOG_minloglevel of 1 or more."""
     _write("I", message)
+
+
+def once(message: str) -> None:
+    """A line of level INFO, the first time only."""
+    if message not in _said:
+        _said.add(message)
+        _write("I", message)
 
 
 def warning(message: str) -> None:

@@ -116,9 +116,11 @@ def load_hdf5(net, path) -> None:
     with _open_hdf5(path) as file:
         if "data" not in file:
             raise ValueError(f"{path}: no group /data: not a file of weights")
-        for name in file["data"] if glog.nets else ():
+        for name, stored in file["data"].items() if glog.nets else ():
             if name not in net.bottom_names:
                 glog.info(f"Ignoring source layer {name}")
+            elif len(stored):
+                glog.once("Datatype class: H5T_FLOAT")
         owners: dict = {}
         for layer in net.layers:
             stored = file["data"].get(layer.spec.name)

@@ -20,6 +20,7 @@ def the_log_as_a_process_begins(monkeypatch):
     """What one test asks of the log is not asked of the next."""
     monkeypatch.setattr(glog, "nets", False)
     monkeypatch.setattr(glog, "_least", 0)
+    monkeypatch.setattr(glog, "_said", set())
 
 
 @pytest.fixture(autouse=True)

@@ -37,13 +37,14 @@ class HDF5Data(Source):
         self.paths = _listed(self.opt.source)
         heads = [_head(path, self.spec.top) for path in self.paths]
         self.row_shapes = heads[0][1]
-        for path, (_, shapes, _) in zip(self.paths, heads, strict=True):
+        self.floats = heads[0][3]  # whether the first file holds some
+        for path, (_, shapes, *_) in zip(self.paths, heads, strict=True):
             if shapes != self.row_shapes:
                 raise ValueError(
                     f"{path}: rows of shape {shapes}, those of {self.paths[0]} {self.row_shapes}"
                 )
-        self.lengths = [rows for rows, _, _ in heads]
-        self.bytes = sum(size for _, _, size in heads)
+        self.lengths = [rows for rows, *_ in heads]
+        self.bytes = sum(size for _, _, size, _ in heads)
         self._files: dict = {}  # file index -> its datasets as tensors
         self._coming = None, None  # the file read ahead: its index and a Future of its datasets
         self._resident = None  # whether all files stay in memory, decided at the first load
@@ -238,7 +239,7 @@ def _open(path):
 
 
 def _head(path, names):
-    """Rows, shape of a row for each dataset, and bytes in memory."""
+    """Rows, shape of a row for each dataset, bytes in memory, and whether floats are among them."""
     with _open(path) as file:
         missing = [name for name in names if not isinstance(file.get(name), h5py.Dataset)]
         if missing:
@@ -253,7 +254,8 @@ def _head(path, names):
         if len(rows) > 1:
             raise ValueError(f"{path}: the datasets {', '.join(names)} differ in rows: {sorted(rows)}")
         size = sum(d.size * (1 if d.dtype == np.uint8 else 4) for d in datasets)
-        return rows.pop(), [d.shape[1:] for d in datasets], size
+        floats = any(d.dtype.kind == "f" for d in datasets)
+        return rows.pop(), [d.shape[1:] for d in datasets], size, floats
 
 
 def _read(path, names, rows, where):

@@ -53,8 +53,8 @@ def commands():
     }
     del logs["hdf5"]  # run for its snapshots
     before = logs["command"][0]
-    # Caffe says what type of number it meets first, and each file of integers
-    logs["building"] = None, re.sub(r"(?m)^Datatype class.*\n", "", before)
+    # Caffe says so of each file of integers
+    logs["building"] = None, re.sub(r"(?m)^Datatype class: H5T_INTEGER\n", "", before)
     for name, (_, text) in logs.items():
         with open(os.path.join(HERE, name + ".log"), "w") as file:
             file.write(text)
