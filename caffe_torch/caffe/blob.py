@@ -37,9 +37,9 @@ class _Memory:
 
     def reshape(self, shape):
         """Take another shape. What is there stays, as far as it goes, until memory must be new."""
-        shape = tuple(int(n) for n in shape)
-        if shape == self.shape:
+        if tuple(shape) == self.shape:
             return
+        shape = tuple(int(n) for n in shape)
         tensor, row, count = self.settled(), self._row, math.prod(shape)
         if count > self._capacity:
             self._capacity, tensor, row = count, None, None
@@ -163,10 +163,12 @@ class Blob:
 
     def accumulate_grad(self, value: torch.Tensor) -> None:
         """Add to the gradient, as Caffe's layers do for their parameters."""
+        if value.shape != self.shape:
+            value = value.reshape(self.shape)
         if self._diff._tensor is None:
-            self._diff.set(value.reshape(self.shape))
+            self._diff.set(value)
         else:
-            self.grad.add_(value.reshape(self.shape))
+            self.grad.add_(value)
 
     @property
     def owner(self):

@@ -63,9 +63,9 @@ class Layer:
 
     def params(self) -> list:
         """Its parameters as `forward` takes them."""
-        wanted = zip(self.blobs, self.blob_shapes, strict=True)
+        wanted = zip([blob.tensor for blob in self.blobs], self.blob_shapes, strict=True)
         try:
-            return [blob.tensor.view(dims) for blob, dims in wanted]
+            return [tensor if tensor.shape == dims else tensor.view(dims) for tensor, dims in wanted]
         except RuntimeError:
             given = [blob.shape for blob in self.blobs]
             raise ValueError(
