@@ -579,8 +579,12 @@ class Net:
             theirs = other.params.get(layer.spec.name)
             if theirs is None:
                 continue
-            if [b.shape for b in theirs] != [b.shape for b in layer.blobs]:
-                raise ValueError(f"layer {layer.spec.name!r} has parameters of other shapes there")
+            given, wanted = ([blob.shape for blob in blobs] for blobs in (theirs, layer.blobs))
+            if given != wanted:
+                raise ValueError(
+                    f"layer {layer.spec.name!r}: no parameters to share: their shapes are {wanted}, "
+                    f"in the other net {given}"
+                )
             for index, blob in zip(self._layer_params[i], theirs, strict=True):
                 self._owned[index] = self._owned[index]._replace(blob=blob.owner)
             layer.blobs[:] = theirs

@@ -457,3 +457,15 @@ def test_test_nets_have_weights_of_their_own_before_the_first_test():
     solver.step(2)
     solver.test_nets[0].params["fc"][0].data[...] = 3
     assert trained[0, 0] == 3
+
+
+def test_weights_that_cannot_be_shared_are_named():
+    text = SMALL.replace("train_net_param", "net_param") + 'lr_policy: "fixed" '
+    Path("solver.prototxt").write_text(text)
+    solver = caffe.get_solver("solver.prototxt")
+    Path("other.prototxt").write_text(
+        text[text.index("{") + 1 : text.rindex("}")].replace("dim: 3", "dim: 4")
+    )
+    message = r"^layer 'fc': .* shapes are \[\(2, 4\), \(2,\)\], in the other net \[\(2, 3\), \(2,\)\]$"
+    with pytest.raises(ValueError, match=message):
+        solver.share_weights(caffe.Net("other.prototxt", caffe.TEST))
