@@ -29,9 +29,9 @@ class _Memory:
 
     def __init__(self, shape):
         self.shape = tuple(shape)
-        self._tensor = None  # None: zeros
+        self._tensor = None  # None: it begins with what is kept, the rest are zeros
+        self._kept = None  # what there was before a change of shape
         self._capacity = math.prod(self.shape)  # the most numbers there were since memory was last new
-        self._row = None  # all there is memory for, in one row, of which the tensor is the beginning
         self._written = None  # the array given out, where the device does not have what it holds
         self._given = _nobody  # weak reference to the array given out
 
@@ -39,47 +39,53 @@ class _Memory:
         """Take another shape. What is there stays, as far as it goes, until memory must be new."""
         if tuple(shape) == self.shape:
             return
-        shape = tuple(int(n) for n in shape)
-        tensor, row, count = self.settled(), self._row, math.prod(shape)
-        if count > self._capacity:
-            self._capacity, tensor, row = count, None, None
-        elif tensor is not None:
-            row = tensor.reshape(-1) if row is None else row
-            if len(row) < count:
-                row = torch.cat([row, row.new_zeros(count - len(row))])
-            tensor = row[:count].view(shape)
-        self.shape, self._tensor, self._row, self._given = shape, tensor, row, _nobody
+        shape, kept = tuple(int(n) for n in shape), self._kept
+        if self._written is not None or kept is None:
+            kept = self.settled()
+        if math.prod(shape) > self._capacity:
+            self._capacity, kept = math.prod(shape), None
+        self.shape, self._tensor, self._kept, self._given = shape, None, kept, _nobody
 
     def tensor(self):
         where = device.device()
-        if self._tensor is None:
+        if self._tensor is None and self._kept is None:
             self._tensor = torch.zeros(self.shape, device=where)
-        elif self._tensor.device != where:
-            self._tensor, self._row = self._tensor.to(where), None
+        elif self._tensor is None:
+            self._tensor = self._beginning(math.prod(self.shape))
+        if self._tensor.device != where:
+            self._tensor, self._kept = self._tensor.to(where), None
         if self._written is not None:
             # By `data`: gradients are those at the values written, which autograd need not know of.
             self._tensor.data.copy_(torch.from_numpy(self._written))
             self._written = None
         return self._tensor
 
+    def _beginning(self, count):
+        """So many of the numbers kept, zeros behind them, in the shape of now."""
+        self._kept = self._kept.reshape(-1)
+        if len(self._kept) < count:
+            self._kept = torch.cat([self._kept, self._kept.new_zeros(count - len(self._kept))])
+        return self._kept[:count].view(self.shape)
+
     def settled(self):
         """The tensor, with what a program wrote to the array given out; None where there are no values."""
-        return self._tensor if self._written is None else self.tensor()
+        nothing = self._tensor is None and self._kept is None
+        return None if nothing and self._written is None else self.tensor()
 
     def set(self, tensor):
         self.shape = tuple(tensor.shape)
         self._capacity = max(self._capacity, tensor.numel())
-        self._tensor, self._row, self._written = tensor.detach(), None, None
+        self._tensor, self._kept, self._written = tensor.detach(), None, None
 
     def clear(self):
-        self._tensor, self._row, self._written = None, None, None
+        self._tensor, self._kept, self._written = None, None, None
         self.show()
 
     def array(self):
         array, tensor = self.show(), self.tensor()
         if array is None and tensor.device.type == "cpu":
             if tensor.dtype != torch.float32:  # bfloat16 between layers
-                tensor, self._row = tensor.float(), None
+                tensor, self._kept = tensor.float(), None
                 self._tensor = tensor
             array = tensor.numpy()
         elif array is None:
@@ -100,7 +106,7 @@ class _Memory:
         if held.data_ptr() != tensor.data_ptr():
             held.copy_(tensor)
             if tensor.device.type == "cpu":  # what is written to it counts
-                self._tensor, self._row = held, None
+                self._tensor, self._kept = held, None
         return array
 
 
@@ -149,7 +155,7 @@ class Blob:
         """Be the tensors that `held` gave, whatever was written to them since."""
         for memory, tensor in zip((self._data, self._diff), held, strict=True):
             if tensor is not None and memory._tensor is not tensor:
-                memory.shape, memory._tensor, memory._row = tuple(tensor.shape), tensor, None
+                memory.shape, memory._tensor, memory._kept = tuple(tensor.shape), tensor, None
             memory._written = None
             memory.show()
 
@@ -165,7 +171,7 @@ class Blob:
         """Add to the gradient, as Caffe's layers do for their parameters."""
         if value.shape != self.shape:
             value = value.reshape(self.shape)
-        if self._diff._tensor is None:
+        if self._diff.settled() is None:
             self._diff.set(value)
         else:
             self.grad.add_(value)
