@@ -5,7 +5,6 @@ refuses what is truncated, damaged or made for another net, with the file's name
 """
 
 import base64
-import contextlib
 import json
 import os
 
@@ -16,26 +15,8 @@ from google.protobuf.message import DecodeError
 
 from . import device, glog, parallel, upgrade
 from .blob import array_of, same_shape
+from .files import whole
 from .proto import caffe_pb2
-
-
-@contextlib.contextmanager
-def whole(path):
-    """A temporary path beside `path` that takes its name when the block ends well."""
-    path = os.fspath(path)
-    folder, name = os.path.split(path)
-    if not name:
-        raise ValueError(f"{path!r} names no file to write")
-    os.makedirs(folder or ".", exist_ok=True)
-    beside = os.path.join(folder, f".{name}.{os.getpid()}.part")
-    try:
-        yield beside
-        with open(beside, "rb") as file:
-            os.fsync(file.fileno())  # on the disk before it takes the name
-        os.replace(beside, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(beside)
 
 
 def _write_proto(path, message):
