@@ -221,7 +221,8 @@ def _listed(source):
         with open(source, encoding="utf-8", errors="surrogateescape") as file:
             paths = file.read().split()
     except OSError as error:
-        raise ValueError(f"hdf5_data_param.source {source!r}: {error.strerror} ({_RELATIVE})") from None
+        made = "; `make data` writes this project's" if source.startswith("build/data") else ""
+        raise ValueError(f"hdf5_data_param.source {source!r}: {error.strerror} ({_RELATIVE}){made}") from None
     if not paths:
         raise ValueError(f"hdf5_data_param.source {source!r} lists no files")
     for path in paths:
