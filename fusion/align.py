@@ -33,7 +33,7 @@ LIKE = 0.5  # likeness of two images of one scene: 0.56 and more on real pairs; 
 SCALES = (0.8, 1.25)  # how much smaller and larger the image may be than the reference
 SHIFT = 0.5  # how far a corner may move, as a share of the longer side
 LESS = 1 / 3  # of what two images are unlike that moving one takes away where they are out of register
-LESS_FAR = 1 / 6  # the same where they are as far apart as
+LESS_FAR = 1 / 6  # the same where their corners are farther apart than FAR
 FAR = 0.005  # of the longer side
 FLAT = 0.002  # standard deviation of gray in 0..1 under which there is nothing to align by
 

@@ -164,15 +164,19 @@ def _check_size(path, width, height):
         raise _Unsuitable(f"{path}: {width}x{height}, more than {MEGAPIXELS} million pixels")
 
 
+def _opened(file):
+    """By Pillow, of any size: _check_size has its own limit."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        return Image.open(file)
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
 def _other(path):
     """Pixels, with alpha as their last channel, EXIF and profile of all that is not TIFF."""
     data = path.read_bytes()
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # _check_size has its own
-    try:
-        file = Image.open(io.BytesIO(data))
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
-    with file:
+    with _opened(io.BytesIO(data)) as file:
         if file.format not in READABLE:
             raise _Unsuitable(f"{path}: {file.format} files are not read; PNG, TIFF, JPEG and WebP are")
         _check_size(path, *file.size)
@@ -300,36 +304,28 @@ def _tiff_by_opencv(path, number):
 
 
 def _with_alpha(path, page, number):
-    """The pixels of a page with alpha, the colours as they are without it."""
+    """The pixels of a page with alpha, upright, the colours as they are without it."""
     if page.axes not in ("YX", "YXS", "SYX") or page.photometric not in (1, 2):
         raise _Unsuitable(f"{path}: alpha beside other than gray or RGB; convert it first")
+    associated = page.extrasamples[0] == 1  # multiplied into the colours
+    orientation = page.tags[ORIENTATION].value if ORIENTATION in page.tags else 1
     try:
         pixels = page.asarray()
-    except ValueError:  # packed as tifffile alone cannot unpack: LZW
-        pixels = _unpacked_with_alpha(path, page, number)
-    else:
         pixels = np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels
-        pixels = _upright(pixels, page.tags[ORIENTATION].value if ORIENTATION in page.tags else 1)
-    if page.extrasamples[0] == 1 and pixels.dtype.kind == "u":  # associated: multiplied into the colours
-        alpha, top = pixels[..., -1:].astype(np.float32), np.iinfo(pixels.dtype).max
-        colours = np.divide(
-            pixels[..., :-1] * np.float32(top), alpha, where=alpha > 0, out=0 * alpha + pixels[..., :-1]
-        )
-        pixels = np.dstack([np.minimum(np.rint(colours), top).astype(pixels.dtype), pixels[..., -1]])
-    return pixels
-
-
-def _unpacked_with_alpha(path, page, number):
-    """As page.asarray, upright, by Pillow (8 bit) or OpenCV, which multiplies alpha into bytes."""
-    if page.dtype == np.uint8:
-        with Image.open(path) as file:
-            file.seek(number)
-            pixels = np.array(file)
-            return _upright(pixels, page.tags[ORIENTATION].value if ORIENTATION in page.tags else 1)
-    pixels = _tiff_by_opencv(path, number)
-    if pixels.shape[2:] != (page.samplesperpixel,):
-        raise _Unsuitable(f"{path}: alpha packed by {page.compression.name}; pack it by deflate, or not")
-    return pixels
+    except ValueError:  # packed as tifffile alone cannot unpack: LZW
+        if page.dtype == np.uint8:  # OpenCV would multiply alpha into the colours, Pillow divides it out
+            with _opened(path) as file:
+                file.seek(number)
+                return _upright(np.array(file), orientation)
+        pixels, orientation = _tiff_by_opencv(path, number), 1
+        if pixels.shape[2:] != (page.samplesperpixel,):
+            kind = page.compression.name
+            raise _Unsuitable(f"{path}: alpha packed by {kind}; pack it by deflate, or not") from None
+    if associated and pixels.dtype.kind == "u":
+        alpha, top = pixels[..., -1:], np.iinfo(pixels.dtype).max
+        colours = np.rint(pixels[..., :-1] * np.float32(top) / np.where(alpha, alpha, top))  # as held under 0
+        pixels = np.concatenate([np.minimum(colours, top).astype(pixels.dtype), alpha], axis=-1)
+    return _upright(pixels, orientation)
 
 
 def _from_floats(path, pixels):

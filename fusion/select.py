@@ -67,7 +67,7 @@ def distance(image, fused, detail, measure=np.abs):
     for planes in zip(cv2.split(image), cv2.split(fused)):
         difference = cv2.subtract(*planes, dtype=cv2.CV_32F)
         if detail:
-            difference -= _blurred(difference, detail)
+            difference -= blurred(difference, detail)
         difference /= np.float32(scale(image))
         total += measure(difference, out=difference)
     total /= np.atleast_3d(image).shape[2]
@@ -79,7 +79,8 @@ def blur_reach(sigma):
     return int(4 * sigma) + 1
 
 
-def _blurred(values, sigma):
+def blurred(values, sigma):
+    """Values, H x W or H x W x 3, blurred by a Gaussian of a deviation, mirrored at their borders; 0: not."""
     return cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101) if sigma else values
 
 
@@ -88,18 +89,18 @@ def _softened(weight, a, b, seam, wide):
 
     That is where both photographs have gradual shades alone, within twice `wide`, and not the same.
     """
-    narrow = _blurred(weight, seam)
+    narrow = blurred(weight, seam)
     if not wide:
         return narrow
     levels = [by_tiles(lambda part: gray(part).astype(np.float32), (image,)) for image in (a, b)]
     steepest = cv2.max(*map(_slope, levels))
     steepest = cv2.dilate(steepest, np.ones((int(4 * wide) // 2 * 2 + 1,) * 2, np.uint8))
-    gradual = _blurred(np.clip(1.5 - steepest / SLOPE, 0, 1), wide)
-    step = np.abs(_blurred(levels[0], wide) - _blurred(levels[1], wide))
-    return narrow + gradual * np.clip(step / STEP - 1, 0, 1) * (_blurred(weight, wide) - narrow)
+    gradual = blurred(np.clip(1.5 - steepest / SLOPE, 0, 1), wide)
+    step = np.abs(blurred(levels[0], wide) - blurred(levels[1], wide))
+    return narrow + gradual * np.clip(step / STEP - 1, 0, 1) * (blurred(weight, wide) - narrow)
 
 
 def _slope(levels):
     """H x W float32: how steep gray levels are, in levels a pixel, noise smoothed away."""
-    levels = _blurred(levels, 1)
+    levels = blurred(levels, 1)
     return cv2.magnitude(*(cv2.Sobel(levels, -1, x, 1 - x, scale=1 / 8) for x in (0, 1)))

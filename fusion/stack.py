@@ -17,7 +17,7 @@ import numpy as np
 
 from . import potts
 from .common import by_tiles, check, gray, without_specks
-from .select import blur_reach, distance
+from .select import blur_reach, blurred, distance
 
 DETAIL = 4  # pixels: deviation of the Gaussian over differences that is taken away from them
 WINDOW = 3  # pixels: the side of the mean over squared differences
@@ -53,7 +53,7 @@ def _details(frame):
     """CELLS x CELLS float32: how much detail a small version of a frame has in each cell, logarithmic."""
     small = cv2.resize(frame, _within(frame.shape, LARGEST), interpolation=cv2.INTER_AREA)
     levels = gray(small).astype(np.float32)
-    fine = np.abs(levels - _blurred(levels, 1.5))
+    fine = np.abs(levels - blurred(levels, 1.5))
     return np.log(cv2.resize(fine, (CELLS, CELLS), interpolation=cv2.INTER_AREA) + np.float32(0.5))
 
 
@@ -111,7 +111,7 @@ def put_together(frames, choice):
         weight = (choice == i).astype(np.float32)
         if not weight.any():
             continue
-        band, weight = frame.astype(np.float32), _blurred(weight, SEAM)
+        band, weight = frame.astype(np.float32), blurred(weight, SEAM)
         for level in range(levels):
             coarser = cv2.pyrDown(band)
             if level < levels - 1:
@@ -132,10 +132,6 @@ def _within(shape, side):
     """(width, height) of an image of H x W..., no larger than `side`."""
     share = min(1, side / max(shape[:2]))
     return max(1, round(shape[1] * share)), max(1, round(shape[0] * share))
-
-
-def _blurred(values, sigma):
-    return cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
 
 
 def _distance(image, fused):

@@ -209,6 +209,13 @@ def check_outputs(args, sources):
     named = [os.path.realpath(path) for path in filter(None, several)]
     if len(set(named)) < len(named):
         raise ValueError(f"{args.output}: named for two outputs")
+    for folder in filter(os.path.isdir, args.images):
+        if args.output and os.path.samefile(folder, Path(args.output).resolve().parent):
+            logging.getLogger("fuse").warning(
+                "warning: %s is in %s: a later run on that folder takes it for one of them",
+                args.output,
+                folder,
+            )
 
 
 def network(args):
@@ -400,13 +407,6 @@ def run(args):
     chosen = methods.parse(args.method, args.set) if args.set else {}
     sources = frames.find(args.images)
     check_outputs(args, sources)
-    for folder in filter(os.path.isdir, args.images):
-        if args.output and os.path.samefile(folder, Path(args.output).resolve().parent):
-            logging.getLogger("fuse").warning(
-                "warning: %s is in %s: a later run on that folder takes it for one of them",
-                args.output,
-                folder,
-            )
     stack = frames.Frames(sources)
     check_maps(args, len(stack))
     report = {"version": fusion.__version__, "method": args.method, "output": args.output or args.align_only}

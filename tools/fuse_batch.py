@@ -92,7 +92,6 @@ def run(args, fuse_one) -> int:
         for path in paths.values():
             if path.exists() and _identity(path) in inputs:
                 raise ValueError(f"{path}: is one of the images to fuse")
-        for path in paths.values():
             if named.setdefault(path, name) != name:
                 raise ValueError(f"{path}: named for {named[path]} and for {name}")
         if args.resume and whole(paths["output"]) and all(path.exists() for path in paths.values()):

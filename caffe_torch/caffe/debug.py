@@ -10,8 +10,8 @@ def forward(net, i) -> None:
     layer, name = net.layers[i], net.layers[i].spec.name
     for top in layer.spec.top:
         glog.info(f"    [Forward] Layer {name}, top blob {top} data: {_mean(net.blobs[top].tensor)}")
-    for i, blob in enumerate(layer.blobs):
-        label = (layer.spec.param[i].name if i < len(layer.spec.param) else "") or i
+    for j, blob in enumerate(layer.blobs):
+        label = (layer.spec.param[j].name if j < len(layer.spec.param) else "") or j
         glog.info(f"    [Forward] Layer {name}, param blob {label} data: {_mean(blob.tensor)}")
 
 
@@ -23,9 +23,9 @@ def backward(net, i) -> None:
         if needed:
             diff = _mean(net.blobs[bottom].grad)
             glog.info(f"    [Backward] Layer {name}, bottom blob {bottom} diff: {diff}")
-    for i, (blob, needed) in enumerate(zip(layer.blobs, params, strict=True)):
+    for j, (blob, needed) in enumerate(zip(layer.blobs, params, strict=True)):
         if needed:
-            glog.info(f"    [Backward] Layer {name}, param blob {i} diff: {_mean(blob.grad)}")
+            glog.info(f"    [Backward] Layer {name}, param blob {j} diff: {_mean(blob.grad)}")
 
 
 def norms(net) -> None:

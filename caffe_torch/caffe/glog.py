@@ -57,7 +57,8 @@ def shows(level: str) -> bool:
 def _write(level, message):
     if not shows(level):
         return
-    line = _to_files(level, message, 3)
+    line = _line(level, message, 3)
+    _to_files(level, line)
     files_only = _flags and not (_flags["logtostderr"] or _flags["alsologtostderr"])
     if files_only and "IWE".index(level) < _flags["stderrthreshold"]:
         return
@@ -68,25 +69,29 @@ def _write(level, message):
         _bar.refresh()
 
 
-def _to_files(level, message, depth):
-    """Write a line to the files it belongs in, as of the function `depth` calls up; the line."""
+def _line(level, message, depth):
+    """A line in glog's form, as from the function that is `depth` calls up."""
     caller = sys._getframe(depth)
     place = f"{os.path.basename(caller.f_code.co_filename)}:{caller.f_lineno}"
     now = datetime.datetime.now()
     line = f"{level}{now:%m%d %H:%M:%S.%f} {threading.get_native_id():5d} {place}] {message}"
-    line = line.removesuffix("\n") + "\n"
-    if _flags and _flags["log_dir"] and not _flags["logtostderr"]:
-        for below in "IWEF"[: "IWEF".index(level) + 1]:
-            if below not in _files:
-                _files[below] = _opened(_LEVELS[below], now)
-            _files[below].write(line)
-            _files[below].flush()
-    return line
+    return line.removesuffix("\n") + "\n"
 
 
-def _opened(level, now):
+def _to_files(level, line):
+    """Write a line to the file of its level and of those below, where there are to be files."""
+    if not _flags or not _flags["log_dir"] or _flags["logtostderr"]:
+        return
+    for below in "IWEF"[: "IWEF".index(level) + 1]:
+        if below not in _files:
+            _files[below] = _opened(_LEVELS[below])
+        _files[below].write(line)
+        _files[below].flush()
+
+
+def _opened(level):
     """A new log file, under glog's name and with its head; caffe.LEVEL links to it."""
-    host = socket.gethostname()
+    host, now = socket.gethostname(), datetime.datetime.now()
     name = f"caffe.{host}.{getpass.getuser()}.log.{level}.{now:%Y%m%d-%H%M%S}.{os.getpid()}"
     file = open(  # noqa: SIM115 (of_command closes it)
         os.path.join(_flags["log_dir"], name), "a", encoding="utf-8", errors="backslashreplace"
@@ -134,7 +139,7 @@ def error(message: str) -> None:
 def failed(message: str) -> None:
     """The line that the command ends with where it fails, in the files as one of level FATAL."""
     print(f"caffe: error: {message}", file=sys.stderr)
-    _to_files("F", message, 2)
+    _to_files("F", _line("F", message, 2))
 
 
 class progress:

@@ -151,6 +151,19 @@ def test_associated_alpha_is_divided_out(tmp_path):
     np.testing.assert_array_equal(found.alpha, alpha)
 
 
+def test_associated_alpha_packed_by_lzw_is_divided_out_once(tmp_path):
+    """Pillow, which unpacks it, divides too, and rounds down."""
+    alpha = np.full((3, 4), 128, np.uint8)
+    held = np.arange(12, dtype=np.uint8).reshape(3, 4) * 10
+    planes = [Image.fromarray(plane) for plane in (held, held, held, alpha)]
+    Image.merge("RGBA", planes).save(tmp_path / "x.tif", compression="tiff_lzw")
+    with tifffile.TiffFile(tmp_path / "x.tif", mode="r+") as file:
+        file.pages[0].tags["ExtraSamples"].overwrite(1)
+    found = images.load(tmp_path / "x.tif")
+    assert np.abs(found.pixels - held[..., None] * (255 / 128)).max() <= 1
+    np.testing.assert_array_equal(found.alpha, alpha)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_white_may_be_zero(tmp_path, dtype):
     levels = sample(dtype, 1)
