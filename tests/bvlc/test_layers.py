@@ -3,7 +3,6 @@
 RANDOM_NETS=1000 python -m pytest -m bvlc tests/bvlc/test_layers.py draws more of them.
 """
 
-import math
 import os
 import subprocess
 
@@ -177,8 +176,6 @@ class Drawing:
         given = f"loss_weight: {self.one_of(0.5, 1, 2)} "
         if kind == "none":
             return
-        if kind == "SigmoidCrossEntropyLoss" and math.prod(shape) > 4000:
-            return  # BVLC Caffe adds them up one by one in float32, and is 1e-4 off at 12 544
         if kind == "SoftmaxWithLoss":
             axis = self.draw(st.integers(0, len(shape) - 1))
             labels, size = "label", shape[:axis] + shape[axis + 1 :]
