@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_prep.signals import uninterrupted
+from data_prep.command import command, uninterrupted
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent / "build" / "photos"
@@ -178,9 +178,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        sys.exit(f"fetch.py: error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    command(main)

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from data_prep import make_database
+from data_prep.command import command
 from data_prep.make_database import number
 
 EXAMPLES = """examples:
@@ -94,4 +95,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    make_database.command(main)
+    command(main)

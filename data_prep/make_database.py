@@ -26,9 +26,9 @@ import PIL
 from tqdm import tqdm
 
 from data_prep import fetch, photographs, regions
+from data_prep.command import command, uninterrupted
 from data_prep.database import Database, row_bytes
 from data_prep.recipes import RECIPES
-from data_prep.signals import uninterrupted
 
 EXAMPLES = """examples:
   python data_prep/make_database.py                          what `make data` runs
@@ -342,16 +342,6 @@ def run(photos, out, settings, workers, kind=PATCHES):
         print(f"{out}/{split}.txt: {manifest['rows'][split]} patches of {used} photographs")
     if manifest["skipped"]:
         print("skipped: " + ", ".join(f"{n} {kind}" for kind, n in sorted(manifest["skipped"].items())))
-
-
-def command(main):
-    """Exit with what a program's main returns; with a line and 1 after a user's mistake, 130 after Ctrl-C."""
-    try:
-        sys.exit(main())
-    except (ValueError, OSError) as error:
-        sys.exit(f"{Path(sys.argv[0]).name}: error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 def main(argv=None):

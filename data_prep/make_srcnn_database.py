@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 from data_prep import make_database
+from data_prep.command import command
 from data_prep.make_database import number
 from fusion import uwt
 from fusion.srcnn import LEVELS, LEVELS_OF_GRAY, SCALE, raised
@@ -83,4 +84,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    make_database.command(main)
+    command(main)

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import cv2
 import numpy as np
 
-from data_prep.make_database import command
+from data_prep.command import command
 from eval import metrics, plain
 from fusion import methods
 

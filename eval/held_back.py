@@ -20,6 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data_prep import make_database
+from data_prep.command import command
 from data_prep.recipes import RECIPES
 from eval import tables
 from eval.score import score
@@ -126,4 +127,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    make_database.command(main)
+    command(main)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from data_prep.make_database import command
+from data_prep.command import command
 from eval import metrics, pairs, tables
 from fusion import methods
 

@@ -26,8 +26,7 @@ sys.path.insert(0, str(ROOT))
 import cv2
 import numpy as np
 
-from data_prep.make_database import command
-from data_prep.signals import uninterrupted
+from data_prep.command import command, uninterrupted
 from eval import metrics, pairs
 from eval.score import score
 from fusion import images, methods, models

@@ -32,7 +32,7 @@ sys.path.insert(0, str(ROOT))
 
 from tqdm import tqdm
 
-from data_prep.make_database import command
+from data_prep.command import command
 from experiments.trainings import Training, digest, train
 from tools import bench, nets, pictures, plot_log
 

@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from data_prep.make_database import command
+from data_prep.command import command
 
 EXAMPLES = """examples:
   python tools/bench.py                     what `make bench` runs

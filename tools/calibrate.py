@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from data_prep import fetch
-from data_prep.make_database import command
+from data_prep.command import command
 from eval import metrics
 from eval.metrics import inputs
 from fusion import images

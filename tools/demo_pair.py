@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from data_prep import depth_pair, fetch, photographs
-from data_prep.make_database import command
+from data_prep.command import command
 from data_prep.recipes import RECIPES
 from fusion import align, images
 

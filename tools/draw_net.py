@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_prep.make_database import command
+from data_prep.command import command
 from tools import nets, pictures
 
 EXAMPLES = """examples:

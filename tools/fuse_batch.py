@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data_prep.signals import uninterrupted
+from data_prep.command import uninterrupted
 from fusion import frames, images
 
 BESIDE = {"panel": ".png", "map": ".png", "maps": "", "json": ".json"}  # outputs: the endings of their files

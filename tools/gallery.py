@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 import cv2
 import numpy as np
 
-from data_prep.make_database import command
+from data_prep.command import command
 from fusion import frames, images
 from tools import fuse, pictures
 

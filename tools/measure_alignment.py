@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
+from data_prep.command import command
 from fusion import align, images
 
 EXAMPLES = """examples:
@@ -202,7 +203,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ValueError, OSError) as error:
-        sys.exit(f"measure_alignment.py: error: {error}")
+    command(main)

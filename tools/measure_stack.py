@@ -18,7 +18,7 @@ import numpy as np
 from skimage.metrics import peak_signal_noise_ratio
 
 from data_prep import depth_pair
-from data_prep.make_database import command
+from data_prep.command import command
 from fusion import methods, models, select, stack
 from fusion.two_stream import TwoStream
 

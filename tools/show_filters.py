@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_prep.make_database import command
+from data_prep.command import command
 from fusion import images
 from tools import nets, pictures
 

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import h5py
 import numpy as np
 
-from data_prep.make_database import command
+from data_prep.command import command
 from fusion import images
 from tools import pictures
 

@@ -1,10 +1,22 @@
-"""Where Ctrl-C has to wait a moment."""
+"""How programs of this project end: after a mistake, after Ctrl-C; and where Ctrl-C has to wait a moment."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
+from pathlib import Path
+
+
+def command(main):
+    """Exit with what a program's main returns; with a line and 1 after a user's mistake, 130 after Ctrl-C."""
+    try:
+        sys.exit(main())
+    except (ValueError, OSError) as error:
+        sys.exit(f"{Path(sys.argv[0]).name}: error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 @contextlib.contextmanager

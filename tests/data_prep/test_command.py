@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from data_prep.signals import uninterrupted
+from data_prep.command import uninterrupted
 
 
 def test_ctrl_c_waits_until_the_block_is_over():
