@@ -127,6 +127,18 @@ def pair(name: str, root=ROOT) -> list[Path]:
     return [fetch(file, root) for file in members]
 
 
+def pairs(name: str) -> list[str]:
+    """The pairs of a set, or a pair itself, by the names `pair` takes; ValueError where there is none."""
+    found = []
+    for member in dict.fromkeys("/".join(file.split("/")[-3:-1]) for file in files(name)):
+        roles = {Path(file).stem[-2:] for file in groups().get(member, ())}
+        if {"_A", "_B"} <= roles and "_C" not in roles:
+            found.append(member)
+    if not found:
+        raise ValueError(f"{name}: no pairs are in it")
+    return found
+
+
 def fetch_all(wanted, root) -> tuple[list[Path], list[OSError]]:
     """Fetch files, eight at a time: what is there now, and why the others are not.
 

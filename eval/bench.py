@@ -88,9 +88,9 @@ def main(argv=None):
     cv2.setNumThreads(1)
 
     images = triple(512, 512)
-    ours, theirs = metrics.all_six(*images), plain.all_six(*images)  # and warm up
-    apart = max(abs(ours[name] - theirs[name]) for name in ours)
-    times = [(seconds(metrics.all_six, images), seconds(plain.all_six, images)) for _ in range(args.rounds)]
+    ours, theirs = metrics.evaluate(*images), plain.all_six(*images)  # and warm up
+    apart = max(abs(ours[name] - theirs[name]) for name in theirs)
+    times = [(seconds(metrics.evaluate, images), seconds(plain.all_six, images)) for _ in range(args.rounds)]
     fast, slow = zip(*times)
     ratio = statistics.median(s / f for f, s in times)
     print(f"six metrics on 512 x 512, one core, {args.rounds} rounds in turns, median (least) in ms:")
@@ -114,7 +114,7 @@ def main(argv=None):
     if args.megapixels:
         width = round((args.megapixels * 1e6 * 3 / 2) ** 0.5)
         images = triple(width * 2 // 3, width)
-        before, elapsed = most_held(), seconds(metrics.all_six, images)
+        before, elapsed = most_held(), seconds(metrics.evaluate, images)
         print(
             f"{width} x {width * 2 // 3}: {elapsed:.2f} s, peak memory of the process {most_held():.0f} MiB "
             f"({before:.0f} MiB before the metrics)"

@@ -1,7 +1,7 @@
 """Figures 6-9 of the paper, made again: sources and what every method makes of them, with details enlarged.
 
-The fused images are those of eval/tables.py, which makes what is not there yet; the six metrics stand over
-each. A pair that cannot be had is said so, and the other figures are made.
+The fused images are those of eval/tables.py, which makes what is not there yet; the metrics stand over each.
+A pair that cannot be had is said so, and the other figures are made.
 
 The methods are those of the tables. Two leave marks in this form that other options of theirs take away
 (--set, in the last example): RP haze and halves of digits, PSFs seams and specks on Clock and Pepsi.
@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 
 from data_prep.command import command
-from eval import metrics, pairs, tables
-from fusion import images, methods
+from eval import metrics, pairs, results
+from fusion import images
 
 EXAMPLES = """examples:
   python eval/figures.py                        what `make figures` runs: build/figures
@@ -70,24 +70,6 @@ def figure(pair, cells, path):
     plt.close(fig)
 
 
-def variants(chosen, texts) -> dict:
-    """tables.entries with options, as TITLE:KEY=VALUE,..., in place of defaults; their titles say so.
-
-    ValueError for a title that is not there or comes twice, and for what methods.parse refuses.
-    """
-    varied = {}
-    for text in texts:
-        title, _, settings = text.partition(":")
-        if title not in chosen:
-            raise ValueError(f"--set {text}: {title!r} is none of {', '.join(chosen)}")
-        if title in varied:
-            raise ValueError(f"--set {text}: {title} has options already; name all of them in one --set")
-        name, options = chosen[title]
-        options = {**options, **methods.parse(name, settings.split(","))}
-        varied[title] = f"{title} ({settings})", (name, options)
-    return dict(varied.get(title, (title, entry)) for title, entry in chosen.items())
-
-
 def main(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -104,18 +86,18 @@ def main(argv=None):
     parser.add_argument("--workers", type=int, help="images in work at a time (default: one for each core)")
     args = parser.parse_args(argv)
     folder = args.tables / "fused"
-    chosen = {t: entry for t, entry in tables.entries().items() if not t.startswith("Ours (")}
-    chosen = variants(chosen, args.set)
-    results, missing = tables.run(FIGURES.values(), chosen, folder, args.workers)
+    chosen = results.choose(varied=args.set)
+    chosen = {title: entry for title, entry in chosen.items() if title not in results.other_weights()}
+    scores, missing = results.run(FIGURES.values(), chosen, folder, args.workers)
     for number, name in FIGURES.items():
         if name in missing:
             print(f"Figure {number} not made: {missing[name]}")
             continue
         a, b, _ = pairs.load(name)
         cells = {"source A": a, "source B": b}
-        for title, scores in results[name].items():
-            path = tables.fuse(name, title, *chosen[title], folder)
-            six = [f"{metric} {scores[metric]:.3f}" for metric in metrics.METRICS]
+        for title, row in scores[name].items():
+            path = results.fuse(name, title, *chosen[title], folder)
+            six = [f"{metric} {row[metric]:.3f}" for metric in metrics.METRICS]
             cells["\n".join([title, "  ".join(six[:3]), "  ".join(six[3:])])] = images.read(path)
         path = args.out / f"fig{number}.png"
         figure(name, cells, path)
@@ -123,8 +105,9 @@ def main(argv=None):
             f"{path}: {name}, {len(cells)} images"
             + (f" ({pairs.NOTES[name]})" if name in pairs.NOTES else "")
         )
-    for title in missing.keys() - set(FIGURES.values()):
-        print(f"{title} is left out: {missing[title]}")
+    for what in missing.keys() - set(FIGURES.values()):
+        print(f"{what} is left out: {missing[what]}")
+    return 1 if any(" on " in str(what) for what in missing) else 0
 
 
 if __name__ == "__main__":

@@ -22,8 +22,9 @@ from tqdm import tqdm
 from data_prep import make_database
 from data_prep.command import command
 from data_prep.recipes import RECIPES
-from eval import tables
+from eval import results
 from eval.score import score
+from eval.tables import ideal, markdown
 from fusion import methods, models, select
 
 EXAMPLES = """examples:
@@ -93,10 +94,7 @@ def main(argv=None):
     takes, selections = select.refine.__kwdefaults__, {"select": {}}
     for text in args.select:
         selections[f"select {text}"] = methods.read("select", takes, text.split(","))
-    known, wanted = tables.entries(), [title for title in args.methods.split(",") if title]
-    for title in wanted:
-        if title not in known:
-            raise ValueError(f"--methods: {title!r} is none of {', '.join(known)}")
+    compared = results.choose(args.methods)
     os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe speaks up for errors only
     from fusion.two_stream import TwoStream  # late: --help and wrong arguments need no Caffe
 
@@ -116,14 +114,14 @@ def main(argv=None):
             if args.noise:
                 rng = np.random.default_rng(settings["seed"])
                 a, b = (noisy(image, args.noise, rng) for image in (a, b))
-            images = fused(a, b, net, selections, {title: known[title] for title in wanted})
+            images = fused(a, b, net, selections, compared)
             rows[entry["path"]] = {t: score([a, b], image, reference=clean) for t, image in images.items()}
             perfect[entry["path"]] = {"clean": score([a, b], clean)}
             bar.update()
     print(f"mean of {len(rows)} pairs, recipe {args.recipe}, noise {args.noise:g}\n")
-    means = tables.mean(rows)
-    print(tables.markdown(means, columns=COLUMNS))
-    print(tables.ideal(tables.mean(perfect)["clean"], means, COLUMNS[2:]), end="")
+    means = results.mean(rows)
+    print(markdown(means, COLUMNS))
+    print(ideal(results.mean(perfect)["clean"], means, COLUMNS[2:]), end="")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""The pairs that methods are compared on: those of the paper's Tables 1 to 4, and the Lytro pairs."""
+"""The pairs that methods are compared on: those of the paper's Tables 1 to 4, the Lytro pairs, one's own."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,11 +11,13 @@ import numpy as np
 
 from data_prep import depth_pair, fetch
 from data_prep.recipes import RECIPES
-from fusion import images
+from fusion import frames, images
 
 TABLES = {1: "clock", 2: "pepsi", 3: "camera", 4: "colour"}
 LYTRO = tuple(f"lytro-tif/lytro-{i:02d}" for i in range(1, 14))
 TRUE = ("camera", "colour")  # a perfect fusion of these is known
+ROLES = {"a": "a", "1": "a", "b": "b", "2": "b", "truth": "truth"}
+ROLE = re.compile(rf"(.+)[_-]({'|'.join(ROLES)})", re.IGNORECASE)
 BAND = 10  # pixels; the discs of the rendered pair reach as far
 NOTES = {
     "camera": "stand-in: scikit-image's photographer, trunk, head and right arm blurred as in 3.3.4",
@@ -35,8 +38,49 @@ class Pair(NamedTuple):
     truth: np.ndarray | None
 
 
+class Files(NamedTuple):
+    """A pair of files; truth: the scene sharp throughout, where it is known."""
+
+    name: str
+    a: Path
+    b: Path
+    truth: Path | None = None
+
+    def __str__(self):
+        return self.name
+
+
+def within(folder) -> list[Files]:
+    """The pairs of a folder and its subfolders: NAME_A and NAME_B (or _1 and _2), or a folder's two images.
+
+    NAME_truth beside NAME_A is the perfect fusion. ValueError where there is no pair.
+    """
+    named: dict[Path, dict[str, Path]] = {}
+    alone: dict[Path, list[Path]] = {}
+    for path in sorted(Path(folder).rglob("*")):
+        if path.suffix.lower() not in frames.ENDINGS or path.name.startswith(".") or not path.is_file():
+            continue
+        match = ROLE.fullmatch(path.stem)
+        if not match:
+            alone.setdefault(path.parent, []).append(path)
+            continue
+        roles, role = named.setdefault(path.parent / match[1], {}), ROLES[match[2].lower()]
+        if role in roles:
+            raise ValueError(f"{path}: the same image of the same pair as {roles[role].name}")
+        roles[role] = path
+    found = {name: roles for name, roles in named.items() if {"a", "b"} <= set(roles)}
+    taken = {name.parent for name in named}
+    found.update((at, dict(zip("ab", two))) for at, two in alone.items() if len(two) == 2 and at not in taken)
+    if not found:
+        raise ValueError(f"{folder}: no pair there: NAME_A and NAME_B, NAME_1 and NAME_2, or folders of two")
+    base = Path(folder).absolute().parent
+    return [Files(name.absolute().relative_to(base).as_posix(), **found[name]) for name in sorted(found)]
+
+
 def load(name) -> Pair:
-    """A pair of TABLES or a name of data_prep/fetch.py. OSError where it cannot be had."""
+    """Of a pair of TABLES, a name of data_prep/fetch.py or Files. OSError where it cannot be had."""
+    if isinstance(name, Files):
+        return Pair(*(images.read(path) if path else None for path in name[1:]))
     if name == "camera":
         return camera()
     if name == "colour":

@@ -9,7 +9,7 @@ import numpy as np
 
 
 def all_six(a, b, fused):
-    """{name: value}, as metrics.all_six."""
+    """{name: value}, as metrics.evaluate."""
     q, qw = piella(a.astype(float), b.astype(float), fused.astype(float))
     _, qw_edges = piella(*(prewitt(image.astype(float)) for image in (a, b, fused)))
     mi = 0.0

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from data_prep.command import command
-from eval import metrics, pairs, tables
+from eval import metrics, pairs, results
 from fusion import methods
 
 EXAMPLES = """examples:
@@ -46,7 +46,7 @@ def rows() -> list[Row]:
                 methods.parse(names[row["method"]], row["options"].split()),
                 f"{row['method']} {row['options']}".strip(),
                 row["source"],
-                {metric: float(row[metric]) for metric in metrics.METRICS},
+                {metric: float(row[metric]) for metric in metrics.METRICS if metric in row},
             )
             for row in csv.DictReader(file)
         ]
@@ -54,7 +54,7 @@ def rows() -> list[Row]:
 
 def apart(ours, theirs) -> float:
     """The largest difference of a metric."""
-    return max(abs(ours[metric] - theirs[metric]) for metric in metrics.METRICS)
+    return max(abs(ours[metric] - value) for metric, value in theirs.items())
 
 
 def main(argv=None):
@@ -80,20 +80,17 @@ def main(argv=None):
         chosen = [row for row in chosen if row.method in wanted]
     names = {title: name for name, title in methods.TITLES.items()}
     entries = {row.label: (names[row.method], row.options) for row in chosen}
-    results, missing = tables.run(pairs.LYTRO, entries, args.tables / "fused", args.workers)
+    scores, missing = results.run(pairs.LYTRO, entries, args.tables / "fused", args.workers)
     if missing:
         raise ValueError("; ".join(f"{what}: {why}" for what, why in missing.items()))
-    ours = tables.mean(results)
-    six = list(metrics.METRICS)
-    print(f"Means over {len(results)} Lytro pairs: ours, in brackets theirs.\n")
-    print("| " + " | ".join(["method", *six, "apart", "theirs"]) + " |\n" + "|---" * (len(six) + 3) + "|")
+    ours, columns = results.mean(scores), list(chosen[0].values)
+    print(f"Means over {len(scores)} Lytro pairs: ours, in brackets theirs.\n")
+    header = ["method", *columns, "apart", "theirs"]
+    print("| " + " | ".join(header) + " |\n" + "|---" * len(header) + "|")
     for row in chosen:
-        cells = [f"{ours[row.label][metric]:.4f} ({row.values[metric]:.4f})" for metric in six]
-        print(
-            "| "
-            + " | ".join([row.label, *cells, f"{apart(ours[row.label], row.values):.4f}", row.source])
-            + " |"
-        )
+        cells = [f"{ours[row.label][metric]:.4f} ({row.values[metric]:.4f})" for metric in columns]
+        away = f"{apart(ours[row.label], row.values):.4f}"
+        print("| " + " | ".join([row.label, *cells, away, row.source]) + " |")
     far = [row.label for row in chosen if apart(ours[row.label], row.values) > TOLERANCE]
     print(f"\nMore than {TOLERANCE} apart: {', '.join(far) or 'none'}.")
     return 1 if far else 0

@@ -1,4 +1,4 @@
-"""Score fused images with the six metrics: IE, MI, Qabf, Q, Qw, Qe. Larger is better."""
+"""Score fused images of one pair with the six metrics: IE, MI, Qabf, Q, Qw, Qe. Larger is better."""
 
 from __future__ import annotations
 
@@ -29,9 +29,11 @@ NOTES = f"""examples:
   python eval/score.py near.png far.png fused.png --variants MI_bits,Qabf_hong
   python eval/score.py 1.tif 2.tif fused.tif --source 3.tif
 
-All images are of one size and depth, all gray or all colour; colour is scored on its Rec.601 luma, an alpha
-channel is left out, 16-bit levels count as v * 255 / 65535. MI of constant images is not defined: nan. JSON
-has null for that, and for the infinite PSNR of identical images.
+All images are of one size and depth, all gray or all colour (RGB of three equal channels counts as gray where
+others are gray); colour is scored on its Rec.601 luma, an alpha channel is left out, 16-bit levels count as
+v * 255 / 65535. PSNR is of the luma too. MI of constant images is not defined: nan. JSON has null for that,
+and for the infinite PSNR of identical images. Images that cannot be scored are named, and the status is 1.
+eval/compare.py fuses and scores many pairs by many methods.
 Variants, other toolboxes' forms under their own names: {", ".join(metrics.VARIANTS)}.
 What each is, its range and why toolboxes differ: eval/metrics/*.py and eval/CALIBRATION.md.
 """
@@ -67,23 +69,32 @@ def arguments(argv=None):
 def score(sources, fused, variants=(), reference=None, names=None):
     """{name: value} of the six metrics, the variants named, and PSNR (dB) and SSIM if there is a reference.
 
-    Arrays as metrics.all_six takes them; names: of sources, fused and reference, for errors.
+    Arrays as metrics.evaluate takes them; names: of sources, fused and reference, for errors. PSNR and SSIM
+    are those of the luma.
     """
     names = names or ["A", "B", *map("source {}".format, range(3, len(sources) + 1)), "F", "the reference"]
-    scores = metrics.all_six(*sources, fused, names=names[: len(sources) + 1])
+    scores = metrics.evaluate(*sources, fused, names=names[: len(sources) + 1])
     for name in variants:
         scores[name] = metrics.VARIANTS[name](*sources, fused)
     if reference is not None:
         import skimage.metrics as reference_metrics  # takes half a second, and is seldom needed
 
         (clean, _), gray = inputs.prepare(reference, reference, fused, names=[names[-1]] * 2 + [names[-2]])
-        peak = 255 * inputs.unit(gray)
-        with np.errstate(divide="ignore"):  # identical images: infinite PSNR
-            scores["PSNR"] = float(reference_metrics.peak_signal_noise_ratio(clean, gray, data_range=peak))
+        if min(gray.shape) < 11:
+            raise ValueError(f"{names[-2]} is {gray.shape}: SSIM needs 11 x 11 pixels or more")
+        scores["PSNR"] = psnr(clean, gray)
         # the window and variances of Wang et al. 2004, DOI 10.1109/TIP.2003.819861
+        peak = 255 * inputs.unit(gray)
         form = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": peak}
         scores["SSIM"] = float(reference_metrics.structural_similarity(clean, gray, **form))
     return scores
+
+
+def psnr(clean, image):
+    """PSNR in dB of uint8 or uint16 arrays of one shape; infinite where they are the same."""
+    error = np.mean((clean.astype(float) - image) ** 2)
+    with np.errstate(divide="ignore"):
+        return float(10 * np.log10((255 * inputs.unit(image)) ** 2 / error))
 
 
 def map_files(folder, stem):
@@ -101,9 +112,9 @@ def write_maps(sources, fused, folder, stem):
 
 
 def table(rows):
-    """Rows of scores as text, four decimals."""
-    header = [str(key) for key in rows[0]]
-    lines = [[row["fused"], *(f"{value:.4f}" for value in list(row.values())[1:])] for row in rows]
+    """Rows of scores as text, four decimals, without the sources, which are the same in all."""
+    header = ["fused", *(name for name, value in rows[0].items() if not isinstance(value, str))]
+    lines = [[row["fused"], *(f"{row[name]:.4f}" for name in header[1:])] for row in rows]
     widths = [max(len(line[i]) for line in [header, *lines]) for i in range(len(header))]
     return "\n".join(
         "  ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(line, widths)))
@@ -131,6 +142,8 @@ def main(argv=None):
     maps = [path for fused in args.fused if args.maps for path in map_files(args.maps, Path(fused).stem)]
     for path in [*maps, args.csv] if args.csv else maps:
         images.check_new(path, [*paths, *args.fused, *filter(None, [args.reference])], args.force)
+    if args.csv and not Path(args.csv).parent.is_dir():
+        raise ValueError(f"{args.csv}: there is no folder {Path(args.csv).parent}")
     sources = [images.read(path) for path in paths]
     reference = images.read(args.reference) if args.reference else None
     if sources[0].dtype == np.uint16:
@@ -142,19 +155,29 @@ def main(argv=None):
         fused_paths = tqdm(fused_paths, unit="image", delay=2, disable=None)
     if args.maps:
         Path(args.maps).mkdir(parents=True, exist_ok=True)
-    rows = []
+    called = dict(zip(["A", "B", *map("source {}".format, range(3, len(paths) + 1))], paths))
+    rows, failed = [], 0
     for path in fused_paths:
-        fused = images.read(path)
-        names = [*paths, path, args.reference]
-        rows.append({"fused": path, **score(sources, fused, args.variants, reference, names)})
-        if args.maps:
-            write_maps(sources, fused, args.maps, Path(path).stem)
+        try:
+            fused = images.read(path)
+            scores = score(sources, fused, args.variants, reference, [*paths, path, args.reference])
+            if args.maps:
+                write_maps(sources, fused, args.maps, Path(path).stem)
+        except (ValueError, OSError) as error:
+            named = "" if path in str(error) else f"{path}: "
+            print(f"score.py: error: {named}{error}", file=sys.stderr)
+            failed += 1
+            continue
+        rows.append({**called, "fused": path, **scores})
+    if not rows:
+        return 1
     if args.csv:
         write_csv(rows, args.csv)
     if args.json:
         print(json.dumps([{name: _json(value) for name, value in row.items()} for row in rows], indent=1))
     else:
         print(table(rows))
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -330,7 +330,9 @@ def _with_alpha(path, page, number):
 
 def _from_floats(path, pixels):
     low, high = pixels.min(), pixels.max()
-    if not (low >= 0 and high <= 1):  # not so of NaN either
+    if not np.isfinite([low, high]).all():
+        raise _Unsuitable(f"{path}: floats that are not finite (NaN or infinite)")
+    if low < 0 or high > 1:
         raise _Unsuitable(f"{path}: floats from {low:g} to {high:g}; those in 0..1 are read, as 16 bit")
     return np.rint(pixels * 65535).astype(np.uint16)
 

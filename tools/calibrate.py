@@ -64,7 +64,7 @@ def measure(progress):
         a, b = (images.read(path) for path in fetch.pair(registered))
         for rule, fuse in RULES.items():
             fused = fuse(a, b)
-            scores = metrics.all_six(a, b, fused)
+            scores = metrics.evaluate(a, b, fused)
             scores.update((name, metric(a, b, fused)) for name, metric in metrics.VARIANTS.items())
             scores["IE*"] = float(shannon_entropy(inputs.prepare(a, b, fused)[1]))
             values[pair, rule] = scores

@@ -6,9 +6,9 @@ uint16, of one shape and dtype (inputs.prepare says what else is an error: Value
 for the histograms of IE and MI). Larger is better. More sources may stand before the fused image. Each file
 says where its metrics come from, their range and what other toolboxes do differently.
 
-METRICS   {name: function}, the six of the paper's tables in their order
-VARIANTS  {name: function}, other toolboxes' forms, never mixed with the six
-all_six   all of METRICS at once, sharing what they have in common
+METRICS   {name: function}, the columns of every table: the six of the paper's in their order, then others
+VARIANTS  {name: function}, other toolboxes' forms, which `eval/score.py --variants` adds and no table has
+evaluate  all of METRICS at once, the six sharing what they have in common
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ VARIANTS = {
 }
 
 
-def all_six(*images, names=None):
-    """{name: value} of the six: all_six(a, b, fused). names: what errors call the images."""
+def evaluate(*images, names=None):
+    """{name: value} of METRICS: evaluate(a, b, fused). names: what errors call the images."""
     sources, fused = inputs.prepare(*images, names=names)
     joints = [entropy.histogram(source, fused) for source in sources]
     q, qw, qe = piella.of_gray(sources, fused)
-    return {
+    six = {
         "IE": entropy.of_counts(joints[0].sum(0)),
         "MI": mutual_information.normalised(joints),
         "Qabf": xydeas.of_gray(sources, fused),
@@ -49,3 +49,4 @@ def all_six(*images, names=None):
         "Qw": qw,
         "Qe": qe,
     }
+    return {name: six[name] if name in six else metric(*images) for name, metric in METRICS.items()}

@@ -23,7 +23,8 @@ def prepare(*images, names=None):
     """The images as metrics need them: ([gray source, ...], gray fused image).
 
     images: two or more sources, then the fused image; each H x W (gray) or H x W x 3 (RGB), all of one
-        shape and one dtype, uint8 or uint16. RGB becomes Rec.601 luma; values are never rescaled.
+        shape and one dtype, uint8 or uint16. RGB becomes Rec.601 luma; values are never rescaled. Where
+        others are gray, RGB of three equal channels is gray too.
     names: what an error calls them; A, B, C, ... and F if None.
     ValueError for anything else, naming the images that are at odds with their shapes and dtypes.
     """
@@ -32,12 +33,14 @@ def prepare(*images, names=None):
     if names is None:
         names = [chr(ord("A") + i) for i in range(len(images) - 1)] + ["F"]
     images = [np.asarray(image) for image in images]
+    if any(image.ndim == 2 for image in images):  # the luma of equal channels is any of them, exactly
+        images = [image[..., 0] if _is_gray(image) else image for image in images]
     for i, (name, image) in enumerate(zip(names, images)):
         # An error names two images, since either may be the odd one: each source with the fused image.
         j = -1 if i < len(images) - 1 else 0
         partner = images[j]
         both = f"{name} is {_describe(image)}, {names[j]} is {_describe(partner)}"
-        if image.dtype not in (np.uint8, np.uint16):
+        if not {image.dtype, partner.dtype} <= {np.dtype(np.uint8), np.dtype(np.uint16)}:
             raise ValueError(f"{both}: metrics are defined on uint8 (or uint16) images; convert it first")
         if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or image.size == 0:
             raise ValueError(f"{both}: an image is H x W (gray) or H x W x 3 (RGB)")
@@ -92,6 +95,11 @@ def _gray(image):
     for tile in tiles(*gray.shape):
         gray[tile] = (image[tile].astype(np.int64) @ _LUMA + 500000) // 1000000
     return gray
+
+
+def _is_gray(image):
+    """Whether all channels of H x W x C are the same."""
+    return image.ndim == 3 and image.shape[2] in (1, 3) and (image == image[..., :1]).all()
 
 
 def _describe(image):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eval import metrics, pairs, reference, tables
+from eval import metrics, pairs, reference, results, tables
 from fusion import methods
 
 ROWS = reference.rows()
@@ -18,8 +18,8 @@ NAMES = {title: name for name, title in methods.TITLES.items()}
 def test_means_over_the_lytro_pairs(row):
     scores = []
     for name in pairs.LYTRO:
-        a, b, _ = tables.load(name)
-        scores.append(metrics.all_six(a, b, methods.fuse(NAMES[row.method], [a, b], **row.options)))
+        a, b, _ = results.load(name)
+        scores.append(metrics.evaluate(a, b, methods.fuse(NAMES[row.method], [a, b], **row.options)))
     assert len(scores) == 13
     ours = {metric: np.mean([of[metric] for of in scores]) for metric in metrics.METRICS}
     assert reference.apart(ours, row.values) < reference.TOLERANCE
@@ -37,12 +37,12 @@ def small(monkeypatch):
     found = {name: pairs.Pair(*rng.integers(0, 256, (2, 20, 30), np.uint8), None) for name in "xy"}
     monkeypatch.setattr(pairs, "LYTRO", tuple(found))
     monkeypatch.setattr(
-        reference.tables,
+        reference.results,
         "run",
         lambda names, entries, *_: (
             {
                 name: {
-                    label: metrics.all_six(a, b, methods.fuse(method, [a, b], **options))
+                    label: metrics.evaluate(a, b, methods.fuse(method, [a, b], **options))
                     for label, (method, options) in entries.items()
                 }
                 for name, (a, b, _) in found.items()
@@ -50,7 +50,7 @@ def small(monkeypatch):
             {},
         ),
     )  # the processes of the real one would not know these pairs
-    ours = tables.mean(reference.tables.run(found, {"LP": ("lp", {})})[0])["LP"]
+    ours = results.mean(reference.results.run(found, {"LP": ("lp", {})})[0])["LP"]
     return reference.Row("LP", {}, "LP", "somebody", {m: round(v, 4) for m, v in ours.items()})
 
 

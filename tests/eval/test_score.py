@@ -36,7 +36,7 @@ def test_table_from_a_cold_start(files, triple):
     assert done.returncode == 0
     header, first, second = (line.split() for line in done.stdout.splitlines())
     assert header == ["fused", *SIX]
-    assert first == [files[2], *(f"{value:.4f}" for value in metrics.all_six(*triple).values())]
+    assert first == [files[2], *(f"{value:.4f}" for value in metrics.evaluate(*triple).values())]
     assert second[0] == files[3] and float(second[3]) < float(first[3])
 
 
@@ -44,8 +44,9 @@ def test_json_has_all_digits_and_null(files, triple, capsys):
     score.main([*files, "--json", "--reference", files[2]])
     rows = json.loads(capsys.readouterr().out)
     assert [row["fused"] for row in rows] == files[2:]
-    assert list(rows[0]) == ["fused", *SIX, "PSNR", "SSIM"]
-    assert {name: rows[0][name] for name in SIX} == metrics.all_six(*triple)
+    assert list(rows[0]) == ["A", "B", "fused", *SIX, "PSNR", "SSIM"]
+    assert [rows[1][name] for name in ("A", "B")] == files[:2]
+    assert {name: rows[0][name] for name in SIX} == metrics.evaluate(*triple)
     assert rows[0]["PSNR"] is None and rows[0]["SSIM"] == 1  # identical: infinite
     blurred = images.read(files[3])
     error = np.mean((blurred.astype(float) - triple[2]) ** 2)
@@ -75,7 +76,7 @@ def test_nothing_is_written_over(files, tmp_path, capsys):
     assert {path: Path(path).read_bytes() for path in files} == before
     assert (tmp_path / "there.csv").read_text() == "mine"
     score.main([*files, "--csv", str(tmp_path / "there.csv"), "--force"])
-    assert (tmp_path / "there.csv").read_text().startswith("fused,IE,")
+    assert (tmp_path / "there.csv").read_text().startswith("A,B,fused,IE,")
     capsys.readouterr()
 
 
@@ -96,7 +97,7 @@ def test_three_sources(files, triple, capsys):
     a, b, fused = triple
     score.main([files[0], files[1], files[2], "--source", files[3], "--json"])
     (row,) = json.loads(capsys.readouterr().out)
-    assert {name: row[name] for name in SIX} == metrics.all_six(a, b, images.read(files[3]), fused)
+    assert {name: row[name] for name in SIX} == metrics.evaluate(a, b, images.read(files[3]), fused)
 
 
 def test_maps_show_where_a_fusion_fails(files, tmp_path, triple, capsys):
@@ -134,7 +135,7 @@ def test_mistakes_get_one_line(files, tmp_path):
     small, colour, damaged = (str(tmp_path / name) for name in ("small.png", "colour.png", "damaged.png"))
     fused = images.read(files[2])
     images.write(small, fused[1:])
-    images.write(colour, np.dstack([fused] * 3))
+    images.write(colour, np.dstack([fused, fused, fused // 2]))
     Path(damaged).write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     for wrong, says in {
         small: ["(95, 80)", "(96, 80)", "small.png", "a.png"],
@@ -148,6 +149,29 @@ def test_mistakes_get_one_line(files, tmp_path):
         for part in says:
             assert part in done.stderr
         assert not (tmp_path / "out.csv").exists()
+
+
+def test_one_that_cannot_be_scored_leaves_the_others(files, triple, tmp_path):
+    small, target = str(tmp_path / "small.png"), tmp_path / "out.csv"
+    images.write(small, triple[2][:5, :5])
+    done = run(*files[:2], small, tmp_path / "missing.png", *files[2:], "--csv", target)
+    assert done.returncode == 1
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["fused", *files[2:]]
+    first, second = done.stderr.splitlines()
+    assert "small.png" in first and "missing.png" in second
+    with open(target, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["fused"] for row in rows] == files[2:] and rows[0]["A"] == files[0]
+    done = run(*files[:3], "--csv", tmp_path / "none" / "out.csv")  # said before the work, not after
+    assert done.returncode == 1 and done.stdout == "" and "there is no folder" in done.stderr
+
+
+def test_gray_saved_as_colour_is_gray(files, triple, tmp_path, capsys):
+    equal = tmp_path / "equal.png"
+    images.write(equal, np.dstack([triple[2]] * 3))
+    score.main([*files[:3], str(equal), "--json", "--reference", str(equal)])
+    gray, colour = json.loads(capsys.readouterr().out)
+    assert colour == {**gray, "fused": str(equal)}
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,15 @@
 import csv
 import re
 import shutil
+from concurrent.futures import Future
 
 import cv2
 import numpy as np
 import pytest
 
 from data_prep import depth_pair
-from eval import figures, metrics, pairs, tables
-from fusion import images, models
+from eval import figures, metrics, pairs, results, tables
+from fusion import images, methods, models
 
 FAST = "DWT,LP,CP"
 
@@ -30,34 +31,45 @@ def test_the_best_is_the_largest_as_shown():
 def test_wins_by_hand():
     first, second = rows(Ours=0.5, LP=0.4, X=0.9), rows(Ours=0.3, LP=0.3, X=0.9)
     second["LP"]["IE"] = 7.0
-    assert tables.wins({1: first, 2: second}, "Ours", ["LP"]) == 6 + 5  # a tie counts, X does not
-    assert tables.wins({1: first}, "LP", ["Ours"]) == 0
+    six = list(metrics.METRICS)
+    assert tables.wins({1: first, 2: second}, "Ours", ["LP"], six) == 6 + 5  # a tie counts, X does not
+    assert tables.wins({1: first, 2: second}, "Ours", ["LP"], ["IE", "MI"]) == 2 + 1
+    assert tables.wins({1: first}, "LP", ["Ours"], six) == 0
+
+
+def test_firsts_by_hand():
+    first, second = rows(A=0.5, B=0.4), rows(A=0.3, B=0.3)
+    second["B"]["Q"] = 0.8
+    text = tables.firsts({"x": first, "y": second}, ("MI", "Q"))
+    assert text.splitlines()[2:] == ["| A | 2 | 1 |", "| B | 1 | 1 |"]
 
 
 def test_rank_agreement_by_hand():
     ours, theirs = rows(A=1, B=2, C=3, mine=9), rows(A=10, B=30, C=20)
     # Ranks 1 2 3 and 1 3 2: 1 - 6 * (0 + 1 + 1) / (3 * 8) = 0.5.
     assert tables.agreement(ours, theirs, "MI") == pytest.approx(0.5)
+    assert np.isnan(tables.agreement(rows(A=1), theirs, "MI"))
 
 
 def test_the_paper_wins_what_it_claims():
     paper = tables.published()
     compared = [title for title in paper[1] if title != "Ours"]
     assert list(paper) == [1, 2, 3, 4] and all(len(rows) == 10 for rows in paper.values())
-    assert tables.wins(paper, "Ours", compared) == 20
+    assert tables.wins(paper, "Ours", compared, list(metrics.METRICS)) == 20
     assert paper[1]["Ours"]["MI"] == 1.1574 and paper[2]["Ours"]["Qabf"] == 0.8066
 
 
 def test_marks():
-    table = tables.markdown(rows(LP=0.25, Ours=0.75), rows(LP=0.9, Ours=0.1), columns=("MI",))
+    table = tables.markdown(rows(LP=0.25, Ours=0.75), ("MI",), rows(LP=0.9, Ours=0.1))
     assert table.splitlines()[2:] == ["| LP | 0.2500 (**0.9000**) |", "| Ours | **0.7500** (0.1000) |"]
-    assert r"a\_b & \textbf{0.5000}" in tables.latex(rows(a_b=0.5, c=0.1), columns=("MI",))
+    assert r"a\_b & \textbf{0.5000}" in tables.latex(rows(a_b=0.5, c=0.1), ("MI",))
+    assert tables.best(rows(LP=float("nan"), Ours=0.1), "MI") == {"Ours"}
 
 
 def test_imports_follow_the_code():
-    assert {"psfs", "common"} <= tables.imports("psfs")
-    assert {"cnn", "common", "gf", "models"} <= tables.imports("cnn")  # those within functions too
-    assert "select" in tables.imports("two_stream") and "gf" not in tables.imports("lp")
+    assert {"psfs", "common"} <= results.imports("psfs")
+    assert {"cnn", "common", "gf", "models"} <= results.imports("cnn")  # those within functions too
+    assert "select" in results.imports("two_stream") and "gf" not in results.imports("lp")
 
 
 @pytest.fixture
@@ -71,9 +83,9 @@ def small(monkeypatch):
         raise OSError(f"{name}: cannot be fetched")
 
     monkeypatch.setattr(pairs, "load", load)
-    tables.load.cache_clear()
+    results.load.cache_clear()
     yield
-    tables.load.cache_clear()
+    results.load.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +119,10 @@ def test_tables_are_written_in_three_forms(made):
     truth = (made / "truth_camera.md").read_text()
     assert "| method | PSNR | SSIM | PSNR at outlines |" in truth and "| LP | " in truth
     assert "| the perfect fusion | " in truth
+    summary = (made / "summary.md").read_text()
+    assert "## Cells won" not in summary  # Ours is not among FAST
+    for stem in ("table3", "table4", "truth_camera", "truth_colour"):
+        assert all((made / f"{stem}.{kind}").is_file() for kind in ("csv", "md", "tex")), stem
     assert not list(made.rglob("*.part"))
 
 
@@ -121,13 +137,13 @@ def test_only_what_changed_is_made_again(made, tmp_path, monkeypatch):
     shutil.copytree(made / "fused", folder)
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*.png")}
     assert len(before) == 6
-    same = tables.fuse("camera", "LP", "lp", {}, folder)
+    same = results.fuse("camera", "LP", "lp", {}, folder)
     assert before[same] == same.stat().st_mtime_ns
-    other = tables.fuse("camera", "LP", "lp", {"levels": 2}, folder)
+    other = results.fuse("camera", "LP", "lp", {"levels": 2}, folder)
     assert other != same and other.is_file() and not same.exists()  # what it was before is gone
-    code = tables.recipe("lp", {})
-    monkeypatch.setattr(tables, "digest", lambda data: "changed")
-    assert tables.recipe("lp", {}) != code
+    code = results.recipe("lp", {})
+    monkeypatch.setattr(results, "digest", lambda data: "changed")
+    assert results.recipe("lp", {}) != code
 
 
 def test_what_cannot_be_had_is_said(small, tmp_path, capsys):
@@ -139,8 +155,74 @@ def test_what_cannot_be_had_is_said(small, tmp_path, capsys):
 
 def test_methods_without_weights_are_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr(models, "names", lambda method="two_stream": [])
-    results, missing = tables.run(["camera"], {"CNN": ("cnn", {}), "LP": ("lp", {})}, tmp_path, workers=1)
-    assert "weights" in missing["CNN"] and list(results["camera"]) == ["LP"]
+    scores, missing = results.run(["camera"], {"CNN": ("cnn", {}), "LP": ("lp", {})}, tmp_path, workers=1)
+    assert "weights" in missing["CNN"] and list(scores["camera"]) == ["LP"]
+
+
+def failing(kind):
+    """methods.fuse that fails where LP is asked for colour."""
+
+    def fuse(name, images, whole=methods.fuse, **options):
+        if name == "lp" and images[0].ndim == 3:
+            raise kind("gray only")
+        return whole(name, images, **options)
+
+    return fuse
+
+
+class Here:
+    """In place of a pool of processes, which would not know what a test has changed."""
+
+    _processes = None
+
+    def __init__(self, *_):
+        pass
+
+    def submit(self, function, *arguments):
+        future = Future()
+        future.set_result(function(*arguments))
+        return future
+
+    def shutdown(self):
+        pass
+
+
+@pytest.mark.parametrize(("kind", "why"), [(ValueError, "gray only"), (KeyError, "KeyError: 'gray only'")])
+def test_a_method_that_fails_on_a_pair_leaves_the_rest(kind, why, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(results, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(methods, "fuse", failing(kind))
+    monkeypatch.setattr(pairs, "TABLES", {3: "camera", 4: "colour"})
+    assert tables.main(["--out", str(tmp_path), "--methods", FAST, "--no-lytro"]) == 1
+    out, err = capsys.readouterr()
+    assert f"- LP on colour: {why}" in out and ("Traceback" in err) == (kind is KeyError)
+    with open(tmp_path / "table4.csv", newline="") as file:
+        assert [row["method"] for row in csv.DictReader(file)] == ["DWT", "CP"]
+    assert "| LP |" in (tmp_path / "table3.md").read_text()
+
+
+def test_a_metric_more_is_a_column_more(tmp_path, monkeypatch, capsys):
+    """As README says how to add one: the paper's values, which lack it, stand beside where there are some."""
+    monkeypatch.setattr(results, "ProcessPoolExecutor", Here)
+    monkeypatch.setitem(metrics.METRICS, "SD", lambda *images: float(images[-1].std()))
+    monkeypatch.setattr(pairs, "TABLES", {3: "camera"})
+    assert tables.main(["--out", str(tmp_path), "--methods", "LP,CP", "--no-lytro"]) == 0
+    with open(tmp_path / "table3.csv", newline="") as file:
+        found = list(csv.DictReader(file))
+    a, b, _ = pairs.load("camera")
+    assert float(found[0]["SD"]) == pytest.approx(methods.fuse("lp", [a, b]).std(), abs=1e-6)
+    text = (tmp_path / "table3.md").read_text()
+    assert "| method | IE | MI | Qabf | Q | Qw | Qe | SD |" in text
+    assert "SD" not in re.search(r"Spearman.*", text)[0]
+    capsys.readouterr()
+
+
+def test_tables_not_made_this_time_are_removed(small, tmp_path, capsys):
+    (tmp_path / "mine.md").write_text("stays")
+    for kind in ("csv", "md", "tex"):
+        (tmp_path / f"table1.{kind}").write_text("of an earlier run")
+    tables.main(["--out", str(tmp_path), "--methods", "LP", "--no-lytro", "--workers", "1"])
+    assert not list(tmp_path.glob("table1.*")) and (tmp_path / "mine.md").read_text() == "stays"
+    capsys.readouterr()
 
 
 def test_unknown_methods_are_refused(capsys):
@@ -151,22 +233,24 @@ def test_unknown_methods_are_refused(capsys):
 
 def test_methods_of_figures_take_options_and_are_titled_by_them():
     chosen = {"LP": ("lp", {}), "RP": ("rp", {}), "Ours": ("two_stream", {"model": "x"})}
-    varied = figures.variants(chosen, ["RP:rule=area_max,window=5", "Ours:refine=select"])
+    varied = results.variants(chosen, ["RP:rule=area_max,window=5", "Ours:refine=select"])
     assert list(varied) == ["LP", "RP (rule=area_max,window=5)", "Ours (refine=select)"]
     assert varied["RP (rule=area_max,window=5)"] == ("rp", {"rule": "area_max", "window": 5})
     assert varied["Ours (refine=select)"] == ("two_stream", {"model": "x", "refine": "select"})
     assert chosen["RP"] == ("rp", {})
+    two = results.variants({"PSFs": ("psfs", {})}, ["PSFs:sigmas=1,2,area=0.01"])
+    assert list(two.values()) == [("psfs", {"sigmas": (1, 2), "area": 0.01})]
     with pytest.raises(ValueError, match="--set XX:window=3: 'XX' is none of LP, RP, Ours"):
-        figures.variants(chosen, ["XX:window=3"])
+        results.variants(chosen, ["XX:window=3"])
     with pytest.raises(ValueError, match="'windw=3': rp takes selection=ratio"):
-        figures.variants(chosen, ["RP:windw=3"])
+        results.variants(chosen, ["RP:windw=3"])
     with pytest.raises(ValueError, match="--set RP:window=5: RP has options already"):
-        figures.variants(chosen, ["RP:rule=area_max", "RP:window=5"])
+        results.variants(chosen, ["RP:rule=area_max", "RP:window=5"])
 
 
 def test_figures(made, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(figures, "FIGURES", {8: "camera"})
-    monkeypatch.setattr(tables, "entries", lambda: {"LP": ("lp", {})})
+    monkeypatch.setattr(results, "entries", lambda: {"LP": ("lp", {})})
     figures.main(["--tables", str(made), "--out", str(tmp_path), "--workers", "1"])
     assert images.read(tmp_path / "fig8.png").std() > 10
     assert "fig8.png: camera, 3 images" in capsys.readouterr().out

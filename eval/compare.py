@@ -1,0 +1,76 @@
+"""Fuse pairs of your own, or whole sets of pairs, by every method, and score them: one CSV, a table of means.
+
+What is fused is kept, and made again only where something has changed (eval/results.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from data_prep import fetch
+from data_prep.command import command
+from eval import pairs, results
+from eval.tables import comma_separated, firsts, markdown, write
+
+EXAMPLES = """examples:
+  python eval/compare.py ~/pairs                          a folder of NAME_A.png and NAME_B.png, or of folders
+  python eval/compare.py lytro-tif mffw --methods LP,GF,CNN,Ours
+  python eval/compare.py ~/pairs --set PSFs:area=0.01 --set LP:levels=5 --out build/mine
+
+A pair is NAME_A and NAME_B (or NAME_1 and NAME_2) of one size, or the two images of a folder; NAME_truth
+beside them is the perfect fusion, and adds PSNR and SSIM where all pairs have one. Sets are those of
+`python data_prep/fetch.py --list`. What cannot be read, fused or scored is named, the rest is made, and the
+status is 1. Written to --out: scores.csv, a line for each pair and method; summary.md; fused/.
+"""
+
+
+def asked(name) -> list:
+    """The pairs of a folder or of a set of data_prep/fetch.py, as results.run takes them."""
+    if Path(name).is_dir():
+        return pairs.within(name)
+    return fetch.pairs(name)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("pairs", nargs="+", metavar="PAIRS", help="a folder, or a set or pair by its name")
+    add("--out", type=Path, default="build/compare", help="(default: %(default)s)")
+    add("--methods", metavar="TITLES", help="only these, between commas (default: all)")
+    add("--set", action="append", default=[], metavar="TITLE:KEY=VALUE,...", help="options of a method"
+        " instead of its defaults")  # fmt: skip
+    add("--workers", type=int, help="images in work at a time (default: one for each core)")
+    args = parser.parse_args(argv)
+    try:
+        chosen = results.choose(args.methods, args.set)
+    except ValueError as error:
+        parser.error(str(error))
+    names = list(dict.fromkeys(pair for name in args.pairs for pair in asked(name)))
+    scores, missing = results.run(names, chosen, args.out / "fused", args.workers)
+    scores = {pair: rows for pair, rows in scores.items() if rows}
+    if scores:
+        every = [row for rows in scores.values() for row in rows.values()]
+        columns = [metric for metric in every[0] if all(metric in row for row in every)]
+        lines = [
+            [pair, title, *(f"{row[m]:.6f}" for m in columns)]
+            for pair, rows in scores.items()
+            for title, row in rows.items()
+        ]
+        write(args.out / "scores.csv", comma_separated(lines, ["pair", "method", *columns]))
+        text = f"## Mean of {len(scores)} pairs\n\n{markdown(results.mean(scores), columns)}"
+        text += f"\nOn how many of them each is the best:\n\n{firsts(scores, columns)}"
+        write(args.out / "summary.md", text)
+        print(f"{text}\n{args.out}: scores.csv, summary.md and the fused images")
+    for what, why in missing.items():
+        print(f"compare.py: missing: {what}: {why}", file=sys.stderr)
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    command(main)

@@ -1,0 +1,209 @@
+"""Fuse pairs by methods, score what comes of it, and keep the images: what tables and figures are made from.
+
+Fused images are made again only where the pair, the method's code, its options or its weights have changed.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import multiprocessing
+import os
+import re
+import sys
+import traceback
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from data_prep.command import uninterrupted
+from eval import pairs
+from eval.metrics import inputs
+from eval.score import psnr, score
+from fusion import images, methods, models
+
+ROOT = Path(__file__).resolve().parents[1]
+PLAIN = ("2-1-2_f64_k5-defocus", "2-1-2_f64_k5-paper")  # "Ours" is the first of them that is shipped
+SELECT = "Ours+select"
+OUTLINES = "PSNR at outlines"  # where halos and seams are
+
+
+def entries() -> dict[str, tuple[str, dict]]:
+    """{title: (method, options)} in the order of the tables; ours in several forms, the paper's net first."""
+    found = {title: (name, {}) for name, title in methods.TITLES.items() if name != "two_stream"}
+    shipped = models.names()
+    plain = next((name for name in PLAIN if name in shipped), PLAIN[0])
+    found["Ours"] = ("two_stream", {"model": plain})
+    found[SELECT] = ("two_stream", {"model": plain, "refine": "select"})
+    for name in shipped:
+        if name != plain:
+            found[f"Ours ({name})"] = ("two_stream", {"model": name})
+    return found
+
+
+def other_weights() -> set[str]:
+    """Titles of `entries` that are the network of Ours with other weights."""
+    return {title for title in entries() if title.startswith("Ours (")}
+
+
+def choose(titles=None, varied=()) -> dict[str, tuple[str, dict]]:
+    """`entries`, those of `titles` (between commas) alone, with options in place of defaults.
+
+    varied: TITLE:KEY=VALUE,...; the title of the entry then says so. ValueError for a title that is not
+    there or has options twice, and for what methods.parse refuses.
+    """
+    known = entries()
+    wanted = list(known) if titles is None else [title for title in titles.split(",") if title]
+    for title in wanted:
+        if title not in known:
+            raise ValueError(f"--methods: {title!r} is none of {', '.join(known)}")
+    return variants({title: known[title] for title in known if title in wanted}, varied)
+
+
+def variants(chosen, texts) -> dict:
+    """Entries with options, as TITLE:KEY=VALUE,..., in place of defaults, as `choose` has them."""
+    varied = {}
+    for text in texts:
+        title, _, settings = text.partition(":")
+        if title not in chosen:
+            raise ValueError(f"--set {text}: {title!r} is none of {', '.join(chosen)}")
+        if title in varied:
+            raise ValueError(f"--set {text}: {title} has options already; name all of them in one --set")
+        name, options = chosen[title]
+        options = {**options, **methods.parse(name, re.split(r",(?=\w+=)", settings))}
+        varied[title] = f"{title} ({settings})", (name, options)
+    return dict(varied.get(title, (title, entry)) for title, entry in chosen.items())
+
+
+def imports(name) -> set[str]:
+    """A module of fusion/ and those of fusion/ that it imports, directly or not, by their names."""
+    seen, coming = set(), [name]
+    while coming:
+        module = coming.pop()
+        if module in seen:
+            continue
+        seen.add(module)
+        for node in ast.walk(ast.parse((ROOT / "fusion" / f"{module}.py").read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                inside = node.level == 1 or (node.module or "").split(".")[0] == "fusion"
+                tail = (node.module or "").split(".")[-1]
+                names = [tail] if tail not in ("", "fusion") else [alias.name for alias in node.names]
+                coming += [n for n in names if inside and (ROOT / "fusion" / f"{n}.py").is_file()]
+    return seen
+
+
+def recipe(method, options) -> str:
+    """What an image depends on besides the pair, as text: options, code, nets and weights."""
+    code = {name: digest((ROOT / "fusion" / f"{name}.py").read_bytes()) for name in sorted(imports(method))}
+    used = [options["model"]] if "model" in options else models.names(method)
+    trained = {name: [digest(path.read_bytes()) for path in models.files(name, method)] for name in used}
+    return json.dumps([method, options, code, trained], sort_keys=True)
+
+
+def digest(data) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@lru_cache(maxsize=None)
+def load(pair):
+    return pairs.load(pair)
+
+
+def fuse(pair, title, method, options, folder) -> Path:
+    """The file of a fused image, made where it is not there yet; its name says what it was made of."""
+    a, b, _ = load(pair)
+    key = digest(b"".join([recipe(method, options).encode(), a.tobytes(), b.tobytes()]))[:16]
+    folder = Path(folder, str(pair).replace("/", "-"))
+    path = folder / f"{title.replace(' ', '_')}-{key}.png"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        fused = methods.fuse(method, [a, b], **options)
+        for old in folder.glob(f"{title.replace(' ', '_')}-{'?' * 16}.png"):
+            old.unlink()
+        images.write(path, fused)
+    return path
+
+
+def job(pair, title, method, options, folder):
+    """The scores of a method on a pair, {metric: value}, or why there are none."""
+    cv2.setNumThreads(1)
+    a, b, truth = load(pair)
+    try:
+        fused = images.read(fuse(pair, title, method, options, folder))
+        scores = score([a, b], fused, reference=truth)
+    except (ValueError, OSError) as error:
+        return str(error)
+    except Exception as error:  # of a method in the making, say: the others are made all the same
+        traceback.print_exc()
+        return f"{type(error).__name__}: {error}"
+    if pair in pairs.TRUE:
+        (clean, _), gray = inputs.prepare(truth, truth, fused)
+        at = pairs.outlines(pair)
+        scores[OUTLINES] = psnr(clean[at], gray[at])
+    return scores
+
+
+def run(names, chosen, folder, workers=None):
+    """({pair: {title: {metric: value}}}, {what: why it is missing}), all cores at work.
+
+    names: pairs, as pairs.load takes them; what is missing is a pair, a title or "TITLE on PAIR".
+    """
+    from tqdm import tqdm
+
+    if workers is not None and workers < 1:
+        raise ValueError(f"--workers {workers}: 1 or more")
+    missing, jobs = {}, []
+    for pair in names:
+        try:
+            load(pair)
+        except (ValueError, OSError) as error:
+            missing[pair] = str(error)
+    for title, (method, options) in chosen.items():
+        try:
+            recipe(method, options)
+            if "models" in imports(method) and not models.names(method):
+                raise ValueError("its weights are not shipped")
+        except ValueError as error:
+            missing[title] = str(error)
+    # SRCNN, which takes by far the longest, comes first, so that the cores finish together.
+    for title, (method, options) in sorted(chosen.items(), key=lambda entry: entry[1][0] != "srcnn"):
+        jobs += [
+            (p, title, method, options, folder) for p in names if p not in missing and title not in missing
+        ]
+    # Of the processes started here: each has a core, and Caffe speaks up for errors only.
+    os.environ.update(OMP_NUM_THREADS="1", GLOG_minloglevel="2")
+    results = {}
+    pool = ProcessPoolExecutor(workers or os.cpu_count(), multiprocessing.get_context("spawn"))
+    try:
+        with uninterrupted():
+            futures = {pool.submit(job, *arguments): arguments[:2] for arguments in jobs}
+        for future in tqdm(
+            as_completed(futures), "fusing", len(jobs), unit="image", disable=None, leave=False
+        ):
+            pair, title = futures[future]
+            scores = future.result()
+            if isinstance(scores, str):
+                missing[f"{title} on {pair}"] = scores
+            else:
+                results[pair, title] = scores
+    finally:
+        for process in list((pool._processes or {}).values()) if sys.exc_info()[0] else []:
+            process.terminate()  # Ctrl-C: what is half done is not waited for
+        pool.shutdown()
+    ordered = {p: {t: results[p, t] for t in chosen if (p, t) in results} for p in names if p not in missing}
+    return ordered, missing
+
+
+def mean(of) -> dict[str, dict[str, float]]:
+    """{title: {metric: mean}} of the scores of several pairs: of titles and metrics that all pairs have."""
+    first, means = next(iter(of.values())), {}
+    for title in first:
+        rows = [scores[title] for scores in of.values() if title in scores]
+        if len(rows) == len(of):
+            common = [metric for metric in rows[0] if all(metric in row for row in rows)]
+            means[title] = {metric: float(np.mean([row[metric] for row in rows])) for metric in common}
+    return means
