@@ -68,7 +68,9 @@ def variants(chosen, texts) -> dict:
     """Entries with options, as TITLE:KEY=VALUE,..., in place of defaults, as `choose` has them."""
     varied = {}
     for text in texts:
-        title, _, settings = text.partition(":")
+        title, given, settings = text.partition(":")
+        if not given:
+            raise ValueError(f"--set {text}: TITLE:KEY=VALUE,... is needed")
         if title not in chosen:
             raise ValueError(f"--set {text}: {title!r} is none of {', '.join(chosen)}")
         if title in varied:

@@ -63,13 +63,11 @@ def scores(a, b, *, model="cnn", tile=TILE):
     """How likely each patch is in focus in a: rows x columns float32, for the patch that begins at pixel
     (2 row, 2 column). a, b: H x W, gray in 0..1; smaller ones are mirrored up to one patch.
     """
-    import caffe  # late: the other methods need no Caffe
-
     from . import models
 
     extended = [np.pad(x, [(0, max(0, PATCH - n)) for n in x.shape], mode="reflect") for x in (a, b)]
     size = extended[0].shape
-    net = caffe.Net(*map(str, models.files(model, "cnn")), caffe.TEST)
+    net = models.open_net(*models.files(model, "cnn"))
     found = np.empty([(n + 1) // 2 - PATCH // 2 + 1 for n in size], np.float32)
     step = tile // 2
     for y in range(0, found.shape[0], step):

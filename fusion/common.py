@@ -107,8 +107,11 @@ def tiles(size, tile, margin):
 
     tile: their side in pixels, 0 for the whole image. Returns a list of (inner, outer, inside), pairs of
     slices: the inner parts cover every pixel once, an outer part is its inner part with `margin` pixels
-    around it, as far as the image goes, and inside is where in the outer part the inner one is.
+    around it, as far as the image goes, and inside is where in the outer part the inner one is. ValueError
+    for a negative side.
     """
+    if tile < 0:
+        raise ValueError(f"tile={tile}: 0 or more pixels")
     cuts = []
     for length in size:
         cuts.append([])

@@ -56,7 +56,8 @@ def fuse(
         if align == "plain":
             return _fuse_planes(x, y, wavelet, mode, levels, rule, window, base)
         height, width = x.shape
-        x, y = (_extend(plane, 2**levels) for plane in (x, y))
+        deepest = max(x.shape).bit_length()  # there is nothing to split any more beyond
+        x, y = (_extend(plane, 2 ** min(levels, deepest)) for plane in (x, y))
         fused = _fuse_planes(x, y, wavelet, "periodization", levels, rule, window, base)
         return fused[_SHIFT : _SHIFT + height, _SHIFT : _SHIFT + width]
 

@@ -45,6 +45,8 @@ def read(name, known, settings) -> dict[str, object]:
     chosen = {}
     for setting in settings:
         key, given, value = setting.partition("=")
+        if key in chosen:
+            raise ValueError(f"{setting!r}: {key} is given twice")
         if not given or key not in known:
             raise ValueError(f"{setting!r}: {name} takes {', '.join(f'{k}={v}' for k, v in known.items())}")
         kind = type(known[key])
@@ -71,7 +73,8 @@ def fuse(name, images, decided=None, **chosen):
     """Fuse two or more images with a method: all at once where it can, else folded in their order.
 
     images: any sequence; folded, each is asked for once. decided: a list that is given what each step
-    decides by, as the method's `decide` returns it, of methods that have one.
+    decides by, as the method's `decide` returns it, of methods that have one. ValueError for fewer than two
+    images, and what the method refuses.
     """
     module = load(name)
 
@@ -82,9 +85,14 @@ def fuse(name, images, decided=None, **chosen):
         return module.apply(images, decided[-1])
 
     if any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(module.fuse).parameters.values()):
-        return step(*images)
-    images = iter(images)
-    fused = next(images)
+        images = list(images)
+        if len(images) > 1:
+            return step(*images)
+    images, steps = iter(images), 0
+    fused = next(images, None)
     for image in images:
         fused = step(fused, image)
+        steps += 1
+    if not steps:
+        raise ValueError("two images or more are needed")
     return fused

@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT = "2-1-2_f64_k5-defocus"
 FAST = "2-1-2_f32_k3-defocus"
+HEAD = ("method", "net", "caffemodel", "sha256")  # what the head of a readme.md has, as KEY: VALUE
 
 
 def names(method="two_stream") -> list[str]:
@@ -18,13 +19,18 @@ def names(method="two_stream") -> list[str]:
 def card(name) -> dict[str, str]:
     """The head of a model's readme.md: name, method, net, caffemodel, sha256, license, ...
 
-    ValueError for a name that is none, such as that of a model which is not trained yet.
+    ValueError for a name that is none, such as that of a model which is not trained yet, and for a readme
+    without the lines of HEAD.
     """
     path = ROOT / "models" / name / "readme.md"
     if not path.is_file():
         raise ValueError(f"no model {name!r}: there are {', '.join(_all()) or 'none'}")
-    head = path.read_text(encoding="utf-8").split("---")[1]
-    return dict(line.split(": ", 1) for line in head.strip().splitlines())
+    _, *head = path.read_text(encoding="utf-8").split("---", 2)
+    found = dict(line.split(": ", 1) for line in (head or [""])[0].splitlines() if ": " in line)
+    lacking = [key for key in HEAD if key not in found]
+    if lacking:
+        raise ValueError(f"{path}: no line {lacking[0]!r}: between --- and --- it has {', '.join(HEAD)}")
+    return found
 
 
 def files(name, method=None) -> tuple[Path, Path]:
@@ -36,9 +42,46 @@ def files(name, method=None) -> tuple[Path, Path]:
     if method not in (None, head["method"]):
         raise ValueError(f"{name} is a model of {head['method']}, {method} has {', '.join(names(method))}")
     weights = ROOT / "models" / name / head["caffemodel"]
+    if not weights.is_file():
+        raise ValueError(f"{weights}: not there, though its readme.md names it")
     if hashlib.sha256(weights.read_bytes()).hexdigest() != head["sha256"]:
         raise ValueError(f"{weights}: not the file its readme.md describes (sha256 differs)")
     return ROOT / "prototxt" / head["net"] / "deploy.prototxt", weights
+
+
+def open_net(deploy, weights):
+    """The caffe.Net of a deploy.prototxt and weights for it, .caffemodel or HDF5, in phase TEST.
+
+    OSError where a file is missing; ValueError where a file is not what it should be, or where the weights
+    have nothing for a layer: Caffe would leave that as its fillers have it.
+    """
+    import caffe  # late: names and cards need no Caffe
+
+    for path in (deploy, weights):
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"no such file: {path}")
+    net = caffe.Net(str(deploy), caffe.TEST, weights=str(weights))
+    given = _layers(weights)
+    lacking = [name for name in net.params if name not in given]
+    if lacking:
+        there = ", ".join(given) or "no layers"
+        raise ValueError(f"{weights}: nothing for {', '.join(lacking)} of {deploy}; it has {there}")
+    return net
+
+
+def _layers(weights):
+    """The layers that a file of weights has something for, by name."""
+    data = Path(weights).read_bytes()
+    if data.startswith(b"\x89HDF"):
+        import h5py
+
+        with h5py.File(weights, "r") as file:
+            return list(file.get("data", ()))
+    from caffe.proto import caffe_pb2
+
+    net = caffe_pb2.NetParameter()
+    net.ParseFromString(data)
+    return [layer.name for layer in (*net.layer, *net.layers) if layer.blobs]
 
 
 def _all():

@@ -18,6 +18,8 @@ interpolated fusion. The nets sharpen: an image fused with itself does not come 
 
 from __future__ import annotations
 
+import warnings
+
 import cv2
 import numpy as np
 import pywt
@@ -50,11 +52,16 @@ def fuse(
     if not 1 <= levels <= 6:
         raise ValueError(f"levels={levels}: 1 to 6")
     net = Nets() if scale == SCALE else None
+    warnings.filterwarnings(
+        "ignore", "norm=True, but the wavelets", UserWarning
+    )  # planes of any scale will do
 
     def fuse_planes(x, y):
         fused = np.empty(x.shape)
         step = 2**levels
-        margin = max(32, 12 * step)  # the filters of `levels` levels there and back, the nets, the window
+        # The filters of `levels` levels there and back; the nets and the window.
+        reach = 2 * (pywt.Wavelet(wavelet).dec_len - 1) * (step - 1) + 16
+        margin = -(-max(32, 12 * step, reach) // step) * step
         whole = [(n + step - 1) // step * step for n in x.shape]
         border = [(margin, margin + w - n) for w, n in zip(whole, x.shape)]
         x, y = (np.pad(p, border, mode="reflect") for p in (x, y))
@@ -98,13 +105,10 @@ class Nets:
     """
 
     def __init__(self):
-        import caffe  # late: the other methods, and scale=1, need no Caffe
-
         from . import models
 
         self.nets = {
-            kind: caffe.Net(*map(str, models.files(f"srcnn-{kind}", "srcnn")), caffe.TEST)
-            for kind in LEVELS_OF_GRAY
+            kind: models.open_net(*models.files(f"srcnn-{kind}", "srcnn")) for kind in LEVELS_OF_GRAY
         }
 
     def __call__(self, planes):

@@ -6,9 +6,6 @@ Sensors", KSII Transactions on Internet and Information Systems 12(5), 2018.
 
 from __future__ import annotations
 
-import os
-
-import caffe
 import numpy as np
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
@@ -60,12 +57,9 @@ class TwoStream:
     """
 
     def __init__(self, deploy, weights):
-        for path in (deploy, weights):
-            if not os.path.isfile(path):
-                raise FileNotFoundError(f"no such file: {path}")
         self.deploy, self.weights = deploy, weights
         self.reach = reach(deploy)
-        self.net = caffe.Net(str(deploy), caffe.TEST, weights=str(weights))
+        self.net = models.open_net(deploy, weights)
         if list(self.net.inputs) != ["a", "b"] or len(self.net.outputs) != 1:
             raise ValueError(
                 f"{deploy}: not a fusion net: inputs {list(self.net.inputs)}, outputs "
@@ -79,13 +73,20 @@ class TwoStream:
         tile: side of the squares computed at once, in pixels; 0 for the whole image. The result does
         not depend on it but for float rounding, since squares overlap as far as the net reaches.
         progress: wraps the list of squares, to show how far the work is.
-        Returns the fused image, in the shape and dtype of the inputs; ValueError where they differ.
+        Returns the fused image, in the shape and dtype of the inputs; ValueError where they differ, and where
+        the net makes something of another size.
         """
         if a.shape != b.shape or a.dtype != b.dtype:
             raise ValueError(f"images differ: {a.shape} {a.dtype} and {b.shape} {b.dtype}")
         fused = np.empty_like(a)
         for inner, outer, inside in progress(tiles(a.shape[:2], tile, self.reach)):
             part = self._forward(to_channels(a[outer]), to_channels(b[outer]))
+            size = 4, *a[outer].shape[:2]
+            if part.shape != size:
+                raise ValueError(
+                    f"{self.deploy}: makes {part.shape} of {size}; the layers of a fusion net keep sizes"
+                    " (pad is half of an odd kernel_size), and the last has four channels"
+                )
             fused[inner] = from_channels(part[(slice(None), *inside)], a)
         return fused
 
@@ -104,8 +105,9 @@ class TwoStream:
 def refuse_strides(net, path):
     """ValueError where a layer of a NetParameter has a stride: sizes are not kept, images not passed on."""
     for layer in net.layer:
-        conv = layer.convolution_param
-        if max((*conv.stride, conv.stride_h, conv.stride_w)) > 1:
+        conv, pool = layer.convolution_param, layer.pooling_param
+        strides = (*conv.stride, conv.stride_h, conv.stride_w, pool.stride, pool.stride_h, pool.stride_w)
+        if max(strides) > 1:
             raise ValueError(f"{path}: {layer.name} has a stride, so its net is not for images of any size")
 
 
@@ -125,14 +127,26 @@ def reach(deploy) -> int:
     total = 0
     for layer in net.layer:
         here = max((streams.get(bottom, 0) for bottom in layer.bottom), default=0)
-        if layer.type in ("Convolution", "Deconvolution"):
-            conv = layer.convolution_param
-            kernel = conv.kernel_size[0] if conv.kernel_size else max(conv.kernel_h, conv.kernel_w)
-            here += (kernel - 1) // 2 * (conv.dilation[0] if conv.dilation else 1)
+        if layer.type in ("Convolution", "Deconvolution", "Pooling"):
+            window = layer.pooling_param if layer.type == "Pooling" else layer.convolution_param
+            here += extent(window)
         for top in layer.top:
             streams[top] = here
         total = max(total, here)
     return total
+
+
+def extent(window) -> int:
+    """How far, in pixels, a window reaches; window: a ConvolutionParameter or PoolingParameter."""
+
+    def most(name):
+        value = getattr(window, name)
+        return max([value] if isinstance(value, int) else value, default=0)
+
+    width = max(most("kernel_size"), window.kernel_h, window.kernel_w) - 1
+    dilation = max(most("dilation"), 1) if hasattr(window, "dilation") else 1
+    pad = max(most("pad"), window.pad_h, window.pad_w)
+    return max(pad, width * dilation - pad)
 
 
 def to_channels(image):

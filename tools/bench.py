@@ -230,6 +230,17 @@ def gpu_name(gpu):
     return torch.cuda.get_device_name(gpu)
 
 
+def refuse_strides(net):
+    """ValueError for a net of prototxt/ whose layers have strides: their work is not counted here."""
+    from caffe.proto import caffe_pb2
+
+    from fusion import two_stream
+    from tools import nets
+
+    path = ROOT / "prototxt" / net / "deploy.prototxt"
+    two_stream.refuse_strides(nets.read(path, caffe_pb2.NetParameter()), path)
+
+
 def patch_side():
     """The side of the patches in build/data."""
     import h5py
@@ -255,6 +266,10 @@ def main(argv=None):
         help="time instead whole commands that fuse a pair of that size, enfuse too where it is installed",
     )
     args = parser.parse_args(argv)
+    positive = {name: getattr(args, name) for name in ("rounds", "iterations", "batch", "side", "megapixels")}
+    for name, value in positive.items():
+        if value is not None and value <= 0:
+            parser.error(f"--{name} {value:g}: more than 0")
     if args.megapixels:
         print(f"a pair of {args.megapixels:g} megapixels, 8 bit colour TIFF, {os.cpu_count()} cores,")
         print(f"median of {args.rounds} turns\n\n| command | s a megapixel | of CPU | peak MB |")
@@ -265,6 +280,7 @@ def main(argv=None):
             print(f"| `{name}` | {seconds:.2f} | {work:.2f} | {memory:.0f} |")
         print(f"\nbfloat16 differs from float32 by {mean:.2f} levels of 255 in the mean, {largest} at most")
         return 0
+    refuse_strides(args.net)
     compared = programs(args.gpu)
     if args.gpu is None and "BVLC Caffe" not in compared:
         print("no BVLC Caffe in build/bvlc (make bvlc-caffe): caffe_torch alone", file=sys.stderr)

@@ -34,7 +34,7 @@ EXAMPLES = """examples:
   python tools/fuse.py --help-method dwt
   python tools/fuse.py --batch pairs.csv -o fused/ --json reports/ --resume
   python tools/fuse.py a.png b.png -o f.png --net prototxt/2-1-2_f32_k3/deploy.prototxt \\
-      --weights build/snapshots/demo_iter_1000.caffemodel
+      --weights build/snapshots/demo_iter_500.caffemodel
 """
 WORTH_ALIGNING = 1.5  # pixels
 PANEL = 4  # sources shown side by side at the most
@@ -94,8 +94,8 @@ def parser():
         ),
         (
             "--tile",
-            "compute in squares of N pixels, 0: all at once (default: %(default)s)",
-            kind("N", type=int, default=512),
+            "of two_stream: compute in squares of N pixels, 0: all at once (default: 512)",
+            kind("N", type=int),
         ),
     )
     options(
@@ -144,7 +144,7 @@ def parser():
             " goes on where one fails",
             kind("CSV|DIR"),
         ),
-        ("--resume", "with --batch: leave out what is there and whole", yes),
+        ("--resume", "with --batch: leave out what is there and whole, whatever made it", yes),
         ("--jobs", "with --batch: results in work at a time (default: 1)", kind("N", type=int)),
     )
     return made
@@ -175,13 +175,17 @@ def arguments(argv=None):
         made.error("--jobs is 1 or more")
     if args.method == "two_stream" and args.set:
         made.error("two_stream is set by --model, --refine and others, not by --set")
-    of_net = args.net or args.weights or args.model or args.fast or args.refine or args.gpu is not None
-    if args.method != "two_stream" and (of_net or args.precision != "float32"):
-        made.error("--model, --fast, --net, --weights, --refine, --gpu and --precision are for two_stream")
+    of_net = args.net or args.weights or args.model or args.fast or args.refine
+    of_net = of_net or args.precision != "float32" or args.gpu is not None or args.tile is not None
+    if args.method != "two_stream" and of_net:
+        made.error(
+            "--model, --fast, --net, --weights, --refine, --gpu, --precision and --tile are for two_stream"
+        )
     if (args.net is None) != (args.weights is None):
         made.error("--net and --weights go together")
     if bool(args.net) + bool(args.model) + args.fast > 1:
         made.error("one of --net, --model and --fast")
+    args.tile = 512 if args.tile is None else args.tile
     if args.tile < 0 or 0 < args.tile < 16:
         made.error("--tile takes 0, or 16 and more")
     return args
@@ -240,15 +244,17 @@ def network(args):
     return TwoStream(*models.files(name, "two_stream"))
 
 
-def fuse(args, stack, report):
-    """The fused image; what a comparison method decided by, and which image each pixel is from, or None."""
+def fuse(args, stack, net, report):
+    """The fused image; what a comparison method decided by, and which image each pixel is from, or None.
+
+    net: of two_stream, as `network` gives it.
+    """
     if args.method != "two_stream":
         decided = [] if methods.decides(args.method) and (args.maps or args.json) else None
         with bar(args, "fusing", total=len(stack), unit="image") as read:
             return methods.fuse(args.method, read(stack), decided, **report["options"]), decided, None
     from fusion import two_stream
 
-    net = network(args)
     refine = refinement(args, len(stack))
     report.update(net=str(net.deploy), weights=str(net.weights), refine=refine)
     squares = len(tiles(stack.shape[:2], args.tile, 0)) * (len(stack) - 1)
@@ -320,12 +326,13 @@ def register(args, stack, places, report):
     if not args.align:
         pixels = align.misaligned(stack[0], stack[1])
         if pixels > max(WORTH_ALIGNING, max(stack.shape) / 600):  # found on smaller versions
-            apart = f"{pixels:.1f} pixels apart" if np.isfinite(pixels) else "not to show the same scene"
+            apart = (
+                f"{pixels:.1f} pixels apart; --align brings images into register"
+                if np.isfinite(pixels)
+                else "not to show the same scene"
+            )
             logging.getLogger("fuse").warning(
-                "warning: %s and %s seem %s; --align brings images into register",
-                stack.name(0),
-                stack.name(1),
-                apart,
+                "warning: %s and %s seem %s", stack.name(0), stack.name(1), apart
             )
         return
     reference = (len(stack) - 1) // 2 if args.reference is None else places.index(args.reference - 1)
@@ -416,6 +423,7 @@ def run(args):
     paths = aligned_names(args, stack) if args.align_only else []
     if args.reference is not None and not 1 <= args.reference <= len(stack):
         raise ValueError(f"--reference {args.reference}: there are {len(stack)} images")
+    net = network(args) if args.output and args.method == "two_stream" else None
     report["sources"] = [stack.name(i) for i in range(len(stack))]
     places = put_in_order(args, stack)
     if places != sorted(places):
@@ -424,7 +432,7 @@ def run(args):
     clock.append(time.perf_counter())
     decided = None
     if args.output:
-        fused, decided, choice = fuse(args, stack, report)
+        fused, decided, choice = fuse(args, stack, net, report)
         clock.append(time.perf_counter())
         write_fused(args, stack, fused, decided, choice)
     else:
@@ -450,7 +458,9 @@ def run(args):
 
 def help_method(name):
     """Print what a method is and its options."""
-    print(methods.load(name).__doc__.strip(), "\n\noptions, for --set:")
+    own = name == "two_stream"  # its options have flags of their own, so that they can be checked together
+    given = "as --model, --refine and --tile" if own else "for --set"
+    print(methods.load(name).__doc__.strip(), f"\n\noptions, {given}:")
     for key, value in methods.options(name).items():
         print(f"  {key}={value}")
     print("\n" + inspect.getdoc(methods.load(name).fuse))

@@ -48,7 +48,10 @@ def items(batch) -> list[tuple[str, list[Path]]]:
                 raise ValueError(f"{batch}, line {number}: output,image,image,... is needed")
             found.append((cells[0], [batch.parent / cell for cell in cells[1:]]))
     if not found:
-        raise ValueError(f"{batch}: nothing to fuse there")
+        wanted = (
+            "a folder for each result, with its images" if batch.is_dir() else "lines OUTPUT,IMAGE,IMAGE,..."
+        )
+        raise ValueError(f"{batch}: nothing to fuse there; {wanted} are needed")
     names = [name for name, _ in found]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
@@ -100,6 +103,7 @@ def run(args, fuse_one) -> int:
         changes = {"batch": None, "images": [str(s) for s in sources]}
         changes.update({option: str(path) for option, path in paths.items()})
         changes.update(quiet=True, level=max(args.level, logging.WARNING))  # no bars, but warnings
+        changes["new"] = not any(path.exists() for path in paths.values())
         if args.resume:
             changes["force"] = True  # what is there is not whole
         left.append(argparse.Namespace(**{**vars(args), **changes}))
@@ -167,6 +171,8 @@ def _by_pool(left, fuse_one, jobs, again):
                 yield working.pop(future), error
     except BrokenProcessPool:
         if jobs > 1:
+            for item in working.values():
+                item.force |= item.new  # what is there by now is its own, written just before
             again.extend(working.values())
         else:
             for item in working.values():

@@ -75,7 +75,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if args.frames < 2:
         parser.error("--frames takes 2 or more")
-    net = TwoStream(*models.files(args.model))
+    net = TwoStream(*models.files(args.model, "two_stream"))
     frames, sharp = render(args.frames)
     print(f"{args.frames} frames, {args.model}\n\n| | PSNR |\n|---|---|")
     for name, fuse in ways(net).items():

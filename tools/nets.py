@@ -35,20 +35,17 @@ def add_arguments(parser):
 def open_net(args):
     """The caffe.Net of parsed `add_arguments`, in phase TEST.
 
-    OSError where a file is missing; ValueError where one is not what it should be, for an unknown model,
-    or where --net and --weights do not come together.
+    Errors as models.open_net; ValueError for an unknown model too, and where --net and --weights do not come
+    together.
     """
     os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe speaks up for errors only
-    import caffe  # late: --help and wrong arguments need no Caffe
-    from caffe.proto import caffe_pb2
+    from caffe.proto import caffe_pb2  # late: --help and wrong arguments need no Caffe
 
     if (args.net is None) != (args.weights is None):
         raise ValueError("--net and --weights go together")
     deploy, weights = (args.net, args.weights) if args.net else models.files(args.model)
-    if not os.path.isfile(weights):
-        raise FileNotFoundError(f"no such file: {weights}")
     read(deploy, caffe_pb2.NetParameter())  # BVLC Caffe would end the process, without a name
-    return caffe.Net(str(deploy), caffe.TEST, weights=str(weights))
+    return models.open_net(deploy, weights)
 
 
 def choose(wanted, names, kind):

@@ -12,6 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_prep.command import command
+from fusion import images
 from tools import pictures
 
 EXAMPLES = """examples:
@@ -47,8 +48,10 @@ def parse(lines):
 
 
 def psnr(loss, patch, channels=4):
-    """Peak signal-to-noise ratio in dB of values in 0..1, from the paper's loss (Eq. 4)."""
-    return 10 * math.log10(channels * patch * patch / loss) if loss > 0 else math.inf
+    """Peak signal-to-noise ratio in dB of values in 0..1, from the paper's loss (Eq. 4); NaN of NaN."""
+    if loss == 0 or math.isinf(loss):
+        return math.inf if loss == 0 else -math.inf
+    return 10 * math.log10(channels * patch * patch / loss)
 
 
 def plot(logs, path, patch):
@@ -87,15 +90,19 @@ def main(argv=None):
         "--patch", type=int, default=50, help="side of the patches, for PSNR (default: %(default)s)"
     )
     args = parser.parse_args(argv)
+    if args.patch < 1:
+        parser.error("--patch is 1 or more")
+    stems = [Path(path).stem for path in args.logs]
     logs = {}
-    for path in args.logs:
+    for path, stem in zip(args.logs, stems):
+        name = stem if stems.count(stem) == 1 else path
         with open(path, errors="replace") as file:
-            logs[Path(path).stem] = parse(file)
-        if not logs[Path(path).stem][0]:
+            logs[name] = parse(file)
+        if not logs[name][0]:
             raise ValueError(f"{path}: no line 'Iteration N, loss = ...': not a log of caffe train")
     plot(logs, args.output, args.patch)
     if args.csv:
-        with open(args.csv, "w", newline="") as file:
+        with images.whole(args.csv) as beside, open(beside, "w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["log", "iteration", "set", "loss", "psnr"])
             for name, curves in logs.items():

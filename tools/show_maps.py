@@ -98,6 +98,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if args.maps < 1:
         parser.error("--maps is 1 or more")
+    images.check_new(args.output, args.images, force=True)
     a, b = map(images.read, args.images)
     if a.shape != b.shape or a.dtype != b.dtype:
         raise ValueError(f"images differ: {a.shape} {a.dtype} and {b.shape} {b.dtype}")

@@ -27,6 +27,16 @@ def files(path) -> list[str]:
     return Path(path).read_text().split() if Path(path).suffix == ".txt" else [str(path)]
 
 
+def opened(name):
+    """The HDF5 file `name`; ValueError where it is none."""
+    if not h5py.is_hdf5(name):
+        with open(name, "rb"):  # what there is no file of, or what may not be read, is said so
+            raise ValueError(
+                f"{name}: not an HDF5 file; a database is an .h5 file or the .txt list of several"
+            )
+    return h5py.File(name, "r")
+
+
 def patches(path, first, count):
     """Patches `first` to `first + count - 1` of a database, an .h5 file or a list of such files.
 
@@ -35,7 +45,7 @@ def patches(path, first, count):
     """
     found = {name: [] for name in ROWS}
     for name in files(path):
-        with h5py.File(name, "r") as file:
+        with opened(name) as file:
             if any(row not in file or file[row].ndim != 4 for row in ROWS):
                 there = ", ".join(f"{key} {file[key].shape}" for key in file)
                 raise ValueError(f"{name}: no images a, b and label, rows x channels x P x P; it has {there}")

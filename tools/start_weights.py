@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 from data_prep.command import command
+from fusion import images
 from tools import nets
 
 EXAMPLES = """examples:
@@ -74,8 +75,10 @@ def embed(net, small, types):
     """Give the first filters of every layer of a caffe.Net the values of a smaller net's, padded by zeros.
 
     Nothing else reaches the outputs that the smaller net has, so the net gives what that gives. small: as
-    `mean_net` has it; types: {layer: type}. ValueError where a layer does not fit.
+    `mean_net` has it; types: {layer: type}. ValueError where a layer does not fit, or where layers that share
+    their filters are to have different ones.
     """
+    given = []
     for name, blobs in net.params.items():
         if name not in small:
             raise ValueError(f"{name}: not in the smaller net, which has {', '.join(small)}")
@@ -93,6 +96,10 @@ def embed(net, small, types):
         weights[:outputs] = 0
         weights[:outputs, channels, top : top + height, left : left + width] = values
         bias[:outputs] = biases
+        given.append((name, weights[:outputs], weights[:outputs].copy()))
+    for name, now, wanted in given:
+        if (now != wanted).any():
+            raise ValueError(f"{name}: shares filters with a layer that has others in the smaller net")
 
 
 def main(argv=None):
@@ -120,9 +127,8 @@ def main(argv=None):
     types = {name: layer.type for name, layer in zip(net._layer_names, net.layers)}
     paired = "fusion" in net.params and net.params["fusion"][0].shape[1] == 2
     embed(net, trained_net(args.grow, types) if args.grow else mean_net(net.params, paired), types)
-    part = f"{args.output}.part"
-    net.save(part)
-    os.replace(part, args.output)
+    with images.whole(args.output) as beside:
+        net.save(str(beside))
     print(f"{args.output}: gives what {args.grow or 'the mean of both photographs'} gives")
     print(f"caffe train -solver {args.solver} -weights {args.output}")
 

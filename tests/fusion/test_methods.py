@@ -56,3 +56,16 @@ def test_more_images_are_folded_or_taken_at_once():
     np.testing.assert_array_equal(methods.fuse("gf", [a, b, c]), gf(a, b, c))
     with pytest.raises(ValueError, match="no method 'none'"):
         methods.fuse("none", [a, b])
+
+
+@pytest.mark.parametrize("name", methods.TITLES)
+@pytest.mark.parametrize("count", [0, 1])
+def test_fewer_than_two_images_are_refused(name, count):
+    for images in ([image(1, (20, 20))] * count, iter([image(1, (20, 20))] * count)):
+        with pytest.raises(ValueError, match="two images or more"):
+            methods.fuse(name, images)
+
+
+def test_an_option_given_twice_is_refused():
+    with pytest.raises(ValueError, match="'levels=3': levels is given twice"):
+        methods.parse("lp", ["levels=2", "levels=3"])

@@ -57,3 +57,51 @@ def test_unknown_names_are_refused_with_the_known():
         models.files("none")
     with pytest.raises(ValueError, match=f"{models.DEFAULT} is a model of two_stream, cnn has cnn"):
         models.files(models.DEFAULT, "cnn")
+
+
+def own(tmp_path, monkeypatch, text):
+    """models/ with one model of somebody's own, whose readme.md is `text`."""
+    (tmp_path / "models/mine").mkdir(parents=True)
+    (tmp_path / "models/mine/readme.md").write_text(text)
+    monkeypatch.setattr(models, "ROOT", tmp_path)
+
+
+def test_a_readme_without_a_head_is_named(tmp_path, monkeypatch):
+    own(tmp_path, monkeypatch, "# my model\n")
+    with pytest.raises(ValueError, match=r"mine/readme\.md: no line 'method': between --- and ---"):
+        models.names()
+
+
+@pytest.mark.parametrize("missing", models.HEAD)
+def test_a_head_that_lacks_a_line_is_named(missing, tmp_path, monkeypatch):
+    lines = [f"{key}: x" for key in models.HEAD if key != missing]
+    own(tmp_path, monkeypatch, "\n".join(["---", *lines, "---", "", "words --- and more"]))
+    with pytest.raises(ValueError, match=f"no line '{missing}'"):
+        models.card("mine")
+
+
+def test_weights_that_a_card_names_have_to_be_there(tmp_path, monkeypatch):
+    own(tmp_path, monkeypatch, "\n".join(["---", *(f"{key}: x" for key in models.HEAD), "---"]))
+    with pytest.raises(ValueError, match=r"mine/x: not there, though its readme\.md names it"):
+        models.files("mine")
+
+
+@pytest.mark.parametrize("kind", ["caffemodel", "h5"])
+def test_weights_of_another_net_are_refused(kind, tmp_path):
+    """Caffe leaves a layer that a file has nothing for as its fillers have it: a dark, wrong image."""
+    deploy, weights = models.files(models.FAST)
+    net = caffe.Net(str(deploy), caffe.TEST, weights=str(weights))
+    same = str(tmp_path / f"w.{kind}")
+    (net.save if kind == "caffemodel" else net.save_hdf5)(same)
+    assert models.open_net(deploy, same).params["conv1_a"][0].shape == net.params["conv1_a"][0].shape
+    renamed = tmp_path / "deploy.prototxt"
+    renamed.write_text(deploy.read_text().replace('"conv2_a"', '"convZ_a"'))
+    with pytest.raises(ValueError, match=rf"w\.{kind}: nothing for convZ_a of .*; it has .*conv2_a"):
+        models.open_net(renamed, same)
+
+
+def test_the_net_of_what_is_no_file_is_refused(tmp_path):
+    deploy, weights = models.files(models.FAST)
+    for pair in ((tmp_path / "none", weights), (deploy, tmp_path / "none")):
+        with pytest.raises(FileNotFoundError, match=r"no such file: .*none"):
+            models.open_net(*pair)

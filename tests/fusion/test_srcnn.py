@@ -29,6 +29,14 @@ def test_parts_make_the_whole(scale, monkeypatch):
     assert np.abs(srcnn.fuse(a, b, scale=scale).astype(int) - whole).max() <= (scale > 1)
 
 
+@pytest.mark.parametrize("wavelet", ["db38", "bior2.2"])
+def test_parts_make_the_whole_with_long_filters(wavelet, monkeypatch):
+    a, b = np.random.default_rng(2).integers(0, 256, (2, 700, 30), dtype=np.uint8)
+    whole = srcnn.fuse(a, b, scale=1, wavelet=wavelet)
+    monkeypatch.setattr(srcnn, "TILE", 64)
+    assert np.array_equal(srcnn.fuse(a, b, scale=1, wavelet=wavelet), whole)
+
+
 def test_an_image_fused_with_itself_stays_near():
     _, _, sharp = depth_pair.pair()
     sharp = sharp[100:300, 200:440]

@@ -151,3 +151,36 @@ def test_a_net_of_another_kind_is_refused(tmp_path):
     with pytest.raises(OSError, match="no such file"):
         TwoStream(deploy, tmp_path / "none.caffemodel")
     assert two_stream.TILE >= 16
+
+
+def varied(tmp_path, *changes):
+    """The fast net with its prototxt changed, (old, new) and how often, and some weights."""
+    text = (ROOT / "prototxt/2-1-2_f32_k3/deploy.prototxt").read_text()
+    for old, new, count in changes:
+        assert text.count(old) >= count
+        text = text.replace(old, new, count)
+    deploy, weights = tmp_path / "deploy.prototxt", tmp_path / "w.caffemodel"
+    deploy.write_text(text)
+    made = caffe.Net(str(deploy), caffe.TEST)
+    nets.set_weights(made)
+    made.save(str(weights))
+    return TwoStream(deploy, weights)
+
+
+def test_even_filters_do_not_show_tiles(tmp_path):
+    """Convolutions that take a pixel off, Deconvolutions that put it back: the window is not centred."""
+    net = varied(tmp_path, ("kernel_size: 3", "kernel_size: 4", 6))
+    a, b = image(1), image(2)
+    assert net.reach == 8
+    assert np.abs(net(a, b, tile=16).astype(int) - net(a, b, tile=0)).max() <= 1
+
+
+def test_nets_that_change_the_size_are_refused(tmp_path):
+    net = varied(tmp_path, ("pad: 1", "pad: 0", 4))
+    with pytest.raises(ValueError, match=r"deploy\.prototxt: makes \(4, 41, 57\) of \(4, 45, 61\)"):
+        net(image(1), image(2), tile=0)
+
+
+def test_a_negative_tile_is_refused(net):
+    with pytest.raises(ValueError, match="tile=-1"):
+        net(image(1), image(2), tile=-1)

@@ -47,6 +47,18 @@ def test_a_gpu_that_is_not_there_is_one_line(capsys):
         bench.main(["--gpu", "0", "--rounds", "1"])
 
 
+@pytest.mark.parametrize("wrong", ["--rounds", "--iterations", "--batch", "--side", "--megapixels"])
+def test_counts_are_more_than_nothing(wrong, capsys):
+    with pytest.raises(SystemExit) as stop:
+        bench.main([wrong, "0"])
+    assert stop.value.code == 2 and f"{wrong} 0: more than 0" in capsys.readouterr().err
+
+
+def test_nets_whose_work_is_not_counted_are_refused():
+    with pytest.raises(ValueError, match="conv1_a has a stride"):
+        bench.main(["--net", "2-1-2_f64_k5_stride5"])
+
+
 def test_training_on_a_gpu_is_timed_by_its_log(monkeypatch, tmp_path):
     done = []
 

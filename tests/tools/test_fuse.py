@@ -127,10 +127,26 @@ def test_outputs_are_not_written_over(run, folder, tmp_path):
         ("a.png", "b.png", "--resume"),
         ("a.png", "b.png", "--jobs", "2"),
         ("a.png", "b.png", "--method", "lp", "--precision", "bfloat16"),
+        ("a.png", "b.png", "--method", "lp", "--tile", "64"),
     ],
 )
 def test_wrong_usage_is_status_2(run, tmp_path, arguments):
     assert run(*arguments, "-o", tmp_path / "o.png")[0] == 2
+
+
+def test_weights_are_looked_at_before_the_work(run, tmp_path, monkeypatch):
+    def register(*_, **__):
+        raise AssertionError("frames are aligned already")
+
+    monkeypatch.setattr(fuse.frames.Frames, "register", register)
+    wrong = (*NET[:2], "--weights", tmp_path / "none.caffemodel")
+    status, _, errors = run("a.png", "b.png", "-o", tmp_path / "o.png", "--align", *wrong)
+    assert status == 1 and "no such file" in errors
+
+
+def test_what_a_method_takes_is_said(run):
+    assert "options, for --set:\n  levels=" in run("--help-method", "lp")[1]
+    assert "options, as --model, --refine and --tile:" in run("--help-method", "two_stream")[1]
 
 
 @pytest.mark.parametrize("method", sorted(set(methods.TITLES) - {"two_stream"}))

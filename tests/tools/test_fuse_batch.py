@@ -166,6 +166,29 @@ def killed_over_two(item):
     return fuse.attempt(item)
 
 
+def killed_after_writing(args):
+    """That of ten ends the first time before it can say what became of it."""
+    error = fuse.attempt(args)
+    if Path(args.output).stem == "ten" and not Path("killed").exists():
+        Path("killed").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return error
+
+
+def test_what_a_killed_process_has_written_is_its_own(folder, capfd):
+    (folder / "out").mkdir()
+    images.write(folder / "out/one.png", np.zeros((9, 9), np.uint8))
+    before = (folder / "out/one.png").read_bytes()
+    args = fuse.arguments(["--batch", "in", "-o", "out", "--method", "lp", "--jobs", "2"])
+    fuse.listen(args.level)
+    assert fuse_batch.run(args, killed_after_writing) == 1
+    _, errors = capfd.readouterr()
+    assert (folder / "killed").exists()
+    assert "out/one.png: exists" in errors and (folder / "out/one.png").read_bytes() == before
+    assert "two.png" not in errors and "ten.png" not in errors
+    assert images.read(folder / "out/ten.png").shape == (30, 40, 3)
+
+
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_a_process_that_is_killed_takes_no_other_with_it(folder, capfd, jobs):
     (folder / "in/bad/1.png").unlink()

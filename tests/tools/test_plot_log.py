@@ -1,4 +1,5 @@
 import csv
+import math
 
 import pytest
 
@@ -30,6 +31,22 @@ def test_of_iterations_run_again_the_later_stands():
 def test_psnr_is_that_of_the_mean_square():
     # a loss of 1 over 4 x 50 x 50 values is a mean square of 1e-4
     assert plot_log.psnr(1, 50) == pytest.approx(40)
+    assert math.isnan(plot_log.psnr(math.nan, 50)) and plot_log.psnr(math.inf, 50) == -math.inf
+    assert plot_log.psnr(0, 50) == math.inf
+
+
+def test_logs_of_one_name_are_two(tmp_path, capsys):
+    for folder, end in (("one", ""), ("two", "I1 1 1 x] Iteration 30, loss = 3\n")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "train.log").write_text(LOG + end)
+    paths = [str(tmp_path / folder / "train.log") for folder in ("one", "two")]
+    plot_log.main([*paths, "-o", str(tmp_path / "p.png")])
+    assert capsys.readouterr().out.splitlines() == [
+        f"{paths[0]}: iteration 20, loss 12, validation 32.22 dB",
+        f"{paths[1]}: iteration 30, loss 3, validation 32.22 dB",
+    ]
+    with pytest.raises(SystemExit):
+        plot_log.main([*paths, "-o", str(tmp_path / "p.png"), "--patch", "0"])
 
 
 def test_plot_and_table(tmp_path, capsys):

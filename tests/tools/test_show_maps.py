@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import caffe
 import numpy as np
 import pytest
@@ -53,6 +55,10 @@ def test_mistakes_are_said(tiny, pair, tmp_path):
         show_maps.main([*pair, *tiny, *out])
     with pytest.raises(FileNotFoundError):
         show_maps.main([pair[0], "nothing.png", *tiny, *out])
+    before = Path(pair[0]).read_bytes()
+    with pytest.raises(ValueError, match="is one of the images"):
+        show_maps.main([*pair, *tiny, "-o", pair[0]])
+    assert Path(pair[0]).read_bytes() == before
     single = tmp_path / "single.prototxt"
     single.write_text('layer { name: "i" type: "Input" top: "x" input_param { shape { dim: 1 } } }')
     with pytest.raises(ValueError, match="inputs a and b is needed, not x"):

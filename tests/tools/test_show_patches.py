@@ -48,6 +48,9 @@ def test_mistakes_are_said(database, tmp_path):
         show_patches.main([str(database), *out, "--first", "5"])
     with pytest.raises(OSError, match="nothing"):
         show_patches.main([str(tmp_path / "nothing.h5"), *out])
+    (tmp_path / "notes.h5").write_text("no database")
+    with pytest.raises(ValueError, match=r"notes\.h5: not an HDF5 file"):
+        show_patches.main([str(tmp_path / "notes.h5"), *out])
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["data"] = np.zeros((2, 3))
     with pytest.raises(ValueError, match=r"other\.h5: no images a, b and label.* it has data \(2, 3\)"):

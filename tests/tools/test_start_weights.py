@@ -94,6 +94,11 @@ def test_mistakes_are_said(work, capsys):
         start("2-1-2_f32_k3", "--grow", "start.caffemodel", out="other")
     with pytest.raises(ValueError, match="conv3_a: not in the smaller net, which has conv1_a, conv2_a"):
         start("3-1-3_f64_k5", "--grow", "start.caffemodel", out="other")
+    with pytest.raises(ValueError, match="conv1_a: shares filters with a layer that has others"):
+        start("2-1-2_f64_k5_shared", "--grow", "start.caffemodel", out="other")
+    Path("folder").mkdir()
+    with pytest.raises(OSError, match="folder"):
+        start("2-1-2_f64_k5", out="folder")
     Path("noise").write_bytes(bytes(range(256)))
     with pytest.raises(ValueError, match="noise: not a caffemodel"):
         start("2-1-2_f64_k5", "--grow", "noise", out="other")
@@ -107,4 +112,4 @@ def test_mistakes_are_said(work, capsys):
     shutil.rmtree("build")
     with pytest.raises((ValueError, OSError), match=r"build/data/train\.txt"):
         start("2-1-2_f64_k5", out="other")
-    assert not Path("other").exists() and not list(Path().glob("*.part"))
+    assert not Path("other").exists() and not list(Path().glob("*.part*"))
