@@ -1,13 +1,18 @@
 """README tells the truth where a program can check it."""
 
+import ast
 import csv
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import caffe
 import pytest
 
-from fusion import models
+from data_prep import depth_pair
+from eval import metrics
+from fusion import images, models
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -21,7 +26,7 @@ def rows(*first):
     return {name: row for row in table for name in first if name in re.split(r"[,\s\[\]]+", row[0])}
 
 
-NETS = sorted(path.name for path in (ROOT / "prototxt").iterdir())
+NETS = sorted(path.parent.name for path in (ROOT / "prototxt").glob("*/deploy.prototxt"))
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -56,6 +61,17 @@ def test_commands_exist(command):
 def test_make_targets_exist(target):
     name = target[0] or target[1]
     assert re.search(rf"^{name}:", (ROOT / "Makefile").read_text(), re.M)
+
+
+def test_the_example_in_python_runs_anywhere(tmp_path):
+    a, b, _ = (image[:60, :80] for image in depth_pair.pair())
+    images.write(tmp_path / "near.png", a)
+    images.write(tmp_path / "far.png", b)
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    done = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert list(ast.literal_eval(done.stdout)) == list(metrics.METRICS)
+    assert images.read(tmp_path / "sharp.png").shape == a.shape
 
 
 @pytest.mark.parametrize("name", ["fig5a", "fig5b", "fig5c", "fig5d"])
