@@ -49,9 +49,10 @@ def pair(entry, settings):
 
 
 def noisy(image, deviation, rng):
-    """`image` with noise of a deviation in levels, and JPEG's."""
+    """H x W x 3 (RGB) uint8 with noise of a deviation in levels, and JPEG's."""
     levels = np.clip(np.rint(image + rng.normal(0, deviation, image.shape)), 0, 255).astype(np.uint8)
-    return cv2.imdecode(cv2.imencode(".jpg", levels, [cv2.IMWRITE_JPEG_QUALITY, JPEG])[1], cv2.IMREAD_COLOR)
+    packed = cv2.imencode(".jpg", levels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG])[1]  # OpenCV has BGR
+    return np.ascontiguousarray(cv2.imdecode(packed, cv2.IMREAD_COLOR)[..., ::-1])
 
 
 def fused(a, b, net, selections, compared):
@@ -118,6 +119,8 @@ def main(argv=None):
             rows[entry["path"]] = {t: score([a, b], image, reference=clean) for t, image in images.items()}
             perfect[entry["path"]] = {"clean": score([a, b], clean)}
             bar.update()
+    if not rows:
+        raise ValueError(f"{args.photos or 'the photographs'}: no pair, of {len(entries)} that are held back")
     print(f"mean of {len(rows)} pairs, recipe {args.recipe}, noise {args.noise:g}\n")
     means = results.mean(rows)
     print(markdown(means, COLUMNS))

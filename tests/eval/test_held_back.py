@@ -1,3 +1,4 @@
+import io
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -6,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import skimage.data
+from PIL import Image
 
 from data_prep import make_database
 from eval import held_back
@@ -51,6 +53,24 @@ def test_noise_is_of_the_deviation_asked_for(photos):
     image = cv2.imread(str(photos / "03.png"))
     noisy = held_back.noisy(image, 5, np.random.default_rng(0))
     assert 2 < (noisy.astype(float) - image).std() < 6
+
+
+def test_jpeg_is_that_of_an_rgb_image():
+    """Blue weighs the least in it, and loses the most."""
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[..., 2] = np.random.default_rng(0).integers(0, 256, (64, 64))
+    packed = io.BytesIO()
+    Image.fromarray(image).save(packed, "JPEG", quality=held_back.JPEG)
+    wanted = np.asarray(Image.open(packed)).astype(int)
+    apart = [np.abs(found - wanted).mean() for found in (held_back.noisy(image, 0, np.random), image)]
+    assert apart[0] < apart[1] / 10
+
+
+def test_photographs_of_which_no_pair_can_be_made_are_said(photos, monkeypatch):
+    same = np.zeros((20, 20, 3), np.uint8)
+    monkeypatch.setattr(held_back, "pair", lambda *_: (same, same, same))
+    with pytest.raises(ValueError, match="no pair, of 3 that are held back"):
+        held_back.main(["--photos", str(photos), "--model", "2-1-2_f32_k3-defocus"])
 
 
 def test_mistakes_are_said(photos):
