@@ -20,7 +20,7 @@ from data_prep.command import command
 from eval import metrics, pairs
 from eval.results import OUTLINES, SELECT, choose, load, mean, other_weights, run
 from eval.score import score
-from fusion import images
+from fusion import images, methods
 
 EXAMPLES = """examples:
   python eval/tables.py                         what `make tables` runs: build/tables
@@ -143,6 +143,23 @@ def comma_separated(rows, header):
     return text.getvalue()
 
 
+def cells_won(tables, paper, columns) -> list[str]:
+    """How many cells of `tables` ours win, as text; none without anything that the paper compares with."""
+    both = {n: rows for n, rows in tables.items() if n in paper}
+    there = set.intersection(*map(set, both.values())) if both else set()
+    ours = [title for title in ("Ours", SELECT) if title in there]
+    compared = [title for title in methods.TITLES.values() if title != "Ours" and title in there]
+    if not ours or not compared:
+        return []
+    cells = len(both) * len(columns)
+    few = "" if len(compared) == 9 else f", of nine: {', '.join(compared)}"
+    lines = [f"- {title}: {wins(both, title, compared, columns)} of {cells}" for title in ours]
+    theirs = wins({n: paper[n] for n in both}, "Ours", compared, columns)
+    lines.append(f"- the paper's own, by its numbers: {theirs} of {cells}")
+    head = f"## Cells won over the {len(compared)} methods compared with{few}\n\n"
+    return [head + "\n".join(lines) + "\n"]
+
+
 def report(results, missing, folder):
     """Write the tables below `folder`, and remove those not made; returns the text of summary.md."""
     paper, parts, written, columns = published(), [], set(), list(metrics.METRICS)
@@ -171,20 +188,7 @@ def report(results, missing, folder):
             rank = ", ".join(f"{m} {agreement(rows, theirs, m):.2f}" for m in claimed)
             text += f"\nRank agreement with the paper (Spearman): {rank}.\n"
         save(f"table{number}", text, rows, {(number, name, t): row for t, row in rows.items()})
-    both = {n: rows for n, rows in tables.items() if n in paper}
-    there = set.intersection(*map(set, both.values())) if both else set()
-    compared = [t for t in paper[min(both)] if t != "Ours" and t in there] if both else []
-    ours = [t for t in ("Ours", SELECT) if t in there]
-    if compared and ours:
-        cells = len(both) * len(claimed)
-        lines = [f"- {t}: {wins(both, t, compared, claimed)} of {cells}" for t in ours]
-        theirs = wins({n: paper[n] for n in both}, "Ours", compared, claimed)
-        few = "" if len(compared) == 9 else f", of nine: {', '.join(compared)}"
-        parts.append(
-            f"## Cells won over the {len(compared)} methods compared with{few}\n\n"
-            + "\n".join([*lines, f"- the paper's own, by its numbers: {theirs} of {cells}"])
-            + "\n"
-        )
+    parts += cells_won(tables, paper, claimed)
     lytro = {p: results[p] for p in pairs.LYTRO if results.get(p)}
     if lytro:
         rows, apart = mean(lytro), other_weights()
