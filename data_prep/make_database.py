@@ -247,12 +247,15 @@ def make(sources, root, out, settings, workers=None, kind=PATCHES):
     return manifest
 
 
-def choose(photos):
-    """(photographs, their folder, where they come from in words) for --photos or the default."""
+def choose(photos, unreadable=None):
+    """(photographs, their folder, where they come from in words) for --photos or the default.
+
+    unreadable: as of photographs.find. ValueError where --photos is no folder, or there are none at all.
+    """
     if photos:
         if not os.path.isdir(photos):
             raise ValueError(f"{photos}: no such folder")
-        return photographs.find(photos), photos, photos
+        return photographs.find(photos, unreadable), photos, photos
     fetched = fetch.ROOT / "train"
     if photographs.find(fetched):
         return photographs.find(fetched), fetched, "build/photos/train (fetched)"
@@ -334,7 +337,9 @@ def arguments(argv):
 
 def run(photos, out, settings, workers, kind=PATCHES):
     """Make the databases of a command and report what they hold."""
-    sources, root, words = choose(photos)
+    sources, root, words = choose(
+        photos, lambda error: print(f"skipped: {error.filename}: {error.strerror}", file=sys.stderr)
+    )
     print(f"photographs: {len(sources)} of {words}", flush=True)
     manifest = make(sources, root, out, settings, workers, kind)
     for split in ("train", "val"):

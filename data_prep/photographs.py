@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
-JPEGS = (".jpg", ".jpeg", ".JPG", ".JPEG")
 LARGEST = 64_000_000  # pixels; a photograph takes about 45 bytes of memory for each while it is in work
 # Sharp ones inside scikit-image; not `camera`, once the cameraman of the tests, nor `motorcycle`, the demo's.
 BUNDLED = """
@@ -20,24 +19,27 @@ BUNDLED = """
 """
 
 
-def find(folder) -> list[tuple[str, str | None]]:
+def find(folder, unreadable=None) -> list[tuple[str, str | None]]:
     """(photograph, mask or None) below `folder`, in the order of their names.
 
-    NAME.png beside NAME.jpg (or .jpeg) is that photograph's mask, not a photograph.
+    NAME.png beside a photograph NAME of another format is its mask, not a photograph; .PNG is .png. Links to
+    folders are followed, each folder is searched once. unreadable: called with the OSError of every folder
+    that cannot be read.
     """
-    found = []
-    for parent, folders, files in os.walk(folder):
-        folders.sort()
-        names = set(files)
-        for name in sorted(files):
-            stem, ending = os.path.splitext(name)
-            if ending.lower() not in ENDINGS or name.startswith("."):
-                continue
-            jpegs = [stem + e for e in JPEGS]
-            if ending == ".png" and any(jpeg in names for jpeg in jpegs):
-                continue
-            mask = f"{stem}.png" if name in jpegs and f"{stem}.png" in names else None
-            found.append((os.path.join(parent, name), mask and os.path.join(parent, mask)))
+    found, searched = [], {os.path.realpath(folder)}
+    for parent, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
+        real = {name: os.path.realpath(os.path.join(parent, name)) for name in sorted(folders)}
+        fresh = {path: name for name, path in reversed(real.items()) if path not in searched}
+        folders[:] = sorted(fresh.values())
+        searched.update(fresh)
+        names = [(name, *os.path.splitext(name)) for name in sorted(files) if not name.startswith(".")]
+        names = [(name, stem, ending.lower()) for name, stem, ending in names if ending.lower() in ENDINGS]
+        others = {stem for _, stem, ending in names if ending != ".png"}
+        masks = {stem: name for name, stem, ending in names if ending == ".png" and stem in others}
+        for name, stem, ending in names:
+            if ending != ".png" or stem not in others:
+                mask = masks.get(stem)
+                found.append((os.path.join(parent, name), mask and os.path.join(parent, mask)))
     return found
 
 

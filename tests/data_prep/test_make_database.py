@@ -320,6 +320,20 @@ def test_the_command(folder, tmp_path):
     assert (tmp_path / "data" / "train.txt").read_text() == "data/train/000.h5\n"
 
 
+def test_a_folder_that_cannot_be_read_is_told(folder, tmp_path, capsys, monkeypatch):
+    (folder / "private").mkdir()
+    scandir = os.scandir
+
+    def forbidden(path):
+        if os.path.basename(path) == "private":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", forbidden)
+    make_database.main(["--photos", str(folder), "--out", str(tmp_path / "data"), "--patch", "16"])
+    assert capsys.readouterr().err == f"skipped: {folder}/private: Permission denied\n"
+
+
 @pytest.mark.parametrize(
     ("options", "status", "words"),
     [

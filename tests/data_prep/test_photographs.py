@@ -1,4 +1,5 @@
 import hashlib
+import os
 
 import numpy as np
 import pytest
@@ -27,6 +28,45 @@ def test_find_in_depth_in_order_with_masks(tmp_path, picture):
         for pair in photographs.find(tmp_path)
     ]
     assert found == [("3.jpg", None), ("z.png", None), ("a/c/1.jpeg", None), ("b/2.JPG", "b/2.png")]
+
+
+def names(folder, **options):
+    """As `photographs.find`, by names relative to the folder."""
+    found = photographs.find(folder, **options)
+    return [tuple(path and os.path.relpath(path, folder) for path in pair) for pair in found]
+
+
+def test_masks_are_found_for_any_format_and_in_capitals(tmp_path):
+    for name in ("1.jpg", "1.PNG", "2.Jpg", "2.png", "3.tif", "3.png", "4.WEBP", "4.Png", "5.PNG", "6.bmp"):
+        (tmp_path / name).touch()
+    found = [("1.jpg", "1.PNG"), ("2.Jpg", "2.png"), ("3.tif", "3.png"), ("4.WEBP", "4.Png")]
+    assert names(tmp_path) == [*found, ("5.PNG", None), ("6.bmp", None)]
+
+
+def test_linked_folders_are_searched_once(tmp_path):
+    for name in ("photos/1.jpg", "photos/in/2.jpg", "away/3.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "photos/away").symlink_to(tmp_path / "away")
+    (tmp_path / "photos/in/away").symlink_to(tmp_path / "away")
+    (tmp_path / "photos/in/up").symlink_to(tmp_path / "photos")
+    assert names(tmp_path / "photos") == [("1.jpg", None), ("away/3.jpg", None), ("in/2.jpg", None)]
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch):
+    for name in ("1.jpg", "private/2.jpg", "public/3.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    scandir, told = os.scandir, []
+
+    def forbidden(path):  # the permissions of a folder do not keep root out
+        if os.path.basename(path) == "private":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", forbidden)
+    assert names(tmp_path, unreadable=told.append) == [("1.jpg", None), ("public/3.jpg", None)]
+    assert [error.filename for error in told] == [str(tmp_path / "private")]
 
 
 def test_read_gives_the_pixels_and_the_hash(tmp_path, picture):
