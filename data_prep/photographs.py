@@ -11,6 +11,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+BITS_PER_SAMPLE = 258  # a tag of TIFF
+NEEDED = "8 bit gray or RGB is needed"
 LARGEST = 64_000_000  # pixels; a photograph takes about 45 bytes of memory for each while it is in work
 # Sharp ones inside scikit-image; not `camera`, once the cameraman of the tests, nor `motorcycle`, the demo's.
 BUNDLED = """
@@ -61,18 +63,30 @@ def read(path) -> tuple[np.ndarray, str]:
         image = Image.open(io.BytesIO(data))
         if image.width * image.height > LARGEST:
             raise ValueError(f"{image.width}x{image.height} is over {LARGEST // 10**6} megapixels; scale it")
+        bits = _bits(image, data)
+        if bits > 8:
+            raise ValueError(f"{bits} bit pixels; {NEEDED}")
         if image.mode not in ("1", "L", "P", "RGB", "RGBA", "LA"):
-            raise ValueError(f"{image.mode} pixels; 8 bit gray or RGB is needed")
+            raise ValueError(f"{image.mode} pixels; {NEEDED}")
         if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
             raise ValueError("an animation or a file of several pages")
         pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except ValueError:
         raise
     except UnidentifiedImageError:
+        if data[:4] in (b"II*\0", b"MM\0*"):
+            raise ValueError(f"a TIFF of floats, or another that Pillow cannot read; {NEEDED}") from None
         raise ValueError("cannot be read: cannot identify what kind of image it is") from None
     except Exception as error:  # Pillow's decoders raise many kinds for damaged and oversized files
         raise ValueError(f"cannot be read: {error}") from None
     return pixels, hashlib.sha256(data).hexdigest()
+
+
+def _bits(image, data):
+    """The bits of a sample as the file has them: Pillow gives 16 bit colours as the upper 8, unasked."""
+    if image.format == "PNG":
+        return data[24]
+    return max(image.tag_v2.get(BITS_PER_SAMPLE, (1,))) if image.format == "TIFF" else 8
 
 
 def read_mask(path, shape) -> np.ndarray:

@@ -1,8 +1,10 @@
 import hashlib
 import os
 
+import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from data_prep import fetch, photographs
@@ -125,6 +127,40 @@ def broken(name, picture, folder):
 def test_what_cannot_serve_is_refused_with_the_reason(name, reason, tmp_path, picture):
     with pytest.raises(ValueError, match=reason):
         photographs.read(broken(name, picture, tmp_path))
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_16_bits_are_refused_in_gray_and_in_colour(channels, ending, tmp_path):
+    deep = np.random.default_rng(0).integers(0, 65536, (40, 60, channels), np.uint16)
+    path = str(tmp_path / f"1.{ending}")
+    assert cv2.imwrite(path, deep)
+    with pytest.raises(ValueError, match=r"^16 bit pixels; 8 bit gray or RGB is needed$"):
+        photographs.read(path)
+    assert cv2.imwrite(path, (deep >> 8).astype(np.uint8))
+    assert photographs.read(path)[0].shape == (40, 60, 3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "channels", "reason"),
+    [
+        (np.uint16, 3, "^16 bit pixels; 8 bit"),
+        (np.float32, 1, "^32 bit pixels; 8 bit"),
+        (np.float32, 3, "^a TIFF of floats, .*; 8 bit"),
+        (np.float16, 1, "^a TIFF of floats, .*; 8 bit"),
+    ],
+)
+def test_tiffs_of_other_numbers_are_refused_as_such(kind, channels, reason, tmp_path):
+    planes = np.ones((channels, 40, 60), kind)
+    layout = {"photometric": "rgb", "planarconfig": "separate"} if channels == 3 else {}
+    tifffile.imwrite(tmp_path / "1.tif", planes if channels == 3 else planes[0], **layout)
+    with pytest.raises(ValueError, match=reason):
+        photographs.read(tmp_path / "1.tif")
+
+
+def test_a_bilevel_tiff_is_read(tmp_path, picture):
+    Image.fromarray(picture[..., 0] > 127).save(tmp_path / "1.tif")
+    assert set(np.unique(photographs.read(tmp_path / "1.tif")[0])) == {0, 255}
 
 
 def test_a_huge_photograph_is_refused_before_it_is_decoded(tmp_path, picture, monkeypatch):
