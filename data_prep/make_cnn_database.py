@@ -90,7 +90,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     names = ("samples", "val_share", "val_patches", "seed")
     settings = {name: getattr(args, name) for name in names}
-    kind = make_database.Rows(datasets, count, rows)
+    kind = make_database.Rows("cnn", datasets, count, rows)
     make_database.run(args.photos, args.out, settings, args.workers, kind)
 
 

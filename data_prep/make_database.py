@@ -70,14 +70,16 @@ def patches(entry, settings):
 
 
 class Rows(NamedTuple):
-    """What a database holds: the datasets, how many rows a photograph gives, and the rows."""
+    """A kind of database: its name, the datasets, how many rows a photograph gives, and the rows."""
 
+    name: str
     datasets: Callable  # of settings: {name: (shape of a row, dtype)}
     count: Callable  # of the photograph's (H, W) and settings; 0 where it is too small
     make: Callable  # of an entry of `plan` and settings: as many rows, each the arrays of the datasets
+    regions: bool = False  # whether photographs have an object, so that masks matter
 
 
-PATCHES = Rows(patch_datasets, count_patches, patches)
+PATCHES = Rows("pairs", patch_datasets, count_patches, patches, regions=True)
 
 
 def inspect(source):
@@ -128,7 +130,8 @@ def plan(sources, settings, pool, kind=PATCHES):
         print(f"skipped: {entry['path']}: {reason}", file=sys.stderr)
         skipped[kind] += 1
 
-    for entry in each(pool, inspect, sources, "reading"):
+    masked = [(path, mask if kind.regions else None) for path, mask in sources]
+    for entry in each(pool, inspect, masked, "reading"):
         if entry["error"]:
             skip(entry, "unreadable", entry["error"])
         elif entry["sha256"] in evaluation:
@@ -192,15 +195,43 @@ def each(pool, function, items, label):
             future.cancel()  # what has not begun when something fails, or at Ctrl-C
 
 
+def listed(entry, split, root, kind):
+    """A photograph as the manifest lists it."""
+    return {
+        "file": os.path.relpath(entry["path"], root),
+        "sha256": entry["sha256"],
+        "set": split,
+        **({"region": "mask" if entry["mask"] else "shape"} if kind.regions else {}),
+        "patches": entry["patches"],
+    }
+
+
+def kind_of(folder):
+    """The name of the kind of the database in a folder, by its manifest; None where there is none."""
+    try:
+        manifest = json.loads((Path(folder) / "manifest.json").read_text())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(manifest, dict) or not {"rows", "photographs"} <= set(manifest):
+        return None
+    # Older manifests do not name it.
+    older = {"planes": f"srcnn_{manifest.get('planes')}", "samples": "cnn", "recipe": "pairs"}
+    return manifest.get("kind") or next((kind for key, kind in older.items() if key in manifest), None)
+
+
 def make(sources, root, out, settings, workers=None, kind=PATCHES):
     """Make databases of a kind from (photograph, mask) pairs in the folder `out`; returns the manifest.
 
     An older database in `out` is replaced once the new one is whole. ValueError where `out` is a
-    folder of something else, the disk is too small, or too few photographs can be used.
+    folder of something else or of another kind, the disk is too small, or too few photographs can be used.
     """
     out = Path(out)
-    if out.exists() and any(out.iterdir()) and not (out / "manifest.json").exists():
-        raise ValueError(f"{out}: exists and is not a database made by this program")
+    if out.exists() and any(out.iterdir()):
+        there = kind_of(out)
+        if there is None:
+            raise ValueError(f"{out}: exists and is not a database made by this program")
+        if there != kind.name:
+            raise ValueError(f"{out}: a database of kind {there}, not {kind.name}: give another --out")
     if len(out.as_posix().split()) != 1:
         raise ValueError(f"{str(out)!r}: Caffe reads no path with a space in it")
     part = out.with_name(out.name + ".part")
@@ -216,6 +247,7 @@ def make(sources, root, out, settings, workers=None, kind=PATCHES):
             if needed > shutil.disk_usage(part).free:
                 raise ValueError(f"{out}: {needed / 1e9:.1f} GB are needed on this disk, more than is free")
             manifest = {
+                "kind": kind.name,
                 **settings,
                 "made_with": {"numpy": np.__version__, "opencv": cv2.__version__, "pillow": PIL.__version__},
                 "skipped": dict(skipped),
@@ -225,16 +257,7 @@ def make(sources, root, out, settings, workers=None, kind=PATCHES):
             for split, entries in splits.items():
                 names, manifest["rows"][split] = write(split, entries, part, settings, pool, kind)
                 (part / f"{split}.txt").write_text("".join(f"{out.as_posix()}/{name}\n" for name in names))
-                manifest["photographs"] += [
-                    {
-                        "file": os.path.relpath(entry["path"], root),
-                        "sha256": entry["sha256"],
-                        "set": split,
-                        "region": "mask" if entry["mask"] else "shape",
-                        "patches": entry["patches"],
-                    }
-                    for entry in entries
-                ]
+                manifest["photographs"] += [listed(entry, split, root, kind) for entry in entries]
         (part / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
         old = out.with_name(out.name + ".old")
         shutil.rmtree(old, ignore_errors=True)

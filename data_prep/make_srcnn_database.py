@@ -78,7 +78,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     settings = {name: getattr(args, name) for name in ("planes", "samples", "val_share", "seed")}
     settings["val_patches"] = 0  # all
-    kind = make_database.Rows(datasets, count, rows)
+    kind = make_database.Rows(f"srcnn_{args.planes}", datasets, count, rows)
     out = args.out or f"build/data_srcnn_{args.planes}"
     make_database.run(args.photos, out, settings, args.workers, kind)
 

@@ -268,6 +268,10 @@ def test_a_folder_of_something_else_is_not_replaced(folder, tmp_path):
     with pytest.raises(ValueError, match="not a database"):
         make(folder, tmp_path / "data")
     assert contents(tmp_path / "data") == {"thesis.tex": b"years of work"}
+    for manifest in ('{"name": "a web page"}', "[]", "no JSON"):
+        (tmp_path / "data" / "manifest.json").write_text(manifest)
+        with pytest.raises(ValueError, match="not a database"):
+            make(folder, tmp_path / "data")
 
 
 def test_refused_before_the_work(folder, tmp_path, monkeypatch):

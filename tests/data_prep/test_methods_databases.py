@@ -91,6 +91,45 @@ def test_srcnn_rows_are_planes_of_the_transform(photographs, tmp_path, planes):
     assert not np.allclose(rows["data"][~flat], rows["label"][~flat], atol=1e-4)
 
 
+def test_masks_do_not_matter_without_regions(photographs, tmp_path, capsys):
+    Image.open(photographs / "05.png").save(photographs / "05.jpg")
+    Image.new("L", (128, 112), 255).save(photographs / "05.png")  # no region, a warning for pairs
+    make_cnn_database.main(["--photos", str(photographs), "--out", str(tmp_path / "cnn"), "--samples", "2"])
+    assert "warning" not in capsys.readouterr().err
+    manifest = json.loads((tmp_path / "cnn" / "manifest.json").read_text())
+    assert manifest["kind"] == "cnn" and not any("region" in entry for entry in manifest["photographs"])
+
+
+PAIRS, CNN = (make_database, ["--patch", "16"]), (make_cnn_database, ["--samples", "2"])
+DETAIL, APPROXIMATION = (
+    (make_srcnn_database, ["--samples", "2", "--planes", planes]) for planes in ("detail", "approximation")
+)
+
+
+@pytest.mark.parametrize("older", [False, True])
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        (PAIRS, CNN, "of kind pairs, not cnn: give another --out"),
+        (CNN, PAIRS, "of kind cnn, not pairs"),
+        (DETAIL, APPROXIMATION, "of kind srcnn_detail, not srcnn_approximation"),
+    ],
+)
+def test_a_database_of_another_kind_is_not_replaced(photographs, tmp_path, first, second, words, older):
+    def run(kind):
+        kind[0].main([*kind[1], "--photos", str(photographs), "--out", "data"])
+
+    run(first)
+    path = tmp_path / "data" / "manifest.json"
+    if older:  # as manifests were before they named the kind
+        path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "kind"}))
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=words):
+        run(second)
+    assert path.read_bytes() == before
+    run(first)
+
+
 @pytest.mark.parametrize(
     ("module", "arguments", "words"),
     [
