@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from data_prep import fetch, photographs, regions
 from data_prep.command import command, uninterrupted
-from data_prep.database import Database, row_bytes
+from data_prep.database import Database, replacing, row_bytes
 from data_prep.recipes import RECIPES
 
 EXAMPLES = """examples:
@@ -223,7 +223,8 @@ def make(sources, root, out, settings, workers=None, kind=PATCHES):
     """Make databases of a kind from (photograph, mask) pairs in the folder `out`; returns the manifest.
 
     An older database in `out` is replaced once the new one is whole. ValueError where `out` is a
-    folder of something else or of another kind, the disk is too small, or too few photographs can be used.
+    folder of something else or of another kind, another run is making it, the disk is too small, or too few
+    photographs can be used.
     """
     out = Path(out)
     if out.exists() and any(out.iterdir()):
@@ -234,39 +235,27 @@ def make(sources, root, out, settings, workers=None, kind=PATCHES):
             raise ValueError(f"{out}: a database of kind {there}, not {kind.name}: give another --out")
     if len(out.as_posix().split()) != 1:
         raise ValueError(f"{str(out)!r}: Caffe reads no path with a space in it")
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
     cv2.setNumThreads(1)  # the photographs are what is done in parallel
-    try:
-        # Threads will do: decoding, hashing, blurring and writing all leave Python to the others.
-        with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-            splits, skipped = plan(sources, settings, pool, kind)
-            rows = sum(e["patches"] for split, es in splits.items() for e in drawn(split, es, settings))
-            needed = rows * row_bytes(kind.datasets(settings))
-            if needed > shutil.disk_usage(part).free:
-                raise ValueError(f"{out}: {needed / 1e9:.1f} GB are needed on this disk, more than is free")
-            manifest = {
-                "kind": kind.name,
-                **settings,
-                "made_with": {"numpy": np.__version__, "opencv": cv2.__version__, "pillow": PIL.__version__},
-                "skipped": dict(skipped),
-                "rows": {},
-                "photographs": [],
-            }
-            for split, entries in splits.items():
-                names, manifest["rows"][split] = write(split, entries, part, settings, pool, kind)
-                (part / f"{split}.txt").write_text("".join(f"{out.as_posix()}/{name}\n" for name in names))
-                manifest["photographs"] += [listed(entry, split, root, kind) for entry in entries]
+    # Threads will do: decoding, hashing, blurring and writing all leave Python to the others.
+    with replacing(out) as part, ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        splits, skipped = plan(sources, settings, pool, kind)
+        rows = sum(e["patches"] for split, es in splits.items() for e in drawn(split, es, settings))
+        needed = rows * row_bytes(kind.datasets(settings))
+        if needed > shutil.disk_usage(part).free:
+            raise ValueError(f"{out}: {needed / 1e9:.1f} GB are needed on this disk, more than is free")
+        manifest = {
+            "kind": kind.name,
+            **settings,
+            "made_with": {"numpy": np.__version__, "opencv": cv2.__version__, "pillow": PIL.__version__},
+            "skipped": dict(skipped),
+            "rows": {},
+            "photographs": [],
+        }
+        for split, entries in splits.items():
+            names, manifest["rows"][split] = write(split, entries, part, settings, pool, kind)
+            (part / f"{split}.txt").write_text("".join(f"{out.as_posix()}/{name}\n" for name in names))
+            manifest["photographs"] += [listed(entry, split, root, kind) for entry in entries]
         (part / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
-        old = out.with_name(out.name + ".old")
-        shutil.rmtree(old, ignore_errors=True)
-        if out.exists():
-            os.rename(out, old)
-        os.rename(part, out)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return manifest
 
 

@@ -239,6 +239,34 @@ def test_what_a_killed_run_left_is_not_taken_for_whole(folder, tmp_path):
     assert rows(tmp_path / "data")["a"].shape == (66, 4, 16, 16)
 
 
+def test_of_two_runs_at_once_the_second_is_refused(folder, tmp_path, capsys):
+    first = subprocess.Popen(slow(folder, tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    until = time.monotonic() + 60
+    while not list(tmp_path.glob("data.part/train/*.h5")) and time.monotonic() < until:
+        time.sleep(0.002)
+    with pytest.raises(ValueError, match=r"data: another run is making it: wait for it, or give another"):
+        make(folder, tmp_path / "data")
+    make(folder, tmp_path / "other")
+    assert first.communicate()[1] == b"" and first.returncode == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "other", "photographs"]
+    names = ["manifest.json", "train", "train.txt", "val", "val.txt"]
+    assert sorted(p.name for p in (tmp_path / "data").iterdir()) == names
+    make(folder, tmp_path / "data")
+
+
+def test_a_folder_that_another_run_has_just_finished_is_not_taken_for_ones_own(tmp_path, monkeypatch):
+    flock = database.fcntl.flock
+
+    def late(file, how):
+        (tmp_path / "data.part").rename(tmp_path / "data")
+        flock(file, how)
+
+    monkeypatch.setattr(database.fcntl, "flock", late)
+    with pytest.raises(ValueError, match="another run"), database.replacing(tmp_path / "data"):
+        pass
+    assert [p.name for p in tmp_path.iterdir()] == ["data"]
+
+
 def test_ctrl_c_leaves_nothing_and_says_nothing(folder, tmp_path):
     run = subprocess.Popen(slow(folder, tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     until = time.monotonic() + 60
