@@ -36,8 +36,8 @@ EXAMPLES = """examples:
   python data_prep/make_database.py --patch 25 --gray --out build/data_p25_gray
   python data_prep/make_database.py --recipe defocus --pairs 8   for a long training on a GPU
 
-NAME.png beside NAME.jpg is a mask: the object, over which one of the two photographs is blurred, is where
-it is over 127. Photographs without one get a smooth random shape.
+NAME.png beside a photograph NAME of another format is a mask: the object, over which one of the two
+photographs is blurred, is where it is over 127. Photographs without one get a smooth random shape.
 """
 
 
@@ -268,17 +268,30 @@ def choose(photos, unreadable=None):
         if not os.path.isdir(photos):
             raise ValueError(f"{photos}: no such folder")
         return photographs.find(photos, unreadable), photos, photos
-    fetched = fetch.ROOT / "train"
-    if photographs.find(fetched):
-        return photographs.find(fetched), fetched, "build/photos/train (fetched)"
+    found, missing = fetched(unreadable)
     shared = os.environ.get("FUSION_DATA")
-    if shared and os.path.isdir(os.path.join(shared, "train")):
-        folder = os.path.join(shared, "train")
-        return photographs.find(folder), folder, "the training photographs of FUSION_DATA"
+    folder = os.path.join(shared, "train") if shared else None
+    given = photographs.find(folder, unreadable) if shared and os.path.isdir(folder) else []
+    if found and (not missing or len(found) >= len(given)):
+        more = f"; {missing} files are missing: data_prep/fetch.py train goes on" if missing else ""
+        return found, fetch.ROOT / "train", f"build/photos/train (fetched{more})"
+    if given:
+        return given, folder, "the training photographs of FUSION_DATA"
     found = photographs.bundled()
     if not found:
         raise ValueError("no photographs: give --photos DIR, or run data_prep/fetch.py train")
-    return found, os.path.dirname(found[0][0]), "the photographs inside scikit-image (PHOTOS=DIR uses yours)"
+    none = f"; FUSION_DATA has none: {folder}" if shared else ""
+    words = f"the photographs inside scikit-image (PHOTOS=DIR uses yours{none})"
+    return found, os.path.dirname(found[0][0]), words
+
+
+def fetched(unreadable=None):
+    """(as of photographs.find what `data_prep/fetch.py train` has fetched, how many files are missing)."""
+    folder, files = fetch.ROOT / "train", [Path(file).name for file in fetch.files("train")]
+    masks = {name for name in files if name.endswith(".png")}  # no photographs where theirs are missing
+    found = photographs.find(folder, unreadable) if folder.is_dir() else []
+    found = [(path, mask) for path, mask in found if Path(path).name not in masks]
+    return found, sum(not (folder / name).is_file() for name in files)
 
 
 def number(least):
@@ -305,8 +318,9 @@ def common():
     """A parser for the options of all programs that make databases, for their `parents`."""
     parser = argparse.ArgumentParser(add_help=False)
     add = parser.add_argument_group("of all databases").add_argument
-    add("--photos", metavar="DIR", help="a folder of photographs, searched in depth (default: fetched ones,"
-        " else those inside scikit-image)")  # fmt: skip
+    add("--photos", metavar="DIR", help="a folder of photographs, searched in depth (default: those of"
+        " data_prep/fetch.py train, or of the folder train in the environment variable FUSION_DATA where the"
+        " former are incomplete, else those inside scikit-image)")  # fmt: skip
     add("--val-share", type=share, default=0.1, help="share of photographs held back (default: %(default)s)")
     add("--seed", type=number(0), default=1, help="(default: %(default)s)")
     add(

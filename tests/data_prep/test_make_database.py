@@ -340,6 +340,37 @@ def test_default_photographs(folder, tmp_path, monkeypatch):
     assert "fetched" in words and len(found) == 12 and Path(root) == tmp_path / "fetched" / "train"
 
 
+def test_of_fetched_and_given_photographs_the_more_complete_are_the_default(folder, tmp_path, monkeypatch):
+    given, fetched = tmp_path / "given" / "train", tmp_path / "fetched" / "train"
+    shutil.copytree(folder, given)
+    fetched.mkdir(parents=True)
+    # The last is a mask whose photograph is not there.
+    for name in ("0001.jpg", "0002.jpg", "0002.png", "0003.png"):
+        (fetched / name).touch()
+    monkeypatch.setattr(fetch, "ROOT", tmp_path / "fetched")
+    monkeypatch.setenv("FUSION_DATA", str(tmp_path / "given"))
+    assert len(make_database.choose(None)[0]) == 12
+    monkeypatch.delenv("FUSION_DATA")
+    found, _, words = make_database.choose(None)
+    assert [os.path.basename(path) for path, _ in found] == ["0001.jpg", "0002.jpg"]
+    missing = len(fetch.files("train")) - 4
+    goes_on = "data_prep/fetch.py train goes on"
+    assert words == f"build/photos/train (fetched; {missing} files are missing: {goes_on})"
+    monkeypatch.setattr(fetch, "files", lambda _: ["train/0001.jpg", "train/0002.jpg", "train/0002.png"])
+    monkeypatch.setenv("FUSION_DATA", str(tmp_path / "given"))
+    (fetched / "0003.png").unlink()
+    assert make_database.choose(None)[2] == "build/photos/train (fetched)"  # whole, if fewer
+
+
+def test_a_wrong_folder_of_data_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch, "ROOT", tmp_path / "none")
+    monkeypatch.setenv("FUSION_DATA", str(tmp_path / "wrong"))
+    told = []
+    words = make_database.choose(None, told.append)[2]
+    assert told == []  # that nothing is fetched is no failure
+    assert "scikit-image" in words and f"FUSION_DATA has none: {tmp_path}/wrong/train" in words
+
+
 def test_the_command(folder, tmp_path):
     command = [*COMMAND, "--photos", str(folder), "--out", "data", "--patch", "16", "--val-patches", "3"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
