@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shutil
 import sys
@@ -242,7 +243,8 @@ def make(sources, root, out, settings, workers=None, kind=PATCHES):
         rows = sum(e["patches"] for split, es in splits.items() for e in drawn(split, es, settings))
         needed = rows * row_bytes(kind.datasets(settings))
         if needed > shutil.disk_usage(part).free:
-            raise ValueError(f"{out}: {needed / 1e9:.1f} GB are needed on this disk, more than is free")
+            size = f"{needed / 1e9:.1f} GB" if needed >= 1e9 else f"{math.ceil(needed / 1e6)} MB"
+            raise ValueError(f"{out}: {size} are needed on this disk, more than is free")
         manifest = {
             "kind": kind.name,
             **settings,

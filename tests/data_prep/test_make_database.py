@@ -307,8 +307,10 @@ def test_refused_before_the_work(folder, tmp_path, monkeypatch):
         make(folder, tmp_path / "my data")
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, 1000))
-    with pytest.raises(ValueError, match="needed on this disk"):
+    with pytest.raises(ValueError, match=r"data: 1 MB are needed on this disk, more than is free"):
         make(folder, tmp_path / "data")
+    with pytest.raises(ValueError, match=r"data: 1\.6 GB are needed on this disk"):
+        make(folder, tmp_path / "data", pairs=8000)
     assert [p.name for p in tmp_path.iterdir()] == ["photographs"]
 
 
