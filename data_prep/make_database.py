@@ -31,6 +31,9 @@ from data_prep.command import command, uninterrupted
 from data_prep.database import Database, replacing, row_bytes
 from data_prep.recipes import RECIPES
 
+BATCH, TESTED = 16, 1600  # patches in a batch of the nets, and in a test of the solvers
+UNREAD = """no net reads {out} as it is: name its lists in a copy of prototxt/NAME/train_val.prototxt and the
+copy in one of a solver, or let experiments/run.py do so (experiments/fig5d)"""
 EXAMPLES = """examples:
   python data_prep/make_database.py                          what `make data` runs
   python data_prep/make_database.py --photos ~/Pictures --seed 7
@@ -355,16 +358,21 @@ def arguments(argv):
     add("--pairs", type=number(1), default=1, metavar="N", help="pairs made of each photograph to train on,"
         " each with a region and blur of its own (default: %(default)s)")  # fmt: skip
     add("--gray", action="store_true", help="make the photographs gray first")
-    add("--val-patches", type=number(0), default=1600, metavar="N", help="validation patches kept at most;"
+    add("--val-patches", type=number(0), default=TESTED, metavar="N", help="validation patches kept at most;"
         " the solvers test on 100 batches of 16 (default: %(default)s, 0: all)")  # fmt: skip
     args = parser.parse_args(argv)
     args.stride = args.stride or args.patch
-    args.out = args.out or ("build/data" if args.patch == 50 else f"build/data_p{args.patch}")
+    args.out = args.out or default_out(args.patch)
     return args
 
 
+def default_out(patch):
+    """Where databases of a size of patches go."""
+    return "build/data" if patch == 50 else f"build/data_p{patch}"
+
+
 def run(photos, out, settings, workers, kind=PATCHES):
-    """Make the databases of a command and report what they hold."""
+    """Make the databases of a command and report what they hold; returns the manifest."""
     sources, root, words = choose(
         photos, lambda error: print(f"skipped: {error.filename}: {error.strerror}", file=sys.stderr)
     )
@@ -375,12 +383,19 @@ def run(photos, out, settings, workers, kind=PATCHES):
         print(f"{out}/{split}.txt: {manifest['rows'][split]} patches of {used} photographs")
     if manifest["skipped"]:
         print("skipped: " + ", ".join(f"{n} {kind}" for kind, n in sorted(manifest["skipped"].items())))
+    return manifest
 
 
 def main(argv=None):
     args = arguments(argv)
     names = ("recipe", "patch", "stride", "pairs", "gray", "val_share", "val_patches", "seed")
-    run(args.photos, args.out, {name: getattr(args, name) for name in names}, args.workers)
+    settings = {name: getattr(args, name) for name in names}
+    count = run(args.photos, args.out, settings, args.workers)["rows"]["val"]
+    if count < TESTED:
+        once = math.ceil(count / BATCH)
+        print(f"{count} validation patches: test_iter {once} in the solver goes over them once")
+    if args.patch != 50 and args.out == default_out(args.patch):
+        print(UNREAD.format(out=args.out))
 
 
 if __name__ == "__main__":

@@ -381,8 +381,20 @@ def test_the_command(folder, tmp_path):
         f"photographs: 12 of {folder}",
         "data/train.txt: 66 patches of 11 photographs",
         "data/val.txt: 3 patches of 1 photographs",
+        "3 validation patches: test_iter 1 in the solver goes over them once",
     ]
     assert (tmp_path / "data" / "train.txt").read_text() == "data/train/000.h5\n"
+
+
+def test_the_last_lines_say_what_to_train_with(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--photos", str(folder), "--val-share", "0.5"]
+    make_database.main([*arguments, "--patch", "8"])
+    *_, few, unread, _ = capsys.readouterr().out.splitlines()
+    assert few == "210 validation patches: test_iter 14 in the solver goes over them once"
+    assert unread.startswith("no net reads build/data_p8 as it is: name its lists in a copy")
+    make_database.main([*arguments, "--patch", "4", "--stride", "2", "--out", "data"])
+    assert capsys.readouterr().out.splitlines()[-1] == "data/val.txt: 1600 patches of 6 photographs"
 
 
 def test_a_folder_that_cannot_be_read_is_told(folder, tmp_path, capsys, monkeypatch):
