@@ -72,6 +72,24 @@ def test_a_recipe_leaves_what_it_is_given_and_gives_the_same_again(recipe, scene
     assert np.array_equal(clean, before[0]) and np.array_equal(region, before[1])
 
 
+@pytest.mark.parametrize(
+    ("asked", "gaussian", "disc"), [(0.4, 0.28, 0.52), (0.5, 0.46, 0.63), (1, 1.00, 1.08), (2, 2.00, 2.03)]
+)
+def test_the_spread_of_small_blurs_is_as_stated(asked, gaussian, disc):
+    point, place = np.zeros((41, 41), np.float32), np.arange(-20, 21)
+    point[20, 20] = 1
+    for kind, spread in (("gaussian", gaussian), ("disc", disc)):
+        profile = recipes._blur(point, kind, asked).sum(axis=0)
+        assert (profile @ place**2) ** 0.5 == pytest.approx(spread, abs=0.005)
+
+
+def test_the_luma_of_handheld_noise_is_as_stated():
+    flat = np.full((200, 200, 3), 128, np.uint8)
+    noisy = recipes._taken(flat, 4.0, None, None, np.random.default_rng(0))
+    assert noisy.std(axis=(0, 1)) == pytest.approx([4.0] * 3, rel=0.02)
+    assert planes(noisy)[3].std() == planes(noisy, gray=True).std() == pytest.approx(0.67 * 4.0, rel=0.02)
+
+
 def test_handheld_photographs_hold_what_the_label_asks_for(scene, monkeypatch):
     """Where the object is, label is what b shows, its noise and place too; elsewhere what a shows."""
     monkeypatch.setattr(recipes, "_redrawn", lambda region, rng: region)
