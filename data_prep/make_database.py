@@ -9,6 +9,7 @@ as a whole. The same seed gives the same rows, whatever the number of workers.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import os
@@ -26,10 +27,9 @@ import numpy as np
 import PIL
 from tqdm import tqdm
 
-from data_prep import fetch, photographs, regions
+from data_prep import fetch, lens, photographs, recipes, regions
 from data_prep.command import command, uninterrupted
 from data_prep.database import Database, replacing, row_bytes
-from data_prep.recipes import RECIPES
 
 BATCH, TESTED = 16, 1600  # patches in a batch of the nets, and in a test of the solvers
 UNREAD = """no net reads {out} as it is: name its lists in a copy of prototxt/NAME/train_val.prototxt and the
@@ -120,7 +120,7 @@ def pair(entry, settings):
         region = photographs.read_mask(entry["mask"], image.shape[:2])
     if settings["gray"]:
         image = np.moveaxis(planes(image, gray=True)[:3], 0, 2)
-    a, b, label = RECIPES[settings["recipe"]](image, region, rng)
+    a, b, label = recipes.RECIPES[settings["recipe"]](image, region, rng)
     if rng.integers(2):
         a, b = b, a
     return [planes(x, settings["gray"]) for x in (a, b, label)]
@@ -199,6 +199,20 @@ def each(pool, function, items, label):
             future.cancel()  # what has not begun when something fails, or at Ctrl-C
 
 
+def described(sources, root, settings, kind=PATCHES):
+    """What decides the rows, as manifests begin: kind and settings, programs, photographs (`fingerprint`)."""
+    makers = {sys.modules[name] for name in (__name__, kind.make.__module__)}
+    files = {module.__file__ for module in {photographs, recipes, regions, lens} | makers}
+    code = sorted(Path(file).read_bytes() for file in files)
+    versions = {"numpy": np.__version__, "opencv": cv2.__version__, "pillow": PIL.__version__}
+    return {
+        "kind": kind.name,
+        **settings,
+        "made_with": {**versions, "code": hashlib.sha256(b"".join(code)).hexdigest()},
+        "sources": photographs.fingerprint(sources, root),
+    }
+
+
 def listed(entry, split, root, kind):
     """A photograph as the manifest lists it."""
     return {
@@ -239,6 +253,7 @@ def make(sources, root, out, settings, workers=None, kind=PATCHES):
             raise ValueError(f"{out}: a database of kind {there}, not {kind.name}: give another --out")
     if len(out.as_posix().split()) != 1:
         raise ValueError(f"{str(out)!r}: Caffe reads no path with a space in it")
+    origin = described(sources, root, settings, kind)
     cv2.setNumThreads(1)  # the photographs are what is done in parallel
     # Threads will do: decoding, hashing, blurring and writing all leave Python to the others.
     with replacing(out) as part, ThreadPoolExecutor(workers or os.cpu_count()) as pool:
@@ -248,17 +263,12 @@ def make(sources, root, out, settings, workers=None, kind=PATCHES):
         if needed > shutil.disk_usage(part).free:
             size = f"{needed / 1e9:.1f} GB" if needed >= 1e9 else f"{math.ceil(needed / 1e6)} MB"
             raise ValueError(f"{out}: {size} are needed on this disk, more than is free")
-        manifest = {
-            "kind": kind.name,
-            **settings,
-            "made_with": {"numpy": np.__version__, "opencv": cv2.__version__, "pillow": PIL.__version__},
-            "skipped": dict(skipped),
-            "rows": {},
-            "photographs": [],
-        }
+        manifest = {**origin, "skipped": dict(skipped), "rows": {}, "sha256": {}, "photographs": []}
         for split, entries in splits.items():
             names, manifest["rows"][split] = write(split, entries, part, settings, pool, kind)
             (part / f"{split}.txt").write_text("".join(f"{out.as_posix()}/{name}\n" for name in names))
+            hashes = {name: hashlib.sha256((part / name).read_bytes()).hexdigest() for name in names}
+            manifest["sha256"].update(hashes)
             manifest["photographs"] += [listed(entry, split, root, kind) for entry in entries]
         (part / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     return manifest
@@ -349,7 +359,7 @@ def arguments(argv):
         " the nets name it, or build/data_pP for patches of another size P than 50)")  # fmt: skip
     add(
         "--recipe",
-        choices=sorted(RECIPES),
+        choices=sorted(recipes.RECIPES),
         default="paper",
         help="how pairs are blurred (default: %(default)s)",
     )

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep import database, fetch, make_database, photographs
+from data_prep import database, fetch, make_database, photographs, recipes
 
 REPOSITORY = Path(make_database.__file__).resolve().parents[1]
 COMMAND = [sys.executable, str(REPOSITORY / "data_prep" / "make_database.py")]
@@ -161,6 +162,39 @@ def test_gray_stride_and_manifest(folder, tmp_path):
     assert entry["region"] == "mask" and entry["patches"] == 4 * 6
     assert entry["sha256"] == photographs.read(folder / "02.jpg")[1]
     assert sum(entry["patches"] for entry in manifest["photographs"]) == sum(manifest["rows"].values())
+
+
+def test_the_manifest_says_what_is_in_the_files(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(database, "SIZE", 20 * 12 * 16**2)
+    manifest = make(folder, tmp_path / "data")
+    files = {name: data for name, data in contents(tmp_path / "data").items() if name.endswith(".h5")}
+    assert len(files) == 5
+    assert manifest["sha256"] == {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+
+
+def test_the_manifest_says_what_the_rows_are_made_of(folder, tmp_path, monkeypatch):
+    def begins():
+        return make_database.described(photographs.find(folder), folder, SETTINGS)
+
+    manifest = make(folder, tmp_path / "data")
+    first = begins()
+    assert {key: manifest[key] for key in first} == first and first["kind"] == "pairs"
+    assert first["sources"]["files"] == 13
+    shutil.copytree(folder, tmp_path / "moved")
+    assert (
+        make_database.described(photographs.find(tmp_path / "moved"), tmp_path / "moved", SETTINGS) == first
+    )
+    os.utime(folder / "02.png", (0, 0))  # the mask
+    assert begins()["sources"] != first["sources"]
+    shutil.rmtree(folder)
+    shutil.move(tmp_path / "moved", folder)
+    assert begins() == first
+    (folder / "07.png").rename(folder / "70.png")
+    assert begins()["sources"] != first["sources"]
+    code = tmp_path / "recipes.py"
+    code.write_bytes(Path(recipes.__file__).read_bytes() + b"\n")
+    monkeypatch.setattr(recipes, "__file__", str(code))
+    assert begins()["made_with"] != first["made_with"]
 
 
 def test_several_pairs_of_each_photograph_to_train_on(folder, tmp_path):
