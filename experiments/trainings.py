@@ -31,6 +31,14 @@ def digest(*parts):
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
 
 
+def name_of(options):
+    """The name of the folder for a database: its options, and a hash where more of them had to change."""
+    words = shlex.split(options)
+    name = re.sub(r"[^\w.]+", "_", options).strip("_") or "default"
+    plain = all(re.fullmatch(r"--[a-z-]+|[a-z0-9.]+", word) for word in words)
+    return name if plain else f"{name[:80]}-{digest(*words)[:8]}"
+
+
 def shorten(solver, iterations):
     """Cut a SolverParameter to `iterations`, with as many points on the curve whatever its length.
 
@@ -50,7 +58,7 @@ class Database:
     """
 
     def __init__(self, options, folder):
-        self.folder = folder / (re.sub(r"[^\w.]+", "_", options).strip("_") or "default")
+        self.folder = folder / name_of(options)
         path = self.folder / "manifest.json"
         if not path.is_file():
             make_database.main([*shlex.split(options), "--out", str(self.folder)])

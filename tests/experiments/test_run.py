@@ -146,6 +146,25 @@ def test_what_changes_a_training_runs_it_again(stub, lab, monkeypatch):
         run.main(options)  # the photographs are others, so the data and the training are
 
 
+def test_databases_have_folders_of_their_own(lab):
+    kept = {
+        "": "default",
+        "--gray": "gray",
+        "--gray --recipe defocus": "gray_recipe_defocus",
+        "--patch 25": "patch_25",
+        "--patch 16 --val-share 0.5": "patch_16_val_share_0.5",
+    }
+    assert {options: trainings.name_of(options) for options in kept} == kept
+    photos = ["'/tmp/p x'", "/tmp/p-x", "/tmp/p_x", "p_x", "P.x", "'p x'", "p.x", "p_gray", "'p --gray'"]
+    made = [trainings.name_of(f"--photos {path}") for path in photos] + [
+        trainings.name_of("--photos p --gray")
+    ]
+    assert len(set(made)) == len(made) and not any(" " in name or "/" in name for name in made)
+    assert made[0].startswith("photos_tmp_p_x-") and made[-1] == "photos_p_gray"
+    assert trainings.name_of("--photos /tmp/p-x") == made[1]
+    assert len(trainings.name_of("--photos " + 300 * "A")) < 100
+
+
 def test_curves_and_spread_are_those_of_the_logs(stub, lab):
     run.main([*stub(), "--workers", "2"])
     losses = {r["iteration"]: float(r["loss"]) for r in rows(lab, "curves") if r["set"] == "val"}
