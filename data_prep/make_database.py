@@ -396,11 +396,15 @@ def run(photos, out, settings, workers, kind=PATCHES):
     return manifest
 
 
+def settings_of(args):
+    """The settings of pairs in parsed `arguments`."""
+    names = ("recipe", "patch", "stride", "pairs", "gray", "val_share", "val_patches", "seed")
+    return {name: getattr(args, name) for name in names}
+
+
 def main(argv=None):
     args = arguments(argv)
-    names = ("recipe", "patch", "stride", "pairs", "gray", "val_share", "val_patches", "seed")
-    settings = {name: getattr(args, name) for name in names}
-    count = run(args.photos, args.out, settings, args.workers)["rows"]["val"]
+    count = run(args.photos, args.out, settings_of(args), args.workers)["rows"]["val"]
     if count < TESTED:
         once = math.ceil(count / BATCH)
         print(f"{count} validation patches: test_iter {once} in the solver goes over them once")

@@ -6,8 +6,9 @@ validate on, as options of data_prep/make_database.py (several to validate on be
 experiments/NAME/commands.txt lists commands that draw; {out} is the folder for what they make.
 
 Trainings are kept under build/experiments by what they are made of (net, solver, data, iterations, seed,
-precision, Caffe), so none is done twice, and one that was interrupted goes on where it was. The numbers come
-from the logs of `caffe train` and `caffe test`, whichever Caffe writes them.
+precision, Caffe), so none is done twice, and one that was interrupted goes on where it was. Databases are
+made again where photographs, masks, code or libraries are others; trainings go by what is in them. The
+numbers come from the logs of `caffe train` and `caffe test`, whichever Caffe writes them.
 """
 
 from __future__ import annotations

@@ -26,6 +26,10 @@ POINTS = 20  # validations along a shortened curve
 ORIGINS = ("mean", "random")
 
 
+# What a database is made of, by its name in the manifest.
+WORDS = {"sources": "photographs or masks", "made_with": "code or libraries behind it"}
+
+
 def digest(*parts):
     """A name for what is made of these: the same for the same texts, whatever prints as them."""
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
@@ -54,17 +58,40 @@ def shorten(solver, iterations):
 class Database:
     """Patches made by data_prep/make_database.py with `options`, in a folder of their own below `folder`.
 
-    Made if not there. folder; patch: their side; manifest: what they are; key: a hash of it.
+    Made if not there, and again where others would be made now. folder; patch: their side; manifest: what
+    they are; key: a hash of what is in the files.
     """
 
     def __init__(self, options, folder):
         self.folder = folder / name_of(options)
-        path = self.folder / "manifest.json"
-        if not path.is_file():
+        outdated = self._outdated(shlex.split(options))
+        if outdated:
+            print(f"{self.folder}: {outdated}", flush=True)
             make_database.main([*shlex.split(options), "--out", str(self.folder)])
-        self.key = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-        self.manifest = json.loads(path.read_text())
+        self.manifest = self._read()
+        self.key = digest(*sorted(self.manifest["sha256"].items()))
         self.patch = self.manifest["patch"]
+
+    def _read(self):
+        return json.loads((self.folder / "manifest.json").read_text())
+
+    def _outdated(self, words):
+        """Why the database has to be made; "" where what is there is what would be made now."""
+        args = make_database.arguments(words)
+        sources, root, _ = make_database.choose(args.photos)
+        wanted = make_database.described(sources, root, make_database.settings_of(args))
+        if not (self.folder / "manifest.json").is_file():
+            return "not made yet"
+        manifest = self._read()
+        if "sha256" not in manifest:
+            return "made again: an older program made it"
+        others = [WORDS.get(key, key) for key in wanted if manifest.get(key) != wanted[key]]
+        if others:
+            return f"made again: it has other {' and '.join(others)}"
+        lists = [self.folder / f"{split}.txt" for split in ("train", "val")]
+        files = [Path(line) for path in lists if path.is_file() for line in path.read_text().split()]
+        there = all(path.is_file() for path in [*lists, *files])
+        return "" if there else "made again: its files are not where its lists say"
 
     def photographs(self, split):
         """The sha256 of the photographs behind the rows for training ("train") or validation ("val")."""

@@ -1,6 +1,7 @@
 """Experiments: what they list is there; trainings are done once, go on, and give their logs' numbers."""
 
 import csv
+import json
 import shlex
 import stat
 import sys
@@ -146,6 +147,13 @@ def test_what_changes_a_training_runs_it_again(stub, lab, monkeypatch):
         run.main(options)  # the photographs are others, so the data and the training are
 
 
+@pytest.fixture
+def database(lab):
+    """Makes the database of options, as a run does."""
+    (lab / "out").mkdir()
+    return lambda options="--patch 16": trainings.Database(options, lab / "out" / "data")
+
+
 def test_databases_have_folders_of_their_own(lab):
     kept = {
         "": "default",
@@ -163,6 +171,63 @@ def test_databases_have_folders_of_their_own(lab):
     assert made[0].startswith("photos_tmp_p_x-") and made[-1] == "photos_p_gray"
     assert trainings.name_of("--photos /tmp/p-x") == made[1]
     assert len(trainings.name_of("--photos " + 300 * "A")) < 100
+
+
+def test_a_database_is_made_again_where_photographs_are_others(lab, database, capsys):
+    first = database()
+    assert capsys.readouterr().out.startswith(f"{lab}/out/data/patch_16: not made yet\n")
+    assert database().key == first.key and capsys.readouterr().out == ""
+    photographs = lab / "shared" / "train"
+    images.write(photographs / "more.png", np.zeros((48, 64, 3), np.uint8))
+    second = database()
+    assert "patch_16: made again: it has other photographs or masks\n" in capsys.readouterr().out
+    assert second.key != first.key and len(second.manifest["photographs"]) == 5
+    (photographs / "more.png").unlink()
+    assert database().key == first.key  # by what is in it, not by when it was made
+
+
+def test_a_database_is_known_by_what_is_in_it(database, monkeypatch, capsys):
+    first = database()
+    monkeypatch.setattr(make_database.cv2, "__version__", "6.0.0")
+    assert database().key == first.key
+    assert "made again: it has other code or libraries behind it\n" in capsys.readouterr().out
+    monkeypatch.setattr(make_database.cv2, "__version__", "6.0.1")
+    monkeypatch.setitem(make_database.recipes.RECIPES, "paper", lambda clean, region, rng: [clean] * 3)
+    assert database().key != first.key
+
+
+def test_masks_are_part_of_what_a_database_is_known_by(lab, database):
+    (lab / "photos").mkdir()
+    for name in "ab":
+        noise = np.random.default_rng(ord(name)).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+        images.write(lab / "photos" / f"{name}.tif", noise)
+    mask, keys = np.zeros((48, 64), np.uint8), set()
+    mask[:20] = 255
+    for turned in (mask, mask[::-1]):
+        images.write(lab / "photos" / "a.png", turned)
+        keys.add(database(f"--patch 16 --photos {lab}/photos").key)
+    assert len(keys) == 2
+
+
+def test_a_database_that_is_older_or_elsewhere_is_made_again(lab, database, capsys):
+    first = database()
+    path = first.folder / "manifest.json"
+    older = {k: v for k, v in first.manifest.items() if k not in ("kind", "sources", "sha256")}
+    path.write_text(json.dumps(older))
+    assert database().key == first.key
+    assert "made again: an older program made it\n" in capsys.readouterr().out
+    (lab / "out").rename(lab / "moved")
+    trainings.Database("--patch 16", lab / "moved" / "data")
+    assert "made again: its files are not where its lists say\n" in capsys.readouterr().out
+
+
+def test_the_same_rows_made_again_do_not_train_again(stub, lab, monkeypatch):
+    options = stub()
+    run.main(options)
+    for path in (lab / "shared" / "train").iterdir():
+        path.touch()
+    forbid(monkeypatch)
+    run.main(options)
 
 
 def test_curves_and_spread_are_those_of_the_logs(stub, lab):
@@ -198,14 +263,12 @@ def test_an_interrupted_training_goes_on(stub, lab, monkeypatch):
             raise KeyboardInterrupt
         sleep(0.02)
 
-    monkeypatch.setattr(trainings.time, "sleep", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(trainings.time, "sleep", interrupted)
         run.main(options)
     (state,) = (lab / "out").glob("runs/*/run_iter_*.solverstate")
     stopped = int(state.stem.split("_")[-1])
     assert 1 <= stopped < 4
-    monkeypatch.undo()
-    monkeypatch.setattr(run, "HERE", lab / "experiments")
     monkeypatch.setattr(bench, "training", None)  # timed already
     stub(wait=0)
     run.main(options)
