@@ -34,7 +34,7 @@ sys.path.insert(0, str(ROOT))
 from tqdm import tqdm
 
 from data_prep.command import command
-from experiments.trainings import Training, digest, train
+from experiments.trainings import Training, digest, train, which
 from tools import bench, nets, pictures, plot_log
 
 HERE = Path(__file__).parent
@@ -56,7 +56,7 @@ def names():
 
 def measured(settings, subject, measure):
     """What measure() gives for a subject (texts) on this machine, in seconds; measured once, then kept."""
-    how = (settings.caffe, settings.precision, settings.gpu, os.environ.get("OMP_NUM_THREADS"))
+    how = (which(settings.caffe), settings.precision, settings.gpu, os.environ.get("OMP_NUM_THREADS"))
     path = settings.out / "timing" / digest(*subject, *how)
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -221,7 +221,8 @@ def arguments(argv):
     add("--iterations", type=int, metavar="N", help="(default: what each solver says)")
     add("--seeds", type=int, default=1, metavar="N", help="trainings of each (default: %(default)s)")
     add("--workers", type=int, default=1, metavar="N", help="trainings at a time (default: %(default)s)")
-    add("--precision", help="bfloat16 is faster where the processor has it; of caffe_torch alone")
+    add("--precision", help="bfloat16 is faster where the processor has it; of caffe_torch alone"
+        " (default: float32)")  # fmt: skip
     add("--gpu", type=int, metavar="N", help="the GPU to run on (default: the CPU)")
     add("--caffe", type=Path, metavar="DIR", default=Path(sys.executable).parent, help="where the programs"
         " `caffe` and `python` are (default: beside the Python that runs this)")  # fmt: skip
@@ -234,6 +235,7 @@ def arguments(argv):
     if not (args.caffe / "caffe").is_file():
         parser.error(f"--caffe: there is no program `caffe` in {args.caffe}")
     args.names = args.names or names()
+    args.precision = None if args.precision == "float32" else args.precision  # what no flag asks for, too
     args.out, args.caffe = args.out.absolute(), args.caffe.absolute()
     return args
 

@@ -35,6 +35,16 @@ def digest(*parts):
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
 
 
+def which(folder):
+    """Which Caffe the program `caffe` in a folder is: a text, the same for the same Caffe elsewhere."""
+    program = (folder / "caffe").read_bytes()
+    if not program.startswith(b"#!"):
+        return digest(program)
+    # Scripts begin with the path of what runs them; those that pip writes name the module they start.
+    started = re.search(rb"^from (\S+) import main$", program, re.M)
+    return started[1].decode() if started else digest(program.partition(b"\n")[2])
+
+
 def name_of(options):
     """The name of the folder for a database: its options, and a hash where more of them had to change."""
     words = shlex.split(options)
@@ -128,7 +138,7 @@ class Training:
             if self.train.photographs("train") & val.photographs("val"):
                 raise ValueError(f"{self.label}: {val.folder.name} holds photographs that are trained on")
         content = [self.on(self.train.key, self.vals[0].key), self.solver, self.origin]
-        self.folder = settings.out / "runs" / digest(*content, settings.precision, settings.caffe)
+        self.folder = settings.out / "runs" / digest(*content, settings.precision, which(settings.caffe))
         self.final, self.log = self.folder / "final.caffemodel", self.folder / "train.log"
         self.first = self.folder / "first.caffemodel"
 

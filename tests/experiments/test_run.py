@@ -37,7 +37,7 @@ for i in range(first, int(get("max_iter")) + 1):
     print(f"Iteration {{i}}, loss = 7", flush=True)
     if get("random_seed") == "2":
         sys.exit("F1 net.cpp:1] out of luck")
-    time.sleep(WAIT)
+    time.sleep(float(open(__file__ + ".wait").read()))
     if asked or i == int(get("max_iter")):
         for kind in ("caffemodel", "solverstate"):
             open(get("snapshot_prefix") + f"_iter_{{i}}.{{kind}}", "wb").write(WEIGHTS)
@@ -77,7 +77,8 @@ def stub(lab):
     def make(wait=0.0):
         program = lab / "bin" / "caffe"
         program.parent.mkdir(exist_ok=True)
-        program.write_text(CAFFE.replace("WEIGHTS", repr(net.SerializeToString())).replace("WAIT", str(wait)))
+        program.write_text(CAFFE.replace("WEIGHTS", repr(net.SerializeToString())))
+        program.with_name("caffe.wait").write_text(str(wait))
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
         return ["tiny", "--out", str(lab / "out"), "--caffe", str(program.parent), "--iterations", "4"]
 
@@ -145,6 +146,41 @@ def test_what_changes_a_training_runs_it_again(stub, lab, monkeypatch):
         for path in (lab / "out" / "data").iterdir():
             path.rename(path.with_name("old"))
         run.main(options)  # the photographs are others, so the data and the training are
+
+
+def test_the_same_caffe_elsewhere_and_float32_by_name_do_not_train_again(stub, lab, monkeypatch):
+    options = stub()
+    run.main(options)
+    (lab / "bin").rename(lab / "moved")
+    (lab / "link").symlink_to(lab / "moved")
+    program = lab / "moved" / "caffe"
+    program.write_text(program.read_text().replace("#!", "#!/usr/bin/env ", 1))
+    forbid(monkeypatch)
+    monkeypatch.setattr(bench, "training", None)
+    for folder in ("moved", "link"):
+        again = [*options[:4], str(lab / folder), *options[5:]]
+        assert options[3] == "--caffe"
+        run.main(again)
+        run.main([*again, "--precision", "float32"])
+    program.write_text(program.read_text() + "# another\n")
+    monkeypatch.setattr(bench, "training", lambda *_: 20.0)
+    with pytest.raises(AssertionError, match="was started"):
+        run.main(again)
+
+
+def test_programs_that_pip_writes_are_the_same_by_what_they_start(tmp_path):
+    started = []
+    for i, rest in enumerate(
+        ("import re\nimport sys", "import sys", "import sys\nfrom other.main import main")
+    ):
+        (tmp_path / str(i)).mkdir()
+        text = f"#!/venv{i}/bin/python\n{rest}\nfrom caffe.main import main\nsys.exit(main())\n"
+        (tmp_path / str(i) / "caffe").write_text(text)
+        started.append(trainings.which(tmp_path / str(i)))
+    assert started == ["caffe.main", "caffe.main", "other.main"]
+    (tmp_path / "0" / "caffe").write_bytes(b"\x7fELF program")
+    (tmp_path / "1" / "caffe").write_bytes(b"\x7fELF another")
+    assert trainings.which(tmp_path / "0") != trainings.which(tmp_path / "1")
 
 
 @pytest.fixture
