@@ -347,7 +347,8 @@ def common():
     return parser
 
 
-def arguments(argv):
+def arguments(argv, refuse=None):
+    """Parse a command line. refuse: called with what is wrong with it, to raise; else argparse exits."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog=EXAMPLES,
@@ -370,6 +371,7 @@ def arguments(argv):
     add("--gray", action="store_true", help="make the photographs gray first")
     add("--val-patches", type=number(0), default=TESTED, metavar="N", help="validation patches kept at most;"
         " the solvers test on 100 batches of 16 (default: %(default)s, 0: all)")  # fmt: skip
+    parser.error = refuse or parser.error
     args = parser.parse_args(argv)
     args.stride = args.stride or args.patch
     args.out = args.out or default_out(args.patch)

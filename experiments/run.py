@@ -43,6 +43,7 @@ EXAMPLES = """examples:
   python experiments/run.py fig5a fig5b --iterations 500   a rough figure, marked as such
   python experiments/run.py fig5c --seeds 2 --keep         its results also into experiments/fig5c
 """
+COLUMNS = ("label", "solver", "start", "train", "val")  # of a runs.csv
 SIDE, GPU_SIDE = 256, 2048  # of the image whose fusion is timed, in pixels; a small one does not fill a GPU
 # Of a summary's columns, those that README's table leaves out where they are the same in all rows.
 CONDITIONS = ("net", "start", "trained on", "validated on", "iterations", "precision", "seeds")
@@ -52,6 +53,45 @@ def names():
     """The experiments there are."""
     lists = [path for kind in ("runs.csv", "commands.txt") for path in HERE.glob(f"*/{kind}")]
     return sorted(path.parent.name for path in lists)
+
+
+def listed(path):
+    """The rows of a runs.csv: {label: (where it stands, in words, and {column: text})}.
+
+    ValueError with file and line for a column or a cell that is missing, and for a label that stands twice.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            header = reader.fieldnames or ()
+            rows = [(f"{path}, line {reader.line_num}", row) for row in reader]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: {error}") from None
+    missing = [column for column in COLUMNS if column not in header]
+    if missing:
+        raise ValueError(f"{path}, line 1: no column {missing[0]}; the header is {','.join(COLUMNS)}")
+    if not rows:
+        raise ValueError(f"{path}: no trainings, a header alone")
+    found = {}
+    for where, row in rows:
+        label = row["label"]
+        if None in row or None in row.values():
+            raise ValueError(f"{where}: {label}: not as many cells as the header has")
+        if label in found:
+            raise ValueError(f"{where}: label {label!r} stands in {found[label][0]} already")
+        found[label] = where, row
+    return found
+
+
+def trainings_of(path, settings):
+    """{label: its Trainings, one a seed} of a runs.csv. ValueError with file, line and label."""
+    groups = {}
+    for label, (where, row) in listed(path).items():
+        try:
+            groups[label] = [Training(row, seed, settings) for seed in range(settings.seeds)]
+        except (ValueError, OSError) as error:
+            raise ValueError(f"{where}: {label}: {error}") from None
+    return groups
 
 
 def measured(settings, subject, measure):
@@ -254,12 +294,9 @@ def main(argv=None):
             if not path.is_file():
                 draw(name, args.out / name)
                 continue
-            groups[name] = {}
-            for row in csv.DictReader(path.read_text().splitlines()):
-                found = [Training(row, seed, args) for seed in range(args.seeds)]
-                groups[name][row["label"]] = found
-                for training in found:
-                    each.setdefault(training.folder, training).tests.update(training.tests)
+            groups[name] = trainings_of(path, args)
+            for training in (training for found in groups[name].values() for training in found):
+                each.setdefault(training.folder, training).tests.update(training.tests)
         seconds = {}
         for training in tqdm(each.values(), "timing", disable=None, leave=False):
             seconds[training] = iteration_time(training)

@@ -65,16 +65,25 @@ def shorten(solver, iterations):
     solver.average_loss = min(solver.average_loss, solver.test_interval)
 
 
+def refuse(message):
+    """ValueError, in place of argparse's usage and exit."""
+    raise ValueError(message)
+
+
 class Database:
     """Patches made by data_prep/make_database.py with `options`, in a folder of their own below `folder`.
 
     Made if not there, and again where others would be made now. folder; patch: their side; manifest: what
-    they are; key: a hash of what is in the files.
+    they are; key: a hash of what is in the files. ValueError for wrong options, and as of make_database.make.
     """
 
     def __init__(self, options, folder):
+        try:
+            args = make_database.arguments(shlex.split(options), refuse)
+        except ValueError as error:
+            raise ValueError(f"{options}: {error}") from None
         self.folder = folder / name_of(options)
-        outdated = self._outdated(shlex.split(options))
+        outdated = self._outdated(args)
         if outdated:
             print(f"{self.folder}: {outdated}", flush=True)
             make_database.main([*shlex.split(options), "--out", str(self.folder)])
@@ -85,9 +94,8 @@ class Database:
     def _read(self):
         return json.loads((self.folder / "manifest.json").read_text())
 
-    def _outdated(self, words):
-        """Why the database has to be made; "" where what is there is what would be made now."""
-        args = make_database.arguments(words)
+    def _outdated(self, args):
+        """Why the database of parsed options has to be made; "" where it is what would be made now."""
         sources, root, _ = make_database.choose(args.photos)
         wanted = make_database.described(sources, root, make_database.settings_of(args))
         if not (self.folder / "manifest.json").is_file():
@@ -124,7 +132,7 @@ class Training:
     def __init__(self, row, seed, settings):
         self.label, self.origin, self.settings = row["label"], row["start"], settings
         if self.origin not in ORIGINS:
-            raise ValueError(f"{self.label}: start {self.origin!r}: one of {', '.join(ORIGINS)}")
+            raise ValueError(f"start {self.origin!r}: one of {', '.join(ORIGINS)}")
         self.solver = nets.read(ROOT / row["solver"], caffe_pb2.SolverParameter())
         self.net = nets.read(ROOT / self.solver.net, caffe_pb2.NetParameter())
         self.name, self.full = Path(self.solver.net).parent.name, self.solver.max_iter
@@ -136,7 +144,7 @@ class Training:
         self.tests = {val.key: val for val in self.vals}
         for val in self.vals:
             if self.train.photographs("train") & val.photographs("val"):
-                raise ValueError(f"{self.label}: {val.folder.name} holds photographs that are trained on")
+                raise ValueError(f"{val.folder.name} holds photographs that are trained on")
         content = [self.on(self.train.key, self.vals[0].key), self.solver, self.origin]
         self.folder = settings.out / "runs" / digest(*content, settings.precision, which(settings.caffe))
         self.final, self.log = self.folder / "final.caffemodel", self.folder / "train.log"

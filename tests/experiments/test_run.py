@@ -370,6 +370,56 @@ def test_bad_options_are_said(lab, capsys, options, words):
     assert words in str(error.value) + capsys.readouterr().err
 
 
+HEADER, ROW = (
+    "label,solver,start,train,val\n",
+    "fast,solver/2-1-2_f32_k3.prototxt,random,--patch 16,--patch 16\n",
+)
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        (HEADER + ROW + ROW, "runs.csv, line 3: label 'fast' stands in {path}, line 2 already"),
+        ("", "runs.csv, line 1: no column label; the header is label,solver,start,train,val"),
+        (HEADER.replace("start,", "") + ROW, "runs.csv, line 1: no column start; the header is label,"),
+        (ROW, "runs.csv, line 1: no column label; the header is label,solver,start,train,val"),
+        (HEADER, "runs.csv: no trainings, a header alone"),
+        (
+            HEADER + "\n" + ROW.replace(",--patch 16\n", "\n"),
+            "line 3: fast: not as many cells as the header has",
+        ),
+        (HEADER + ROW.replace("fast", "so, fast"), "line 2: so: not as many cells as the header has"),
+        (HEADER + ROW.replace("16,", "0,"), "runs.csv, line 2: fast: --patch 0: argument --patch: 0, but it"),
+        (HEADER + ROW.replace("16,", "'16,"), "runs.csv, line 2: fast: --patch '16: No closing quotation"),
+        (
+            HEADER + ROW.replace("--patch 16,", "--sieze 3,"),
+            "fast: --sieze 3: unrecognized arguments: --sieze 3",
+        ),
+        (HEADER + ROW.replace("16,", "16 --photos nowhere,"), "line 2: fast: nowhere: no such folder"),
+        (HEADER + ROW.replace("solver/", "solvers/"), "runs.csv, line 2: fast: [Errno 2] No such file"),
+    ],
+)
+def test_mistakes_in_a_list_are_named_in_a_line(stub, lab, capsys, text, words):
+    path = lab / "experiments" / "tiny" / "runs.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError) as error:
+        run.main(stub())
+    assert words.format(path=path) in str(error.value) and "\n" not in str(error.value)
+    assert str(error.value).startswith(str(path)) and "usage" not in capsys.readouterr().err
+
+
+def test_a_list_that_a_spreadsheet_wrote_is_read_and_what_is_no_list_named(lab):
+    path = lab / "experiments" / "tiny" / "runs.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert list(run.listed(path)) == ["fast"]
+    path.write_bytes(path.read_bytes().replace(b"fast", "größer".encode("latin-1")))
+    with pytest.raises(ValueError, match=r"runs\.csv: 'utf-8' codec can't decode"):
+        run.listed(path)
+    path.write_text(HEADER + 140000 * "x")
+    with pytest.raises(ValueError, match=r"runs\.csv: field larger than"):
+        run.listed(path)
+
+
 def test_commands_are_run_with_their_folder(lab, capfd):
     folder = lab / "experiments" / "drawn"
     folder.mkdir()
