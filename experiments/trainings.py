@@ -150,21 +150,23 @@ class Training:
         self.final, self.log = self.folder / "final.caffemodel", self.folder / "train.log"
         self.first = self.folder / "first.caffemodel"
 
-    def on(self, train, val):
-        """The net as prototxt, its rows read from `train` and, in phase TEST, from `val`."""
+    def on(self, train, val, batch=None):
+        """The net as prototxt, its rows read from `train` and, to test, from `val`, `batch` at a time."""
         net = caffe_pb2.NetParameter()
         net.CopyFrom(self.net)
         for layer in net.layer:
             if layer.type == "HDF5Data":
                 test = any(rule.phase == caffe_pb2.TEST for rule in layer.include)
                 layer.hdf5_data_param.source = str(val if test else train)
+                if test and batch:
+                    layer.hdf5_data_param.batch_size = batch
         return str(net)
 
-    def model(self, val):
-        """The train_val.prototxt that validates on the rows of a list, written now."""
+    def model(self, val, batch=None):
+        """The train_val.prototxt that validates on the rows of a list, `batch` at a time, written now."""
         path = self.folder / "train_val.prototxt"
         self.folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(self.on(self.train.folder / "train.txt", val))
+        path.write_text(self.on(self.train.folder / "train.txt", val, batch))
         return path
 
     @property
@@ -206,9 +208,11 @@ class Training:
             return self._start_training()
         for val in self.tests.values():
             if not self._scores(val).exists():
-                batches = max(1, val.manifest["rows"]["val"] // self.batch)
-                model = self.model(val.folder / "val.txt")
-                command = ["test", "-model", model, "-weights", self.final, "-iterations", batches]
+                rows = val.manifest["rows"]["val"]
+                # The largest batch that goes into them evenly: each is scored, and as often as the others.
+                batch = max(n for n in range(1, self.batch + 1) if rows % n == 0)
+                model = self.model(val.folder / "val.txt", batch)
+                command = ["test", "-model", model, "-weights", self.final, "-iterations", rows // batch]
                 return self._run(self._caffe(command), self._scores(val).with_suffix(".part"), "w")
         return None
 

@@ -7,6 +7,7 @@ import stat
 import sys
 from pathlib import Path
 
+import caffe
 import h5py
 import numpy as np
 import pytest
@@ -116,6 +117,27 @@ def test_two_iterations_by_caffe_itself(lab, monkeypatch, capsys):
     assert sorted(p.name for p in kept.iterdir()) == ["curves.csv", "plot.png", "runs.csv", "summary.csv"]
     forbid(monkeypatch)
     run.main(options)  # nothing is left to do
+
+
+def test_every_validation_patch_is_scored_once(lab):
+    path = lab / "experiments" / "tiny" / "runs.csv"
+    path.write_text(path.read_text().replace("--patch 16\n", "--patch 16 --stride 9\n"))
+    run.main(["tiny", "--out", str(lab / "out"), "--iterations", "1"])
+    (folder,) = (lab / "out" / "runs").iterdir()
+    (log,) = folder.glob("test-*.log")
+    assert log.read_text().count(", loss = ") == 2  # 24 patches, 12 at a time
+    text = (folder / "train_val.prototxt").read_text()
+    assert "batch_size: 12" in text and "batch_size: 16" in text
+    weights = str(folder / "final.caffemodel")
+    net = caffe.Net(str(ROOT / "prototxt/2-1-2_f32_k3/deploy.prototxt"), caffe.TEST, weights=weights)
+    with h5py.File(lab / "out" / "data" / "patch_16_stride_9" / "val" / "000.h5") as file:
+        a, b, label = (file[name][:] / np.float32(255) for name in ("a", "b", "label"))
+    net.blobs["a"].reshape(*a.shape)
+    net.blobs["b"].reshape(*b.shape)
+    fused = net.forward(a=a, b=b)["fused"]
+    assert len(a) == 24
+    psnr = 10 * np.log10(1 / np.square(fused - label).mean())
+    assert float(rows(lab)[0]["PSNR"]) == pytest.approx(psnr, abs=0.006)
 
 
 def test_a_training_from_the_mean_begins_there(lab):
