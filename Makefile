@@ -9,7 +9,6 @@ SOLVER ?= solver/adam.prototxt
 
 PY    := $(VENV)/bin/python
 CAFFE := $(VENV)/bin/caffe
-LOG    = build/logs/$(basename $(notdir $(SOLVER))).log
 
 .PHONY: help setup demo data train fuse tables figures experiments bvlc-caffe bench test test-slow test-gpu test-bvlc lint clean
 
@@ -35,10 +34,13 @@ data: setup ## patch databases in build/data: make data [PHOTOS=DIR] [PATCH=50] 
 	mkdir -p build/snapshots build/logs
 	$(PY) data_prep/make_database.py $(and $(PHOTOS),--photos "$(PHOTOS)") $(and $(PATCH),--patch $(PATCH)) $(and $(RECIPE),--recipe $(RECIPE)) $(and $(PAIRS),--pairs $(PAIRS))
 
-train: setup ## make train [SOLVER=solver/adam.prototxt] [GPU=0] [FROM=....solverstate]
+train: setup ## make train [SOLVER=solver/adam.prototxt] [GPU=0] [FROM=....solverstate]; an earlier log stays, as .1
 	mkdir -p build/snapshots build/logs
-	$(CAFFE) train -solver $(SOLVER) $(and $(GPU),-gpu $(GPU)) $(and $(FROM),-snapshot $(FROM)) 2>&1 \
-		| tee -i $(and $(FROM),-a) $(LOG)
+	name=$$(basename "$(SOLVER)"); log=build/logs/$${name%.*}.log; n=1; \
+	while [ -e "$$log.$$n" ]; do n=$$((n + 1)); done; \
+	if [ -z "$(FROM)" ] && [ -e "$$log" ]; then mv "$$log" "$$log.$$n"; fi; \
+	$(CAFFE) train -solver "$(SOLVER)" $(and $(GPU),-gpu $(GPU)) $(and $(FROM),-snapshot "$(FROM)") 2>&1 \
+		| tee -i $(and $(FROM),-a) "$$log"
 
 fuse: setup ## make fuse A=near.jpg B=far.jpg OUT=sharp.png
 	$(PY) tools/fuse.py "$(A)" "$(B)" -o "$(OUT)"
