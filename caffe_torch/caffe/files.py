@@ -1,23 +1,44 @@
 """Files that are there whole or not at all."""
 
 import contextlib
+import io
 import os
 
+import h5py
 
-@contextlib.contextmanager
-def whole(path):
-    """A temporary path beside `path` that takes its name when the block ends well."""
+
+def write(path, content) -> None:
+    """Make `content`, bytes, the file at `path`; its folder is made where it is missing.
+
+    It is written beside its place and renamed. OSError names `path` where it could not be written;
+    ValueError where that names no file.
+    """
     path = os.fspath(path)
     folder, name = os.path.split(path)
-    if not name:
+    if not name or (os.path.exists(path) and not os.path.isfile(path)):
         raise ValueError(f"{path!r} names no file to write")
     os.makedirs(folder or ".", exist_ok=True)
     beside = os.path.join(folder, f".{name}.{os.getpid()}.part")
     try:
-        yield beside
-        with open(beside, "rb") as file:
+        with open(beside, "wb") as file:
+            file.write(content)
+            file.flush()
             os.fsync(file.fileno())  # on the disk before it takes the name
         os.replace(beside, path)
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror} (nothing half-written is left)", path) from None
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.remove(beside)
+
+
+@contextlib.contextmanager
+def new_hdf5(path):
+    """An HDF5 file to fill, in memory; written to `path` when the block ends well.
+
+    What h5py raises where a disk is full names no path, and may be no OSError.
+    """
+    memory = io.BytesIO()
+    with h5py.File(memory, "w") as file:
+        yield file
+    write(path, memory.getbuffer())

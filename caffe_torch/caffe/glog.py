@@ -31,6 +31,7 @@ _said: set = set()  # what `once` was told
 _bar = None
 _flags: dict = {}  # what the command was given of FLAGS
 _files: dict = {}  # level -> the file of its lines and those of the levels above
+_incomplete: set = set()  # the levels whose file lacks lines
 
 
 @contextlib.contextmanager
@@ -43,8 +44,10 @@ def of_command(flags: dict):
     finally:
         nets, _flags = False, {}
         for file in _files.values():
-            file.close()
+            with contextlib.suppress(OSError):  # of lines that could not be written, which was said
+                file.close()
         _files.clear()
+        _incomplete.clear()
         _said.clear()
 
 
@@ -64,9 +67,19 @@ def _write(level, message):
         return
     if _bar is not None:
         _bar.clear()
-    print(line, file=sys.stderr, flush=True, end="")
+    _show(line)
     if _bar is not None:
         _bar.refresh()
+
+
+def _show(line):
+    """Print on stderr; on a full disk the line is lost, as with glog, and nothing ends."""
+    try:
+        print(line, file=sys.stderr, flush=True, end="")
+    except BrokenPipeError:  # nobody reads any more
+        raise
+    except OSError:
+        pass
 
 
 def _line(level, message, depth):
@@ -79,14 +92,23 @@ def _line(level, message, depth):
 
 
 def _to_files(level, line):
-    """Write a line to the file of its level and of those below, where there are to be files."""
+    """Write a line to the file of its level and of those below, where there are to be files.
+
+    A file that cannot be written is named once, on stderr; as with glog it ends nothing.
+    """
     if not _flags or not _flags["log_dir"] or _flags["logtostderr"]:
         return
     for below in "IWEF"[: "IWEF".index(level) + 1]:
-        if below not in _files:
-            _files[below] = _opened(_LEVELS[below])
-        _files[below].write(line)
-        _files[below].flush()
+        try:
+            if below not in _files:
+                _files[below] = _opened(_LEVELS[below])
+            _files[below].write(line)
+            _files[below].flush()
+        except OSError as error:
+            path = _files[below].name if below in _files else error.filename
+            if below not in _incomplete:
+                _show(f"caffe: {path}: {error.strerror}; the log goes on, with lines missing there\n")
+            _incomplete.add(below)
 
 
 def _opened(level):
@@ -138,7 +160,7 @@ def error(message: str) -> None:
 
 def failed(message: str) -> None:
     """The line that the command ends with where it fails, in the files as one of level FATAL."""
-    print(f"caffe: error: {message}", file=sys.stderr)
+    _show(f"caffe: error: {message}\n")
     _to_files("F", _line("F", message, 2))
 
 

@@ -13,15 +13,9 @@ import numpy as np
 import torch
 from google.protobuf.message import DecodeError
 
-from . import device, glog, parallel, upgrade
+from . import device, files, glog, parallel, upgrade
 from .blob import array_of, same_shape
-from .files import whole
 from .proto import caffe_pb2
-
-
-def _write_proto(path, message):
-    with whole(path) as beside, open(beside, "wb") as file:
-        file.write(message.SerializeToString())
 
 
 def _read_proto(path, message):
@@ -50,7 +44,7 @@ def holds_hdf5(path):
 
 def save_caffemodel(net, path, write_diff=False) -> None:
     """Write a net and its parameters in binary form."""
-    _write_proto(path, net.to_proto(write_diff))
+    files.write(path, net.to_proto(write_diff).SerializeToString())
 
 
 def save_hdf5(net, path, write_diff=False) -> None:
@@ -58,7 +52,7 @@ def save_hdf5(net, path, write_diff=False) -> None:
 
     A shared parameter is written under the layer that uses it first.
     """
-    with whole(path) as beside, h5py.File(beside, "w") as file:
+    with files.new_hdf5(path) as file:
         for kind in ("data", "diff") if write_diff else ("data",):
             seen: set = set()
             for layer in net.layers:
@@ -170,9 +164,9 @@ def history_of(state: caffe_pb2.SolverState, wanted: list, path: str) -> list:
 def save_state(path, state: caffe_pb2.SolverState) -> None:
     """Write a solver state, in HDF5 where the name ends in .h5."""
     if not os.fspath(path).endswith(".h5"):
-        _write_proto(path, state)
+        files.write(path, state.SerializeToString())
         return
-    with whole(path) as beside, h5py.File(beside, "w") as file:
+    with files.new_hdf5(path) as file:
         file["iter"], file["current_step"] = np.int32([state.iter]), np.int32([state.current_step])
         name = state.learned_net.encode()
         file["learned_net"] = np.array(name, f"S{len(name) + 1}")  # with the zero byte that Caffe reads up to

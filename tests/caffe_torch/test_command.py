@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.caffe_torch.golden import training_cases as cases
+from tests.caffe_torch.test_snapshot import disk_of
 from tests.caffe_torch.test_training import assert_same_log, messages
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -135,6 +136,26 @@ def test_glogs_flags_in_the_environment(folder, capfd, monkeypatch):
     (folder / "caffe.INFO").unlink()
     assert run(*TIME, "-minloglevel=0") == 0
     assert not (folder / "caffe.INFO").exists()
+
+
+def test_a_log_that_cannot_be_written_ends_nothing(folder, capfd):
+    """As with glog; here it is said once for each file."""
+    (folder / "logs").mkdir()
+    with disk_of(500):
+        assert run(*TIME, "-log_dir=logs", "--noalsologtostderr") == 0
+    shown = capfd.readouterr().err
+    assert re.fullmatch(r"caffe: logs/caffe\.\S+: File too large; the log goes on, .* missing there\n", shown)
+    with disk_of(500):
+        assert run("time", "-model", "absent", "-log_dir=logs", "--noalsologtostderr") == 1
+    assert "caffe: error: absent: No such file" in capfd.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("model, status", [("net.prototxt", 0), ("absent", 1)])
+def test_a_full_disk_below_stderr_ends_nothing(model, status):
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "caffe.main", "time", "-model", model, "-iterations", "1"]
+        assert subprocess.run(command, stderr=full).returncode == status
 
 
 @pytest.mark.parametrize(
@@ -264,6 +285,15 @@ def test_level_and_stage_choose_layers(capfd):
         assert run("train", "-solver", "solver.prototxt", *flags) == 0
         counts.append(len(re.findall(r"Train net output #\d+: extra", capfd.readouterr().err)))
     assert counts == [0, 4 * 3 * 5 * 5]
+
+
+def test_a_snapshot_that_cannot_be_written_ends_with_its_name(folder, capfd):
+    Path("solver.prototxt").write_text(cases.COMMAND)
+    with disk_of(1000):
+        assert run("train", "-solver", "solver.prototxt", "-minloglevel=2") == 1
+    problem = "snap_iter_5.caffemodel: File too large (nothing half-written is left)"
+    assert capfd.readouterr().err == f"caffe: error: {problem}\n"
+    assert not list(folder.glob("*snap_iter*"))
 
 
 def test_a_nan_ends_with_status_1(capfd):

@@ -14,6 +14,8 @@ from google.protobuf import text_format
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.caffe_torch.test_snapshot import disk_of
+
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
@@ -273,6 +275,14 @@ def test_output_is_written_as_caffe_does(folder):
         np.testing.assert_array_equal(file["data"][:, :, 0, 0], net.blobs["a"].data)
     with pytest.raises(ValueError, match=r"out\.h5 holds a batch already"):
         net.forward()
+
+
+def test_output_to_a_full_disk_is_named(folder):
+    (folder / "net.prototxt").write_text(OUTPUT.format(rows=2, name="out.h5"))
+    net = Net("net.prototxt", caffe_pb2.TEST)
+    with disk_of(1000), pytest.raises(OSError, match=r"nothing half-written is left\): 'out\.h5'$"):
+        net.forward()
+    assert not list(folder.glob("*out.h5*"))
 
 
 def test_output_of_unequal_rows_is_refused(folder):

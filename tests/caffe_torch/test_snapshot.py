@@ -1,7 +1,10 @@
 """Files of weights and solver states: Caffe's both ways, whole or not at all, refused when not right."""
 
+import contextlib
+import errno
 import os
 import re
+import resource
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,7 +14,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from caffe import snapshot
+from caffe import draw, snapshot
 from caffe.proto import caffe_pb2
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -468,6 +471,50 @@ def test_a_failed_write_leaves_the_file_before_it(monkeypatch, folder):
         snapshot.save_hdf5(net, "w.caffemodel.h5")
     assert {path: path.read_bytes() for path in folder.glob("w.*")} == before
     assert not list(folder.glob(".w*"))
+
+
+@contextlib.contextmanager
+def disk_of(size):
+    """No file grows beyond `size` bytes: what is written to it is cut off there, as by a full disk."""
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, most[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+
+
+@pytest.mark.parametrize("name", ["w.caffemodel", "w.caffemodel.h5", "s.solverstate", "s.solverstate.h5"])
+def test_a_full_disk_is_told_with_the_file_and_leaves_nothing(name, folder):
+    solver = solver_of(cases.COMMAND)
+    state = snapshot.load_state("snap_iter_5.solverstate")
+    with disk_of(1000), pytest.raises(OSError) as caught:
+        if name.startswith("s"):
+            snapshot.save_state(name, state)
+        else:
+            (snapshot.save_hdf5 if name.endswith("h5") else snapshot.save_caffemodel)(solver.net, name)
+    assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, name)
+    assert caught.value.strerror == "File too large (nothing half-written is left)"
+    assert not list(folder.glob(f"*{name}*"))
+
+
+@pytest.mark.parametrize("name, make", [("folder", os.mkdir), ("pipe", os.mkfifo)])
+def test_what_is_no_file_is_not_written_over(name, make, folder):
+    make(name)
+    net = caffe.Net("net.prototxt", caffe.TEST)
+    for save in (net.save, net.save_hdf5):
+        with pytest.raises(ValueError, match=f"^'{name}' names no file to write$"):
+            save(name)
+    assert not list(folder.glob(".*"))
+
+
+def test_a_picture_that_cannot_be_written_leaves_the_one_before(monkeypatch, folder):
+    monkeypatch.setattr(draw, "draw_net", lambda *_: bytes(2000))
+    Path("net.png").write_bytes(b"before")
+    with disk_of(1000), pytest.raises(OSError, match=r"File too large .*: 'net\.png'"):
+        draw.draw_net_to_file(caffe_pb2.NetParameter(), "net.png")
+    assert [path.name for path in folder.glob("*net.png*")] == ["net.png"]
+    assert Path("net.png").read_bytes() == b"before"
 
 
 def test_state_and_weights_survive_a_float_exactly():

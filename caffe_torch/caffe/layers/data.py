@@ -7,8 +7,7 @@ import h5py
 import numpy as np
 import torch
 
-from .. import device, fillers, parallel
-from ..files import whole
+from .. import device, files, fillers, parallel
 from ..proto import caffe_pb2
 from . import Layer, Source, register
 
@@ -160,7 +159,7 @@ class HDF5Output(Layer):
             return ()
         if self.written:
             raise ValueError(f"{self.opt.file_name} holds a batch already, and HDF5Output writes one")
-        with whole(self.opt.file_name) as beside, h5py.File(beside, "w") as file:
+        with files.new_hdf5(self.opt.file_name) as file:
             for name, blob in (("data", data), ("label", label)):
                 shape = (*blob.shape, 1, 1, 1, 1)[: max(4, blob.dim())]
                 file[name] = blob.detach().float().cpu().numpy().reshape(shape)
