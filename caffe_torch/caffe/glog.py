@@ -111,17 +111,25 @@ def _to_files(level, line):
             _incomplete.add(below)
 
 
+def _user():
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a number without a name, as in many a container
+        return "invalid-user"  # glog's word
+
+
 def _opened(level):
-    """A new log file, under glog's name and with its head; caffe.LEVEL links to it."""
+    """A new log file, under glog's name and with its head; caffe.LEVEL links to it, if it can."""
     host, now = socket.gethostname(), datetime.datetime.now()
-    name = f"caffe.{host}.{getpass.getuser()}.log.{level}.{now:%Y%m%d-%H%M%S}.{os.getpid()}"
+    name = f"caffe.{host}.{_user()}.log.{level}.{now:%Y%m%d-%H%M%S}.{os.getpid()}"
     file = open(  # noqa: SIM115 (of_command closes it)
         os.path.join(_flags["log_dir"], name), "a", encoding="utf-8", errors="backslashreplace"
     )
     link = os.path.join(_flags["log_dir"], f"caffe.{level}")
-    with contextlib.suppress(FileNotFoundError):
-        os.remove(link)
-    os.symlink(name, link)
+    with contextlib.suppress(OSError):
+        if os.path.lexists(link):
+            os.remove(link)
+        os.symlink(name, link)
     file.write(f"Log file created at: {now:%Y/%m/%d %H:%M:%S}\nRunning on machine: {host}\n")
     file.write("Log line format: [IWEF]mmdd hh:mm:ss.uuuuuu threadid file:line] msg\n")
     return file

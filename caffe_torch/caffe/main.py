@@ -87,8 +87,10 @@ def parse(arguments: list) -> tuple:
                 raise ValueError(f"flag {word!r} needs a value")
             value = rest.pop(0)
         flags[name] = _value(name, value)
-    if flags["log_dir"] and not flags["logtostderr"] and not os.access(flags["log_dir"], os.W_OK | os.X_OK):
-        raise ValueError(f"-log_dir {flags['log_dir']}: not a folder that can be written to")
+    folder = flags["log_dir"]
+    writable = os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)
+    if folder and not flags["logtostderr"] and not writable:
+        raise ValueError(f"-log_dir {folder}: not a folder that can be written to")
     if len(words) > 1:
         raise ValueError(f"one command at a time, not {' '.join(words)!r}")
     return (words[0] if words else None), flags

@@ -1,5 +1,6 @@
 """The `caffe` command: its flags, its words, its exit status, and what a kill leaves behind."""
 
+import getpass
 import re
 import signal
 import subprocess
@@ -138,6 +139,17 @@ def test_glogs_flags_in_the_environment(folder, capfd, monkeypatch):
     assert not (folder / "caffe.INFO").exists()
 
 
+def test_log_files_of_a_user_without_a_name_where_there_are_no_links(folder, capfd, monkeypatch):
+    def nobody():
+        raise KeyError("getpwuid(): uid not found: 4711")
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    (folder / "caffe.INFO").mkdir()  # so that no link can have its name
+    assert run(*TIME, "-log_dir=.") == 0
+    (log,) = folder.glob("caffe.*.invalid-user.log.INFO.*")
+    assert "Benchmark ends" in log.read_text()
+
+
 def test_a_log_that_cannot_be_written_ends_nothing(folder, capfd):
     """As with glog; here it is said once for each file."""
     (folder / "logs").mkdir()
@@ -179,6 +191,7 @@ def test_a_full_disk_below_stderr_ends_nothing(model, status):
         (["time", "-model", "0.h5"], "0.h5: "),
         (["time", "-logtostderr=maybe"], "-logtostderr needs true or false, not 'maybe'"),
         (["time", "-log_dir=absent"], "-log_dir absent: not a folder that can be written to"),
+        (["time", f"-log_dir={sys.executable}"], ": not a folder that can be written to"),
         (["time", "-nosolver"], "unknown flag '-nosolver'"),
     ],
 )
