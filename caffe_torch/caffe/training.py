@@ -1,5 +1,6 @@
 """The solver: the loop that trains a net, tests it, reports, and saves what is needed to go on."""
 
+import filecmp
 import math
 import os
 import time
@@ -413,6 +414,7 @@ class Solver:
     def restore(self, path) -> None:
         """Go on from a .solverstate (or .solverstate.h5) and the weights it names.
 
+        Where a file of their name lies beside the state and holds others, those are taken, with a warning.
         One written here also brings back the position in the data and the random numbers; one
         written by BVLC Caffe does not have them, so the data starts at its first row.
         """
@@ -420,11 +422,7 @@ class Solver:
         state = snapshot.load_state(path)
         history = snapshot.history_of(state, self._rule.history, path)
         if state.learned_net:
-            weights = state.learned_net
-            beside = os.path.join(os.path.dirname(path), os.path.basename(weights))
-            if not os.path.exists(weights) and os.path.exists(beside):  # moved together with the state
-                weights = beside
-            self.net.copy_from(weights)
+            self.net.copy_from(_weights_of(path, state.learned_net))
         for tensor, values in zip(self._rule.history, history, strict=True):
             tensor.copy_(values)
         if not snapshot.holds_hdf5(path):
@@ -448,6 +446,24 @@ class Solver:
     def share_weights(self, net: Net) -> None:
         """Make `net` use the parameters of the training net."""
         net.share_with(self.net)
+
+
+def _weights_of(state, stored):
+    """The weights of a solver state: at the path `stored` in it, or beside it where those are others.
+
+    A state is moved together with its weights, and another run may then write to the stored path, which
+    BVLC Caffe reads all the same.
+    """
+    beside = os.path.join(os.path.dirname(state), os.path.basename(stored))
+    if not os.path.exists(beside):
+        if not os.path.exists(stored):
+            raise FileNotFoundError(2, f"No such file or directory, nor one beside {state}", stored)
+        return stored
+    if os.path.exists(stored):
+        if filecmp.cmp(stored, beside, shallow=False):
+            return stored
+        glog.warning(f"{state}: taking the weights beside it, {beside}; {stored}, which it names, has others")
+    return beside
 
 
 def _outputs(net):

@@ -90,6 +90,29 @@ def test_the_state_is_found_from_another_folder(end, folder, monkeypatch):
     assert_equal(weights(solver.net), weights(expected))
 
 
+@pytest.mark.parametrize("form, end", FORMS.items())
+def test_a_state_moved_with_its_weights_takes_no_others(form, end, folder, capfd):
+    """What another run has written since to the path that the state has for them is passed over."""
+    solver = solver_of(cases.COMMAND + f"snapshot_format: {form} random_seed: 1")
+    solver.step(5)
+    expected = weights(solver.net)
+    (folder / "archive").mkdir()
+    for name in ("snap_iter_5.solverstate", "snap_iter_5.caffemodel"):
+        shutil.copy(name + end, "archive")
+    again = caffe.get_solver("solver.prototxt")
+    again.restore("archive/snap_iter_5.solverstate" + end)
+    assert "weights beside it" not in capfd.readouterr().err
+    solver.net.params["conv1"][0].data[...] = 9
+    solver.snapshot()
+    again.restore("archive/snap_iter_5.solverstate" + end)
+    assert_equal(weights(again.net), expected)
+    warning = capfd.readouterr().err.splitlines()[-2 if end == "" else -1]
+    assert warning.startswith("W") and warning.endswith(
+        f"archive/snap_iter_5.solverstate{end}: taking the weights beside it, "
+        f"archive/snap_iter_5.caffemodel{end}; snap_iter_5.caffemodel{end}, which it names, has others"
+    )
+
+
 REAL = """
 import os, sys
 os.environ["GLOG_minloglevel"] = "2"
@@ -442,6 +465,10 @@ def test_missing_files_are_named():
     os.remove("snap_iter_5.caffemodel")
     with pytest.raises(FileNotFoundError, match=r"snap_iter_5\.caffemodel"):
         solver.restore("snap_iter_5.solverstate")
+    os.mkdir("moved")
+    shutil.move("snap_iter_5.solverstate", "moved")
+    with pytest.raises(FileNotFoundError, match=r"nor one beside moved/snap.*: 'snap_iter_5\.caffemodel'$"):
+        solver.restore("moved/snap_iter_5.solverstate")
 
 
 # Whole or not at all
