@@ -33,11 +33,14 @@ class Solver:
         else:
             path = os.fspath(solver)
             read_prototxt(path, self.param)
-        upgrade.solver(self.param, path or "solver")
+        self._name = path or "solver"
+        upgrade.solver(self.param, self._name)
         try:
             self._check()
         except ValueError as error:
-            raise ValueError(f"{path or 'solver'}: {error}") from None
+            raise ValueError(f"{self._name}: {error}") from None
+        if self.param.snapshot:
+            self._check_folder()
         glog.info(f"Initializing solver from parameters: \n{self.param}")
         if self.param.random_seed >= 0 or parallel.count > 1:
             parallel.set_random_seed(self.param.random_seed)
@@ -73,11 +76,15 @@ class Solver:
         for name in ("display", "snapshot", "test_interval", "max_iter"):
             if getattr(param, name) < 0:
                 raise ValueError(f"{name} {getattr(param, name)} is negative")
-        folder = os.path.dirname(param.snapshot_prefix) or "."
+
+    def _check_folder(self):
+        """ValueError where no snapshot could be written."""
+        prefix = self.param.snapshot_prefix
+        folder = os.path.dirname(prefix) or "."
         while not os.path.exists(folder):  # made when the first snapshot is written
             folder = os.path.dirname(folder) or "."
-        if param.snapshot and not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
-            raise ValueError(f"snapshot_prefix {param.snapshot_prefix!r}: {folder} cannot be written to")
+        if not (os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)):
+            raise ValueError(f"{self._name}: snapshot_prefix {prefix!r}: {folder} cannot be written to")
 
     @staticmethod
     def _read(source):
@@ -166,6 +173,8 @@ class Solver:
     def solve(self, resume=None) -> None:
         """Train to max_iter, from a .solverstate if one is given."""
         param = self.param
+        if param.snapshot_after_train:  # better now than after the last iteration
+            self._check_folder()
         glog.info(f"Solving {self.net.name}")
         glog.info(f"Learning Rate Policy: {param.lr_policy}")
         self._stop_early = False

@@ -279,6 +279,21 @@ def test_solvers_that_contradict_themselves_are_refused(text, message):
     assert re.search(r"^solver\.prototxt: |absent\.prototxt", str(caught.value))
 
 
+def test_a_folder_for_the_last_snapshot_is_tried_before_training():
+    solver = solver_of(
+        'net: "net.prototxt" snapshot_prefix: "list.txt/x" base_lr: 0.001 lr_policy: "fixed" max_iter: 2'
+    )
+    with pytest.raises(
+        ValueError, match=r"^solver\.prototxt: snapshot_prefix 'list\.txt/x': list\.txt cannot be"
+    ):
+        solver.solve()
+    assert solver.iter == 0
+    solver.step(1)  # which saves nothing
+    solver.param.snapshot_after_train = False
+    solver.solve()
+    assert solver.iter == 2
+
+
 # NaN
 
 
