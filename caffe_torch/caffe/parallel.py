@@ -161,7 +161,7 @@ def launch(arguments: list, processes: int) -> int:
         for i in range(processes):
             own = {key: str(value) for key, value in {**shared, "RANK": i, "LOCAL_RANK": i}.items()}
             # In a session of its own: a terminal's Ctrl-C comes here only, and is passed on once.
-            child = [sys.executable, "-m", "caffe.main", *arguments]
+            child = [sys.executable, "-m", "caffe_command", *arguments]
             children.append(subprocess.Popen(child, env={**os.environ, **own}, start_new_session=True))
         for number in (signal.SIGINT, signal.SIGHUP):
             before[number] = signal.signal(number, lambda n, _: children[0].send_signal(n))
@@ -180,7 +180,8 @@ def _wait(children):
         states = [child.poll() for child in children]
         failed = [state for state in states if state not in (None, 0)]
         if failed:
-            deadline = time.monotonic() + 10  # for the others to see it and say so
+            patience = 0 if failed[0] == 130 else 10  # after a failure the others see it and say so
+            deadline = time.monotonic() + patience
             while time.monotonic() < deadline and any(child.poll() is None for child in children):
                 time.sleep(0.1)
             return failed[0] if failed[0] > 0 else 1

@@ -348,6 +348,38 @@ def test_time_gives_caffes_lines(capfd):
 
 # Processes: signals and kills
 
+ENTRY = Path(caffe.__file__).parents[1] / "caffe_command.py"
+
+
+def loads_torch(pid):
+    """Whether a process that was started as the command has begun to load PyTorch."""
+    started = "caffe_command" in Path(f"/proc/{pid}/cmdline").read_text()
+    return started and "libtorch" in Path(f"/proc/{pid}/maps").read_text()
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 60
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="looks into /proc")
+def test_ctrl_c_while_pytorch_is_loaded_ends_without_a_word():
+    process = subprocess.Popen(
+        [sys.executable, ENTRY, "train", "-solver", "absent"], stderr=subprocess.PIPE, text=True
+    )
+    wait_until(lambda: loads_torch(process.pid))
+    process.send_signal(signal.SIGINT)
+    assert (process.communicate()[1], process.returncode) == ("", 130)
+
+
+@pytest.mark.parametrize("arguments, status", [(["--version"], 0), (["tarin"], 1)])
+def test_the_entry_runs_the_command(arguments, status):
+    done = subprocess.run([sys.executable, ENTRY, *arguments], capture_output=True, text=True)
+    assert done.returncode == status
+    assert (done.stdout or done.stderr).startswith("caffe")
+
+
 LONG = """
 net: "net.prototxt" base_lr: 1e-5 lr_policy: "fixed" type: "Adam" momentum: 0.9 random_seed: 1
 max_iter: 1000 snapshot: 50 snapshot_prefix: "run" average_loss: 10 display: 100

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.caffe_torch.golden import training_cases as cases
+from tests.caffe_torch.test_command import loads_torch, wait_until
 from tests.caffe_torch.test_data_layers import hdf5_data, rows, write_files
 
 FIRST = Path(__file__).with_name("golden") / "snapshots/first.caffemodel"
@@ -174,6 +175,18 @@ def test_ctrl_c_stops_all_after_a_snapshot(folder):
     assert log.count("Optimization stopped early.") == 1
     saved = int(re.findall(r"solver state to binary proto file run_iter_(\d+)", log)[-1])
     assert assert_resumable(folder).iter == saved
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds processes in /proc")
+def test_ctrl_c_while_they_load_pytorch_ends_all_without_a_word(folder):
+    command = [sys.executable, "-c", LAUNCH, *write_solver(ENDLESS, "run")]
+    launcher = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: len(children_of(launcher)) == 2 and all(map(loads_torch, children_of(launcher))))
+    began = time.monotonic()
+    launcher.send_signal(signal.SIGINT)
+    assert (launcher.communicate()[1], launcher.returncode) == ("", 130)
+    assert time.monotonic() - began < 9
 
 
 @pytest.mark.slow
