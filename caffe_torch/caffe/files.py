@@ -1,10 +1,15 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and where those are looked for that are not there."""
 
 import contextlib
 import io
 import os
 
 import h5py
+
+
+def looked_for(path) -> str:
+    """What to add where the file at `path` is missing: nothing for an absolute path."""
+    return "" if os.path.isabs(path) else " (paths are relative to the folder caffe runs in)"
 
 
 def write(path, content) -> None:

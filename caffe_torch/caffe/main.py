@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from . import __version__, device, glog, parallel, upgrade
+from . import __version__, device, files, glog, parallel, upgrade
 from .net import TEST, TRAIN, Net, read_prototxt
 from .proto import caffe_pb2
 from .signals import EFFECTS, Signals
@@ -317,7 +317,8 @@ def main(arguments=None) -> int:
 
 def _told(error):
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
+        hint = files.looked_for(error.filename) if isinstance(error, FileNotFoundError) else ""
+        return f"{error.filename}: {error.strerror}{hint}"
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return f"out of memory: a smaller batch_size needs less ({str(error).splitlines()[0]})"
     return error

@@ -202,6 +202,29 @@ def test_a_mistake_is_one_line_and_status_1(arguments, message, capfd):
     assert message in error
 
 
+@pytest.mark.parametrize(
+    "text, arguments",
+    [
+        ('net: "no/net"', []),
+        ('train_net: "no/net"', []),
+        ('train_net: "net.prototxt" test_net: "no/net" test_iter: 1 test_interval: 1', []),
+        ('net: "net.prototxt"', ["-weights", "no/net"]),
+        ('net: "net.prototxt"', ["-snapshot", "no/net"]),
+    ],
+)
+def test_a_relative_path_is_told_to_be_one(text, arguments, capfd, folder):
+    settings = ' base_lr: 0.1 lr_policy: "fixed"'
+    Path("solver.prototxt").write_text(text + settings)
+    command = ["train", "-solver", "solver.prototxt"]
+    assert run(*command, *arguments) == 1
+    told = "caffe: error: no/net: No such file or directory (paths are relative to the folder caffe runs in)"
+    assert capfd.readouterr().err.splitlines()[-1] == told
+    absent = str(folder / "no/net")
+    Path("solver.prototxt").write_text(text.replace("no/net", absent) + settings)
+    assert run(*command, *(word.replace("no/net", absent) for word in arguments)) == 1
+    assert capfd.readouterr().err.endswith(f"caffe: error: {absent}: No such file or directory\n")
+
+
 @pytest.mark.parametrize("arguments", [[], ["-help"], ["train", "--help"]])
 def test_usage_names_every_command_and_flag(arguments, capfd):
     assert run(*arguments) == 0
