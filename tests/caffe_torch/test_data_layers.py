@@ -252,6 +252,19 @@ def test_settings_that_cannot_be_met(text, message):
         layer(text)
 
 
+def test_a_list_that_is_missing_is_said_to_be_one(folder):
+    """By whom it is written, and where a relative path is looked for."""
+    writes = "No such file or directory{}; the program that makes the HDF5 files writes this list of them"
+    for source, problem in (
+        ("build/data/train.txt", writes.format(" (paths are relative to the folder caffe runs in)")),
+        (folder / "absent", writes.format("")),
+        (folder, "Is a directory"),
+    ):
+        with pytest.raises(ValueError) as caught:
+            layer(f'hdf5_data_param {{ source: "{source}" batch_size: 2 }}')
+        assert str(caught.value) == f"hdf5_data_param.source '{source}': {problem}"
+
+
 # HDF5Output
 
 OUTPUT = """

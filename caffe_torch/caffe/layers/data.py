@@ -11,7 +11,6 @@ from .. import device, files, fillers, parallel
 from ..proto import caffe_pb2
 from . import Layer, Source, register
 
-_RELATIVE = "paths are relative to the folder caffe runs in"
 _READER = ThreadPoolExecutor(1, "hdf5")  # reads files ahead, for all layers
 
 
@@ -220,13 +219,19 @@ def _listed(source):
         with open(source, encoding="utf-8", errors="surrogateescape") as file:
             paths = file.read().split()
     except OSError as error:
-        made = "; `make data` writes this project's" if source.startswith("build/data") else ""
-        raise ValueError(f"hdf5_data_param.source {source!r}: {error.strerror} ({_RELATIVE}){made}") from None
+        hint = ""
+        if isinstance(error, FileNotFoundError):
+            hint = (
+                f"{files.looked_for(source)}; the program that makes the HDF5 files writes this list of them"
+            )
+        raise ValueError(f"hdf5_data_param.source {source!r}: {error.strerror}{hint}") from None
     if not paths:
         raise ValueError(f"hdf5_data_param.source {source!r} lists no files")
     for path in paths:
         if not os.path.exists(path):
-            raise ValueError(f"hdf5_data_param.source {source!r} lists {path}: no such file ({_RELATIVE})")
+            raise ValueError(
+                f"hdf5_data_param.source {source!r} lists {path}: no such file{files.looked_for(path)}"
+            )
     return paths
 
 
