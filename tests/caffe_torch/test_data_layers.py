@@ -239,6 +239,11 @@ def test_rows_of_another_shape_in_a_later_file_are_refused():
             r"'absent.txt': No such file or directory \(paths",
         ),
         ('hdf5_data_param { source: "empty.txt" batch_size: 2 }', "lists no files"),
+        ("hdf5_data_param { batch_size: 2 }", "^hdf5_data_param.source must be given$"),
+        (
+            'hdf5_data_param { source: "0.h5" batch_size: 2 }',
+            r"\.source '0\.h5' is an HDF5 file: give a text file that lists such, one a line$",
+        ),
         (
             'transform_param { scale: 2 } hdf5_data_param { source: "list.txt" batch_size: 2 }',
             "transform_param",

@@ -215,6 +215,12 @@ class DummyData(Source):
 
 def _listed(source):
     """The paths in the text file `source`, one a line."""
+    if not source:
+        raise ValueError("hdf5_data_param.source must be given")
+    if h5py.is_hdf5(source):
+        raise ValueError(
+            f"hdf5_data_param.source {source!r} is an HDF5 file: give a text file that lists such, one a line"
+        )
     try:
         with open(source, encoding="utf-8", errors="surrogateescape") as file:
             paths = file.read().split()
