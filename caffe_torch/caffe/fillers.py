@@ -12,8 +12,8 @@ _FAN_IN, _FAN_OUT = caffe_pb2.FillerParameter.FAN_IN, caffe_pb2.FillerParameter.
 def _fan(spec, shape):
     """Inputs per output as Caffe counts them: the size of the blob over its first axis.
 
-    For a Deconvolution, whose blob is (C_in, C_out/group, kh, kw), this is C_out k^2: see
-    variance_norm FAN_OUT in prototxt/.
+    For a Deconvolution, whose blob is (C_in, C_out/group, kh, kw), this is C_out k^2; variance_norm FAN_OUT
+    makes it C_in k^2.
     """
     count, (outer, inner) = math.prod(shape), (*shape[:2], 1, 1)[:2]
     fan_in, fan_out = count / outer, count / inner

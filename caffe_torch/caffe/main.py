@@ -24,10 +24,10 @@ flags (-flag value, -flag=value, and the same with two dashes; -flag and -noflag
 {flags}
 
 examples:
-  caffe train -solver solver/adam.prototxt -gpu 0
-  caffe train -solver solver/adam.prototxt -snapshot build/snapshots/adam_iter_5000.solverstate
-  caffe test -model prototxt/2-1-2_f64_k5/train_val.prototxt -weights w.caffemodel -iterations 100
-  caffe time -model prototxt/2-1-2_f64_k5/deploy.prototxt -iterations 10
+  caffe train -solver solver.prototxt -gpu 0
+  caffe train -solver solver.prototxt -snapshot run_iter_5000.solverstate
+  caffe test -model train_val.prototxt -weights run_iter_5000.caffemodel -iterations 100
+  caffe time -model deploy.prototxt -iterations 10
 """
 
 # name: (default, what it is)
@@ -37,7 +37,7 @@ FLAGS = {
     "weights": ("", "weights to begin with, several separated by commas (train), or to score (test)"),
     "model": ("", "the net prototxt (test, time)"),
     "iterations": (50, "how many batches (test, time)"),
-    "gpu": ("", "the GPU to run on; the CPU without it"),
+    "gpu": ("", "the GPU to run on, several with commas or all (train); the CPU without it"),
     "phase": ("", "TRAIN or TEST (time)"),
     "level": (0, "network level"),
     "stage": ("", "network stages, separated by commas"),

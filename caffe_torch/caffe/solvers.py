@@ -112,7 +112,7 @@ class AdaDelta(Rule):
 
 
 class Adam(Rule):
-    """Kingma and Ba 2015 in the form that adds delta before the bias correction (Eq. 7 to 9 of the paper)."""
+    """Kingma and Ba 2015, in the form at the end of section 2: delta is added before the bias correction."""
 
     histories = 2
 
