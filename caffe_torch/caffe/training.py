@@ -42,6 +42,8 @@ class Solver:
         if self.param.snapshot:
             self._check_folder()
         glog.info(f"Initializing solver from parameters: \n{self.param}")
+        if not self.param.HasField("base_lr") and not parallel.rank:
+            glog.warning(f"{self._name}: no base_lr, which is then 0: nothing will be learned")
         if self.param.random_seed >= 0 or parallel.count > 1:
             parallel.set_random_seed(self.param.random_seed)
         self.iter = 0

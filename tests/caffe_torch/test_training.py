@@ -294,6 +294,16 @@ def test_a_folder_for_the_last_snapshot_is_tried_before_training():
     assert solver.iter == 2
 
 
+def test_a_solver_without_a_rate_is_warned_of(capfd):
+    """It trains at rate 0 to a good end, as with BVLC Caffe; who says 0 is not warned."""
+    for rate, warnings in (("", 1), ("base_lr: 0", 0), ("base_lr: 0.1", 0)):
+        solver = solver_of(f'net: "net.prototxt" lr_policy: "fixed" max_iter: 1 {rate}')
+        solver.solve()
+        assert solver.lr == (pytest.approx(0.1) if "0.1" in rate else 0)
+        log = capfd.readouterr().err
+        assert len(re.findall(r"(?m)^W.*\] solver\.prototxt: no base_lr, which is then 0: ", log)) == warnings
+
+
 # NaN
 
 
