@@ -116,8 +116,14 @@ class Adam(Rule):
 
     histories = 2
 
+    def check(self):
+        if abs(self.param.momentum) == 1:
+            raise ValueError(f"momentum {self.param.momentum:g}: Adam divides by 1 - momentum^t")
+        if abs(self.param.momentum2) > 1:
+            raise ValueError(f"momentum2 {self.param.momentum2:g}: Adam takes the root of 1 - momentum2^t")
+
     def correction(self, t):
-        return math.sqrt(1 - self.param.momentum2**t) / (1 - self.param.momentum**t)
+        return math.sqrt(1 - self.param.momentum2**t) / (1 - _power(self.param.momentum, t))
 
     def step(self, grads, rates):
         m, v = self.parts()
@@ -182,6 +188,16 @@ def check_policy(param: caffe_pb2.SolverParameter) -> None:
         raise ValueError(f"gamma {param.gamma:g} is negative")
 
 
+def _power(base, exponent):
+    """base ^ exponent, infinite or NaN where it is that in C."""
+    try:
+        return math.pow(base, exponent)
+    except OverflowError:
+        return math.inf
+    except ValueError:
+        return math.nan if base else math.inf
+
+
 def current_step(param: caffe_pb2.SolverParameter, iteration: int) -> int:
     """How many drops of the rate lie behind at an iteration (what a .solverstate keeps)."""
     if param.lr_policy == "step":
@@ -199,13 +215,13 @@ def learning_rate(param: caffe_pb2.SolverParameter, iteration: int) -> float:
     """The rate at an iteration, by the policies of Caffe's SGDSolver."""
     base, gamma, power = param.base_lr, param.gamma, param.power
     if param.lr_policy in ("step", "multistep"):
-        return base * gamma ** current_step(param, iteration)
+        return base * _power(gamma, current_step(param, iteration))
     if param.lr_policy == "exp":
-        return base * gamma**iteration
+        return base * _power(gamma, iteration)
     if param.lr_policy == "inv":
-        return base * (1 + gamma * iteration) ** -power
+        return base * _power(1 + gamma * iteration, -power)
     if param.lr_policy == "poly":
-        return base * (1 - iteration / param.max_iter) ** power
+        return base * _power(1 - iteration / param.max_iter, power)
     if param.lr_policy == "sigmoid":
         return base / (1 + math.exp(min(-gamma * (iteration - param.stepsize), 700)))
     return base

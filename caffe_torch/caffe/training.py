@@ -345,8 +345,12 @@ class Solver:
 
     def _rates(self):
         """What `_change` takes at this iteration."""
-        correction = self._rule.correction(self.iter + 1)
-        return [self.lr * mult * correction for mult in self.net.params_lr]
+        rate, correction = self.lr, self._rule.correction(self.iter + 1)
+        if not math.isfinite(rate):
+            raise FloatingPointError(
+                f"iteration {self.iter}: the learning rate by lr_policy {self.param.lr_policy!r} is {rate:g}"
+            )
+        return [rate * mult * correction for mult in self.net.params_lr]
 
     def _change(self, rates):
         """Take off each parameter what the rule makes of its gradient, with these rates."""

@@ -161,6 +161,20 @@ def test_learning_rates(text, expected):
 
 
 @pytest.mark.parametrize(
+    "text, iteration, expected",
+    [
+        ('lr_policy: "poly" power: 0.5 max_iter: 10', 11, math.nan),
+        ('lr_policy: "poly" power: -1 max_iter: 10', 10, math.inf),
+        ('lr_policy: "exp" gamma: 1.5', 2000, math.inf),
+        ('lr_policy: "inv" gamma: 1e30 power: -30', 1, math.inf),
+    ],
+)
+def test_a_rate_that_is_no_number_is_what_c_has(text, iteration, expected):
+    rate = solvers.learning_rate(solver_param(f"base_lr: 0.5 {text}"), iteration)
+    np.testing.assert_equal(rate, expected)
+
+
+@pytest.mark.parametrize(
     "text, message",
     [
         ("base_lr: 1", "lr_policy '': use one of fixed, step"),
@@ -197,6 +211,24 @@ def test_the_older_solver_type_names_the_same_rules(name):
 def test_an_unclear_rule_is_refused(text, message):
     with pytest.raises(ValueError, match=message):
         solvers.rule_of(solver_param(text))
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("momentum: 1", r"^momentum 1: Adam divides by 1 - momentum\^t$"),
+        ("momentum: -1", "momentum -1: Adam divides"),
+        ("momentum2: 1.5", r"^momentum2 1\.5: Adam takes the root of 1 - momentum2\^t$"),
+    ],
+)
+def test_settings_that_make_every_step_of_adam_nan_are_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        solvers.Adam(solver_param(text), [])
+
+
+def test_a_momentum_above_one_is_taken_as_in_caffe():
+    for text in ("momentum: 1.5", "momentum2: 1"):
+        assert solvers.Adam(solver_param(text), []).correction(5000) == 0
 
 
 @pytest.mark.parametrize(

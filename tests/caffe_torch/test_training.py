@@ -331,6 +331,16 @@ def test_the_first_bad_blob_is_named():
     assert not list(Path().glob("*.caffemodel"))
 
 
+def test_steps_beyond_the_end_of_a_policy_are_refused():
+    """There the rate is NaN, which BVLC Caffe goes on with."""
+    solver = solver_of('net: "net.prototxt" base_lr: 0.001 lr_policy: "poly" power: 0.5 max_iter: 3')
+    with pytest.raises(
+        FloatingPointError, match=r"^iteration 4: the learning rate by lr_policy 'poly' is nan$"
+    ):
+        solver.step(6)
+    assert all(np.isfinite(blob.data).all() for blob in solver.net.learnable_params)
+
+
 # Signals
 
 
