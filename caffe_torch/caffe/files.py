@@ -1,10 +1,14 @@
-"""Files that are there whole or not at all, and where those are looked for that are not there."""
+"""Files that are written whole or not at all, and read with their names in what is wrong with them."""
 
 import contextlib
 import io
 import os
 
 import h5py
+import torch
+
+# What h5py raises in the middle of a file that is damaged, or holds a group where a dataset is looked for.
+_DAMAGED = OSError, RuntimeError, KeyError, TypeError, AttributeError
 
 
 def looked_for(path) -> str:
@@ -35,6 +39,29 @@ def write(path, content) -> None:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.remove(beside)
+
+
+@contextlib.contextmanager
+def hdf5(path):
+    """The HDF5 file at `path`, to read in the block; ValueError with its name where it is none or damaged."""
+    path = os.fspath(path)
+    with open(path, "rb"):  # OSError says better than h5py's what hinders
+        pass
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise ValueError(f"{path}: not a whole HDF5 file: {_line(error)}") from None
+    with file:
+        try:
+            yield file
+        except torch.OutOfMemoryError:
+            raise
+        except _DAMAGED as error:
+            raise ValueError(f"{path}: damaged: {_line(error)}") from None
+
+
+def _line(error):
+    return " ".join(str(error.args[0] if isinstance(error, KeyError) else error).split())
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ import base64
 import json
 import os
 
-import h5py
 import numpy as np
 import torch
 from google.protobuf.message import DecodeError
@@ -88,7 +87,7 @@ def load_weights(net, path) -> None:
 
 def load_hdf5(net, path) -> None:
     """Copy parameters from an HDF5 file written by `save_hdf5` or by Caffe."""
-    with _open_hdf5(path) as file:
+    with files.hdf5(path) as file:
         if "data" not in file:
             raise ValueError(f"{path}: no group /data: not a file of weights")
         for name, stored in file["data"].items() if glog.nets else ():
@@ -112,15 +111,6 @@ def load_hdf5(net, path) -> None:
                 if not same_shape(values.shape, blob.shape):
                     raise ValueError(f"{where}: stored shape {values.shape}, the net has {blob.shape}")
                 blob.data[...] = values.reshape(blob.shape)
-
-
-def _open_hdf5(path):
-    if not os.path.exists(path):
-        raise FileNotFoundError(2, "No such file or directory", os.fspath(path))
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise ValueError(f"{path}: not a whole HDF5 file: {error}") from None
 
 
 def _dataset(dataset, where):
@@ -186,7 +176,7 @@ def load_state(path) -> caffe_pb2.SolverState:
                 raise ValueError(f"{path}: no {name}: not a solver state")
         return state
     state = caffe_pb2.SolverState()
-    with _open_hdf5(path) as file:
+    with files.hdf5(path) as file:
         for name in ("iter", "learned_net", "current_step", "history"):
             if name not in file:
                 raise ValueError(f"{path}: no {name}: not a solver state")
@@ -200,7 +190,7 @@ def load_state(path) -> caffe_pb2.SolverState:
             for i in range(len(file["history"])):
                 values = file["history"][str(i)][()].astype(np.float32)
                 state.history.append(proto_of(torch.from_numpy(values)))
-        except (OSError, KeyError, ValueError, IndexError, AttributeError) as error:
+        except (ValueError, IndexError) as error:
             raise ValueError(f"{path}: damaged: {error}") from None
     return state
 

@@ -373,6 +373,48 @@ def test_damaged_hdf5_is_refused(name, content):
         snapshot.load_state(name) if "state" in name else caffe.Net("net.prototxt", name, caffe.TEST)
 
 
+def read_hdf5(name):
+    """What reads the file: a net its rows or weights, a solver its state."""
+    if name.endswith("solverstate.h5"):
+        snapshot.load_state(name)
+    elif name.endswith("caffemodel.h5"):
+        caffe.Net("net.prototxt", name, caffe.TEST)
+    else:
+        caffe.Net("net.prototxt", caffe.TEST).forward()
+
+
+@pytest.mark.parametrize("name", ["snap_iter_5.caffemodel.h5", "snap_iter_5.solverstate.h5", "0.h5"])
+@pytest.mark.parametrize("structure", [b"HEAP", b"TREE", b"SNOD"])
+def test_hdf5_damaged_within_is_refused(name, structure):
+    """Where h5py raises RuntimeError and KeyError."""
+    data = Path(name).read_bytes()
+    assert structure in data
+    Path(name).write_bytes(data.replace(structure, b"\0\0\0\0"))
+    with pytest.raises(ValueError, match=rf"^(net\.prototxt: .*)?{re.escape(name)}: [^\n]+$"):
+        read_hdf5(name)
+
+
+@pytest.mark.parametrize(
+    "name, item, group",
+    [
+        ("snap_iter_5.caffemodel.h5", "data", False),
+        ("snap_iter_5.caffemodel.h5", "data/conv1", False),
+        ("snap_iter_5.caffemodel.h5", "data/conv1/0", True),
+        ("snap_iter_5.solverstate.h5", "iter", True),
+        ("snap_iter_5.solverstate.h5", "history", False),
+    ],
+)
+def test_groups_and_datasets_in_each_others_places_are_refused(name, item, group):
+    with h5py.File(name, "r+") as file:
+        del file[item]
+        if group:
+            file.create_group(item)
+        else:
+            file[item] = np.zeros(3)
+    with pytest.raises(ValueError, match=rf"^{re.escape(name)}: [^\n]+$"):
+        read_hdf5(name)
+
+
 def test_the_form_is_told_by_the_content():
     """Whatever the file is called, as BVLC Caffe does with weights."""
     expected = weights(caffe.Net("net.prototxt", "snap_iter_5.caffemodel", caffe.TEST))

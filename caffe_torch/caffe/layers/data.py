@@ -241,18 +241,9 @@ def _listed(source):
     return paths
 
 
-def _open(path):
-    if not os.path.exists(path):
-        raise ValueError(f"{path}: no such file any more")
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise ValueError(f"{path}: not a whole HDF5 file: {error}") from None
-
-
 def _head(path, names):
     """Rows, shape of a row for each dataset, bytes in memory, and whether floats are among them."""
-    with _open(path) as file:
+    with files.hdf5(path) as file:
         missing = [name for name in names if not isinstance(file.get(name), h5py.Dataset)]
         if missing:
             raise ValueError(f"{path}: no dataset {missing[0]!r}; it has {', '.join(file) or 'none'}")
@@ -273,7 +264,7 @@ def _head(path, names):
 def _read(path, names, rows, where):
     """The datasets as tensors on the device `where`: uint8 as it is, all else float32."""
     tensors = []
-    with _open(path) as file:
+    with files.hdf5(path) as file:
         for name in names:
             try:
                 array = file[name][()]
