@@ -222,6 +222,13 @@ def test_nan_in_a_file_is_named(value, resident):
         source.load()
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_number_beyond_float32_is_infinite():
+    write_files(3, y=np.array([1.0, 1e300, 2.0]))
+    with pytest.raises(ValueError, match=r"0\.h5: dataset 'y' holds NaN or infinite values"):
+        hdf5_data(1, tops=("y",)).load()
+
+
 def test_rows_of_another_shape_in_a_later_file_are_refused():
     write_files(3, 3)
     with h5py.File("1.h5", "w") as file:

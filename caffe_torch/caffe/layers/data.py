@@ -273,7 +273,8 @@ def _read(path, names, rows, where):
             if len(array) != rows:
                 raise ValueError(f"{path}: dataset {name!r} had {rows} rows before and has {len(array)} now")
             if array.dtype != np.uint8:
-                array = array.astype(np.float32, copy=False)
+                with np.errstate(over="ignore", invalid="ignore"):
+                    array = array.astype(np.float32, copy=False)
                 if not np.isfinite(array).all():
                     raise ValueError(f"{path}: dataset {name!r} holds NaN or infinite values")
             tensors.append(torch.from_numpy(array).to(where))
