@@ -96,6 +96,13 @@ def autocast() -> contextlib.AbstractContextManager:
     return contextlib.nullcontext()
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there is not enough memory: on a CPU PyTorch says it by a RuntimeError."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+
+
 def set_random_seed(seed: int) -> None:
     """Seed every random number that fillers, Dropout and shuffling draw."""
     global _rng

@@ -5,7 +5,8 @@ import io
 import os
 
 import h5py
-import torch
+
+from . import device
 
 # What h5py raises in the middle of a file that is damaged, or holds a group where a dataset is looked for.
 _DAMAGED = OSError, RuntimeError, KeyError, TypeError, AttributeError
@@ -54,9 +55,9 @@ def hdf5(path):
     with file:
         try:
             yield file
-        except torch.OutOfMemoryError:
-            raise
         except _DAMAGED as error:
+            if device.out_of_memory(error):
+                raise
             raise ValueError(f"{path}: damaged: {_line(error)}") from None
 
 

@@ -279,14 +279,7 @@ def device_query(flags) -> None:
 COMMANDS = {"train": train, "test": test, "time": time_layers, "device_query": device_query}
 
 
-_MISTAKES = (
-    ValueError,
-    OSError,
-    FloatingPointError,
-    MemoryError,
-    torch.OutOfMemoryError,
-    parallel.ProcessLost,
-)
+_MISTAKES = ValueError, OSError, FloatingPointError, parallel.ProcessLost
 
 
 def main(arguments=None) -> int:
@@ -307,7 +300,9 @@ def main(arguments=None) -> int:
     with glog.of_command(flags):
         try:
             return COMMANDS[command](flags) or 0
-        except _MISTAKES as error:
+        except Exception as error:
+            if not (isinstance(error, _MISTAKES) or device.out_of_memory(error)):
+                raise
             who = f"process {parallel.rank} of {parallel.count}: " if parallel.count > 1 else ""
             glog.failed(f"{who}{_told(error)}")
             return 1
@@ -319,8 +314,9 @@ def _told(error):
     if isinstance(error, OSError) and error.filename is not None:
         hint = files.looked_for(error.filename) if isinstance(error, FileNotFoundError) else ""
         return f"{error.filename}: {error.strerror}{hint}"
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return f"out of memory: a smaller batch_size needs less ({str(error).splitlines()[0]})"
+    if device.out_of_memory(error):
+        reason = str(error).partition("\n")[0]
+        return f"out of memory: a smaller batch_size needs less{reason and f' ({reason})'}"
     return error
 
 

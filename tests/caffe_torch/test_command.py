@@ -339,6 +339,40 @@ def test_a_nan_ends_with_status_1(capfd):
     assert re.search(r"caffe: error: iteration \d+: the loss is", capfd.readouterr().err)
 
 
+LARGE = """
+layer {{ name: "in" type: "DummyData" top: "x" dummy_data_param {{ shape {{ dim: {} dim: 1000000 }} }} }}
+layer {{ name: "fc" type: "InnerProduct" bottom: "x" top: "y" inner_product_param {{ num_output: {} }} }}
+"""
+
+
+@pytest.mark.parametrize("rows, outputs", [(2, 2**32 - 1), (10**11, 2)], ids=["a parameter", "a batch"])
+def test_too_little_memory_is_told_in_a_line(rows, outputs, capfd):
+    """PyTorch has an error of its own for it on a GPU only."""
+    Path("large.prototxt").write_text(LARGE.format(rows, outputs))
+    assert run("time", "-model", "large.prototxt", "-iterations", "1") == 1
+    error = capfd.readouterr().err.splitlines()[-1]
+    assert error.startswith("caffe: error: out of memory: a smaller batch_size needs less (")
+
+
+@pytest.mark.parametrize("said, shown", [((), ""), (("no\nroom",), " (no)")])
+def test_pythons_memory_errors_too(said, shown, capfd, monkeypatch):
+    def fail(flags):
+        raise MemoryError(*said)
+
+    monkeypatch.setitem(command.COMMANDS, "time", fail)
+    assert run("time") == 1
+    assert capfd.readouterr().err == f"caffe: error: out of memory: a smaller batch_size needs less{shown}\n"
+
+
+def test_other_errors_are_not_taken_for_the_users(monkeypatch):
+    def fail(flags):
+        raise RuntimeError("a mistake of the program's own")
+
+    monkeypatch.setitem(command.COMMANDS, "time", fail)
+    with pytest.raises(RuntimeError, match="own"):
+        run("time")
+
+
 # Testing and timing
 
 

@@ -7,6 +7,7 @@ operations on such tensors PyTorch loads its compiler, as long a wait as for PyT
 
 import torch
 
+from .. import device
 from ..proto import caffe_pb2
 
 _REGISTRY: dict = {}
@@ -77,9 +78,9 @@ class Layer:
         """The tops; ValueError where PyTorch finds that the bottoms do not fit."""
         try:
             result = self.forward(params, *bottoms)
-        except torch.OutOfMemoryError:
-            raise
         except (RuntimeError, IndexError) as error:
+            if device.out_of_memory(error):
+                raise
             shapes = ", ".join(str(tuple(x.shape)) for x in bottoms)
             reason = str(error).strip().splitlines()[0]
             raise ValueError(f"does not fit bottoms of shape {shapes}: {reason}") from None
