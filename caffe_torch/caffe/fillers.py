@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from . import device
 from .proto import caffe_pb2
 
 _FAN_IN, _FAN_OUT = caffe_pb2.FillerParameter.FAN_IN, caffe_pb2.FillerParameter.FAN_OUT
@@ -27,10 +28,14 @@ def _constant(spec, shape):
 
 
 def _uniform(spec, shape):
+    if not spec.min <= spec.max:
+        raise ValueError(f"a uniform filler from min {spec.min:g} to max {spec.max:g}: give min the lesser")
     return torch.empty(shape).uniform_(spec.min, spec.max)
 
 
 def _gaussian(spec, shape):
+    if not spec.std >= 0:
+        raise ValueError(f"a gaussian filler of std {spec.std:g}: give 0 or more")
     values = torch.empty(shape).normal_(spec.mean, spec.std)
     if spec.sparse >= 0:  # on average `sparse` inputs of each output stay
         keep = spec.sparse / shape[0]
@@ -82,4 +87,10 @@ def fill(spec: caffe_pb2.FillerParameter, shape: tuple) -> torch.Tensor:
         raise ValueError(f"unknown filler {spec.type!r}: use one of {', '.join(_FILLERS)}")
     if spec.sparse != -1 and spec.type != "gaussian":
         raise ValueError(f"a {spec.type} filler cannot be sparse, only a gaussian one")
-    return _FILLERS[spec.type](spec, tuple(shape))
+    try:
+        return _FILLERS[spec.type](spec, tuple(shape))
+    except (RuntimeError, IndexError, ZeroDivisionError) as error:
+        if device.out_of_memory(error):
+            raise
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"a {spec.type} filler cannot fill the shape {tuple(shape)}: {reason}") from None

@@ -1,5 +1,7 @@
 """First values of parameters: their ranges and moments, by hand and as BVLC Caffe 1.0 gave them."""
 
+import math
+
 import caffe
 import numpy as np
 import pytest
@@ -87,6 +89,25 @@ def test_a_seed_repeats_the_values():
         ({"type": "best"}, SHAPE, "unknown filler 'best': use one of constant"),
         ({"type": "bilinear"}, (2, 2, 3, 4), "square filters"),
         ({"type": "xavier", "sparse": 3}, SHAPE, "cannot be sparse"),
+        (
+            {"type": "uniform", "min": 2, "max": 1},
+            SHAPE,
+            "^a uniform filler from min 2 to max 1: give min the",
+        ),
+        (
+            {"type": "uniform", "max": math.nan},
+            SHAPE,
+            "^a uniform filler from min 0 to max nan: give min the",
+        ),
+        (
+            {"type": "uniform", "max": math.inf},
+            (3,),
+            r"^a uniform filler cannot fill the shape \(3,\): to is out",
+        ),
+        ({"type": "gaussian", "std": -1}, SHAPE, "^a gaussian filler of std -1: give 0 or more$"),
+        ({"type": "gaussian", "sparse": 2}, (), r"^a gaussian filler cannot fill the shape \(\): "),
+        ({"type": "positive_unitball"}, (), r"^a positive_unitball filler cannot fill the shape \(\): "),
+        ({"type": "xavier"}, (3, 0), r"^a xavier filler cannot fill the shape \(3, 0\): "),
     ],
 )
 def test_refusals(spec, shape, reason):
