@@ -9,6 +9,8 @@ import torch
 from . import device
 from .proto import caffe_pb2
 
+_MOST = 2**60  # numbers: their bytes must be a number that PyTorch can count to
+
 
 def _nobody():
     """A weak reference to nothing."""
@@ -201,7 +203,7 @@ class Blob:
 
     def reshape(self, *shape: int) -> None:
         """Give the blob another shape. Its contents stay while the count is none that it never had before."""
-        if any(int(n) < 0 for n in shape):
+        if any(int(n) < 0 for n in shape) or math.prod(map(int, shape)) > _MOST:
             raise ValueError(f"a blob cannot have the shape {shape}")
         self._data.reshape(shape)
         self._diff.reshape(shape)

@@ -93,6 +93,10 @@ REFUSED = {
     "slice points": (one("Slice", "slice_param { slice_point: 3 }", tops="y z"), "do not rise"),
     "slice count": (one("Slice", "slice_param { slice_point: 1 }", tops="y z v"), "1 points for 3 tops"),
     "reshape": (one("Reshape", "reshape_param { shape { dim: 7 dim: -1 } }"), "cannot be reshaped"),
+    "reshape of nothing": (
+        inputs(x=(0, 3)) + layer("Reshape", "reshape_param { shape { dim: 0 dim: -1 } }"),
+        "cannot be reshaped",
+    ),
     "flatten": (one("Flatten", "flatten_param { axis: 2 end_axis: 1 }"), "comes after"),
     "crop": (one("Crop", "crop_param { offset: 1 }", bottoms="x x"), "do not fit axis 2"),
     "crop axes": (one("Crop", bottoms="x w"), "as many axes"),
@@ -105,16 +109,26 @@ REFUSED = {
     "scale axes": (one("Scale", "scale_param { axis: 2 num_axes: 3 }"), "do not fit"),
     "scale shapes": (one("Scale", bottoms="x w"), "do not fit from axis 1"),
     "batch norm": (one("BatchNorm", "param { lr_mult: 1 }"), "statistics are not learned"),
+    "batch norm without channels": (inputs(x=(2, 0, 4)) + layer("BatchNorm"), "the second for channels"),
+    "too many numbers": (inputs(x=(2**40, 2**40)), "a blob cannot have the shape"),
     "lrn": (one("LRN", "lrn_param { local_size: 4 }"), "not odd"),
     "softmax": (one("Softmax", "softmax_param { axis: 4 }"), "axis 4 is outside"),
     "prelu": (inputs(x=(3,)) + layer("PReLU"), "2 axes"),
     "log": (one("Log", "log_param { base: 1 }"), "no logarithm"),
     "exp": (one("Exp", "exp_param { base: -2 }"), "a base is above 0"),
+    "exp shift": (
+        one("Exp", "exp_param { shift: 1e10 }"),
+        r"exp_param.shift 1e\+10: base \^ shift is too large",
+    ),
     "dropout": (one("Dropout", "dropout_param { dropout_ratio: 1 }"), "dropout_ratio 1"),
     "euclidean": (one("EuclideanLoss", bottoms="x w"), "differ in size"),
     "softmax loss rows": (
         inputs(w=(2, 3), label=(3,)) + layer("SoftmaxWithLoss", "softmax_param { axis: 0 }", "w label"),
         "2 rows of scores and 3",
+    ),
+    "softmax loss of a scalar": (
+        inputs(w=(2, 3), label=()) + layer("SoftmaxWithLoss", "", "w label"),
+        "2 rows of scores and no of labels",
     ),
     "softmax loss": (one("SoftmaxWithLoss", bottoms="x label"), "need 40 labels, not 2"),
     "sigmoid loss": (one("SigmoidCrossEntropyLoss", bottoms="x w"), "differ in size"),
@@ -229,6 +243,13 @@ def test_weights_of_a_layer_with_a_top_read_further(net):
     weighed.blobs["y"].data[...] = 3
     assert weighed.forward()["again"] == 6
     assert weighed.forward_loss() == 2 * 6 + 1 * 6 + 3 * 4
+
+
+@pytest.mark.parametrize("kind, expected", [("Scale", 9), ("Bias", 6)])
+def test_a_scalar_is_scaled_by_itself(net, kind, expected):
+    scalar = net(inputs(x=()) + layer(kind, "", "x x"))
+    scalar.blobs["x"].data[...] = 3
+    assert scalar.forward()["y"] == expected
 
 
 def test_the_softmax_of_a_loss_is_its_second_top(net):

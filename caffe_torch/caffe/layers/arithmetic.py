@@ -76,7 +76,7 @@ class _Broadcast(Layer):
     def _spread(self, blob, x):
         """`blob` with axes of length 1 appended, so that it broadcasts over x."""
         self.top_shapes(x.shape, blob.shape)
-        return blob.reshape(*blob.shape, *[1] * (x.dim() - self.axis - blob.dim()))
+        return blob.reshape((*blob.shape, *[1] * (x.dim() - self.axis - blob.dim())))
 
 
 @register("Scale")

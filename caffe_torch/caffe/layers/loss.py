@@ -109,8 +109,9 @@ class SoftmaxWithLoss(_CrossEntropy):
     top_count = (1, 2)
 
     def top_shapes(self, scores, labels):
-        if scores[0] != labels[0]:
-            raise ValueError(f"{scores[0]} rows of scores and {labels[0]} of labels")
+        rows, labelled = ((shape[:1] or ("no",))[0] for shape in (scores, labels))
+        if rows != labelled:
+            raise ValueError(f"{rows} rows of scores and {labelled} of labels")
         _classes(scores, labels, self.spec.softmax_param.axis)
         return [(), scores][: len(self.spec.top)]
 

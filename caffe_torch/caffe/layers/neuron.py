@@ -119,8 +119,15 @@ class Exp(_WithBase):
 
     options = "exp_param"
 
+    def setup(self):
+        super().setup()
+        try:
+            self.factor = math.exp(self.log_base * self.opt.shift)
+        except OverflowError:
+            raise ValueError(f"exp_param.shift {self.opt.shift:g}: base ^ shift is too large") from None
+
     def forward(self, params, x):
-        return torch.exp(x * (self.log_base * self.opt.scale)) * math.exp(self.log_base * self.opt.shift)
+        return torch.exp(x * (self.log_base * self.opt.scale)) * self.factor
 
 
 @register("Log")

@@ -33,7 +33,7 @@ class BatchNorm(Layer):
             param.lr_mult = 0
 
     def param_shapes(self, shape):
-        if len(shape) < 2:
+        if len(shape) < 2 or shape[1] < 1:
             raise ValueError(f"bottom of shape {shape}: 2 axes are needed, the second for channels")
         zero = caffe_pb2.FillerParameter()
         return [((shape[1],), zero), ((shape[1],), zero), ((1,), zero)]

@@ -154,6 +154,6 @@ class Reshape(Layer):
         new = [old[i] if n == 0 else n for i, n in enumerate(new)]
         shape = (*x.shape[:first], *new, *x.shape[last:])
         rest = math.prod(n for n in shape if n != -1)
-        if x.numel() % rest if -1 in new else x.numel() != rest:
+        if (rest == 0 or x.numel() % rest) if -1 in new else x.numel() != rest:
             raise ValueError(f"a blob of shape {tuple(x.shape)} cannot be reshaped to {shape}")
         return x.reshape(shape)  # in C order: a copy where the tensor is channels last
