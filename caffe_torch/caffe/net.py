@@ -507,7 +507,7 @@ class Net:
                 rows, takes = (shape[:1] or ("no",) for shape in (np.shape(array), self._by_name[name].shape))
                 if rows != takes:
                     raise ValueError(f"input {name!r}: {rows[0]} rows given, the net takes {takes[0]}")
-                self._by_name[name].data[...] = array
+                _put(array, self._by_name[name].data, f"input {name!r}")
         self._run(first, last)
         return {name: self._by_name[name].data for name in dict.fromkeys([*wanted, *(blobs or [])])}
 
@@ -520,30 +520,31 @@ class Net:
         first, last = self._range(start, end, backward=True)
         wanted = list(self._bottom_names[end]) if end is not None else list(self.inputs)
         if kwargs:
-            if set(kwargs) != set(self._top_names[start] if start else self.outputs):
-                raise ValueError(f"gradients given: {sorted(kwargs)}; the outputs: {self.outputs}")
+            outputs = self.outputs if start is None else self._top_names[start]
+            if set(kwargs) != set(outputs):
+                raise ValueError(f"gradients given: {sorted(kwargs)}; the outputs: {outputs}")
             for name, array in kwargs.items():
-                self._by_name[name].diff[...] = array
+                _put(array, self._by_name[name].diff, f"gradient of {name!r}")
         self._backward(first, last)
         return {name: self._by_name[name].diff for name in dict.fromkeys([*wanted, *(diffs or [])])}
 
     def forward_all(self, blobs=None, **kwargs):
         """`forward` for any number of rows, a batch of the net's size at a time: {blob name: array}."""
-        batches = [_copied(self.forward(blobs, **batch)) for batch in self._batches(kwargs)]
-        return _joined(batches, len(next(iter(kwargs.values()))))
+        rows = _rows(kwargs)
+        return _joined([_copied(self.forward(blobs, **batch)) for batch in self._batches(kwargs)], rows)
 
     def forward_backward_all(self, blobs=None, diffs=None, **kwargs):
         """`forward` and `backward` for any number of rows: ({blob: array}, {blob: gradient}) of all.
 
         kwargs: arrays for the input blobs, and gradients for the output blobs.
         """
+        rows = _rows(kwargs)
         inputs = {name: array for name, array in kwargs.items() if name in self.inputs}
         outputs = {name: array for name, array in kwargs.items() if name not in self.inputs}
         forward, backward = [], []
         for below, above in zip_longest(self._batches(inputs), self._batches(outputs), fillvalue={}):
             forward.append(_copied(self.forward(blobs, **below)))
             backward.append(_copied(self.backward(diffs, **above)))
-        rows = len(next(iter(kwargs.values())))
         return _joined(forward, rows), _joined(backward, rows)
 
     def _batches(self, arrays):
@@ -644,6 +645,21 @@ class Net:
         from . import snapshot
 
         snapshot.load_hdf5(self, path)
+
+
+def _put(array, memory, what):
+    try:
+        memory[...] = array
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from None
+
+
+def _rows(arrays):
+    """How many rows the arrays have; ValueError for none."""
+    rows = len(next(iter(arrays.values()), ()))
+    if not rows:
+        raise ValueError("no rows given")
+    return rows
 
 
 def _copied(arrays):

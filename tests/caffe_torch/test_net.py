@@ -193,6 +193,23 @@ def test_inputs_are_anything_like_an_array(net):
             n.forward(x=given)
 
 
+def test_arrays_that_do_not_fit_are_named(net):
+    n = net(FC)
+    for call, message in (
+        (
+            lambda: n.forward(x=np.zeros((4, 5))),
+            r"^input 'x': could not broadcast .*\(4,5\) into shape \(4,3\)$",
+        ),
+        (lambda: n.backward(y=np.zeros((4, 5))), r"^gradient of 'y': could not broadcast .*\(4,2\)$"),
+        (lambda: n.backward(start="x", y=0), r"^gradients given: \['y'\]; the outputs: \['x'\]$"),
+        (lambda: n.forward_all(x=np.zeros((0, 3))), "^no rows given$"),
+        (n.forward_all, "^no rows given$"),
+        (n.forward_backward_all, "^no rows given$"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
 def test_shapes_that_no_longer_fit_are_named(net):
     inner = net(one("InnerProduct", "inner_product_param { num_output: 2 }"))
     inner.blobs["x"].reshape(2, 3, 4, 6)
