@@ -42,8 +42,8 @@ def set_mode_gpu() -> None:
     if not torch.cuda.is_available():
         build = "is the CPU build" if torch.version.cuda is None else "sees no CUDA GPU"
         raise ValueError(
-            f"no GPU to use: PyTorch {torch.__version__} {build}; leave out -gpu to use the "
-            "CPU, or install a CUDA build of PyTorch on a machine with an NVIDIA GPU"
+            f"no GPU to use: PyTorch {torch.__version__} {build}; leave out -gpu to use the CPU (and set "
+            "solver_mode: CPU), or install a CUDA build of PyTorch on a machine with an NVIDIA GPU"
         )
     if not 0 <= _gpu_index < torch.cuda.device_count():
         raise ValueError(f"there is no GPU {_gpu_index}: this machine has {torch.cuda.device_count()}")

@@ -53,7 +53,8 @@ def of_command(flags: dict):
 
 def shows(level: str) -> bool:
     """Whether lines of a level ("I", "W" or "E") are written."""
-    least = _flags.get("minloglevel", int(os.environ.get("GLOG_minloglevel") or 0))  # noqa: SIM112 (glog's name)
+    given = os.environ.get("GLOG_minloglevel", "")  # noqa: SIM112 (glog's name)
+    least = _flags.get("minloglevel", int(given) if given.isdigit() else 0)
     return max(_least, least) <= "IWE".index(level) and not (quiet and level == "I")
 
 

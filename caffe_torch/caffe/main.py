@@ -66,7 +66,7 @@ def parse(arguments: list) -> tuple:
     flags = {name: default for name, (default, _) in FLAGS.items()}
     for name in glog.FLAGS:
         if os.environ.get(f"GLOG_{name}"):
-            flags[name] = _value(name, os.environ[f"GLOG_{name}"])
+            flags[name] = _value(name, os.environ[f"GLOG_{name}"], f"GLOG_{name}")
     words, rest = [], list(arguments)
     while rest:
         word = rest.pop(0)
@@ -96,17 +96,17 @@ def parse(arguments: list) -> tuple:
     return (words[0] if words else None), flags
 
 
-def _value(name, text):
-    """What a flag is given by a text, of the kind that its default is of."""
-    kind = type(FLAGS[name][0])
+def _value(name, text, source=None):
+    """What a flag is given by a text, of the kind of its default; `source` names the variable that has it."""
+    kind, source = type(FLAGS[name][0]), source or f"-{name}"
     if kind is bool:
         if text.lower() not in _TRUE + _FALSE:
-            raise ValueError(f"-{name} needs true or false, not {text!r}")
+            raise ValueError(f"{source} needs true or false, not {text!r}")
         return text.lower() in _TRUE
     try:
         return kind(text)
     except ValueError:
-        raise ValueError(f"-{name} needs a whole number, not {text!r}") from None
+        raise ValueError(f"{source} needs a whole number, not {text!r}") from None
 
 
 def _need(flags, *names):

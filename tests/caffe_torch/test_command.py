@@ -202,6 +202,14 @@ def test_a_mistake_is_one_line_and_status_1(arguments, message, capfd):
     assert message in error
 
 
+def test_a_mistake_in_the_environment_is_named(capfd, monkeypatch):
+    monkeypatch.setenv("GLOG_minloglevel", "many")
+    assert run(*TIME) == 1
+    assert capfd.readouterr().err == "caffe: error: GLOG_minloglevel needs a whole number, not 'many'\n"
+    caffe.log("a line")  # in Python it is 0, as glog has it
+    assert capfd.readouterr().err.endswith("] a line\n")
+
+
 @pytest.mark.parametrize(
     "text, arguments",
     [
@@ -245,6 +253,13 @@ def test_a_gpu_that_is_not_there_says_what_to_do(gpu, capfd):
     assert "leave out -gpu to use the CPU" in capfd.readouterr().err.splitlines()[-1]
     assert run("device_query") == 1
     assert "no CUDA GPU" in capfd.readouterr().err
+
+
+@without_gpu()
+def test_a_solver_for_a_gpu_that_is_not_there_says_what_to_do(capfd):
+    Path("solver.prototxt").write_text(cases.COMMAND.replace("solver_mode: CPU", "solver_mode: GPU"))
+    assert run("train", "-solver", "solver.prototxt") == 1
+    assert "set solver_mode: CPU" in capfd.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("able", [True, False])
