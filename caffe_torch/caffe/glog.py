@@ -169,8 +169,8 @@ def error(message: str) -> None:
 
 def failed(message: str) -> None:
     """The line that the command ends with where it fails, in the files as one of level FATAL."""
-    _show(f"caffe: error: {message}\n")
     _to_files("F", _line("F", message, 2))
+    _show(f"caffe: error: {message}\n")
 
 
 class progress:

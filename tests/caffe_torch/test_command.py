@@ -1,6 +1,7 @@
 """The `caffe` command: its flags, its words, its exit status, and what a kill leaves behind."""
 
 import getpass
+import os
 import re
 import signal
 import subprocess
@@ -160,6 +161,15 @@ def test_a_log_that_cannot_be_written_ends_nothing(folder, capfd):
     with disk_of(500):
         assert run("time", "-model", "absent", "-log_dir=logs", "--noalsologtostderr") == 1
     assert "caffe: error: absent: No such file" in capfd.readouterr().err
+
+
+def test_a_log_that_nobody_reads_any_more_ends_in_the_files(folder):
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "caffe.main", *TIME, "-log_dir=."]
+    assert subprocess.run(command, stderr=write).returncode == 1
+    os.close(write)
+    assert "Broken pipe" in (folder / "caffe.FATAL").read_text()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
