@@ -10,11 +10,21 @@ import os
 
 import numpy as np
 import torch
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, EncodeError
 
 from . import device, files, glog, parallel, upgrade
 from .blob import array_of, same_shape
 from .proto import caffe_pb2
+
+
+def _write_proto(path, message):
+    try:
+        content = message.SerializeToString()
+    except EncodeError:
+        raise ValueError(
+            f"{path}: more than the 2 GB that the binary form can hold: use HDF5 (snapshot_format, save_hdf5)"
+        ) from None
+    files.write(path, content)
 
 
 def _read_proto(path, message):
@@ -43,7 +53,7 @@ def holds_hdf5(path):
 
 def save_caffemodel(net, path, write_diff=False) -> None:
     """Write a net and its parameters in binary form."""
-    files.write(path, net.to_proto(write_diff).SerializeToString())
+    _write_proto(path, net.to_proto(write_diff))
 
 
 def save_hdf5(net, path, write_diff=False) -> None:
@@ -154,7 +164,7 @@ def history_of(state: caffe_pb2.SolverState, wanted: list, path: str) -> list:
 def save_state(path, state: caffe_pb2.SolverState) -> None:
     """Write a solver state, in HDF5 where the name ends in .h5."""
     if not os.fspath(path).endswith(".h5"):
-        files.write(path, state.SerializeToString())
+        _write_proto(path, state)
         return
     with files.new_hdf5(path) as file:
         file["iter"], file["current_step"] = np.int32([state.iter]), np.int32([state.current_step])

@@ -16,6 +16,7 @@ import pytest
 import torch
 from caffe import draw, snapshot
 from caffe.proto import caffe_pb2
+from google.protobuf.message import EncodeError
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -540,6 +541,18 @@ def test_a_failed_write_leaves_the_file_before_it(monkeypatch, folder):
         snapshot.save_hdf5(net, "w.caffemodel.h5")
     assert {path: path.read_bytes() for path in folder.glob("w.*")} == before
     assert not list(folder.glob(".w*"))
+
+
+def test_more_than_the_binary_form_holds_is_refused(folder):
+    class TooLarge:  # as protobuf answers for more than 2 GB
+        def SerializeToString(self):
+            raise EncodeError("Failed to serialize proto")
+
+    with pytest.raises(
+        ValueError, match=r"^s\.solverstate: more than the 2 GB .* use HDF5 \(snapshot_format"
+    ):
+        snapshot.save_state("s.solverstate", TooLarge())
+    assert not list(folder.glob("*s.solverstate*"))
 
 
 @contextlib.contextmanager
