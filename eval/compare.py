@@ -28,11 +28,21 @@ status is 1. Written to --out: scores.csv, a line for each pair and method; summ
 """
 
 
-def asked(name) -> list:
-    """The pairs of a folder or of a set of data_prep/fetch.py, as results.run takes them."""
-    if Path(name).is_dir():
-        return pairs.within(name)
-    return fetch.pairs(name)
+def asked(names, out) -> tuple[list, dict[str, str]]:
+    """(pairs of folders and of sets of data_prep/fetch.py, {what is none: why}); out: where results go."""
+    found, others = {}, {}
+    for name in names:
+        if not Path(name).is_dir():
+            found.update(dict.fromkeys(fetch.pairs(name)))
+            continue
+        inside, rest = pairs.within(name, out)
+        if not inside:
+            raise ValueError(
+                f"{name}: no pair there: NAME_A and NAME_B, NAME_1 and NAME_2, or folders of two"
+            )
+        found.update({pair[1:]: pair for pair in inside})  # each once, however it is come by
+        others.update(rest)
+    return [pair or name for name, pair in found.items()], others
 
 
 def main(argv=None):
@@ -51,25 +61,40 @@ def main(argv=None):
         chosen = results.choose(args.methods, args.set)
     except ValueError as error:
         parser.error(str(error))
-    names = list(dict.fromkeys(pair for name in args.pairs for pair in asked(name)))
-    scores, missing = results.run(names, chosen, args.out / "fused", args.workers)
+    names, missing = asked(args.pairs, args.out)
+    scores, without, failed = results.run(names, chosen, args.out / "fused", args.workers)
+    missing = {**missing, **without, **failed}
     scores = {pair: rows for pair, rows in scores.items() if rows}
+    for path in (args.out / "scores.csv", args.out / "summary.md"):
+        path.unlink(missing_ok=True)
     if scores:
-        every = [row for rows in scores.values() for row in rows.values()]
-        columns = [metric for metric in every[0] if all(metric in row for row in every)]
-        lines = [
-            [pair, title, *(f"{row[m]:.6f}" for m in columns)]
-            for pair, rows in scores.items()
-            for title, row in rows.items()
-        ]
-        write(args.out / "scores.csv", comma_separated(lines, ["pair", "method", *columns]))
-        text = f"## Mean of {len(scores)} pairs\n\n{markdown(results.mean(scores), columns)}"
-        text += f"\nOn how many of them each is the best:\n\n{firsts(scores, columns)}"
-        write(args.out / "summary.md", text)
-        print(f"{text}\n{args.out}: scores.csv, summary.md and the fused images")
+        print(report(scores, missing, args.out))
+        print(f"{args.out}: scores.csv, summary.md and the fused images")
     for what, why in missing.items():
         print(f"compare.py: missing: {what}: {why}", file=sys.stderr)
     return 1 if missing else 0
+
+
+def report(scores, missing, out):
+    """Write scores.csv and summary.md of {pair: {title: {metric: value}}}; returns the text of the latter."""
+    every = [row for rows in scores.values() for row in rows.values()]
+    columns = [metric for metric in every[0] if all(metric in row for row in every)]
+    names = [str(pair) for pair in scores]
+    lines = [
+        # Of two pairs of one name the CSV has the file.
+        [pair if names.count(str(pair)) == 1 else pair.a, title, *(f"{row[m]:.6f}" for m in columns)]
+        for pair, rows in scores.items()
+        for title, row in rows.items()
+    ]
+    write(out / "scores.csv", comma_separated(lines, ["pair", "method", *columns]))
+    count = "one pair" if len(scores) == 1 else f"{len(scores)} pairs"
+    text = f"## Mean of {count}\n\n{markdown(results.mean(scores), columns)}"
+    text += f"\nOn how many each is the best:\n\n{firsts(scores, columns)}"
+    if missing:
+        text += "\nMissing; a method that is missing on one pair is in no mean:\n\n"
+        text += "".join(f"- {what}: {why}\n" for what, why in missing.items())
+    write(out / "summary.md", text)
+    return text
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def main(argv=None):
     folder = args.tables / "fused"
     chosen = results.choose(varied=args.set)
     chosen = {title: entry for title, entry in chosen.items() if title not in results.other_weights()}
-    scores, missing = results.run(FIGURES.values(), chosen, folder, args.workers)
+    scores, missing, failed = results.run(FIGURES.values(), chosen, folder, args.workers)
     for number, name in FIGURES.items():
         if name in missing:
             print(f"Figure {number} not made: {missing[name]}")
@@ -105,9 +105,10 @@ def main(argv=None):
             f"{path}: {name}, {len(cells)} images"
             + (f" ({pairs.NOTES[name]})" if name in pairs.NOTES else "")
         )
-    for what in missing.keys() - set(FIGURES.values()):
-        print(f"{what} is left out: {missing[what]}")
-    return 1 if any(" on " in str(what) for what in missing) else 0
+    for what, why in {**missing, **failed}.items():
+        if what not in FIGURES.values():
+            print(f"{what} is left out: {why}")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

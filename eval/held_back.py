@@ -95,7 +95,7 @@ def main(argv=None):
     takes, selections = select.refine.__kwdefaults__, {"select": {}}
     for text in args.select:
         selections[f"select {text}"] = methods.read("select", takes, text.split(","))
-    compared = results.choose(args.methods)
+    compared = results.choose(args.methods) if args.methods else {}
     os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe speaks up for errors only
     from fusion.two_stream import TwoStream  # late: --help and wrong arguments need no Caffe
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -50,37 +51,65 @@ class Files(NamedTuple):
         return self.name
 
 
-def within(folder) -> list[Files]:
-    """The pairs of a folder and its subfolders: NAME_A and NAME_B (or _1 and _2), or a folder's two images.
+def within(folder, without=None) -> tuple[list[Files], dict[str, str]]:
+    """(pairs, {name: why it is none}) of a folder and its subfolders, those that are linked too.
 
-    NAME_truth beside NAME_A is the perfect fusion. ValueError where there is no pair.
+    A pair is NAME_A and NAME_B (or NAME_1 and NAME_2), with NAME_truth for its perfect fusion, or the two
+    images of a folder. without: a folder to leave out; hidden ones are left out too.
     """
-    named: dict[Path, dict[str, Path]] = {}
+    named: dict[Path, dict[str, list[Path]]] = {}
     alone: dict[Path, list[Path]] = {}
-    for path in sorted(Path(folder).rglob("*")):
-        if path.suffix.lower() not in frames.ENDINGS or path.name.startswith(".") or not path.is_file():
-            continue
+    for path in _images(Path(folder), without):
         match = ROLE.fullmatch(path.stem)
-        if not match:
+        if match:
+            roles = named.setdefault(path.parent / match[1], {})
+            roles.setdefault(ROLES[match[2].lower()], []).append(path)
+        else:
             alone.setdefault(path.parent, []).append(path)
+    base = Path(folder).resolve().parent
+    found, others = [], {}
+    for at in sorted({*named, *alone}):
+        roles = named.get(at) or dict(zip("ab", ([path] for path in alone[at])))
+        name = os.path.relpath(at.resolve(), base).replace(os.sep, "/")
+        twice = next((paths for paths in roles.values() if len(paths) > 1), None)
+        if twice:
+            others[name] = f"{twice[0].name} and {twice[1].name} are the same image of one pair"
+        elif not {"a", "b"} <= set(roles):
+            others[name] = f"{next(iter(roles.values()))[0].name} is without its other image"
+        elif at not in named and len(alone[at]) > 2:
+            others[name] = f"{len(alone[at])} images, not two, nor named NAME_A and NAME_B"
+        else:
+            found.append(Files(name, *(roles.get(role, [None])[0] for role in ("a", "b", "truth"))))
+    return found, others
+
+
+def _images(folder, without):
+    """The images below a folder, by their resolved paths, those of each folder in order."""
+    searched = {Path(without).resolve()} if without else set()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if Path(parent).resolve() in searched:
+            folders[:] = []
             continue
-        roles, role = named.setdefault(path.parent / match[1], {}), ROLES[match[2].lower()]
-        if role in roles:
-            raise ValueError(f"{path}: the same image of the same pair as {roles[role].name}")
-        roles[role] = path
-    found = {name: roles for name, roles in named.items() if {"a", "b"} <= set(roles)}
-    taken = {name.parent for name in named}
-    found.update((at, dict(zip("ab", two))) for at, two in alone.items() if len(two) == 2 and at not in taken)
-    if not found:
-        raise ValueError(f"{folder}: no pair there: NAME_A and NAME_B, NAME_1 and NAME_2, or folders of two")
-    base = Path(folder).absolute().parent
-    return [Files(name.absolute().relative_to(base).as_posix(), **found[name]) for name in sorted(found)]
+        searched.add(Path(parent).resolve())
+        for name in sorted(files):
+            path = Path(parent).resolve() / name
+            if path.suffix.lower() in frames.ENDINGS and not name.startswith("."):
+                yield path
 
 
 def load(name) -> Pair:
-    """Of a pair of TABLES, a name of data_prep/fetch.py or Files. OSError where it cannot be had."""
+    """Of a pair of TABLES, a name of data_prep/fetch.py or Files.
+
+    OSError where it cannot be had, ValueError where its images are not alike.
+    """
     if isinstance(name, Files):
-        return Pair(*(images.read(path) if path else None for path in name[1:]))
+        pair = Pair(*(images.read(path) if path else None for path in name[1:]))
+        for path, image in zip(name[2:], pair[1:]):
+            if image is not None and (image.shape != pair.a.shape or image.dtype != pair.a.dtype):
+                kinds = [frames.describe(x.shape, x.dtype) for x in (pair.a, image)]
+                raise ValueError(f"{name.a} is {kinds[0]}, {path} is {kinds[1]}")
+        return pair
     if name == "camera":
         return camera()
     if name == "colour":

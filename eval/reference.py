@@ -80,9 +80,9 @@ def main(argv=None):
         chosen = [row for row in chosen if row.method in wanted]
     names = {title: name for name, title in methods.TITLES.items()}
     entries = {row.label: (names[row.method], row.options) for row in chosen}
-    scores, missing = results.run(pairs.LYTRO, entries, args.tables / "fused", args.workers)
-    if missing:
-        raise ValueError("; ".join(f"{what}: {why}" for what, why in missing.items()))
+    scores, missing, failed = results.run(pairs.LYTRO, entries, args.tables / "fused", args.workers)
+    if missing or failed:
+        raise ValueError("; ".join(f"{what}: {why}" for what, why in {**missing, **failed}.items()))
     ours, columns = results.mean(scores), list(chosen[0].values)
     print(f"Means over {len(scores)} Lytro pairs: ours, in brackets theirs.\n")
     header = ["method", *columns, "apart", "theirs"]

@@ -57,7 +57,7 @@ def choose(titles=None, varied=()) -> dict[str, tuple[str, dict]]:
     there or has options twice, and for what methods.parse refuses.
     """
     known = entries()
-    wanted = list(known) if titles is None else [title for title in titles.split(",") if title]
+    wanted = list(known) if titles is None else titles.split(",")
     for title in wanted:
         if title not in known:
             raise ValueError(f"--methods: {title!r} is none of {', '.join(known)}")
@@ -110,7 +110,7 @@ def digest(data) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-@lru_cache(maxsize=None)
+@lru_cache(maxsize=4)  # photographs of any size: not all of many pairs at once
 def load(pair):
     return pairs.load(pair)
 
@@ -119,7 +119,8 @@ def fuse(pair, title, method, options, folder) -> Path:
     """The file of a fused image, made where it is not there yet; its name says what it was made of."""
     a, b, _ = load(pair)
     key = digest(b"".join([recipe(method, options).encode(), a.tobytes(), b.tobytes()]))[:16]
-    folder = Path(folder, str(pair).replace("/", "-"))
+    own = f"-{digest(str(pair[1:]).encode())[:8]}" if isinstance(pair, pairs.Files) else ""
+    folder = Path(folder, str(pair).replace("/", "-") + own)
     path = folder / f"{title.replace(' ', '_')}-{key}.png"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
@@ -150,15 +151,15 @@ def job(pair, title, method, options, folder):
 
 
 def run(names, chosen, folder, workers=None):
-    """({pair: {title: {metric: value}}}, {what: why it is missing}), all cores at work.
+    """({pair: {title: {metric: value}}}, {pair or title: why it is missing}, {"TITLE on PAIR": what failed}).
 
-    names: pairs, as pairs.load takes them; what is missing is a pair, a title or "TITLE on PAIR".
+    All cores are at work. names: pairs, as pairs.load takes them.
     """
     from tqdm import tqdm
 
     if workers is not None and workers < 1:
         raise ValueError(f"--workers {workers}: 1 or more")
-    missing, jobs = {}, []
+    missing, failed = {}, {}
     for pair in names:
         try:
             load(pair)
@@ -171,11 +172,14 @@ def run(names, chosen, folder, workers=None):
                 raise ValueError("its weights are not shipped")
         except ValueError as error:
             missing[title] = str(error)
+    jobs = [
+        (pair, title, *chosen[title], folder)
+        for pair in names
+        for title in chosen
+        if pair not in missing and title not in missing
+    ]
     # SRCNN, which takes by far the longest, comes first, so that the cores finish together.
-    for title, (method, options) in sorted(chosen.items(), key=lambda entry: entry[1][0] != "srcnn"):
-        jobs += [
-            (p, title, method, options, folder) for p in names if p not in missing and title not in missing
-        ]
+    jobs.sort(key=lambda job: job[2] != "srcnn")
     # Of the processes started here: each has a core, and Caffe speaks up for errors only.
     os.environ.update(OMP_NUM_THREADS="1", GLOG_minloglevel="2")
     results = {}
@@ -189,7 +193,7 @@ def run(names, chosen, folder, workers=None):
             pair, title = futures[future]
             scores = future.result()
             if isinstance(scores, str):
-                missing[f"{title} on {pair}"] = scores
+                failed[f"{title} on {pair}"] = scores
             else:
                 results[pair, title] = scores
     finally:
@@ -197,7 +201,7 @@ def run(names, chosen, folder, workers=None):
             process.terminate()  # Ctrl-C: what is half done is not waited for
         pool.shutdown()
     ordered = {p: {t: results[p, t] for t in chosen if (p, t) in results} for p in names if p not in missing}
-    return ordered, missing
+    return ordered, missing, failed
 
 
 def mean(of) -> dict[str, dict[str, float]]:

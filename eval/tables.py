@@ -161,7 +161,10 @@ def cells_won(tables, paper, columns) -> list[str]:
 
 
 def report(results, missing, folder):
-    """Write the tables below `folder`, and remove those not made; returns the text of summary.md."""
+    """Write the tables below `folder`; returns (the text of summary.md, the stems of the files written).
+
+    missing: {what: why}, of pairs and methods, and of what failed.
+    """
     paper, parts, written, columns = published(), [], set(), list(metrics.METRICS)
     claimed = next(iter(next(iter(paper.values())).values()))  # the columns of the paper
 
@@ -212,15 +215,21 @@ def report(results, missing, folder):
             + ideal(score([a, b], truth), rows, columns)
         )
         save(f"truth_{name}", text, rows, {(t,): row for t, row in rows.items()}, true)
-    stems = {*(f"table{n}" for n in pairs.TABLES), "lytro", *(f"truth_{name}" for name in pairs.TRUE)}
-    for stem in stems - written:
-        for ending in ("csv", "md", "tex"):
-            (folder / f"{stem}.{ending}").unlink(missing_ok=True)
     if missing:
         parts.append("## Missing\n\n" + "\n".join(f"- {k}: {why}" for k, why in missing.items()) + "\n")
     text = "\n".join(parts)
     write(folder / "summary.md", text)
-    return text
+    return text, written
+
+
+def remove_old(folder, names, written):
+    """Remove what an earlier run left in `folder` of tables of the pairs `names` that were not made now."""
+    stems = {f"table{number}": pair for number, pair in pairs.TABLES.items()}
+    stems.update({f"truth_{pair}": pair for pair in pairs.TRUE}, lytro=pairs.LYTRO[0])
+    for stem, pair in stems.items():
+        if pair in names and stem not in written:
+            for ending in ("csv", "md", "tex"):
+                (folder / f"{stem}.{ending}").unlink(missing_ok=True)
 
 
 def main(argv=None):
@@ -241,11 +250,12 @@ def main(argv=None):
     except ValueError as error:
         parser.error(str(error))
     names = [*pairs.TABLES.values(), *(() if args.no_lytro else pairs.LYTRO)]
-    results, missing = run(names, chosen, args.out / "fused", args.workers)
+    results, missing, failed = run(names, chosen, args.out / "fused", args.workers)
     for folder in filter(None, (args.keep, args.out)):
-        text = report(results, missing, folder)
+        text, written = report(results, {**missing, **failed}, folder)
+    remove_old(args.out, names, written)
     print(text + f"\n{args.out}: the same as .md, .csv and .tex, and the fused images")
-    return 1 if any(" on " in str(what) for what in missing) else 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -30,39 +30,61 @@ def photos(tmp_path, triple):
 
 
 def test_pairs_of_a_folder(photos):
-    first, second = pairs.within(photos)
-    assert str(first) == "photos/one" and first.truth == photos / "one_truth.png"
+    (first, second), rest = pairs.within(photos)
+    assert str(first) == "photos/one" and first.truth == photos / "one_truth.png" and rest == {}
     assert second[1:] == (photos / "second" / "far.png", photos / "second" / "near.png", None)
-    for name in ("x-1.tif", "x-2.png", "lonely_A.png"):
+    for name in ("x-1.tif", "x-2.png", "y_A.png", "y_B.png", "y_1.png", "lonely_A.png"):
         shutil.copy(photos / "one_A.png", photos / name)
-    assert [pair.name for pair in pairs.within(photos)] == ["photos/one", "photos/second", "photos/x"]
-    shutil.copy(photos / "one_A.png", photos / "x-a.jpg")
-    with pytest.raises(ValueError, match="the same image of the same pair as"):
-        pairs.within(photos)
-    (photos.parent / "none").mkdir()
-    with pytest.raises(ValueError, match="no pair there: NAME_A and NAME_B"):
-        pairs.within(photos.parent / "none")
+    for name in ("1", "2", "3"):
+        (photos / "many").mkdir(exist_ok=True)
+        shutil.copy(photos / "one_A.png", photos / "many" / f"{name}.png")
+    (photos / "second/loop").symlink_to(photos)
+    (photos / ".hidden").mkdir()
+    shutil.copytree(photos / "second", photos / "out/fused/second", ignore=lambda *_: ["loop"])
+    shutil.copy(photos / "one_A.png", photos / ".hidden")
+    found, rest = pairs.within(photos, photos / "out")
+    assert [pair.name for pair in found] == ["photos/one", "photos/second", "photos/x"]
+    assert rest == {
+        "photos/lonely": "lonely_A.png is without its other image",
+        "photos/many": "3 images, not two, nor named NAME_A and NAME_B",
+        "photos/y": "y_1.png and y_A.png are the same image of one pair",
+    }
+
+
+def test_pairs_of_linked_folders_and_of_one_name(photos, tmp_path, capsys):
+    other = tmp_path / "other/photos"
+    shutil.copytree(photos, other)
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked/here").symlink_to(photos)
+    assert [pair.a.name for pair in pairs.within(tmp_path / "linked")[0]] == ["one_A.png", "far.png"]
+    asked = [str(photos), f"{photos}/", f"{photos}/../photos", str(other), "--out", str(tmp_path / "out")]
+    assert compare.main([*asked, "--methods", "CP", "--workers", "1"]) == 0
+    with open(tmp_path / "out/scores.csv", newline="") as file:
+        named = [row["pair"] for row in csv.DictReader(file)]
+    assert len(set(named)) == 4 and str(other / "one_A.png") in named
+    assert len(list((tmp_path / "out/fused").rglob("*.png"))) == 4
+    capsys.readouterr()
 
 
 def test_scores_and_means(photos, triple, tmp_path, capsys):
     out = tmp_path / "out"
-    asked = [str(photos), str(photos / "second"), "--out", str(out), "--set", "LP:levels=2"]
+    asked = [str(photos), "--out", str(out), "--set", "LP:levels=2"]
     assert compare.main([*asked, "--methods", "LP,CP", "--workers", "1"]) == 0
     with open(out / "scores.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["pair", "method", *metrics.METRICS]  # PSNR is of one of them alone
     assert [(row["pair"], row["method"]) for row in rows] == [
-        (pair, title)
-        for pair in ("photos/one", "photos/second", "second")
-        for title in ("LP (levels=2)", "CP")
+        (pair, title) for pair in ("photos/one", "photos/second") for title in ("LP (levels=2)", "CP")
     ]
     a, b, _ = triple
     expected = metrics.evaluate(a, b, methods.fuse("lp", [a, b], levels=2))
     assert {m: float(rows[0][m]) for m in expected} == pytest.approx(expected, abs=1e-6)
     said = capsys.readouterr().out
-    assert said.startswith("## Mean of 3 pairs") and (out / "summary.md").read_text() in said
-    assert len(list((out / "fused").rglob("*.png"))) == 6
-    assert compare.main([str(photos / "one_A.png")[:-10], "--out", str(out), "--methods", "CP"]) == 0
+    assert said.startswith("## Mean of 2 pairs") and (out / "summary.md").read_text() in said
+    made = {path: path.stat().st_mtime_ns for path in (out / "fused").rglob("*.png")}
+    assert len(made) == 4
+    assert compare.main([*asked, "--methods", "LP,CP", "--workers", "1"]) == 0
+    assert made == {path: path.stat().st_mtime_ns for path in (out / "fused").rglob("*.png")}
 
 
 def test_perfect_fusions_add_psnr(photos, triple, tmp_path, capsys):
@@ -81,17 +103,38 @@ def test_what_cannot_be_done_is_named(photos, tmp_path, capsys):
     damaged.write_bytes(damaged.read_bytes()[:200])
     images.write(photos / "sizes_1.png", np.zeros((30, 40), np.uint8))
     images.write(photos / "sizes_2.png", np.zeros((30, 41), np.uint8))
+    images.write(photos / "small_1.png", np.zeros((3, 3), np.uint8))
+    images.write(photos / "small_2.png", np.zeros((3, 3), np.uint8))
+    shutil.copy(photos / "one_A.png", photos / "lonely_A.png")
     out = tmp_path / "out"
-    assert compare.main([str(photos), "--out", str(out), "--methods", "CP", "--workers", "1"]) == 1
+    arguments = ["--out", str(out), "--methods", "CP,LP", "--workers", "1"]
+    assert compare.main([str(photos), *arguments]) == 1
     said, missing = capsys.readouterr()
-    assert "Mean of 1 pairs" in said
-    assert "missing: photos/second: " in missing and "missing: CP on photos/sizes: " in missing
-    for wrong, words in (
-        (["nosuch"], "no set or pair 'nosuch'"),
-        ([str(photos), "--workers", "0"], "--workers 0"),
-    ):
+    assert "Mean of one pair" in said and "in no mean:\n\n- photos/lonely: " in said
+    lines = [line.removeprefix("compare.py: missing: ") for line in missing.splitlines()]
+    assert sorted(line.split(":")[0] for line in lines) == [
+        "CP on photos/small",
+        "LP on photos/small",
+        "photos/lonely",
+        "photos/second",
+        "photos/sizes",
+    ]
+    assert any("sizes_1.png is 40x30" in line and "sizes_2.png is 41x30" in line for line in lines)
+    for path in photos.glob("one*"):
+        path.unlink()
+    assert compare.main([str(photos), *arguments]) == 1
+    assert not (out / "scores.csv").exists() and not (out / "summary.md").exists()  # of the run before
+    (photos.parent / "none").mkdir()
+    mistakes = {
+        "no set or pair 'nosuch'": ["nosuch"],
+        "--workers 0": [str(photos), "--workers", "0"],
+        "no pair there: NAME_A and NAME_B": [str(photos.parent / "none")],
+    }
+    for words, wrong in mistakes.items():
         with pytest.raises(ValueError, match=words):
             compare.main(wrong)
-    with pytest.raises(SystemExit) as stop:
-        compare.main([str(photos), "--set", "XX:window=3"])
-    assert stop.value.code == 2 and "'XX' is none of" in capsys.readouterr().err
+    capsys.readouterr()
+    for option, words in (("--set=XX:window=3", "'XX' is none of"), ("--methods=", "'' is none of")):
+        with pytest.raises(SystemExit) as stop:
+            compare.main([str(photos), option])
+        assert stop.value.code == 2 and words in capsys.readouterr().err

@@ -48,6 +48,7 @@ def small(monkeypatch):
                 for name, (a, b, _) in found.items()
             },
             {},
+            {},
         ),
     )  # the processes of the real one would not know these pairs
     ours = results.mean(reference.results.run(found, {"LP": ("lp", {})})[0])["LP"]

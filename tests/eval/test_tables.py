@@ -155,7 +155,7 @@ def test_what_cannot_be_had_is_said(small, tmp_path, capsys):
 
 def test_methods_without_weights_are_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr(models, "names", lambda method="two_stream": [])
-    scores, missing = results.run(["camera"], {"CNN": ("cnn", {}), "LP": ("lp", {})}, tmp_path, workers=1)
+    scores, missing, _ = results.run(["camera"], {"CNN": ("cnn", {}), "LP": ("lp", {})}, tmp_path, workers=1)
     assert "weights" in missing["CNN"] and list(scores["camera"]) == ["LP"]
 
 
@@ -220,8 +220,15 @@ def test_tables_not_made_this_time_are_removed(small, tmp_path, capsys):
     (tmp_path / "mine.md").write_text("stays")
     for kind in ("csv", "md", "tex"):
         (tmp_path / f"table1.{kind}").write_text("of an earlier run")
-    tables.main(["--out", str(tmp_path), "--methods", "LP", "--no-lytro", "--workers", "1"])
+    (tmp_path / "lytro.md").write_text("of an earlier run, not asked for now")
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "table1.md").write_text("kept")
+    tables.main(
+        ["--out", str(tmp_path), "--methods", "LP", "--no-lytro", "--workers", "1", "--keep", str(kept)]
+    )
     assert not list(tmp_path.glob("table1.*")) and (tmp_path / "mine.md").read_text() == "stays"
+    assert (tmp_path / "lytro.md").exists() and (kept / "table1.md").read_text() == "kept"
     capsys.readouterr()
 
 
