@@ -15,6 +15,8 @@ except ImportError:  # Windows
 import h5py
 import numpy as np
 
+from data_prep.command import uninterrupted
+
 SIZE = (
     61_440_000  # bytes in a file at most: 2048 rows of 50x50 pairs; 246 MB as the floats Caffe makes of bytes
 )
@@ -74,11 +76,14 @@ def replacing(out):
     Where the block fails, the folder is removed and `out` is as before. ValueError where another process is
     in such a block.
     """
+    out = Path(os.path.realpath(out)) if out.is_symlink() else out
     part, old = (out.with_name(out.name + ending) for ending in (".part", ".old"))
     part.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         if fcntl and not _locked(stack, part / "lock"):
             raise ValueError(f"{out}: another run is making it: wait for it, or give another --out")
+        if old.exists() and not out.exists():  # a run was killed between the two
+            os.rename(old, out)
         try:
             for left in part.iterdir():  # by a run that was killed
                 if left.is_dir():
@@ -87,14 +92,25 @@ def replacing(out):
                     left.unlink()
             yield part
             shutil.rmtree(old, ignore_errors=True)
-            if out.exists():
-                os.rename(out, old)
-            os.rename(part, out)  # with its lock, so that nobody takes the folder meanwhile
+            with uninterrupted():
+                _exchange(part, out, old)
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             raise
         (out / "lock").unlink(missing_ok=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(part, out, old):
+    """Give the folder `out` the name `old`, and `part` that of `out`; neither where the second fails."""
+    if out.exists():
+        os.rename(out, old)
+    try:
+        os.rename(part, out)  # with its lock, so that nobody takes the folder meanwhile
+    except OSError:
+        if old.exists():
+            os.rename(old, out)
+        raise
 
 
 def _locked(stack, path):

@@ -334,8 +334,8 @@ def common():
     parser = argparse.ArgumentParser(add_help=False)
     add = parser.add_argument_group("of all databases").add_argument
     add("--photos", metavar="DIR", help="a folder of photographs, searched in depth (default: those of"
-        " data_prep/fetch.py train, or of the folder train in the environment variable FUSION_DATA where the"
-        " former are incomplete, else those inside scikit-image)")  # fmt: skip
+        " data_prep/fetch.py train or of the folder train in the environment variable FUSION_DATA, whichever"
+        " has more, else those inside scikit-image)")  # fmt: skip
     add("--val-share", type=share, default=0.1, help="share of photographs held back (default: %(default)s)")
     add("--seed", type=number(0), default=1, help="(default: %(default)s)")
     add(
@@ -408,8 +408,11 @@ def main(argv=None):
     args = arguments(argv)
     count = run(args.photos, args.out, settings_of(args), args.workers)["rows"]["val"]
     if count < TESTED:
-        once = math.ceil(count / BATCH)
-        print(f"{count} validation patches: test_iter {once} in the solver goes over them once")
+        batch = max(n for n in range(1, BATCH + 1) if count % n == 0)
+        print(
+            f"{count} validation patches: with batch_size {batch} to test in a copy of the net, test_iter"
+            f" {count // batch} in the solver goes over each once"
+        )
     if args.patch != 50 and args.out == default_out(args.patch):
         print(UNREAD.format(out=args.out))
 

@@ -60,28 +60,34 @@ def open_net(deploy, weights):
     for path in (deploy, weights):
         if not Path(path).is_file():
             raise FileNotFoundError(f"no such file: {path}")
-    net = caffe.Net(str(deploy), caffe.TEST, weights=str(weights))
     given = _layers(weights)
+    net = caffe.Net(str(deploy), caffe.TEST, weights=str(weights))
     lacking = [name for name in net.params if name not in given]
     if lacking:
-        there = ", ".join(given) or "no layers"
+        there = ", ".join(name for name, filled in given.items() if filled) or "no layers"
         raise ValueError(f"{weights}: nothing for {', '.join(lacking)} of {deploy}; it has {there}")
     return net
 
 
 def _layers(weights):
-    """The layers that a file of weights has something for, by name."""
+    """{layer: whether there is something for it} of a file of weights; ValueError where it is none.
+
+    In HDF5 a layer that shares its parameters with an earlier one has nothing of its own.
+    """
     data = Path(weights).read_bytes()
     if data.startswith(b"\x89HDF"):
         import h5py
 
         with h5py.File(weights, "r") as file:
-            return list(file.get("data", ()))
+            return {name: len(group) > 0 for name, group in file.get("data", {}).items()}
     from caffe.proto import caffe_pb2
 
     net = caffe_pb2.NetParameter()
-    net.ParseFromString(data)
-    return [layer.name for layer in (*net.layer, *net.layers) if layer.blobs]
+    try:
+        net.ParseFromString(data)
+    except Exception:  # DecodeError, whose home depends on the version of protobuf
+        raise ValueError(f"{weights}: not a caffemodel") from None
+    return {layer.name: True for layer in (*net.layer, *net.layers) if layer.blobs}
 
 
 def _all():

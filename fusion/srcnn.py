@@ -18,8 +18,6 @@ interpolated fusion. The nets sharpen: an image fused with itself does not come 
 
 from __future__ import annotations
 
-import warnings
-
 import cv2
 import numpy as np
 import pywt
@@ -52,9 +50,6 @@ def fuse(
     if not 1 <= levels <= 6:
         raise ValueError(f"levels={levels}: 1 to 6")
     net = Nets() if scale == SCALE else None
-    warnings.filterwarnings(
-        "ignore", "norm=True, but the wavelets", UserWarning
-    )  # planes of any scale will do
 
     def fuse_planes(x, y):
         fused = np.empty(x.shape)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pywt
 
@@ -17,9 +19,11 @@ def transform(image, levels=2, spacing=1, wavelet="db2"):
     planes = np.empty((1 + 3 * levels, *image.shape), image.dtype)
     for y in range(spacing):
         for x in range(spacing):
-            first, *details = pywt.swt2(
-                image[y::spacing, x::spacing], wavelet, levels, trim_approx=True, norm=True
-            )
+            with warnings.catch_warnings():  # of wavelets that keep no energy: the inverse undoes them too
+                warnings.simplefilter("ignore", UserWarning)
+                first, *details = pywt.swt2(
+                    image[y::spacing, x::spacing], wavelet, levels, trim_approx=True, norm=True
+                )
             planes[0, y::spacing, x::spacing] = first
             for i, detail in enumerate(plane for level in details for plane in level):
                 planes[1 + i, y::spacing, x::spacing] = detail

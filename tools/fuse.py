@@ -410,7 +410,7 @@ def check_maps(args, count):
 
 def run(args):
     """Read, align, fuse, write and report one result."""
-    clock = [time.perf_counter()]
+    start = time.perf_counter()
     chosen = methods.parse(args.method, args.set) if args.set else {}
     sources = frames.find(args.images)
     check_outputs(args, sources)
@@ -423,7 +423,9 @@ def run(args):
     paths = aligned_names(args, stack) if args.align_only else []
     if args.reference is not None and not 1 <= args.reference <= len(stack):
         raise ValueError(f"--reference {args.reference}: there are {len(stack)} images")
-    net = network(args) if args.output and args.method == "two_stream" else None
+    clock = [time.perf_counter()]
+    net = network(args) if args.output and args.method == "two_stream" else None  # before what takes longer
+    opening = time.perf_counter() - clock[0]
     report["sources"] = [stack.name(i) for i in range(len(stack))]
     places = put_in_order(args, stack)
     if places != sorted(places):
@@ -441,6 +443,8 @@ def run(args):
         write_aligned(args, stack, [paths[i] for i in places])
     clock.append(time.perf_counter())
     seconds = {name: b - a for name, a, b in zip(("align", "fuse", "write"), clock, clock[1:])}
+    seconds["align"] += clock[0] - start - opening
+    seconds["fuse"] += opening
     logging.getLogger("fuse").debug(
         "%.2f s to align, %.2f to fuse, %.2f to write; %.2f s a megapixel",
         *seconds.values(),
@@ -459,7 +463,7 @@ def run(args):
 def help_method(name):
     """Print what a method is and its options."""
     own = name == "two_stream"  # its options have flags of their own, so that they can be checked together
-    given = "as --model, --refine and --tile" if own else "for --set"
+    given = "given as --model, --refine and --tile" if own else "for --set"
     print(methods.load(name).__doc__.strip(), f"\n\noptions, {given}:")
     for key, value in methods.options(name).items():
         print(f"  {key}={value}")

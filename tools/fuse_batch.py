@@ -48,10 +48,8 @@ def items(batch) -> list[tuple[str, list[Path]]]:
                 raise ValueError(f"{batch}, line {number}: output,image,image,... is needed")
             found.append((cells[0], [batch.parent / cell for cell in cells[1:]]))
     if not found:
-        wanted = (
-            "a folder for each result, with its images" if batch.is_dir() else "lines OUTPUT,IMAGE,IMAGE,..."
-        )
-        raise ValueError(f"{batch}: nothing to fuse there; {wanted} are needed")
+        wanted = "a result is a folder of images" if batch.is_dir() else "a result is a line OUTPUT,IMAGE,..."
+        raise ValueError(f"{batch}: nothing to fuse there; {wanted}")
     names = [name for name, _ in found]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:

@@ -273,6 +273,40 @@ def test_what_a_killed_run_left_is_not_taken_for_whole(folder, tmp_path):
     assert rows(tmp_path / "data")["a"].shape == (66, 4, 16, 16)
 
 
+def test_the_older_database_comes_back_where_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
+    out, rename = tmp_path / "data", os.rename
+    out.mkdir()
+    (out / "old.h5").touch()
+
+    def failing(a, b):
+        if Path(a).name == "data.part":
+            raise OSError(5, "Input/output error")
+        rename(a, b)
+
+    monkeypatch.setattr(database.os, "rename", failing)
+    with pytest.raises(OSError, match="Input/output"), database.replacing(out) as part:
+        (part / "new.h5").touch()
+    assert [p.relative_to(tmp_path).as_posix() for p in sorted(tmp_path.rglob("*"))] == [
+        "data",
+        "data/old.h5",
+    ]
+    monkeypatch.undo()
+    rename(out, tmp_path / "data.old")  # a run was killed between the two renames
+    with pytest.raises(ValueError, match="wrong"), database.replacing(out):
+        raise ValueError("wrong")
+    assert (out / "old.h5").exists() and not (tmp_path / "data.old").exists()
+
+
+def test_a_linked_folder_stays_a_link(folder, tmp_path):
+    (tmp_path / "disk/data").mkdir(parents=True)
+    (tmp_path / "data").symlink_to(tmp_path / "disk/data")
+    for _ in range(2):
+        make(folder, tmp_path / "data")
+        assert (tmp_path / "data").is_symlink()
+        assert sorted(p.name for p in (tmp_path / "disk").iterdir()) == ["data"]
+        assert rows(tmp_path / "data")["a"].shape == (66, 4, 16, 16)
+
+
 def test_of_two_runs_at_once_the_second_is_refused(folder, tmp_path, capsys):
     first = subprocess.Popen(slow(folder, tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     until = time.monotonic() + 60
@@ -415,7 +449,8 @@ def test_the_command(folder, tmp_path):
         f"photographs: 12 of {folder}",
         "data/train.txt: 66 patches of 11 photographs",
         "data/val.txt: 3 patches of 1 photographs",
-        "3 validation patches: test_iter 1 in the solver goes over them once",
+        "3 validation patches: with batch_size 3 to test in a copy of the net, test_iter 1 in the solver"
+        " goes over each once",
     ]
     assert (tmp_path / "data" / "train.txt").read_text() == "data/train/000.h5\n"
 
@@ -425,7 +460,8 @@ def test_the_last_lines_say_what_to_train_with(folder, tmp_path, capsys, monkeyp
     arguments = ["--photos", str(folder), "--val-share", "0.5"]
     make_database.main([*arguments, "--patch", "8"])
     *_, few, unread, _ = capsys.readouterr().out.splitlines()
-    assert few == "210 validation patches: test_iter 14 in the solver goes over them once"
+    assert few.startswith("210 validation patches: with batch_size 15 to test")
+    assert "test_iter 14 in the solver goes over each once" in few
     assert unread.startswith("no net reads build/data_p8 as it is: name its lists in a copy")
     make_database.main([*arguments, "--patch", "4", "--stride", "2", "--out", "data"])
     assert capsys.readouterr().out.splitlines()[-1] == "data/val.txt: 1600 patches of 6 photographs"

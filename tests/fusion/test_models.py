@@ -100,6 +100,13 @@ def test_weights_of_another_net_are_refused(kind, tmp_path):
         models.open_net(renamed, same)
 
 
+def test_what_is_no_caffemodel_is_refused(tmp_path):
+    deploy, _ = models.files(models.FAST)
+    (tmp_path / "notes.caffemodel").write_text("no weights, but words")
+    with pytest.raises(ValueError, match=r"notes\.caffemodel: not a caffemodel"):
+        models.open_net(deploy, tmp_path / "notes.caffemodel")
+
+
 def test_the_net_of_what_is_no_file_is_refused(tmp_path):
     deploy, weights = models.files(models.FAST)
     for pair in ((tmp_path / "none", weights), (deploy, tmp_path / "none")):

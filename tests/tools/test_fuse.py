@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import caffe
 import cv2
@@ -144,9 +145,28 @@ def test_weights_are_looked_at_before_the_work(run, tmp_path, monkeypatch):
     assert status == 1 and "no such file" in errors
 
 
+def test_opening_the_net_counts_as_fusing(run, tmp_path, monkeypatch):
+    now, network = [0], fuse.network
+
+    def perf_counter():
+        now[0] += 1
+        return now[0]
+
+    def slow(args):
+        now[0] += 100
+        return network(args)
+
+    monkeypatch.setattr(fuse, "time", SimpleNamespace(perf_counter=perf_counter))
+    monkeypatch.setattr(fuse, "network", slow)
+    report = tmp_path / "report.json"
+    assert run("a.png", "b.png", "-o", tmp_path / "o.png", "--json", report, *NET)[0] == 0
+    seconds = json.loads(report.read_text())["seconds"]
+    assert seconds["align"] < 100 < seconds["fuse"] and sum(seconds.values()) == now[0] - 1
+
+
 def test_what_a_method_takes_is_said(run):
     assert "options, for --set:\n  levels=" in run("--help-method", "lp")[1]
-    assert "options, as --model, --refine and --tile:" in run("--help-method", "two_stream")[1]
+    assert "options, given as --model, --refine and --tile:" in run("--help-method", "two_stream")[1]
 
 
 @pytest.mark.parametrize("method", sorted(set(methods.TITLES) - {"two_stream"}))

@@ -263,7 +263,7 @@ def _head(path, names):
 
 def _read(path, names, rows, where):
     """The datasets as tensors on the device `where`: uint8 as it is, all else float32."""
-    tensors = []
+    arrays = []
     with files.hdf5(path) as file:
         for name in names:
             try:
@@ -277,8 +277,8 @@ def _read(path, names, rows, where):
                     array = array.astype(np.float32, copy=False)
                 if not np.isfinite(array).all():
                     raise ValueError(f"{path}: dataset {name!r} holds NaN or infinite values")
-            tensors.append(torch.from_numpy(array).to(where))
-    return tensors
+            arrays.append(array)
+    return [torch.from_numpy(array).to(where) for array in arrays]
 
 
 def _free_memory(where):
