@@ -7,7 +7,7 @@ experiments/NAME/commands.txt lists commands that draw; {out} is the folder for 
 
 Trainings are kept under build/experiments by what they are made of (net, solver, data, iterations, seed,
 precision, Caffe), so none is done twice, and one that was interrupted goes on where it was. Databases are
-made again where photographs, masks, code or libraries are others; trainings go by what is in them. The
+made again where photographs, masks, code or libraries are others; trainings go by the rows in them. The
 numbers come from the logs of `caffe train` and `caffe test`, whichever Caffe writes them.
 """
 
