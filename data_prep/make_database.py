@@ -92,7 +92,7 @@ def inspect(source):
     try:
         image, sha256 = photographs.read(path)
     except (ValueError, OSError) as error:
-        return {"path": path, "error": str(error)}
+        return {"path": path, "error": getattr(error, "strerror", None) or str(error)}
     entry = {"path": path, "mask": mask, "sha256": sha256, "shape": image.shape[:2], "error": None}
     if mask:
         try:
