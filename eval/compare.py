@@ -65,11 +65,12 @@ def main(argv=None):
     scores, without, failed = results.run(names, chosen, args.out / "fused", args.workers)
     missing = {**missing, **without, **failed}
     scores = {pair: rows for pair, rows in scores.items() if rows}
-    for path in (args.out / "scores.csv", args.out / "summary.md"):
-        path.unlink(missing_ok=True)
     if scores:
         print(report(scores, missing, args.out))
         print(f"{args.out}: scores.csv, summary.md and the fused images")
+    else:
+        for name in ("scores.csv", "summary.md"):  # of an earlier run
+            (args.out / name).unlink(missing_ok=True)
     for what, why in missing.items():
         print(f"compare.py: missing: {what}: {why}", file=sys.stderr)
     return 1 if missing else 0

@@ -55,32 +55,38 @@ def within(folder, without=None) -> tuple[list[Files], dict[str, str]]:
     """(pairs, {name: why it is none}) of a folder and its subfolders, those that are linked too.
 
     A pair is NAME_A and NAME_B (or NAME_1 and NAME_2), with NAME_truth for its perfect fusion, or the two
-    images of a folder. without: a folder to leave out; hidden ones are left out too.
+    images of a folder that has no others. without: a folder to leave out; hidden ones are left out too.
     """
+    base = Path(folder).resolve().parent
     named: dict[Path, dict[str, list[Path]]] = {}
-    alone: dict[Path, list[Path]] = {}
+    others: dict[Path, list[Path]] = {}
     for path in _images(Path(folder), without):
         match = ROLE.fullmatch(path.stem)
         if match:
             roles = named.setdefault(path.parent / match[1], {})
             roles.setdefault(ROLES[match[2].lower()], []).append(path)
         else:
-            alone.setdefault(path.parent, []).append(path)
-    base = Path(folder).resolve().parent
-    found, others = [], {}
-    for at in sorted({*named, *alone}):
-        roles = named.get(at) or dict(zip("ab", ([path] for path in alone[at])))
-        name = os.path.relpath(at.resolve(), base).replace(os.sep, "/")
+            others.setdefault(path.parent, []).append(path)
+
+    def name_of(path):
+        return Path(os.path.relpath(path, base)).as_posix()  # of linked folders: by ..
+
+    found, none = [], {}
+    for at, roles in sorted(named.items()):
         twice = next((paths for paths in roles.values() if len(paths) > 1), None)
         if twice:
-            others[name] = f"{twice[0].name} and {twice[1].name} are the same image of one pair"
-        elif not {"a", "b"} <= set(roles):
-            others[name] = f"{next(iter(roles.values()))[0].name} is without its other image"
-        elif at not in named and len(alone[at]) > 2:
-            others[name] = f"{len(alone[at])} images, not two, nor named NAME_A and NAME_B"
+            none[name_of(at)] = f"{twice[0].name} and {twice[1].name} are the same image of one pair"
+        elif {"a", "b"} <= set(roles):
+            found.append(Files(name_of(at), *(roles.get(role, [None])[0] for role in ("a", "b", "truth"))))
         else:
-            found.append(Files(name, *(roles.get(role, [None])[0] for role in ("a", "b", "truth"))))
-    return found, others
+            none[name_of(at)] = f"{next(iter(roles.values()))[0].name} is without its other image"
+    beside = {at.parent for at in named}
+    for at, paths in sorted(others.items()):
+        if len(paths) == 2 and at not in beside:
+            found.append(Files(name_of(at), *paths))
+        else:
+            none.update((name_of(path), "neither NAME_A nor one of two alone in a folder") for path in paths)
+    return found, none
 
 
 def _images(folder, without):

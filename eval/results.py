@@ -134,8 +134,8 @@ def fuse(pair, title, method, options, folder) -> Path:
 def job(pair, title, method, options, folder):
     """The scores of a method on a pair, {metric: value}, or why there are none."""
     cv2.setNumThreads(1)
-    a, b, truth = load(pair)
     try:
+        a, b, truth = load(pair)
         fused = images.read(fuse(pair, title, method, options, folder))
         scores = score([a, b], fused, reference=truth)
     except (ValueError, OSError) as error:

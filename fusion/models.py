@@ -74,20 +74,25 @@ def _layers(weights):
 
     In HDF5 a layer that shares its parameters with an earlier one has nothing of its own.
     """
-    data = Path(weights).read_bytes()
-    if data.startswith(b"\x89HDF"):
-        import h5py
+    import h5py
 
+    if h5py.is_hdf5(weights):
         with h5py.File(weights, "r") as file:
             return {name: len(group) > 0 for name, group in file.get("data", {}).items()}
+    net = parse(weights)
+    return {layer.name: True for layer in (*net.layer, *net.layers) if layer.blobs}
+
+
+def parse(caffemodel):
+    """The NetParameter that a .caffemodel holds; ValueError where it is none."""
     from caffe.proto import caffe_pb2
 
-    net = caffe_pb2.NetParameter()
+    data, net = Path(caffemodel).read_bytes(), caffe_pb2.NetParameter()
     try:
         net.ParseFromString(data)
     except Exception:  # DecodeError, whose home depends on the version of protobuf
-        raise ValueError(f"{weights}: not a caffemodel") from None
-    return {layer.name: True for layer in (*net.layer, *net.layers) if layer.blobs}
+        raise ValueError(f"{caffemodel}: not a caffemodel") from None
+    return net
 
 
 def _all():

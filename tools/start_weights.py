@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 from data_prep.command import command
-from fusion import images
+from fusion import images, models
 from tools import nets
 
 EXAMPLES = """examples:
@@ -49,15 +49,8 @@ def mean_net(layers, paired=False):
 
 def trained_net(path, types):
     """The filters of a caffemodel as `mean_net` has them; types: {layer: type}."""
-    from caffe.proto import caffe_pb2
-
-    data, net = Path(path).read_bytes(), caffe_pb2.NetParameter()
-    try:
-        net.ParseFromString(data)
-    except Exception:  # DecodeError, whose home depends on the version of protobuf
-        raise ValueError(f"{path}: not a caffemodel") from None
     found = {}
-    for layer in net.layer:
+    for layer in models.parse(path).layer:
         if len(layer.blobs) == 2:
             weights, bias = (np.array(blob.data).reshape(blob.shape.dim) for blob in layer.blobs)
             found[layer.name] = (by_output(weights, types.get(layer.name)), bias)

@@ -42,11 +42,16 @@ def test_pairs_of_a_folder(photos):
     (photos / ".hidden").mkdir()
     shutil.copytree(photos / "second", photos / "out/fused/second", ignore=lambda *_: ["loop"])
     shutil.copy(photos / "one_A.png", photos / ".hidden")
+    for name in ("overview.png", "mean.png"):  # two without a role, beside pairs: no pair
+        shutil.copy(photos / "one_A.png", photos / name)
+    no_pair = "neither NAME_A nor one of two alone in a folder"
     found, rest = pairs.within(photos, photos / "out")
-    assert [pair.name for pair in found] == ["photos/one", "photos/second", "photos/x"]
+    assert [pair.name for pair in found] == ["photos/one", "photos/x", "photos/second"]
     assert rest == {
         "photos/lonely": "lonely_A.png is without its other image",
-        "photos/many": "3 images, not two, nor named NAME_A and NAME_B",
+        **{f"photos/many/{name}.png": no_pair for name in "123"},
+        "photos/overview.png": no_pair,
+        "photos/mean.png": no_pair,
         "photos/y": "y_1.png and y_A.png are the same image of one pair",
     }
 
