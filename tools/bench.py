@@ -24,7 +24,7 @@ from data_prep.command import command
 EXAMPLES = """examples:
   python tools/bench.py                     what `make bench` runs
   python tools/bench.py --net 2-1-2_f32_k3 --rounds 5
-  python tools/bench.py --gpu 0 --batch 1024
+  python tools/bench.py --gpu 0 --batch 16 256 --side 2048
   python tools/bench.py --megapixels 6      fuse.py and enfuse on a pair of photographs
 """
 # Prints the billions of products and sums a second of the device's matrix product: the better of two
@@ -256,7 +256,14 @@ def main(argv=None):
     parser.add_argument("--net", default="2-1-2_f64_k5", help="a net of prototxt/ (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each (default: %(default)s)")
     parser.add_argument("--iterations", type=int, help="batches in a turn (default: 5, on a GPU 500)")
-    parser.add_argument("--batch", type=int, default=16, help="patches in a batch (default: %(default)s)")
+    parser.add_argument(
+        "--batch",
+        type=int,
+        nargs="+",
+        default=[16],
+        metavar="N",
+        help="patches in a batch, for each a row (default: 16)",
+    )
     parser.add_argument("--side", type=int, default=512, help="of the image fused (default: %(default)s)")
     parser.add_argument("--gpu", type=int, metavar="N", help="the GPU to run on (default: the CPU)")
     parser.add_argument(
@@ -266,10 +273,11 @@ def main(argv=None):
         help="time instead whole commands that fuse a pair of that size, enfuse too where it is installed",
     )
     args = parser.parse_args(argv)
-    positive = {name: getattr(args, name) for name in ("rounds", "iterations", "batch", "side", "megapixels")}
-    for name, value in positive.items():
-        if value is not None and value <= 0:
-            parser.error(f"--{name} {value:g}: more than 0")
+    for name in ("rounds", "iterations", "batch", "side", "megapixels"):
+        given = getattr(args, name)
+        for value in given if name == "batch" else [given]:
+            if value is not None and value <= 0:
+                parser.error(f"--{name} {value:g}: more than 0")
     if args.megapixels:
         print(f"a pair of {args.megapixels:g} megapixels, 8 bit colour TIFF, {os.cpu_count()} cores,")
         print(f"median of {args.rounds} turns\n\n| command | s a megapixel | of CPU | peak MB |")
@@ -284,13 +292,16 @@ def main(argv=None):
     compared = programs(args.gpu)
     if args.gpu is None and "BVLC Caffe" not in compared:
         print("no BVLC Caffe in build/bvlc (make bvlc-caffe): caffe_torch alone", file=sys.stderr)
-    train, fuse, memory, ceiling = ({label: [] for label in compared} for _ in range(4))
+    fuse, memory, ceiling = ({label: [] for label in compared} for _ in range(3))
+    train = {(label, batch): [] for label in compared for batch in args.batch}
     with tempfile.TemporaryDirectory() as temporary:
-        path = model(args.net, args.batch, temporary)
         for turn in range(args.rounds):
             for label, (folder, precision) in compared.items():
                 print(f"turn {turn + 1} of {args.rounds}: {label}", file=sys.stderr)
-                train[label].append(training(folder, precision, path, args.gpu, args.iterations))
+                for batch in args.batch:
+                    path = model(args.net, batch, temporary)
+                    figure = training(folder, precision, path, args.gpu, args.iterations)
+                    train[label, batch].append(figure)
                 milliseconds, megabytes, work, first_work = inference(
                     folder, precision, args.net, args.side, args.gpu
                 )
@@ -298,29 +309,35 @@ def main(argv=None):
                 memory[label].append(megabytes)
                 ceiling[label].append(matrix_product(precision, args.gpu))
     # Backward is twice the work of forward, but for the gradient of the images, which nobody needs.
-    flops = {
-        "train": (3 * work - first_work) * args.batch * patch_side() ** 2,
-        "fuse": work * args.side**2,
-    }
+    patch_flops, image_flops = (3 * work - first_work) * patch_side() ** 2, work * args.side**2
     first = next(iter(compared))
     where = f"{os.cpu_count()} cores" if args.gpu is None else gpu_name(args.gpu)
-    print(f"{args.net}, batches of {args.batch}, {where}, medians of {args.rounds} turns; x: times {first};")
+    print(f"{args.net}, {where}, medians of {args.rounds} turns; x: times {first};")
     print("%: of what the product of two large matrices reaches in the same precision")
     print(
-        "| | training, ms a batch | patches a second | x | % "
+        "| | batch | training, ms a batch | patches a second | x | % "
         f"| {args.side}x{args.side} forward, ms | x | % | peak MB |"
     )
-    print("|---" * 9 + "|")
-    for label in compared:
-        cells = [label]
-        for kind, figures in (("train", train), ("fuse", fuse)):
-            median = statistics.median(figures[label])
-            share = flops[kind] / (median * 1e6) / statistics.median(ceiling[label])
-            cells.append(f"{median:.0f}" if median >= 10 else f"{median:.2g}")
-            if kind == "train":
-                cells.append(f"{1e3 * args.batch / median:.0f}")
-            cells += [f"{statistics.median(figures[first]) / median:.1f}", f"{100 * share:.0f}"]
-        print("| " + " | ".join([*cells, f"{max(memory[label]):.0f}"]) + " |")
+    print("|---" * 10 + "|")
+
+    def cells(figures, before, flops, label, batch=None):
+        """Milliseconds, patches a second where they are of a batch, times the first, share of the ceiling."""
+        median, rate = statistics.median(figures), statistics.median(ceiling[label])
+        yield f"{median:.0f}" if median >= 10 else f"{median:.2g}"
+        if batch:
+            yield f"{1e3 * batch / median:.0f}"
+        yield f"{statistics.median(before) / median:.1f}"
+        yield f"{100 * flops / (median * 1e6) / rate:.0f}"
+
+    for batch in args.batch:
+        for label in compared:
+            row = [label, str(batch)]
+            row += cells(train[label, batch], train[first, batch], patch_flops * batch, label, batch)
+            if batch == args.batch[0]:
+                row += [*cells(fuse[label], fuse[first], image_flops, label), f"{max(memory[label]):.0f}"]
+            else:
+                row += [""] * 4
+            print("| " + " | ".join(row) + " |")
     return 0
 
 

@@ -43,6 +43,7 @@ FLAGS = {
     "stage": ("", "network stages, separated by commas"),
     "sigint_effect": ("stop", "what Ctrl-C asks for: snapshot, stop or none (train)"),
     "sighup_effect": ("snapshot", "what SIGHUP asks for: snapshot, stop or none (train)"),
+    "batch": (0, "rows in a training batch, whatever the net says (train; not a flag of Caffe's)"),
     "precision": ("float32", f"{', '.join(device.PRECISIONS)} (not a flag of Caffe's)"),
     "version": (False, "show the version of Caffe that this follows"),
     **glog.FLAGS,
@@ -163,6 +164,8 @@ def train(flags) -> int:
     for name in ("sigint_effect", "sighup_effect"):
         if flags[name] not in EFFECTS:
             raise ValueError(f"-{name} {flags[name]}: use {', '.join(EFFECTS)}")
+    if flags["batch"] < 0:
+        raise ValueError(f"-batch {flags['batch']}: use 1 or more")
     param = read_prototxt(flags["solver"], caffe_pb2.SolverParameter())
     gpus = _gpus(flags)
     if not gpus and param.HasField("solver_mode") and param.solver_mode == param.GPU:
@@ -182,7 +185,7 @@ def train(flags) -> int:
     param.train_state.stage.extend(_stages(flags))
     if flags["weights"]:
         param.weights[:] = [flags["weights"]]
-    solver = Solver(param, flags["solver"])
+    solver = Solver(param, flags["solver"], flags["batch"])
     if flags["snapshot"]:
         glog.info(f"Resuming from {flags['snapshot']}")
         solver.restore(flags["snapshot"])

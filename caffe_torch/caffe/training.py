@@ -19,14 +19,15 @@ class Solver:
     """Trains the net that a solver file names, by Caffe's rules.
 
     solver: path of a solver prototxt, or a SolverParameter and the path it came from, after which
-    snapshots are named. ValueError and OSError say what is wrong with the solver, the net or the data.
+    snapshots are named. batch: rows in a batch of every HDF5Data layer of the training net, 0 for what
+    the net says. ValueError and OSError say what is wrong with the solver, the net or the data.
 
     net, test_nets: the nets. iter: updates made so far. lr: the rate now. param: the SolverParameter.
     """
 
     rule: str | None = None  # a fixed update rule, whatever the solver file says
 
-    def __init__(self, solver, path=None):
+    def __init__(self, solver, path=None, batch=0):
         self.param = caffe_pb2.SolverParameter()
         if isinstance(solver, caffe_pb2.SolverParameter):
             self.param.CopyFrom(solver)
@@ -47,7 +48,7 @@ class Solver:
         if self.param.random_seed >= 0 or parallel.count > 1:
             parallel.set_random_seed(self.param.random_seed)
         self.iter = 0
-        self.net = self._train_net()
+        self.net = self._train_net(batch)
         self.test_nets = self._test_nets()
         self._rule = self._rule_class(self.param, [blob.tensor for blob in self.net.learnable_params])
         self._losses: deque = deque(maxlen=self.param.average_loss)
@@ -130,11 +131,18 @@ class Solver:
             )
         return given[0], getattr(param, given[0])
 
-    def _train_net(self):
+    def _train_net(self, batch):
         kind, source = self._train_source()
         how = f"specified in {kind}." if kind.endswith("_param") else f"from {kind} file: {source}"
         glog.info(f"Creating training net {how}")
-        return self._build(*self._read(source), TRAIN, self.param.train_state)
+        net, name = self._read(source)
+        if batch:
+            layers = [layer for layer in net.layer if layer.type == "HDF5Data"]
+            if not layers:
+                raise ValueError(f"{name}: has no HDF5Data layer to take batches of {batch} from")
+            for layer in layers:
+                layer.hdf5_data_param.batch_size = batch
+        return self._build(net, name, TRAIN, self.param.train_state)
 
     def _test_sources(self):
         """The same of every test net."""

@@ -194,6 +194,7 @@ def test_a_full_disk_below_stderr_ends_nothing(model, status):
         (["train", "-solver", "absent"], "absent: No such file or directory"),
         (["train", "-solver", "s", "-snapshot", "a", "-weights", "b"], "not both"),
         (["train", "-solver", "s", "-sigint_effect", "explode"], "-sigint_effect explode: use stop"),
+        (["train", "-solver", "s", "-batch", "-1"], "-batch -1: use 1 or more"),
         (["time", "-model", "net.prototxt", "-phase", "EVAL"], "-phase EVAL: use TRAIN or TEST"),
         (["time", "-model", "net.prototxt", "-iterations", "0"], "-iterations 0: use 1 or more"),
         (["time", "-model", "net.prototxt", "-gpu", "first"], "-gpu first: give the number of a GPU"),
@@ -330,6 +331,39 @@ def test_several_weights_in_turn():
     assert run("train", "-solver", "solver.prototxt", "-weights", "a.caffemodel,b.caffemodel") == 0
     end = caffe.Net("net.prototxt", "end_iter_1.caffemodel", caffe.TEST)
     np.testing.assert_array_equal(end.params["conv1"][0].data, other.params["conv1"][0].data)
+
+
+def test_another_batch_is_what_the_net_would_have_said(capfd):
+    """The same weights in the end, of training batches alone: tests are as the net says."""
+    text = 'base_lr: 0.01 momentum: 0.9 lr_policy: "fixed" max_iter: 5 display: 5 test_iter: 2 '
+    text += "test_interval: 5"
+    weights = ["-weights", str(GOLDEN / "snapshots/first.caffemodel")]
+    start, end = re.search(r"layer \{[^{}]*HDF5Data.*?\}\s*\}", cases.NET, re.S).span()
+    data, rest = cases.NET[start:end].removesuffix("}"), cases.NET[end:]
+    six = data.replace("batch_size: 4", "batch_size: 6")
+    phases = [f"{one} include {{ phase: {phase} }} }}" for one, phase in ((six, "TRAIN"), (data, "TEST"))]
+    Path("six.net").write_text(cases.NET[:start] + "\n".join(phases) + rest)
+    logs, ends = [], []
+    for name, net, batch in (("flag", "net.prototxt", ["-batch", "6"]), ("file", "six.net", [])):
+        Path(name).write_text(f'net: "{net}" snapshot_prefix: "{name}" {text}')
+        assert run("train", "-solver", name, *weights, *batch) == 0
+        logs.append([line for line in messages(capfd.readouterr().err) if "output" in line])
+        end = caffe.Net("net.prototxt", f"{name}_iter_5.caffemodel", caffe.TEST)
+        ends.append([blob.data.tolist() for blob in end.learnable_params])
+    assert logs[0] == logs[1]
+    assert any("Test" in line for line in logs[0])
+    assert ends[0] == ends[1]
+
+
+def test_a_batch_for_a_net_without_a_database_is_refused(capfd):
+    Path("dummy.net").write_text(
+        'layer { name: "d" type: "DummyData" top: "x" dummy_data_param { shape { dim: 2 dim: 3 } } } '
+        'layer { name: "l" type: "EuclideanLoss" bottom: "x" bottom: "x" top: "l" }'
+    )
+    Path("solver.prototxt").write_text('net: "dummy.net" base_lr: 1 lr_policy: "fixed" max_iter: 1')
+    assert run("train", "-solver", "solver.prototxt", "-batch", "8") == 1
+    last = capfd.readouterr().err.splitlines()[-1]
+    assert last == "caffe: error: dummy.net: has no HDF5Data layer to take batches of 8 from"
 
 
 def test_level_and_stage_choose_layers(capfd):

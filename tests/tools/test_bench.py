@@ -24,9 +24,29 @@ def test_the_table_is_medians_ratios_and_shares(monkeypatch, capsys):
     assert bench.main(["--side", "100"]) == 0
     old, new = capsys.readouterr().out.splitlines()[-2:]
     # 2900 operations for each of 16 x 2500 pixels are 0.116 billion: in 90 ms 1.29 billion a second of 40
-    assert old == "| old | 90 | 178 | 1.0 | 3 | 8 | 1.0 | 3 | 100 |"
+    assert old == "| old | 16 | 90 | 178 | 1.0 | 3 | 8 | 1.0 | 3 | 100 |"
     # and in 20 ms 5.8 of 40; fusing: 1000 operations for each of 10 000 pixels in 2 ms are 5 of 40
-    assert new == "| new | 20 | 800 | 4.5 | 14 | 2 | 4.0 | 12 | 100 |"
+    assert new == "| new | 16 | 20 | 800 | 4.5 | 14 | 2 | 4.0 | 12 | 100 |"
+
+
+def test_every_size_of_batches_is_a_row(monkeypatch, capsys):
+    """Images are fused once for all of them, and compared with the first of the same size."""
+    monkeypatch.setattr(
+        bench, "programs", lambda gpu: {"old": (Path("o"), None), "new": (Path("n"), "float32")}
+    )
+    train = iter([90.0, 200.0, 30.0, 50.0])
+    monkeypatch.setattr(bench, "training", lambda *_: next(train))
+    monkeypatch.setattr(bench, "inference", lambda *_: (4.0, 100.0, 1000, 100))
+    monkeypatch.setattr(bench, "matrix_product", lambda *_: 40.0)
+    monkeypatch.setattr(bench, "patch_side", lambda: 50)
+    assert bench.main(["--side", "100", "--rounds", "1", "--batch", "16", "64"]) == 0
+    # 2900 operations for each of 64 x 2500 pixels are 0.464 billion: in 200 ms 2.3 billion a second of 40
+    assert capsys.readouterr().out.splitlines()[-4:] == [
+        "| old | 16 | 90 | 178 | 1.0 | 3 | 4 | 1.0 | 6 | 100 |",
+        "| new | 16 | 30 | 533 | 3.0 | 10 | 4 | 1.0 | 6 | 100 |",
+        "| old | 64 | 200 | 320 | 1.0 | 6 |  |  |  |  |",
+        "| new | 64 | 50 | 1280 | 4.0 | 23 |  |  |  |  |",
+    ]
 
 
 def test_batches_of_another_size(tmp_path):
