@@ -41,9 +41,10 @@ class _Memory:
         """Take another shape. What is there stays, as far as it goes, until memory must be new."""
         if tuple(shape) == self.shape:
             return
-        shape, kept = tuple(int(n) for n in shape), self._kept
-        if self._written is not None or kept is None:
-            kept = self.settled()
+        shape, now = tuple(int(n) for n in shape), None
+        if self._written is not None or self._kept is None:
+            now = self.settled()
+        kept = now if self._kept is None else self._kept  # of which the tensor is the beginning
         if math.prod(shape) > self._capacity:
             self._capacity, kept = math.prod(shape), None
         self.shape, self._tensor, self._kept, self._given = shape, None, kept, _nobody

@@ -3,6 +3,8 @@
 The kernels of an iteration over a small batch are done sooner than the CPU can ask for them one by one.
 """
 
+import contextlib
+
 import torch
 
 from . import device, parallel
@@ -14,6 +16,29 @@ WARM_UP = 3
 def possible() -> bool:
     """Whether iterations can be recorded: on one GPU alone."""
     return device.device().type == "cuda" and parallel.count == 1
+
+
+@contextlib.contextmanager
+def _recording(graph):
+    """Records what is asked for within; raises what fails there, not that the recording cannot be ended."""
+    failed = None
+    try:
+        # Other threads may read files ahead meanwhile.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            try:
+                yield
+            except Exception as error:
+                failed = error
+                raise
+    except Exception:
+        if failed is None:
+            raise
+        where = device.device()
+        if where.type == "cuda":
+            random = torch.cuda.default_generators[where.index]
+            with contextlib.suppress(RuntimeError):  # what failed matters more
+                random.graphsafe_set_state(random.clone_state())  # the old state waits for the end for ever
+        raise failed from None
 
 
 class Iteration:
@@ -35,8 +60,7 @@ class Iteration:
         for blob in blobs:  # what a program wrote goes to the GPU now
             blob.held()
         self._graph = torch.cuda.CUDAGraph()
-        # Other threads may read files ahead meanwhile.
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+        with _recording(self._graph):
             self._loss = net.forward_loss(load=False)
             net.backward_once()
             change(list(self._rates))

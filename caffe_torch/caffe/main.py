@@ -140,7 +140,10 @@ def _gpus(flags):
     numbers = flags["gpu"].split(",") if flags["gpu"] else []
     if not all(number.isdigit() for number in numbers):
         raise ValueError(f"-gpu {flags['gpu']}: give the number of a GPU, several with commas, or all")
-    return list(map(int, numbers))
+    chosen = list(map(int, numbers))
+    if len(set(chosen)) < len(chosen):
+        raise ValueError(f"-gpu {flags['gpu']}: names a GPU twice")
+    return chosen
 
 
 def _use(gpus, flags):

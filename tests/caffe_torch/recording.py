@@ -1,7 +1,7 @@
 """What torch.cuda.graph does, on a CPU, so that recorded iterations are tested where there is no GPU.
 
 While recording nothing is computed and what is made holds NaN; a replay does everything again into the same
-memory; waiting for a result is an error.
+memory; waiting for a result is an error, and ending the recording then another.
 """
 
 import torch
@@ -39,9 +39,11 @@ class Recorded(TorchDispatchMode):
     def __init__(self, graph, capture_error_mode):
         super().__init__()
         self.graph, self.before, self.own = graph, {}, set()
+        self.broken = False
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         if operation is torch.ops.aten._local_scalar_dense.default:
+            self.broken = True
             raise RuntimeError("operation not permitted when stream is capturing")
         given = _tensors((args, kwargs))
         if operation._schema.is_mutable:
@@ -73,6 +75,8 @@ class Recorded(TorchDispatchMode):
             for _, tensor in made:
                 if tensor.is_floating_point():
                     tensor.fill_(torch.nan)
+        if self.broken:
+            raise RuntimeError("operation failed due to a previous error during capture")
 
 
 def on_a_cpu(monkeypatch) -> None:

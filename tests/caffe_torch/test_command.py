@@ -198,6 +198,7 @@ def test_a_full_disk_below_stderr_ends_nothing(model, status):
         (["time", "-model", "net.prototxt", "-phase", "EVAL"], "-phase EVAL: use TRAIN or TEST"),
         (["time", "-model", "net.prototxt", "-iterations", "0"], "-iterations 0: use 1 or more"),
         (["time", "-model", "net.prototxt", "-gpu", "first"], "-gpu first: give the number of a GPU"),
+        (["time", "-model", "net.prototxt", "-gpu", "1,0,1"], "-gpu 1,0,1: names a GPU twice"),
         (["time", "-model", "net.prototxt", "-precision", "int8"], "unknown precision 'int8'"),
         (["time", "-model", "0.h5"], "0.h5: "),
         (["time", "-logtostderr=maybe"], "-logtostderr needs true or false, not 'maybe'"),
