@@ -34,12 +34,12 @@ data: setup ## patch databases in build/data: make data [PHOTOS=DIR] [PATCH=50] 
 	mkdir -p build/snapshots build/logs
 	$(PY) data_prep/make_database.py $(and $(PHOTOS),--photos "$(PHOTOS)") $(and $(PATCH),--patch $(PATCH)) $(and $(RECIPE),--recipe $(RECIPE)) $(and $(PAIRS),--pairs $(PAIRS))
 
-train: setup ## make train [SOLVER=solver/adam.prototxt] [GPU=0] [FROM=....solverstate]; an earlier log stays, as .1
+train: setup ## make train [SOLVER=solver/adam.prototxt] [GPU=0] [BATCH=64] [FROM=....solverstate]; an earlier log stays, as .1
 	mkdir -p build/snapshots build/logs
 	name=$$(basename "$(SOLVER)"); log=build/logs/$${name%.*}.log; n=1; \
 	while [ -e "$$log.$$n" ]; do n=$$((n + 1)); done; \
 	if [ -z "$(FROM)" ] && [ -e "$$log" ]; then mv "$$log" "$$log.$$n"; fi; \
-	$(CAFFE) train -solver "$(SOLVER)" $(and $(GPU),-gpu $(GPU)) $(and $(FROM),-snapshot "$(FROM)") 2>&1 \
+	$(CAFFE) train -solver "$(SOLVER)" $(and $(GPU),-gpu $(GPU)) $(and $(BATCH),-batch $(BATCH)) $(and $(FROM),-snapshot "$(FROM)") 2>&1 \
 		| tee -i $(and $(FROM),-a) "$$log"
 
 fuse: setup ## make fuse A=near.jpg B=far.jpg OUT=sharp.png
