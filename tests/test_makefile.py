@@ -40,9 +40,11 @@ def test_paths_may_have_spaces(train, tmp_path):
     assert train("SOLVER=solver/my solver.prototxt").wait() == 0
     said = "<train><-solver><solver/my solver.prototxt>\ndone\n"
     assert logs(tmp_path) == {"my solver.log": said}
-    assert train("SOLVER=solver/my solver.prototxt", "FROM=my snap.solverstate", "GPU=0").wait() == 0
-    more = "<train><-solver><solver/my solver.prototxt><-gpu><0><-snapshot><my snap.solverstate>\ndone\n"
-    assert logs(tmp_path) == {"my solver.log": said + more}
+    more = ("SOLVER=solver/my solver.prototxt", "FROM=my snap.solverstate", "GPU=0", "BATCH=8")
+    assert train(*more).wait() == 0
+    again = "<-gpu><0><-batch><8><-snapshot><my snap.solverstate>\ndone\n"
+    again = "<train><-solver><solver/my solver.prototxt>" + again
+    assert logs(tmp_path) == {"my solver.log": said + again}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["build", "caffe"]
 
 
