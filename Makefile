@@ -30,9 +30,9 @@ demo: setup ## train a minute, fuse a pair with the shipped weights: build/demo
 	$(PY) tools/demo_pair.py --out build/demo
 	$(PY) tools/fuse.py build/demo/a.png build/demo/b.png -o build/demo/fused.png --panel build/demo/panel.png --force
 
-data: setup ## patch databases in build/data: make data [PHOTOS=DIR] [PATCH=50] [RECIPE=paper] [PAIRS=1]
+data: setup ## patch databases in build/data: make data [PHOTOS=DIR] [PATCH=50] [RECIPE=paper] [PAIRS=1] [RECOLOUR=1]
 	mkdir -p build/snapshots build/logs
-	$(PY) data_prep/make_database.py $(and $(PHOTOS),--photos "$(PHOTOS)") $(and $(PATCH),--patch $(PATCH)) $(and $(RECIPE),--recipe $(RECIPE)) $(and $(PAIRS),--pairs $(PAIRS))
+	$(PY) data_prep/make_database.py $(and $(PHOTOS),--photos "$(PHOTOS)") $(and $(PATCH),--patch $(PATCH)) $(and $(RECIPE),--recipe $(RECIPE)) $(and $(PAIRS),--pairs $(PAIRS)) $(and $(RECOLOUR),--recolour)
 
 train: setup ## make train [SOLVER=solver/adam.prototxt] [GPU=0] [BATCH=64] [FROM=....solverstate]; an earlier log stays, as .1
 	mkdir -p build/snapshots build/logs

@@ -118,6 +118,8 @@ def pair(entry, settings):
     region = regions.shape(*image.shape[:2], rng)  # drawn always: a mask changes nothing else
     if entry["mask"]:
         region = photographs.read_mask(entry["mask"], image.shape[:2])
+    if entry.get("recolour"):
+        image = recipes.recoloured(image, rng)
     if settings["gray"]:
         image = np.moveaxis(planes(image, gray=True)[:3], 0, 2)
     a, b, label = recipes.RECIPES[settings["recipe"]](image, region, rng)
@@ -163,9 +165,11 @@ def plan(sources, settings, pool, kind=PATCHES):
 
 
 def drawn(split, entries, settings):
-    """An entry for each pair that is made of photographs: several of each for training, if asked."""
-    draws = settings.get("pairs", 1) if split == "train" else 1
-    return [{**entry, "draw": draw} for draw in range(draws) for entry in entries]
+    """An entry for each pair that is made of photographs. For training several of each, or in other colours,
+    if asked."""
+    asked = settings if split == "train" else {}
+    more = {"recolour": True} if asked.get("recolour") else {}
+    return [{**entry, **more, "draw": draw} for draw in range(asked.get("pairs", 1)) for entry in entries]
 
 
 def write(split, entries, folder, settings, pool, kind=PATCHES):
@@ -368,6 +372,8 @@ def arguments(argv, refuse=None):
     add("--stride", type=number(1), help="distance between patches (default: their side, no overlap)")
     add("--pairs", type=number(1), default=1, metavar="N", help="pairs made of each photograph to train on,"
         " each with a region and blur of its own (default: %(default)s)")  # fmt: skip
+    add("--recolour", action="store_true", help="train on half the pairs in other colours, most of them"
+        " saturated, which in photographs are rare")  # fmt: skip
     add("--gray", action="store_true", help="make the photographs gray first")
     add("--val-patches", type=number(0), default=TESTED, metavar="N", help="validation patches kept at most;"
         " the solvers test on 100 batches of 16 (default: %(default)s, 0: all)")  # fmt: skip
@@ -400,7 +406,7 @@ def run(photos, out, settings, workers, kind=PATCHES):
 
 def settings_of(args):
     """The settings of pairs in parsed `arguments`."""
-    names = ("recipe", "patch", "stride", "pairs", "gray", "val_share", "val_patches", "seed")
+    names = ("recipe", "patch", "stride", "pairs", "recolour", "gray", "val_share", "val_patches", "seed")
     return {name: getattr(args, name) for name in names}
 
 

@@ -55,6 +55,19 @@ def handheld(clean, region, rng):
     return a, b, _bytes(clean + np.where(region[..., None], in_b, in_a))
 
 
+def recoloured(image, rng):
+    """H x W x 3 uint8 as it is, or in half the draws in other colours.
+
+    Those are R, G and B in another order, one of the three as it is and each other weakened by a factor
+    log-uniform in 1..8: things of one colour, which a net that saw few fuses worse.
+    """
+    if rng.random() < 0.5:
+        return image
+    share = 8 ** -rng.random(3)
+    share[rng.integers(3)] = 1
+    return _bytes(image[..., rng.permutation(3)] * share.astype(np.float32))
+
+
 def _redrawn(region, rng):
     """The object's region, or in three of ten a random shape."""
     return regions.shape(*region.shape, rng) if rng.random() < 0.3 else region

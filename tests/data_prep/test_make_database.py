@@ -213,6 +213,19 @@ def test_several_pairs_of_each_photograph_to_train_on(folder, tmp_path):
     assert val[0] == val[1]
 
 
+def test_other_colours_to_train_on_alone(folder, tmp_path):
+    made = {name: make(folder, tmp_path / name, pairs=8, recolour=name == "new") for name in ("old", "new")}
+    assert made["old"]["rows"] == made["new"]["rows"]
+    assert contents(tmp_path / "old" / "val") == contents(tmp_path / "new" / "val")
+    photographed = {patch.tobytes() for patch in rows(tmp_path / "old")["label"]}
+    labels = rows(tmp_path / "new")["label"]
+    kept = np.array([patch.tobytes() in photographed for patch in labels])
+    assert 0.3 < kept.mean() < 0.7
+    strongest = labels[~kept][:, :3].mean((2, 3))
+    assert (strongest.max(1) > 1.5 * strongest.min(1)).mean() > 0.8  # the photographs are gray
+    assert len(np.unique(strongest.argmax(1))) == 3
+
+
 def test_what_cannot_serve_is_named_skipped_and_counted(folder, tmp_path, capsys, monkeypatch):
     (folder / "broken.jpg").write_bytes((folder / "02.jpg").read_bytes()[:300])
     shutil.copy(folder / "03.png", folder / "again.png")
