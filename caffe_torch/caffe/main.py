@@ -6,11 +6,10 @@ import time
 
 import torch
 
-from . import __version__, device, files, glog, parallel, upgrade
-from .net import TEST, TRAIN, Net, read_prototxt
-from .proto import caffe_pb2
+from . import __version__, device, files, glog, parallel
+from .net import TEST, TRAIN, Net
 from .signals import EFFECTS, Signals
-from .training import Solver, loss_note
+from .training import Solver, loss_note, read_solver
 
 USAGE = """usage: caffe <command> <flags>
 
@@ -169,7 +168,7 @@ def train(flags) -> int:
             raise ValueError(f"-{name} {flags[name]}: use {', '.join(EFFECTS)}")
     if flags["batch"] < 0:
         raise ValueError(f"-batch {flags['batch']}: use 1 or more")
-    param = read_prototxt(flags["solver"], caffe_pb2.SolverParameter())
+    param = read_solver(flags["solver"])
     gpus = _gpus(flags)
     if not gpus and param.HasField("solver_mode") and param.solver_mode == param.GPU:
         gpus = [param.device_id]
@@ -180,7 +179,6 @@ def train(flags) -> int:
         if missing:
             _use(missing, flags)  # which says what to do
         return parallel.launch(["train", *(f"-{name}={value}" for name, value in flags.items())], len(gpus))
-    upgrade.solver(param, flags["solver"])
     _use(gpus, flags)
     if parallel.started():
         parallel.join()

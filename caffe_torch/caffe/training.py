@@ -18,9 +18,9 @@ TRAIN, TEST = caffe_pb2.TRAIN, caffe_pb2.TEST
 class Solver:
     """Trains the net that a solver file names, by Caffe's rules.
 
-    solver: path of a solver prototxt, or a SolverParameter and the path it came from, after which
-    snapshots are named. batch: rows in a batch of every HDF5Data layer of the training net, 0 for what
-    the net says. ValueError and OSError say what is wrong with the solver, the net or the data.
+    solver: path of a solver prototxt, or what `read_solver` gives of one and that path, for errors.
+    batch: rows in a batch of every HDF5Data layer of the training net, 0 for what the net says.
+    ValueError and OSError say what is wrong with the solver, the net or the data.
 
     net, test_nets: the nets. iter: updates made so far. lr: the rate now. param: the SolverParameter.
     """
@@ -28,14 +28,11 @@ class Solver:
     rule: str | None = None  # a fixed update rule, whatever the solver file says
 
     def __init__(self, solver, path=None, batch=0):
+        if not isinstance(solver, caffe_pb2.SolverParameter):
+            path, solver = os.fspath(solver), read_solver(solver)
         self.param = caffe_pb2.SolverParameter()
-        if isinstance(solver, caffe_pb2.SolverParameter):
-            self.param.CopyFrom(solver)
-        else:
-            path = os.fspath(solver)
-            read_prototxt(path, self.param)
+        self.param.CopyFrom(solver)
         self._name = path or "solver"
-        upgrade.solver(self.param, self._name)
         try:
             self._check()
         except ValueError as error:
@@ -534,9 +531,16 @@ class AdamSolver(Solver):
 _SOLVERS = {cls.rule: cls for cls in Solver.__subclasses__()}
 
 
+def read_solver(path) -> caffe_pb2.SolverParameter:
+    """What a solver prototxt says, in today's form, its snapshots named after it where they have no name."""
+    param = read_prototxt(path, caffe_pb2.SolverParameter())
+    upgrade.solver(param, path)
+    return param
+
+
 def get_solver(path) -> Solver:
     """The solver that a solver prototxt describes, of the class its type names."""
-    param = read_prototxt(path, caffe_pb2.SolverParameter())
+    param = read_solver(path)
     try:
         rule = solvers.rule_of(param).__name__
     except ValueError as error:

@@ -356,6 +356,14 @@ def test_another_batch_is_what_the_net_would_have_said(capfd):
     assert ends[0] == ends[1]
 
 
+def test_snapshots_are_named_after_the_solver_beside_a_folder_of_that_name(folder):
+    """As by BVLC Caffe: the name that snapshots get for want of one is not itself looked up as a folder."""
+    (folder / "exp").mkdir()
+    Path("exp.prototxt").write_text('net: "net.prototxt" base_lr: 0.01 lr_policy: "fixed" max_iter: 1')
+    assert run("train", "-solver", "exp.prototxt") == 0
+    assert (folder / "exp_iter_1.caffemodel").exists() and not any((folder / "exp").iterdir())
+
+
 def test_a_batch_for_a_net_without_a_database_is_refused(capfd):
     Path("dummy.net").write_text(
         'layer { name: "d" type: "DummyData" top: "x" dummy_data_param { shape { dim: 2 dim: 3 } } } '
