@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import signal
 import sys
 import threading
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 
@@ -13,10 +15,45 @@ def command(main):
     """Exit with what a program's main returns; with a line and 1 after a user's mistake, 130 after Ctrl-C."""
     try:
         sys.exit(main())
-    except (ValueError, OSError) as error:
-        sys.exit(f"{Path(sys.argv[0]).name}: error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        said = told(error)
+        if said is None:
+            raise
+    # Only here: a thread that still reads for what the error held keeps stderr away till then.
+    sys.exit(f"{Path(sys.argv[0]).name}: error: {said}")
+
+
+def told(error) -> str | None:
+    """An error that is the user's, or the machine's, in one line; None for any other."""
+    if isinstance(error, MemoryError) or _torch_without_memory(error):
+        return "not enough memory"
+    if not isinstance(error, (ValueError, OSError, ImportError)):
+        return None
+    path = getattr(error, "filename", None)
+    return f"{path}: {error.strerror}" if path and getattr(error, "strerror", None) else str(error)
+
+
+def _torch_without_memory(error):
+    """Whether PyTorch says so: on a GPU by an error of its own, on a CPU by a RuntimeError."""
+    gpu = type(error).__name__ == "OutOfMemoryError"
+    return isinstance(error, RuntimeError) and (gpu or "can't allocate memory" in str(error))
+
+
+@contextlib.contextmanager
+def processes(count):
+    """A ProcessPoolExecutor of so many new processes, which are ended where the block ends by an error or
+    Ctrl-C: what is half done is not waited for."""
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"))
+    try:
+        yield pool
+    except BaseException:
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown()
 
 
 @contextlib.contextmanager

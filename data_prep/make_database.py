@@ -205,8 +205,11 @@ def each(pool, function, items, label):
 
 def described(sources, root, settings, kind=PATCHES):
     """What decides the rows, as manifests begin: kind and settings, programs, photographs (`fingerprint`)."""
-    makers = {sys.modules[name] for name in (__name__, kind.make.__module__)}
-    files = {module.__file__ for module in {photographs, recipes, regions, lens} | makers}
+    maker = sys.modules[kind.make.__module__]
+    used = {str(getattr(v, "__module__", getattr(v, "__name__", None))) for v in vars(maker).values()}
+    methods = {sys.modules[name] for name in used if name.startswith("fusion.")}
+    makers = {photographs, recipes, regions, lens, sys.modules[__name__], maker} | methods
+    files = {module.__file__ for module in makers}
     code = sorted(Path(file).read_bytes() for file in files)
     versions = {"numpy": np.__version__, "opencv": cv2.__version__, "pillow": PIL.__version__}
     return {

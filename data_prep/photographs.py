@@ -8,7 +8,9 @@ import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ImageOps, UnidentifiedImageError
+
+from fusion.images import opened
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 BITS_PER_SAMPLE = 258  # a tag of TIFF
@@ -69,7 +71,7 @@ def read(path) -> tuple[np.ndarray, str]:
     """
     data = Path(path).read_bytes()
     try:
-        image = Image.open(io.BytesIO(data))
+        image = opened(io.BytesIO(data))
         if image.width * image.height > LARGEST:
             raise ValueError(f"{image.width}x{image.height} is over {LARGEST // 10**6} megapixels; scale it")
         bits = _bits(image, data)

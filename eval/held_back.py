@@ -99,7 +99,7 @@ def main(argv=None):
     os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe speaks up for errors only
     from fusion.two_stream import TwoStream  # late: --help and wrong arguments need no Caffe
 
-    net = TwoStream(*((args.net, args.weights) if args.net else models.files(args.model)))
+    net = TwoStream(*((args.net, args.weights) if args.net else models.files(args.model, "two_stream")))
     # Held back are the photographs that make_database.py holds back if not told otherwise.
     settings = vars(make_database.arguments(["--recipe", args.recipe]))
     rows, perfect = {}, {}

@@ -8,19 +8,17 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-import multiprocessing
 import os
 import re
-import sys
 import traceback
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from data_prep.command import uninterrupted
+from data_prep.command import processes, uninterrupted
 from eval import pairs
 from eval.metrics import inputs
 from eval.score import psnr, score
@@ -183,8 +181,7 @@ def run(names, chosen, folder, workers=None):
     # Of the processes started here: each has a core, and Caffe speaks up for errors only.
     os.environ.update(OMP_NUM_THREADS="1", GLOG_minloglevel="2")
     results = {}
-    pool = ProcessPoolExecutor(workers or os.cpu_count(), multiprocessing.get_context("spawn"))
-    try:
+    with processes(workers or os.cpu_count()) as pool:
         with uninterrupted():
             futures = {pool.submit(job, *arguments): arguments[:2] for arguments in jobs}
         for future in tqdm(
@@ -196,10 +193,6 @@ def run(names, chosen, folder, workers=None):
                 failed[f"{title} on {pair}"] = scores
             else:
                 results[pair, title] = scores
-    finally:
-        for process in list((pool._processes or {}).values()) if sys.exc_info()[0] else []:
-            process.terminate()  # Ctrl-C: what is half done is not waited for
-        pool.shutdown()
     ordered = {p: {t: results[p, t] for t in chosen if (p, t) in results} for p in names if p not in missing}
     return ordered, missing, failed
 

@@ -35,6 +35,7 @@ from tqdm import tqdm
 
 from data_prep.command import command
 from experiments.trainings import Training, digest, train, which
+from fusion import images
 from tools import bench, nets, pictures, plot_log
 
 HERE = Path(__file__).parent
@@ -105,7 +106,7 @@ def measured(settings, subject, measure):
 
 
 def iteration_time(training):
-    """Seconds to train an iteration, by `caffe time`."""
+    """Seconds to train an iteration, by `caffe time`, on a GPU by the log of `caffe train`."""
     settings, patch = training.settings, training.train.patch
 
     def measure():
@@ -116,7 +117,7 @@ def iteration_time(training):
 
 
 def fusion_time(training):
-    """Seconds to fuse a megapixel, of an image of SIDE x SIDE."""
+    """Seconds to fuse a megapixel, of a square image of SIDE, on a GPU of GPU_SIDE."""
     settings = training.settings
     side = SIDE if settings.gpu is None else GPU_SIDE
     how = (settings.caffe, settings.precision, training.name, side, settings.gpu)
@@ -229,16 +230,15 @@ def table(header, rows):
 
 def write(path, text):
     """Whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    with images.whole(path) as beside:
+        beside.write_text(text, encoding="utf-8")
 
 
 def draw(name, folder):
     """Run the commands of an experiment, with this Python, where {out} is `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     for line in (HERE / name / "commands.txt").read_text().splitlines():
-        words = [sys.executable, *shlex.split(line.replace("{out}", str(folder)))]
+        words = [sys.executable, *(word.replace("{out}", str(folder)) for word in shlex.split(line))]
         if subprocess.run(words, cwd=ROOT).returncode:
             raise OSError(f"{name}: failed: {shlex.join(words)}")
 
@@ -269,7 +269,7 @@ def arguments(argv):
     add("--out", type=Path, default="build/experiments", help="(default: %(default)s)")
     add("--keep", action="store_true", help="copy the results into experiments/NAME, beside its README")
     args = parser.parse_args(argv)
-    nets.choose(args.names, names(), "experiment")
+    nets.refuse_unknown(args.names, names(), "experiment")
     if min(args.seeds, args.workers, args.iterations or 1) < 1 or args.iterations == 0:
         parser.error("--iterations, --seeds and --workers are 1 or more")
     if not (args.caffe / "caffe").is_file():

@@ -19,7 +19,8 @@ from caffe.proto import caffe_pb2
 from tqdm import tqdm
 
 from data_prep import make_database
-from tools import bench, nets, plot_log
+from fusion import models
+from tools import bench, plot_log
 
 ROOT = Path(__file__).resolve().parents[1]
 POINTS = 20  # validations along a shortened curve
@@ -133,8 +134,8 @@ class Training:
         self.label, self.origin, self.settings = row["label"], row["start"], settings
         if self.origin not in ORIGINS:
             raise ValueError(f"start {self.origin!r}: one of {', '.join(ORIGINS)}")
-        self.solver = nets.read(ROOT / row["solver"], caffe_pb2.SolverParameter())
-        self.net = nets.read(ROOT / self.solver.net, caffe_pb2.NetParameter())
+        self.solver = models.read_prototxt(ROOT / row["solver"], caffe_pb2.SolverParameter())
+        self.net = models.read_prototxt(ROOT / self.solver.net, caffe_pb2.NetParameter())
         self.name, self.full = Path(self.solver.net).parent.name, self.solver.max_iter
         if settings.iterations:
             shorten(self.solver, settings.iterations)

@@ -31,6 +31,7 @@ STEPS = (100, 1e-6)  # of ECC at a level: how many at most, and the gain in corr
 ALIKE = 20_000  # pixels of the level whose details are compared: small, so that focus matters little
 LIKE = 0.5  # likeness of two images of one scene: 0.56 and more on real pairs; others reach 0.44
 SCALES = (0.8, 1.25)  # how much smaller and larger the image may be than the reference
+LONGEST = 32766  # pixels a side that OpenCV can move
 SHIFT = 0.5  # how far a corner may move, as a share of the longer side
 LESS = 1 / 3  # of what two images are unlike that moving one takes away where they are out of register
 LESS_FAR = 1 / 6  # the same where their corners are farther apart than FAR
@@ -73,6 +74,8 @@ def chain(frames, reference=0, model="affine", progress=iter):
     _check_model(model)
     origin = frames[reference]
     check(origin)
+    if max(origin.shape[:2]) > LONGEST:
+        raise AlignmentError(f"sides of more than {LONGEST} pixels cannot be aligned", reference)
     like = np.broadcast_to(origin.dtype.type(0), origin.shape)  # what `check` compares, and no pixels
     origin = previous = _pyramid(origin)
     if _is_flat(origin):

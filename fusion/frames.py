@@ -19,8 +19,9 @@ ENDINGS = (*images.WRITABLE, ".bmp", ".pgm", ".ppm", *images.RAW)
 class Frames:
     """The images of `paths`, all pages of those that hold several, alike in size, depth and colour.
 
-    A sequence of arrays as images.read gives them, of which none is kept; the first is read when this is
-    made, for it sets what the others must be. As they are in their files, until `register` has been called.
+    A sequence of arrays as images.read gives them, of which none is kept, but for the two of a pair, which
+    are asked for again and again; the first is read when this is made, for it sets what the others must be.
+    As they are in their files, until `register` has been called.
     OSError and ValueError, which name the file, where one cannot be read or differs from the first.
     """
 
@@ -34,8 +35,9 @@ class Frames:
             size = describe(self.shape, first.pixels.dtype)
             raise ValueError(f"{self.name(0)} is {size}: the least are {SMALLEST}x{SMALLEST} pixels")
         self.dtype, self.exif, self.icc = first.pixels.dtype, first.exif, first.icc
-        self.alpha = None  # H x W, of the images read so far, the least opaque; None: opaque
+        self.alpha = first.alpha  # H x W, of the images read so far, the least opaque; None: opaque
         self.matrices = self.window = self.like = None
+        self._pair = {self.entries[0]: first} if len(self) == 2 else None
 
     def __len__(self):
         return len(self.entries)
@@ -50,7 +52,9 @@ class Frames:
 
     def with_alpha(self, i):
         """Image i (0..len - 1) and its own alpha, H x W, or None where opaque. Errors as of the class."""
-        found = images.load(*self.entries[i])
+        found = (self._pair or {}).get(self.entries[i]) or images.load(*self.entries[i])
+        if self._pair is not None:
+            self._pair[self.entries[i]] = found
         if found.pixels.shape != self.in_file or found.pixels.dtype != self.dtype:
             raise ValueError(
                 f"{self.name(i)} is {describe(found.pixels.shape, found.pixels.dtype)}, {self.name(0)} is "

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
+import threading
 import warnings
 import zlib
 from contextlib import contextmanager
@@ -59,6 +61,10 @@ def load(path, page=0) -> Photograph:
         tiff = _is_tiff(file.read(4))
     with _decoding(path):
         pixels, exif, icc = _tiff(path, page) if tiff else _other(path)
+        if pixels.dtype not in (np.uint8, np.uint16):
+            raise _Unsuitable(
+                f"{path}: {pixels.dtype} pixels; 8 or 16 bit integers are needed, or TIFF's floats in 0..1"
+            )
         channels = 1 if pixels.ndim == 2 else pixels.shape[2]
         alpha = None
         if channels in (2, 4):
@@ -85,11 +91,8 @@ def write(path, pixels, alpha=None, exif=b"", icc=b"") -> None:
     alpha, TIFF takes the texts of EXIF. ValueError where the format cannot hold the image.
     """
     path = Path(path)
-    check_writable(path, pixels.dtype, alpha is not None)
+    check_writable(path, pixels.dtype, alpha is not None, pixels.shape)
     suffix = path.suffix.lower()
-    longest = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}.get(suffix)
-    if longest and max(pixels.shape[:2]) > longest:
-        raise ValueError(f"{path}: {suffix} ends at {longest} pixels a side; use .png or .tif")
     if alpha is not None:
         pixels = np.dstack([pixels, alpha])
     encode = {".png": _png, ".webp": _webp, ".jpg": _jpeg, ".jpeg": _jpeg}.get(suffix, _tiff_bytes)
@@ -98,8 +101,8 @@ def write(path, pixels, alpha=None, exif=b"", icc=b"") -> None:
         beside.write_bytes(data)
 
 
-def check_writable(path, dtype=np.uint8, alpha=False) -> None:
-    """ValueError where the ending of `path` names no format that holds such an image."""
+def check_writable(path, dtype=np.uint8, alpha=False, shape=()) -> None:
+    """ValueError where the ending of `path` names no format for such an image; shape: its own, if known."""
     suffix = Path(path).suffix.lower()
     if suffix not in WRITABLE:
         wrong = suffix or "a file without an ending"
@@ -108,6 +111,9 @@ def check_writable(path, dtype=np.uint8, alpha=False) -> None:
         raise ValueError(f"{path}: 16 bit images need .png or .tif")
     if alpha and suffix in (".jpg", ".jpeg"):
         raise ValueError(f"{path}: JPEG has no alpha channel; .png, .tif and .webp have")
+    longest = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}.get(suffix)
+    if longest and max(shape[:2], default=0) > longest:
+        raise ValueError(f"{path}: {suffix} ends at {longest} pixels a side; use .png or .tif")
 
 
 def check_new(path, sources, force=False) -> None:
@@ -164,8 +170,8 @@ def _check_size(path, width, height):
         raise _Unsuitable(f"{path}: {width}x{height}, more than {MEGAPIXELS} million pixels")
 
 
-def _opened(file):
-    """By Pillow, of any size: _check_size has its own limit."""
+def opened(file) -> Image.Image:
+    """By Pillow, without its warnings of size: who calls looks at that before any of it is unpacked."""
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         return Image.open(file)
@@ -176,7 +182,7 @@ def _opened(file):
 def _other(path):
     """Pixels, with alpha as their last channel, EXIF and profile of all that is not TIFF."""
     data = path.read_bytes()
-    with _opened(io.BytesIO(data)) as file:
+    with opened(io.BytesIO(data)) as file:
         if file.format not in READABLE:
             raise _Unsuitable(f"{path}: {file.format} files are not read; PNG, TIFF, JPEG and WebP are")
         _check_size(path, *file.size)
@@ -194,7 +200,8 @@ def _other(path):
         )
         raw = [str(tile[3]) for tile in file.tile]
         if file.format == "PPM" or file.mode.startswith("I") or any("16" in kind for kind in raw):
-            pixels = _by_opencv(data)  # Pillow has 16 bit for gray alone
+            # Pillow has 16 bit for gray alone.
+            pixels = _portable(data) if file.format == "PPM" else _by_opencv(data)
             pixels = pixels[..., 2:] if any("LA" in kind for kind in raw) else pixels
         else:
             mode = "L" if file.mode in ("1", "L", "LA") else "RGB"
@@ -202,6 +209,24 @@ def _other(path):
                 mode += "A"
             pixels = np.array(file.convert(mode))
         return _upright(pixels, orientation), exif, icc
+
+
+def _portable(data):
+    """PBM, PGM or PPM; white, which the file names, becomes the largest number of the type."""
+    plain = data[:2] in (b"P2", b"P3")
+    if not plain and data[:2] not in (b"P5", b"P6"):
+        return _by_opencv(data)
+    words = re.sub(rb"#[^\n]*", b"", data[2:] if plain else data[2:4096]).split(None, -1 if plain else 3)
+    width, height, white = map(int, words[:3])
+    if plain:  # OpenCV stretches some of these, but not as it should
+        pixels = np.array(words[3:], int).reshape(height, width, *((3,) if data[:2] == b"P3" else ()))
+    else:
+        pixels = _by_opencv(data)
+    kind = np.uint8 if white < 256 else np.uint16
+    top = np.iinfo(kind).max
+    return (
+        pixels.astype(kind) if white == top else np.clip(np.rint(pixels * (top / white)), 0, top).astype(kind)
+    )
 
 
 _AS_IT_IS = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_UNCHANGED  # alpha too, and no orientation but TIFF's
@@ -212,18 +237,25 @@ def _by_opencv(data):
         return _rgb(cv2.imdecode(np.frombuffer(data, np.uint8), _AS_IT_IS))
 
 
+_STDERR = threading.Lock()
+
+
 @contextmanager
 def _without_words_on_stderr():
-    """What the C libraries print of a damaged file is dropped: the error says it once."""
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+    """What the C libraries print of a damaged file is dropped: the error says it once.
+
+    One thread at a time, or the second would keep the first one's nowhere for stderr.
+    """
+    with _STDERR:
+        kept = os.dup(2)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)
 
 
 def _rgb(image):
@@ -264,10 +296,6 @@ def _tiff(path, number):
             pixels = ~pixels
     if pixels.dtype.kind == "f":
         pixels = _from_floats(path, pixels)
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise _Unsuitable(
-            f"{path}: {pixels.dtype} pixels; 8 or 16 bit integers are needed, or floats in 0..1"
-        )
     return pixels, exif.tobytes() if len(exif) else b"", bytes(icc)
 
 
@@ -314,7 +342,7 @@ def _with_alpha(path, page, number):
         pixels = np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels
     except ValueError:  # packed as tifffile alone cannot unpack: LZW
         if page.dtype == np.uint8:  # OpenCV would multiply alpha into the colours, Pillow divides it out
-            with _opened(path) as file:
+            with opened(path) as file:
                 file.seek(number)
                 return _upright(np.array(file), orientation)
         pixels, orientation = _tiff_by_opencv(path, number), 1

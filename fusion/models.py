@@ -83,6 +83,25 @@ def _layers(weights):
     return {layer.name: True for layer in (*net.layer, *net.layers) if layer.blobs}
 
 
+def read_prototxt(path, message):
+    """Fill a protobuf message of Caffe's from the prototxt at `path`; returns it.
+
+    Bytes that are not UTF-8, as in old comments, do not matter. OSError where there is no such file,
+    ValueError where it is not such a message, or a net as they were before 2015.
+    """
+    from google.protobuf import text_format  # late: names and cards need no Caffe
+
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        text = file.read().encode("utf-8", "replace").decode()
+    try:
+        text_format.Merge(text, message)
+    except text_format.ParseError as error:
+        raise ValueError(f"{path}: {error}") from None
+    if getattr(message, "layers", None):
+        raise ValueError(f"{path}: a net of before 2015; BVLC Caffe's upgrade_net_proto_text rewrites it")
+    return message
+
+
 def parse(caffemodel):
     """The NetParameter that a .caffemodel holds; ValueError where it is none."""
     from caffe.proto import caffe_pb2

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from caffe.proto import caffe_pb2
-from google.protobuf import text_format
 
 from fusion import models, select, stack
 from fusion.common import tiles
@@ -116,12 +115,7 @@ def reach(deploy) -> int:
 
     ValueError where a layer has a stride: only nets that keep every image's size have one.
     """
-    net = caffe_pb2.NetParameter()
-    with open(deploy) as file:
-        try:
-            text_format.Merge(file.read(), net)
-        except (text_format.ParseError, UnicodeDecodeError) as error:
-            raise ValueError(f"{deploy}: {error}") from None
+    net = models.read_prototxt(deploy, caffe_pb2.NetParameter())
     refuse_strides(net, deploy)
     streams: dict[str, int] = {}  # blob -> reach so far
     total = 0
@@ -129,14 +123,14 @@ def reach(deploy) -> int:
         here = max((streams.get(bottom, 0) for bottom in layer.bottom), default=0)
         if layer.type in ("Convolution", "Deconvolution", "Pooling"):
             window = layer.pooling_param if layer.type == "Pooling" else layer.convolution_param
-            here += extent(window)
+            here += _extent(window)
         for top in layer.top:
             streams[top] = here
         total = max(total, here)
     return total
 
 
-def extent(window) -> int:
+def _extent(window) -> int:
     """How far, in pixels, a window reaches; window: a ConvolutionParameter or PoolingParameter."""
 
     def most(name):

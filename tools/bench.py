@@ -234,11 +234,10 @@ def refuse_strides(net):
     """ValueError for a net of prototxt/ whose layers have strides: their work is not counted here."""
     from caffe.proto import caffe_pb2
 
-    from fusion import two_stream
-    from tools import nets
+    from fusion import models, two_stream
 
     path = ROOT / "prototxt" / net / "deploy.prototxt"
-    two_stream.refuse_strides(nets.read(path, caffe_pb2.NetParameter()), path)
+    two_stream.refuse_strides(models.read_prototxt(path, caffe_pb2.NetParameter()), path)
 
 
 def patch_side():

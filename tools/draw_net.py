@@ -1,4 +1,4 @@
-"""Draw a net: its layers from top to bottom, with what flows between them. Needs nothing but matplotlib."""
+"""Draw a net: its layers from top to bottom, with what flows between them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_prep.command import command
-from tools import nets, pictures
+from fusion import models
+from tools import pictures
 
 EXAMPLES = """examples:
   python tools/draw_net.py prototxt/2-1-2_f64_k5/deploy.prototxt -o net.png
@@ -67,7 +68,8 @@ def graph(net, phase="TEST", stages=()):
 
     ValueError for a layer that reads what no layer before it gives.
     """
-    nodes, made = [], {}  # made: {blob: the Node that gives it}
+    made = {name: Node([name, "Input"], COLOURS.get("Input", OTHER), []) for name in net.input}
+    nodes = list(made.values())  # made: {blob: the Node that gives it}
     for layer in net.layer:
         if not included(layer, phase, stages):
             continue
@@ -146,7 +148,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     from caffe.proto import caffe_pb2
 
-    net = nets.read(args.net, caffe_pb2.NetParameter())
+    net = models.read_prototxt(args.net, caffe_pb2.NetParameter())
     try:
         nodes = graph(net, args.phase, args.stage)
     except ValueError as error:

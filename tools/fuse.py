@@ -20,6 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 import fusion
+from data_prep.command import told
 from fusion import align, frames, images, methods, models
 from fusion.common import tiles
 from fusion.stack import order
@@ -160,6 +161,8 @@ def arguments(argv=None):
         args.align = args.align or "affine"
         if args.output or args.batch:
             made.error("--align-only fuses nothing: leave -o and --batch out")
+        if args.panel or args.map or args.maps:
+            made.error("--align-only fuses nothing: leave --panel, --map and --maps out")
     elif not args.output:
         made.error("-o says where the fused image goes")
     if not args.align and (args.reference is not None or args.keep_size or args.no_exposure):
@@ -210,9 +213,11 @@ def check_outputs(args, sources):
             raise ValueError(f"{folder}: the folder that it would be in does not exist")
         for path in sorted(folder.glob(f"{args.method}_*.png")):
             images.check_new(path, sources, args.force)
-    named = [os.path.realpath(path) for path in filter(None, several)]
-    if len(set(named)) < len(named):
-        raise ValueError(f"{args.output}: named for two outputs")
+    named = set()
+    for path in filter(None, several):
+        if os.path.realpath(path) in named:
+            raise ValueError(f"{path}: named for two outputs")
+        named.add(os.path.realpath(path))
     for folder in filter(os.path.isdir, args.images):
         if args.output and os.path.samefile(folder, Path(args.output).resolve().parent):
             logging.getLogger("fuse").warning(
@@ -418,8 +423,9 @@ def run(args):
     check_maps(args, len(stack))
     report = {"version": fusion.__version__, "method": args.method, "output": args.output or args.align_only}
     report["options"] = chosen
-    if args.output:
-        images.check_writable(args.output, stack.dtype)
+    if args.output:  # before all the work; aligned ones may be cropped
+        shape = () if args.align else stack.shape
+        images.check_writable(args.output, stack.dtype, stack.alpha is not None, shape)
     paths = aligned_names(args, stack) if args.align_only else []
     if args.reference is not None and not 1 <= args.reference <= len(stack):
         raise ValueError(f"--reference {args.reference}: there are {len(stack)} images")
@@ -470,25 +476,14 @@ def help_method(name):
     print("\n" + inspect.getdoc(methods.load(name).fuse))
 
 
-EXPECTED = (ValueError, OSError, ImportError, MemoryError)  # what is the user's, or the machine's
-
-
-def words(error) -> str:
-    """An error of EXPECTED in one line."""
-    if isinstance(error, MemoryError):
-        return "not enough memory for these images"
-    path = getattr(error, "filename", None)
-    return f"{path}: {error.strerror}" if path else str(error)
-
-
 def attempt(args):
     """`run` as a part of a batch: what went wrong in one line, or None."""
     listen(args.level)
     tqdm.set_lock(threading.RLock())  # its own, between processes, would outlive one that is ended by Ctrl-C
     try:
         run(args)
-    except EXPECTED as error:
-        return words(error)
+    except Exception as error:  # the others are gone on with
+        return told(error) or f"{args.output}: {type(error).__name__}: {error}"
     return None
 
 
@@ -513,12 +508,16 @@ def main(argv=None):
             return fuse_batch.run(args, attempt)
         else:
             run(args)
-    except EXPECTED as error:
-        print(f"fuse.py: error: {words(error)}", file=sys.stderr)
-        return 1
+        return 0
     except KeyboardInterrupt:
         return 130
-    return 0
+    except Exception as error:
+        said = told(error)
+        if said is None:
+            raise
+    # Only here: a thread that still reads for the frames the error held keeps stderr away till then.
+    print(f"fuse.py: error: {said}", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import csv
 import logging
-import multiprocessing
 import os
 import sys
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from tqdm import tqdm
 
-from data_prep.command import uninterrupted
+from data_prep.command import processes, uninterrupted
 from fusion import frames, images
 
 BESIDE = {"panel": ".png", "map": ".png", "maps": "", "json": ".json"}  # outputs: the endings of their files
@@ -156,17 +155,17 @@ def _by_pool(left, fuse_one, jobs, again):
     """`done` until `left` is empty or a process is killed: those in work then are put into `again`, but for
     one that was alone.
     """
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
     working = {}
     try:
-        while left or working:
-            with uninterrupted():
-                while left and len(working) < jobs:
-                    future = pool.submit(fuse_one, left[0])
-                    working[future] = left.pop(0)
-            for future in wait(working, return_when=FIRST_COMPLETED).done:
-                error = future.result()
-                yield working.pop(future), error
+        with processes(jobs) as pool:
+            while left or working:
+                with uninterrupted():
+                    while left and len(working) < jobs:
+                        future = pool.submit(fuse_one, left[0])
+                        working[future] = left.pop(0)
+                for future in wait(working, return_when=FIRST_COMPLETED).done:
+                    error = future.result()
+                    yield working.pop(future), error
     except BrokenProcessPool:
         if jobs > 1:
             for item in working.values():
@@ -175,7 +174,3 @@ def _by_pool(left, fuse_one, jobs, again):
         else:
             for item in working.values():
                 yield item, f"{item.output}: a process was killed, as where memory ends"
-    finally:
-        for process in list((pool._processes or {}).values()) if sys.exc_info()[0] else []:
-            process.terminate()  # Ctrl-C: what is half done is not waited for
-        pool.shutdown()

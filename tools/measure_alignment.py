@@ -21,7 +21,7 @@ import numpy as np
 from scipy import ndimage
 
 from data_prep.command import command
-from fusion import align, images
+from fusion import align, frames, images
 
 EXAMPLES = """examples:
   python tools/measure_alignment.py
@@ -122,25 +122,13 @@ def large():
     return time.perf_counter() - start, align.corner_distance(found, truth, image.shape)
 
 
-class Stack:
-    """The images of a folder, read when asked for."""
-
-    def __init__(self, folder):
-        self.paths = sorted(p for p in folder.glob("*.*g") if p.stem != "expected")
-
-    def __len__(self):
-        return len(self.paths)
-
-    def __getitem__(self, i):
-        return images.read(self.paths[i])
-
-
 def real(folder):
     """Rows of the table for the stacks and hand-held pairs below `folder`."""
     for place in sorted([*folder.glob("stacks/*/"), *folder.glob("pairs/handheld/*/")]):
-        stack = Stack(place)
-        if not len(stack):
+        paths = [path for path in frames.inside(place) if path.stem != "expected"]
+        if len(paths) < 2:
             continue
+        stack = frames.Frames(paths)
         middle = len(stack) // 2
         reference = stack[middle]
         start = time.perf_counter()

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import reduce
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
-from skimage.metrics import peak_signal_noise_ratio
 
 from data_prep import depth_pair
 from data_prep.command import command
+from eval.score import psnr
 from fusion import methods, models, select, stack
 from fusion.two_stream import TwoStream
 
@@ -36,16 +37,9 @@ def render(count):
     return [depth_pair.focus(sharp, disparity, at, depth) for at in places], sharp
 
 
-def fold(fuse, frames):
-    fused = frames[0]
-    for frame in frames[1:]:
-        fused = fuse(fused, frame)
-    return fused
-
-
 def tree(fuse, frames):
     while len(frames) > 1:
-        frames = [fold(fuse, frames[i : i + 2]) for i in range(0, len(frames), 2)]
+        frames = [reduce(fuse, frames[i : i + 2]) for i in range(0, len(frames), 2)]
     return frames[0]
 
 
@@ -56,9 +50,9 @@ def ways(net):
         return select.refine(a, b, net(a, b))[0]
 
     return {
-        "the network's images, folded": lambda frames: fold(net, frames),
+        "the network's images, folded": lambda frames: reduce(net, frames),
         "the network's images, a tree": lambda frames: tree(net, frames),
-        "select, folded": lambda frames: fold(selected, frames),
+        "select, folded": lambda frames: reduce(selected, frames),
         "select, a tree": lambda frames: tree(selected, frames),
         "choice among all frames": lambda frames: stack.put_together(frames, stack.choose(net, frames)),
         "GF": lambda frames: methods.fuse("gf", frames),
@@ -79,7 +73,7 @@ def main(argv=None):
     frames, sharp = render(args.frames)
     print(f"{args.frames} frames, {args.model}\n\n| | PSNR |\n|---|---|")
     for name, fuse in ways(net).items():
-        print(f"| {name} | {peak_signal_noise_ratio(sharp, fuse(frames)):.2f} |", flush=True)
+        print(f"| {name} | {psnr(sharp, fuse(frames)):.2f} |", flush=True)
 
 
 if __name__ == "__main__":

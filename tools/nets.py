@@ -1,4 +1,4 @@
-"""What the commands that show nets share: reading prototxt, and opening a net with its weights."""
+"""What the commands that show nets share: which net it is, opened with its weights, and what is in it."""
 
 from __future__ import annotations
 
@@ -8,21 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from google.protobuf import text_format
-
 from fusion import models
-
-
-def read(path, message):
-    """Fill a protobuf message of Caffe's from the prototxt at `path`; returns it.
-
-    OSError where there is no such file, ValueError where it is not such a message.
-    """
-    with open(path, encoding="utf-8") as file:
-        try:
-            return text_format.Merge(file.read(), message)
-        except (text_format.ParseError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}: {error}") from None
 
 
 def add_arguments(parser):
@@ -44,13 +30,12 @@ def open_net(args):
     if (args.net is None) != (args.weights is None):
         raise ValueError("--net and --weights go together")
     deploy, weights = (args.net, args.weights) if args.net else models.files(args.model)
-    read(deploy, caffe_pb2.NetParameter())  # BVLC Caffe would end the process, without a name
+    models.read_prototxt(deploy, caffe_pb2.NetParameter())  # BVLC Caffe would end the process, without a name
     return models.open_net(deploy, weights)
 
 
-def choose(wanted, names, kind):
-    """`wanted` as it is; ValueError with what there is where one of them is not among `names`."""
+def refuse_unknown(wanted, names, kind):
+    """ValueError, with what there is, where one of `wanted` is not among `names`."""
     for name in wanted:
         if name not in names:
             raise ValueError(f"no {kind} {name!r}: there are {', '.join(names)}")
-    return wanted

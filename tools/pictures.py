@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
+
+from fusion import images
 
 GAP = 255  # white
 
@@ -55,12 +54,8 @@ def save(figure, path, dpi=120):
 
     ValueError where matplotlib has no such format, OSError where the folder cannot be written to.
     """
-    path = Path(path)
-    beside = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        figure.savefig(beside, dpi=dpi)
-        os.replace(beside, path)
+        with images.whole(path) as beside:
+            figure.savefig(beside, dpi=dpi)
     finally:
         pyplot().close(figure)
-        if beside.exists():
-            beside.unlink()

@@ -21,6 +21,7 @@ EXAMPLES = """examples:
   python tools/plot_log.py build/logs/*.log -o compare.png --csv compare.csv
 """
 
+CHANNELS = 4  # of the nets' output
 # "Iteration 100, loss = 5.1" and "Iteration 100 (9.8 iter/s, 10s/100 iters), loss = 5.1"
 _TRAIN = re.compile(r"Iteration (\d+)(?: \([^)]*\))?, loss = (\S+)")
 _TESTING = re.compile(r"Iteration (\d+), Testing net \(#0\)")
@@ -47,11 +48,11 @@ def parse(lines):
     return sorted(train.items()), sorted(test.items())
 
 
-def psnr(loss, patch, channels=4):
+def psnr(loss, patch):
     """Peak signal-to-noise ratio in dB of values in 0..1, from the paper's loss (Eq. 4); NaN of NaN."""
     if loss == 0 or math.isinf(loss):
         return math.inf if loss == 0 else -math.inf
-    return 10 * math.log10(channels * patch * patch / loss)
+    return 10 * math.log10(CHANNELS * patch * patch / loss)
 
 
 def plot(logs, path, patch):

@@ -46,7 +46,7 @@ def main(argv=None):
     if min(args.columns, args.enlarge) < 1:
         parser.error("--columns and --enlarge are 1 or more")
     net = nets.open_net(args)
-    nets.choose([args.layer], list(net.params), "layer with weights")
+    nets.refuse_unknown([args.layer], list(net.params), "layer with weights")
     weights = net.params[args.layer][0].data
     if weights.ndim != 4:
         raise ValueError(f"{args.layer}: weights of shape {weights.shape} are no filters")

@@ -36,7 +36,7 @@ def maps(net, a, b, blobs):
 
     if list(net.inputs) != ["a", "b"]:
         raise ValueError(f"a net with the inputs a and b is needed, not {', '.join(net.inputs)}")
-    nets.choose(blobs, list(net.blobs), "blob")
+    nets.refuse_unknown(blobs, list(net.blobs), "blob")
     channels = net.blobs["a"].data.shape[1]
     for name, image in (("a", a), ("b", b)):
         planes = to_channels(image)[-channels:]  # the last is gray

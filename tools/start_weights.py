@@ -20,7 +20,6 @@ import numpy as np
 
 from data_prep.command import command
 from fusion import images, models
-from tools import nets
 
 EXAMPLES = """examples:
   python tools/start_weights.py solver/release_f32_k3_defocus.prototxt -o build/start.caffemodel
@@ -114,8 +113,10 @@ def main(argv=None):
     from fusion.two_stream import refuse_strides
 
     # Read here first: BVLC Caffe would end the process, without a name.
-    path = nets.read(args.solver, caffe_pb2.SolverParameter()).net
-    refuse_strides(nets.read(path, caffe_pb2.NetParameter()), path)
+    path = models.read_prototxt(args.solver, caffe_pb2.SolverParameter()).net
+    if not path:
+        raise ValueError(f"{args.solver}: names no net by `net`")
+    refuse_strides(models.read_prototxt(path, caffe_pb2.NetParameter()), path)
     net = caffe.get_solver(args.solver).net
     types = {name: layer.type for name, layer in zip(net._layer_names, net.layers)}
     paired = "fusion" in net.params and net.params["fusion"][0].shape[1] == 2

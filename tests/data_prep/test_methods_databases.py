@@ -1,6 +1,7 @@
 """The databases of the comparison methods CNN and SRCNN, through their commands."""
 
 import json
+from pathlib import Path
 
 import cv2
 import h5py
@@ -143,3 +144,13 @@ def test_wrong_usage_is_status_2(capsys, module, arguments, words):
     with pytest.raises(SystemExit) as stop:
         module.main(arguments)
     assert stop.value.code == 2 and words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", [uwt, srcnn])
+def test_the_manifest_of_srcnns_planes_goes_by_the_transform_too(photographs, tmp_path, monkeypatch, module):
+    kind = make_database.Rows("planes", None, None, make_srcnn_database.rows)
+    first = make_database.described([], photographs, {}, kind)
+    code = tmp_path / "changed.py"
+    code.write_bytes(Path(module.__file__).read_bytes() + b"\n")
+    monkeypatch.setattr(module, "__file__", str(code))
+    assert make_database.described([], photographs, {}, kind)["made_with"] != first["made_with"]

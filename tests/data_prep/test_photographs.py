@@ -1,5 +1,7 @@
 import hashlib
 import os
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -169,6 +171,17 @@ def test_a_huge_photograph_is_refused_before_it_is_decoded(tmp_path, picture, mo
     monkeypatch.setattr(photographs, "LARGEST", 2399)
     with pytest.raises(ValueError, match="60x40 is over"):
         photographs.read(path)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_photograph_of_hundreds_of_megapixels_is_refused_in_the_same_words(tmp_path, picture):
+    data = save(tmp_path / "1.png", picture).read_bytes()
+    for width in (10_000, 20_000):  # Pillow warns of the one and refuses the other
+        header = data[12:16] + struct.pack(">II", width, 10_000) + data[24:29]
+        changed = data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:]
+        (tmp_path / "1.png").write_bytes(changed)
+        with pytest.raises(ValueError, match=f"{width}x10000 is over 64 megapixels; scale it"):
+            photographs.read(tmp_path / "1.png")
 
 
 def test_mask_is_where_it_is_over_127(tmp_path):

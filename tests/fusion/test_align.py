@@ -320,3 +320,9 @@ def test_stacks_name_the_frame_at_fault():
         align.chain(images, 2)
     with pytest.raises(ValueError, match="unknown model"):
         align.chain(images, model="none")
+
+
+def test_sides_that_opencv_cannot_move_are_refused():
+    wide = np.broadcast_to(np.uint8(0), (20, 32767))
+    with pytest.raises(align.AlignmentError, match="more than 32766 pixels"):
+        align.chain([wide, wide])

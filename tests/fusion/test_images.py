@@ -1,4 +1,6 @@
 import io
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -419,3 +421,35 @@ def test_a_folder_that_cannot_be_written_to_is_said_by_the_name_given(tmp_path):
     with pytest.raises(OSError) as error:
         images.write(tmp_path / "none/x.png", sample(np.uint8))
     assert error.value.filename == str(tmp_path / "none/x.png")
+
+
+@pytest.mark.parametrize("white", [1, 100, 255, 1023, 4095, 65535])
+@pytest.mark.parametrize("kind", ["P2", "P3", "P5", "P6"])
+def test_pgm_and_ppm_may_name_another_white(tmp_path, kind, white):
+    rng = np.random.default_rng(white)
+    values = rng.integers(0, white + 1, (5, 7, 3) if kind in ("P3", "P6") else (5, 7))
+    values[0, 0], values[1, 1] = 0, white
+    head = f"{kind}\n# of {white} levels\n7 5\n{white}\n".encode()
+    if kind in ("P2", "P3"):
+        data = " ".join(map(str, values.ravel())).encode()
+    else:
+        data = values.astype(">u2" if white > 255 else "u1").tobytes()
+    (tmp_path / "x.ppm").write_bytes(head + data)
+    top = 65535 if white > 255 else 255
+    found = images.read(tmp_path / "x.ppm")
+    assert found.dtype == (np.uint16 if white > 255 else np.uint8)
+    np.testing.assert_array_equal(found, np.rint(values * (top / white)))
+
+
+def test_floats_are_tiffs_alone(tmp_path):
+    (tmp_path / "x.pfm").write_bytes(b"Pf\n3 2\n-1.0\n" + np.full(6, 0.5, "<f4").tobytes())
+    with pytest.raises(ValueError, match=r"x\.pfm: float32 pixels"):
+        images.read(tmp_path / "x.pfm")
+
+
+def test_threads_that_read_leave_stderr_where_it_was(tmp_path):
+    images.write(tmp_path / "x.png", sample(np.uint16))
+    before = os.fstat(2)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(images.read, [tmp_path / "x.png"] * 40))
+    assert os.path.samestat(os.fstat(2), before)

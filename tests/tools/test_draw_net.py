@@ -3,14 +3,15 @@ from pathlib import Path
 import pytest
 from caffe.proto import caffe_pb2
 
-from tools import draw_net, nets
+from fusion import models
+from tools import draw_net
 
 PROTOTXT = Path(draw_net.__file__).resolve().parents[1] / "prototxt"
 FILES = sorted(PROTOTXT.glob("*/*.prototxt"))
 
 
 def graph(path, *arguments):
-    return draw_net.graph(nets.read(path, caffe_pb2.NetParameter()), *arguments)
+    return draw_net.graph(models.read_prototxt(path, caffe_pb2.NetParameter()), *arguments)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
@@ -35,7 +36,7 @@ def test_the_papers_net():
 
 
 def test_phases_and_stages_choose_layers():
-    net = nets.read(PROTOTXT / "srcnn" / "train_val.prototxt", caffe_pb2.NetParameter())
+    net = models.read_prototxt(PROTOTXT / "srcnn" / "train_val.prototxt", caffe_pb2.NetParameter())
     data = [layer for layer in net.layer if layer.type == "HDF5Data"]
     for phase in ("TRAIN", "TEST"):
         (chosen,) = [layer for layer in data if draw_net.included(layer, phase, ["detail"])]

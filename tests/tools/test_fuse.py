@@ -608,3 +608,67 @@ def test_images_out_of_register_are_said(run, shifted, tmp_path):
     warned = run(shifted[0], shifted[2], "-o", tmp_path / "out.png", "--method", "lp")[2]
     assert warned.startswith("fuse.py: warning: ") and "--align" in warned and len(warned.splitlines()) == 1
     assert run(shifted[0], shifted[0], "-o", tmp_path / "o.png", "--method", "lp")[2] == ""
+
+
+@pytest.mark.parametrize("option", ["--panel", "--map", "--maps"])
+def test_what_only_fusing_makes_is_not_asked_of_aligning(run, folder, tmp_path, option):
+    status, _, errors = run("a.png", "b.png", "--align-only", tmp_path / "x", option, tmp_path / "y.png")
+    assert status == 2 and "leave --panel, --map and --maps out" in errors and not any(tmp_path.iterdir())
+
+
+def test_the_file_that_is_named_twice_is_said(run, tmp_path):
+    twice = tmp_path / "p.png"
+    found = run("a.png", "b.png", "-o", tmp_path / "o.png", "--panel", twice, "--map", twice)
+    assert found[0] == 1 and f"{twice}: named for two outputs" in found[2]
+
+
+@pytest.mark.parametrize(
+    ("shape", "name", "words"),
+    [((16, 20, 4), "o.jpg", "JPEG has no alpha"), ((16, 16400, 3), "o.webp", "ends at 16383 pixels")],
+)
+def test_what_a_format_cannot_hold_is_said_before_the_work(run, tmp_path, monkeypatch, shape, name, words):
+    monkeypatch.setattr(methods, "fuse", None)  # what is not come to
+    pixels = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+    for i in "ab":
+        images.write(tmp_path / f"{i}.png", pixels[..., :3], pixels[..., 3] if shape[2] == 4 else None)
+    found = run(tmp_path / "a.png", tmp_path / "b.png", "-o", tmp_path / name, "--method", "lp")
+    assert found[0] == 1 and words in found[2] and len(found[2].splitlines()) == 1
+
+
+SAYS = """
+import sys
+from tools import fuse
+sys.exit(fuse.main(sys.argv[1:]))
+"""
+
+
+def test_an_error_is_said_while_the_next_image_is_read(tmp_path):
+    """OpenCV reads them with stderr turned away."""
+    pixels = np.random.default_rng(0).integers(0, 65535, (1500, 1500, 3), np.uint16)
+    for i in range(3):
+        images.write(tmp_path / f"{i}.png", pixels)
+    images.write(tmp_path / "3.png", pixels[:-1])
+    names = [str(tmp_path / f"{i}.png") for i in (0, 3, 1, 2)]
+    command = [sys.executable, "-c", SAYS, *names, "-o", str(tmp_path / "o.png"), "--method", "gf"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and re.fullmatch(r"fuse\.py: error: .*3\.png is .*\n", done.stderr)
+
+
+def test_too_little_memory_is_a_line(run, tmp_path, monkeypatch):
+    def short(*arguments, **options):
+        raise RuntimeError("[enforce fail] . DefaultCPUAllocator: can't allocate memory: you tried")
+
+    monkeypatch.setattr(methods, "fuse", short)
+    found = run("a.png", "b.png", "-o", tmp_path / "o.png", "--method", "lp")
+    assert found == (1, "", "fuse.py: error: not enough memory\n")
+
+
+def test_nets_of_before_2015_are_refused(run, tmp_path):
+    """Their layers stand in another field, by which the reach of their filters would be 0 and tiles show."""
+    old = (
+        'input: "a" layers { name: "c" type: CONVOLUTION bottom: "a" top: "c" convolution_param { pad: 10 } }'
+    )
+    (tmp_path / "old.prototxt").write_text(old)
+    net = ("--net", tmp_path / "old.prototxt", "--weights", "w.caffemodel")
+    found = run("a.png", "b.png", "-o", tmp_path / "o.png", *net)
+    assert found[0] == 1 and "old.prototxt: a net of before 2015" in found[2]

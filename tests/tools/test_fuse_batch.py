@@ -160,6 +160,24 @@ def test_a_process_that_is_killed_is_said(folder, capfd):
     assert said.endswith("0 fused, 0 left out as whole, 2 failed\n")
 
 
+def unforeseen(args):
+    if args.output.endswith("x.tif"):
+        args.set = [None]  # what no command line gives
+    return fuse.attempt(args)
+
+
+def test_an_unforeseen_error_takes_no_other_with_it(folder, capfd):
+    args = fuse.arguments(["--batch", "pairs.csv", "-o", "out", "--method", "lp"])
+    fuse.listen(args.level)
+    assert fuse_batch.run(args, unforeseen) == 1
+    said, errors = capfd.readouterr()
+    assert (
+        errors
+        == "fuse.py: error: out/x.tif: AttributeError: 'NoneType' object has no attribute 'partition'\n"
+    )
+    assert said.endswith("1 fused, 0 left out as whole, 1 failed\n") and (folder / "out/deep/y.png").exists()
+
+
 def killed_over_two(item):
     if item.output.endswith("two.png"):
         killed(item)
