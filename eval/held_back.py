@@ -30,6 +30,7 @@ from fusion import methods, models, select
 EXAMPLES = """examples:
   python eval/held_back.py --methods GF,PSFs,CNN
   python eval/held_back.py --model 2-1-2_f32_k3-defocus --noise 2 --select outline=0 --select outline=24
+  python eval/held_back.py --colours 1,0.15,0.2          red things
   python eval/held_back.py --net prototxt/2-1-2_f32_k3/deploy.prototxt \\
       --weights build/snapshots/release_f32_k3_defocus_iter_4000.caffemodel
 """
@@ -55,6 +56,14 @@ def noisy(image, deviation, rng):
     return np.ascontiguousarray(cv2.imdecode(packed, cv2.IMREAD_COLOR)[..., ::-1])
 
 
+def shares(text):
+    """A type of argparse: three numbers in 0..1."""
+    found = tuple(map(float, text.split(",")))
+    if len(found) != 3 or not all(0 <= share <= 1 for share in found):
+        raise argparse.ArgumentTypeError(f"{text}: three numbers in 0..1 are needed, as 1,0.15,0.2")
+    return found
+
+
 def fused(a, b, net, selections, compared):
     """{title: what is made of a pair} by the net, by `select` with each set of options, and by methods."""
     made = {"net": net(a, b)}
@@ -73,6 +82,8 @@ def arguments(argv):
     add("--photos", metavar="DIR", help="the folder that was trained on (default: as `make data`)")
     add("--count", type=int, default=24, metavar="N", help="pairs (default: %(default)s)")
     add("--recipe", choices=sorted(RECIPES), default="defocus", help="(default: %(default)s)")
+    add("--colours", type=shares, default=(1, 1, 1), metavar="R,G,B", help="what is left of red, green"
+        " and blue, 0..1, as in things of one colour: 1,0.15,0.2")  # fmt: skip
     add("--noise", type=float, default=0, metavar="SD", help="of a and b, in levels of 255, then JPEG too")
     add("--model", default=models.DEFAULT, help="(default: %(default)s)")
     add("--net", metavar="DEPLOY", help="a deploy.prototxt instead; needs --weights")
@@ -112,6 +123,7 @@ def main(argv=None):
             a, b, clean = pair(entry, settings)
             if (a == b).all():
                 continue
+            a, b, clean = (np.rint(x * np.float32(args.colours)).astype(np.uint8) for x in (a, b, clean))
             if args.noise:
                 rng = np.random.default_rng(settings["seed"])
                 a, b = (noisy(image, args.noise, rng) for image in (a, b))
@@ -121,7 +133,8 @@ def main(argv=None):
             bar.update()
     if not rows:
         raise ValueError(f"{args.photos or 'the photographs'}: no pair, of {len(entries)} that are held back")
-    print(f"mean of {len(rows)} pairs, recipe {args.recipe}, noise {args.noise:g}\n")
+    told = f", colours {args.colours}" if min(args.colours) < 1 else ""
+    print(f"mean of {len(rows)} pairs, recipe {args.recipe}, noise {args.noise:g}{told}\n")
     means = results.mean(rows)
     print(markdown(means, COLUMNS))
     print(ideal(results.mean(perfect)["clean"], means, COLUMNS[2:]), end="")

@@ -49,6 +49,25 @@ def test_what_is_printed(photos, capsys):
         assert sum(more) == int(above[i]), metric
 
 
+def test_photographs_in_one_colour(photos, monkeypatch, capsys):
+    seen = []
+
+    def fused(a, b, *rest):
+        seen.append((a, b))
+        return {"net": a}
+
+    monkeypatch.setattr(held_back, "fused", fused)
+    net = ["--photos", str(photos), "--count", "1", "--model", "2-1-2_f32_k3-defocus"]
+    held_back.main(net)
+    held_back.main([*net, "--colours", "1,0.15,0"])
+    assert "noise 0, colours (1.0, 0.15, 0.0)\n" in capsys.readouterr().out
+    for image, red in zip(*seen):
+        np.testing.assert_array_equal(red, np.rint(image * np.float32([1, 0.15, 0])))
+    with pytest.raises(SystemExit):
+        held_back.main([*net, "--colours", "1,2,0"])
+    assert "1,2,0: three numbers in 0..1 are needed" in capsys.readouterr().err
+
+
 def test_noise_is_of_the_deviation_asked_for(photos):
     image = cv2.imread(str(photos / "03.png"))
     noisy = held_back.noisy(image, 5, np.random.default_rng(0))
