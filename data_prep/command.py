@@ -44,8 +44,11 @@ def _torch_without_memory(error):
 @contextlib.contextmanager
 def processes(count):
     """A ProcessPoolExecutor of so many new processes, which are ended where the block ends by an error or
-    Ctrl-C: what is half done is not waited for."""
-    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"))
+    Ctrl-C: what is half done is not waited for, and removed."""
+    from fusion import images  # late: not all programs have what it imports
+
+    ended = (signal.SIGTERM, images.leave_nothing_unfinished)
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), signal.signal, ended)
     try:
         yield pool
     except BaseException:

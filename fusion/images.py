@@ -9,7 +9,7 @@ import re
 import threading
 import warnings
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -125,11 +125,15 @@ def check_new(path, sources, force=False) -> None:
             raise ValueError(f"{path}: exists; --force replaces it")
 
 
+_unfinished: set = set()  # what `whole` has given names to just now
+
+
 @contextmanager
 def whole(path):
     """A name beside `path` to write to: it becomes `path` when the block ends well, else it is removed."""
     path = Path(path)
     beside = path.with_name(f".{path.stem[:50]}.{os.getpid()}.part{path.suffix}")  # names end at 255 bytes
+    _unfinished.add(beside)
     try:
         yield beside
         os.replace(beside, path)
@@ -140,6 +144,15 @@ def whole(path):
     finally:
         if beside.exists():
             beside.unlink()
+        _unfinished.discard(beside)
+
+
+def leave_nothing_unfinished(*_) -> None:
+    """End this process, for a signal, without what `whole` has not finished."""
+    for beside in _unfinished:
+        with suppress(OSError):
+            beside.unlink()
+    os._exit(1)
 
 
 class _Unsuitable(ValueError):

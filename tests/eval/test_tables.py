@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep import depth_pair
+from data_prep import command, depth_pair
 from eval import figures, metrics, pairs, results, tables
 from fusion import images, methods, models
 
@@ -189,7 +189,7 @@ class Here:
 
 @pytest.mark.parametrize(("kind", "why"), [(ValueError, "gray only"), (KeyError, "KeyError: 'gray only'")])
 def test_a_method_that_fails_on_a_pair_leaves_the_rest(kind, why, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(results, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(command, "ProcessPoolExecutor", Here)
     monkeypatch.setattr(methods, "fuse", failing(kind))
     monkeypatch.setattr(pairs, "TABLES", {3: "camera", 4: "colour"})
     assert tables.main(["--out", str(tmp_path), "--methods", FAST, "--no-lytro"]) == 1
@@ -202,7 +202,7 @@ def test_a_method_that_fails_on_a_pair_leaves_the_rest(kind, why, tmp_path, monk
 
 def test_a_metric_more_is_a_column_more(tmp_path, monkeypatch, capsys):
     """As README says how to add one: the paper's values, which lack it, stand beside where there are some."""
-    monkeypatch.setattr(results, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(command, "ProcessPoolExecutor", Here)
     monkeypatch.setitem(metrics.METRICS, "SD", lambda *images: float(images[-1].std()))
     monkeypatch.setattr(pairs, "TABLES", {3: "camera"})
     assert tables.main(["--out", str(tmp_path), "--methods", "LP,CP", "--no-lytro"]) == 0

@@ -219,6 +219,20 @@ def test_a_process_that_is_killed_takes_no_other_with_it(folder, capfd, jobs):
     assert said.endswith("2 fused, 0 left out as whole, 1 failed\n")
 
 
+def half_written(args):
+    with images.whole(args.output) as beside:
+        beside.write_bytes(b"half")
+        os.kill(os.getppid(), signal.SIGINT)
+        time.sleep(60)
+
+
+def test_ctrl_c_leaves_nothing_half_written(folder):
+    args = fuse.arguments(["--batch", "pairs.csv", "-o", "out", "--method", "lp", "-q"])
+    with pytest.raises(KeyboardInterrupt):
+        fuse_batch.run(args, half_written)
+    assert [path for path in (folder / "out").rglob("*") if path.is_file()] == []
+
+
 def test_ctrl_c_ends_it_without_a_word(folder):
     """As in a terminal, where it reaches every process."""
     for i in range(40):
