@@ -36,7 +36,10 @@ def told(error) -> str | None:
 
 
 def _torch_without_memory(error):
-    """Whether PyTorch says so: on a GPU by an error of its own, on a CPU by a RuntimeError."""
+    """Whether PyTorch says so: on a GPU by an error of its own, on a CPU by a RuntimeError.
+
+    caffe_torch can tell too, but is not there under BVLC Caffe.
+    """
     gpu = type(error).__name__ == "OutOfMemoryError"
     return isinstance(error, RuntimeError) and (gpu or "can't allocate memory" in str(error))
 

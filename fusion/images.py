@@ -149,7 +149,7 @@ def whole(path):
 
 def leave_nothing_unfinished(*_) -> None:
     """End this process, for a signal, without what `whole` has not finished."""
-    for beside in _unfinished:
+    for beside in list(_unfinished):  # other threads may go on meanwhile
         with suppress(OSError):
             beside.unlink()
     os._exit(1)

@@ -1,4 +1,5 @@
-"""The trained models that ship with the project: models/NAME/, with a readme.md that is their card."""
+"""The trained models that ship with the project, models/NAME/ with a readme.md that is their card; and how
+any prototxt and caffemodel is read."""
 
 from __future__ import annotations
 

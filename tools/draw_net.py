@@ -68,8 +68,9 @@ def graph(net, phase="TEST", stages=()):
 
     ValueError for a layer that reads what no layer before it gives.
     """
-    made = {name: Node([name, "Input"], COLOURS.get("Input", OTHER), []) for name in net.input}
-    nodes = list(made.values())  # made: {blob: the Node that gives it}
+    # {blob: the Node that gives it}
+    made = {name: Node([name, "Input"], COLOURS["Input"], []) for name in net.input}
+    nodes = list(made.values())
     for layer in net.layer:
         if not included(layer, phase, stages):
             continue
