@@ -27,9 +27,10 @@ import numpy as np
 import PIL
 from tqdm import tqdm
 
-from data_prep import fetch, lens, photographs, recipes, regions
+from data_prep import fetch, photographs, recipes, regions
 from data_prep.command import command, uninterrupted
 from data_prep.database import Database, replacing, row_bytes
+from fusion import lens
 
 BATCH, TESTED = 16, 1600  # patches in a batch of the nets, and in a test of the solvers
 UNREAD = """no net reads {out} as it is: name its lists in a copy of prototxt/NAME/train_val.prototxt and the
@@ -239,9 +240,7 @@ def kind_of(folder):
         return None
     if not isinstance(manifest, dict) or not {"rows", "photographs"} <= set(manifest):
         return None
-    # Older manifests do not name it.
-    older = {"planes": f"srcnn_{manifest.get('planes')}", "samples": "cnn", "recipe": "pairs"}
-    return manifest.get("kind") or next((kind for key, kind in older.items() if key in manifest), None)
+    return manifest.get("kind")
 
 
 def make(sources, root, out, settings, workers=None, kind=PATCHES):

@@ -10,7 +10,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from data_prep import lens, regions
+from data_prep import regions
+from fusion import lens
 
 
 def paper(clean, region, rng):

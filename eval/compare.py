@@ -13,8 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_prep import fetch
 from data_prep.command import command
-from eval import pairs, results
-from eval.tables import comma_separated, firsts, markdown, write
+from eval import pairs, results, sheets
+from eval.tables import firsts, markdown
 
 EXAMPLES = """examples:
   python eval/compare.py ~/pairs                          a folder of NAME_A.png and NAME_B.png, or of folders
@@ -87,14 +87,14 @@ def report(scores, missing, out):
         for pair, rows in scores.items()
         for title, row in rows.items()
     ]
-    write(out / "scores.csv", comma_separated(lines, ["pair", "method", *columns]))
+    sheets.write(out / "scores.csv", sheets.comma_separated(["pair", "method", *columns], lines))
     count = "one pair" if len(scores) == 1 else f"{len(scores)} pairs"
     text = f"## Mean of {count}\n\n{markdown(results.mean(scores), columns)}"
     text += f"\nOn how many each is the best:\n\n{firsts(scores, columns)}"
     if missing:
         text += "\nMissing; a method that is missing on one pair is in no mean:\n\n"
         text += "".join(f"- {what}: {why}\n" for what, why in missing.items())
-    write(out / "summary.md", text)
+    sheets.write(out / "summary.md", text)
     return text
 
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from data_prep.command import command
-from eval import metrics, pairs, results
+from eval import metrics, pairs, results, sheets
 from fusion import methods
 
 EXAMPLES = """examples:
@@ -86,11 +86,12 @@ def main(argv=None):
     ours, columns = results.mean(scores), list(chosen[0].values)
     print(f"Means over {len(scores)} Lytro pairs: ours, in brackets theirs.\n")
     header = ["method", *columns, "apart", "theirs"]
-    print("| " + " | ".join(header) + " |\n" + "|---" * len(header) + "|")
+    lines = []
     for row in chosen:
         cells = [f"{ours[row.label][metric]:.4f} ({row.values[metric]:.4f})" for metric in columns]
         away = f"{apart(ours[row.label], row.values):.4f}"
-        print("| " + " | ".join([row.label, *cells, away, row.source]) + " |")
+        lines.append([row.label, *cells, away, row.source])
+    print(sheets.markdown(header, lines), end="")
     far = [row.label for row in chosen if apart(ours[row.label], row.values) > TOLERANCE]
     print(f"\nMore than {TOLERANCE} apart: {', '.join(far) or 'none'}.")
     return 1 if far else 0

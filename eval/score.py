@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 import math
 import os
@@ -18,7 +16,7 @@ import cv2
 import numpy as np
 
 from data_prep.command import command
-from eval import metrics
+from eval import metrics, sheets
 from eval.metrics import inputs, piella, xydeas
 from fusion import images
 
@@ -122,15 +120,6 @@ def table(rows):
     )
 
 
-def write_csv(rows, path):
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(rows[0])
-    writer.writerows(row.values() for row in rows)
-    with images.whole(path) as beside:
-        beside.write_text(text.getvalue())
-
-
 def _json(value):
     # JSON knows neither NaN nor infinity.
     return value if isinstance(value, str) or math.isfinite(value) else None
@@ -172,7 +161,7 @@ def main(argv=None):
     if not rows:
         return 1
     if args.csv:
-        write_csv(rows, args.csv)
+        sheets.write(args.csv, sheets.comma_separated(rows[0], [row.values() for row in rows]))
     if args.json:
         print(json.dumps([{name: _json(value) for name, value in row.items()} for row in rows], indent=1))
     else:

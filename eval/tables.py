@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import io
 import math
 import sys
 from pathlib import Path
@@ -17,10 +16,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_prep.command import command
-from eval import metrics, pairs
+from eval import metrics, pairs, sheets
 from eval.results import OUTLINES, SELECT, choose, load, mean, other_weights, run
 from eval.score import score
-from fusion import images, methods
+from fusion import methods
 
 EXAMPLES = """examples:
   python eval/tables.py                         what `make tables` runs: build/tables
@@ -81,16 +80,16 @@ def agreement(ours, theirs, metric) -> float:
 def markdown(rows, columns, beside=None) -> str:
     """A table; values of `beside` in brackets; the best of each column in bold, of both."""
     beside = beside or {}
-    lines = ["| method | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    lines = []
     for title, row in rows.items():
-        cells = []
+        cells = [title]
         for metric in columns:
             cell = mark(f"{row[metric]:.4f}", title in best(rows, metric))
             if metric in beside.get(title, {}):
                 cell += " (" + mark(f"{beside[title][metric]:.4f}", title in best(beside, metric)) + ")"
             cells.append(cell)
-        lines.append(f"| {title} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        lines.append(cells)
+    return sheets.markdown(["method", *columns], lines)
 
 
 def firsts(results, columns) -> str:
@@ -100,18 +99,14 @@ def firsts(results, columns) -> str:
         for metric in columns:
             for title in best(scores, metric):
                 rows[title][metric] += 1
-    lines = ["| best on | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    lines += [f"| {t} | " + " | ".join(map(str, counts.values())) + " |" for t, counts in rows.items()]
-    return "\n".join(lines) + "\n"
+    return sheets.markdown(["best on", *columns], [[t, *counts.values()] for t, counts in rows.items()])
 
 
 def ideal(scores, rows, columns) -> str:
     """A table of the scores of the perfect fusion itself, and of how many of the rows score more."""
     above = (sum(round(row[m], 4) > round(scores[m], 4) for row in rows.values()) for m in columns)
-    lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    lines.append("| the perfect fusion | " + " | ".join(f"{scores[metric]:.4f}" for metric in columns) + " |")
-    lines.append(f"| of {len(rows)} rows score more | " + " | ".join(map(str, above)) + " |")
-    return "\n".join(lines) + "\n"
+    perfect = ["the perfect fusion", *(f"{scores[metric]:.4f}" for metric in columns)]
+    return sheets.markdown(["", *columns], [perfect, [f"of {len(rows)} rows score more", *above]])
 
 
 def mark(text, winner) -> str:
@@ -126,21 +121,6 @@ def latex(rows, columns) -> str:
         cells = [rf"\textbf{{{row[m]:.4f}}}" if title in best(rows, m) else f"{row[m]:.4f}" for m in columns]
         lines.append(title.replace("_", r"\_") + " & " + " & ".join(cells) + r" \\")
     return "\n".join([*lines, r"\hline", r"\end{tabular}"]) + "\n"
-
-
-def write(path, text):
-    """Whole or not at all."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with images.whole(path) as beside:
-        beside.write_text(text, encoding="utf-8")
-
-
-def comma_separated(rows, header):
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def cells_won(tables, paper, columns) -> list[str]:
@@ -172,9 +152,9 @@ def report(results, missing, folder):
         """A table in three forms; listed: {what stands before a line of the CSV: its scores}."""
         header = ("table", "pair", "method")[-len(next(iter(listed))) :]
         lines = [[*first, *(f"{row[m]:.6f}" for m in columns)] for first, row in listed.items()]
-        write(folder / f"{stem}.csv", comma_separated(lines, [*header, *columns]))
-        write(folder / f"{stem}.md", text)
-        write(folder / f"{stem}.tex", latex(rows, columns))
+        sheets.write(folder / f"{stem}.csv", sheets.comma_separated([*header, *columns], lines))
+        sheets.write(folder / f"{stem}.md", text)
+        sheets.write(folder / f"{stem}.tex", latex(rows, columns))
         parts.append(text)
         written.add(stem)
 
@@ -218,7 +198,7 @@ def report(results, missing, folder):
     if missing:
         parts.append("## Missing\n\n" + "\n".join(f"- {k}: {why}" for k, why in missing.items()) + "\n")
     text = "\n".join(parts)
-    write(folder / "summary.md", text)
+    sheets.write(folder / "summary.md", text)
     return text, written
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import csv
 import fcntl
-import io
 import os
 import platform
 import re
@@ -34,8 +33,8 @@ sys.path.insert(0, str(ROOT))
 from tqdm import tqdm
 
 from data_prep.command import command
+from eval import sheets
 from experiments.trainings import Training, digest, train, which
-from fusion import images
 from tools import bench, nets, pictures, plot_log
 
 HERE = Path(__file__).parent
@@ -100,8 +99,7 @@ def measured(settings, subject, measure):
     how = (which(settings.caffe), settings.precision, settings.gpu, os.environ.get("OMP_NUM_THREADS"))
     path = settings.out / "timing" / digest(*subject, *how)
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(path, f"{measure()}\n")
+        sheets.write(path, f"{measure()}\n")
     return float(path.read_text())
 
 
@@ -157,8 +155,7 @@ def markdown(rows):
     same = [column for column in CONDITIONS if len({row[column] for row in rows}) == 1]
     spread = [] if rows[0]["seeds"] != "1" else ["least", "most"]
     shown = [column for column in rows[0] if column not in same + spread]
-    lines = ["| " + " | ".join(shown) + " |", "|---" * len(shown) + "|"]
-    return "\n".join(lines + ["| " + " | ".join(row[c] for c in shown) + " |" for row in rows]) + "\n"
+    return sheets.markdown(shown, [[row[c] for c in shown] for row in rows])
 
 
 def plot(title, groups, rows, path):
@@ -202,9 +199,10 @@ def report(name, groups, folder):
         for kind, curve, database in zip(("train", "val"), t.curves(), (t.train, t.vals[0]))
         for n, loss in curve
     ]
-    folder.mkdir(parents=True, exist_ok=True)
-    write(folder / "summary.csv", table(rows[0], [row.values() for row in rows]))
-    write(folder / "curves.csv", table(["label", "seed", "iteration", "set", "loss", "psnr"], curves))
+    header = ["label", "seed", "iteration", "set", "loss", "psnr"]
+    sheets.write(folder / "curves.csv", sheets.comma_separated(header, curves))
+    summed = sheets.comma_separated(rows[0], [row.values() for row in rows])
+    sheets.write(folder / "summary.csv", summed)
     lengths = " and ".join(map(str, sorted({t.solver.max_iter for t in every})))
     rough = "rough, " if any(t.solver.max_iter < t.full for t in every) else ""
     title = f"{name}: {rough}{lengths} iterations of {every[0].batch} patches"
@@ -219,19 +217,6 @@ def device(gpu):
     threads, cpu = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())), Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.+)", cpu.read_text()) if cpu.is_file() else None
     return f"{threads} thread{'s' * (threads > 1)} of {found[1] if found else platform.machine()}"
-
-
-def table(header, rows):
-    """CSV text."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    return text.getvalue()
-
-
-def write(path, text):
-    """Whole or not at all."""
-    with images.whole(path) as beside:
-        beside.write_text(text, encoding="utf-8")
 
 
 def draw(name, folder):

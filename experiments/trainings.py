@@ -102,8 +102,6 @@ class Database:
         if not (self.folder / "manifest.json").is_file():
             return "not made yet"
         manifest = self._read()
-        if "sha256" not in manifest:
-            return "made again: an older program made it"
         others = [WORDS.get(key, key) for key in wanted if manifest.get(key) != wanted[key]]
         if others:
             return f"made again: it has other {' and '.join(others)}"

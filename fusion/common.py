@@ -7,7 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 
-GRAY = np.array([0.2989, 0.5870, 0.1140])  # weights of R, G, B
+from .lens import nearest
+
+GRAY = np.array([0.2989, 0.5870, 0.1140])  # weights of R, G, B, as the methods' own programs have them
 SMALLEST = 2  # pixels a side
 WIDEST = 255  # pixels: what a window may reach over
 TILE = 384  # pixels: side of the squares of by_tiles
@@ -72,7 +74,7 @@ def by_channel(fuse_planes, *images, colour="channels") -> np.ndarray:
     return fused
 
 
-def select(x, y, rule="max_abs", window=3) -> np.ndarray:
+def stronger(x, y, rule="max_abs", window=3) -> np.ndarray:
     """One coefficient of two, H x W float64 each.
 
     max_abs: the larger magnitude; y where they are equal.
@@ -165,12 +167,7 @@ def without_specks(choice, smallest):
     if speck.all() or not speck.any():
         return choice
     # Specks may touch, so each pixel of one takes after the nearest that is in none.
-    _, at = cv2.distanceTransformWithLabels(
-        speck.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    value_at = np.zeros(at.max() + 1, choice.dtype)
-    value_at[at[~speck]] = choice[~speck]
-    return value_at[at]
+    return choice.ravel()[nearest(~speck)]
 
 
 def _box(values, window):

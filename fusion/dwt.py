@@ -70,7 +70,7 @@ def _fuse_planes(a, b, wavelet, mode, levels, rule, window, base):
     for _ in range(max(1, min(levels, pywt.dwtn_max_level(a.shape, wavelet)))):
         a, *bands_a = _split(a, wavelet, mode)
         b, *bands_b = _split(b, wavelet, mode)
-        details.append([common.select(x, y, rule, window) for x, y in zip(bands_a, bands_b)])
+        details.append([common.stronger(x, y, rule, window) for x, y in zip(bands_a, bands_b)])
     fused = common.residual(a, b, base)
     for bands in reversed(details):
         rows, columns = bands[0].shape  # the level below comes out one larger where these are odd

@@ -32,6 +32,7 @@ import numpy as np
 import scipy.optimize
 
 from .common import check, check_window, gray, without_specks
+from .lens import disc
 
 LOWEST, HIGHEST = 0.2, 8.0  # sigmas, in pixels
 GRID = (0.5, 1, 1.5, 2, 3, 4, 5, 6)
@@ -159,13 +160,5 @@ def _blur(plane, sigma, psf):
         side = 2 * int(np.ceil(4 * sigma)) + 1
         return cv2.GaussianBlur(plane, (side, side), sigma, borderType=_BORDER)
     if psf == "disc":
-        return cv2.filter2D(plane, -1, _disc(2 * sigma), borderType=_BORDER)
+        return disc(plane, 2 * sigma)
     raise ValueError(f"unknown psf {psf!r}: gaussian or disc")
-
-
-def _disc(radius):
-    """A disc of unit sum; a pixel on its rim counts by how far the rim reaches across it."""
-    reach = int(np.ceil(radius))
-    y, x = np.ogrid[-reach : reach + 1, -reach : reach + 1]
-    disc = np.clip(radius + 0.5 - np.hypot(x, y), 0, 1)
-    return disc / disc.sum()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import cv2
 
-from .common import residual, select
+from .common import residual, stronger
 
 
 def fuse_planes(a, b, split, join, levels, rule, window, base):
@@ -18,7 +18,7 @@ def fuse_planes(a, b, split, join, levels, rule, window, base):
 
     split(level, below) gives the detail of a level, given what the next coarser level predicts of it;
     join(detail, below) is its inverse. levels: fewer where a side runs out. rule, window: of
-    common.select; base: of common.residual. ValueError for an option out of range.
+    common.stronger; base: of common.residual. ValueError for an option out of range.
     """
     if levels < 1:
         raise ValueError(f"{levels} levels: at least 1 is needed")
@@ -27,7 +27,7 @@ def fuse_planes(a, b, split, join, levels, rule, window, base):
         height, width = a.shape
         a, detail_a = _halve(a, split)
         b, detail_b = _halve(b, split)
-        details.append(select(detail_a, detail_b, rule, window)[:height, :width])
+        details.append(stronger(detail_a, detail_b, rule, window)[:height, :width])
     fused = residual(a, b, base)
     for detail in reversed(details):
         height, width = detail.shape

@@ -4,31 +4,27 @@ Origin: A. Toet, Image fusion by a ratio of low-pass pyramid, Pattern Recognitio
 DOI 10.1016/0167-8655(89)90003-2. The ratios R = G / (EXPAND(REDUCE(G)) + e) of each level are selected, the
 rest averaged.
 
-Readings: 4 levels and e = 1e-6 on gray levels of 0..255, which matters in black areas only. Selection has
-two readings. "ratio", what the common toolbox does: the larger ratio wins, so bright detail is kept, dark
-detail lost, and the result brighter than its sources; only this one gives the low scores that published
-tables have for RP. "contrast", Toet's own rule: the larger |R - 1| wins, which is the contrast pyramid (CP).
-Where ratios are equal b is taken. The result is clipped to the range of the type, the pyramid is not.
+Readings: 4 levels and e = 1e-6 on gray levels of 0..255, which matters in black areas only. The larger ratio
+wins, as in the common toolbox, so bright detail is kept, dark detail lost, and the result brighter than its
+sources; only this gives the low scores that published tables have for RP. Toet's own rule, the larger
+|R - 1|, makes it the contrast pyramid (CP, fusion/cp.py). Where ratios are equal b is taken. The result is
+clipped to the range of the type, the pyramid is not.
 """
 
 from __future__ import annotations
 
-from . import common, cp, pyramids
+from . import common, pyramids
 
 _E = 1e-6
 
 
-def fuse(a, b, *, selection="ratio", levels=4, rule="max_abs", window=3, base="average", colour="channels"):
+def fuse(a, b, *, levels=4, rule="max_abs", window=3, base="average", colour="channels"):
     """Fuse two images H x W or H x W x 3, uint8 or uint16, alike; returns one like them.
 
-    selection: ratio or contrast. levels: of the pyramid, fewer where the image is too small. rule: max_abs,
-    area_max, energy or match, in a window of `window` pixels a side. base: average, a or b. colour: channels
-    or luma. ValueError for images that differ or have a side of one pixel, and for options out of range.
+    levels: of the pyramid, fewer where the image is too small. rule: max_abs, area_max, energy or match, in a
+    window of `window` pixels a side. base: average, a or b. colour: channels or luma.
+    ValueError for images that differ or have a side of one pixel, and for options out of range.
     """
-    if selection == "contrast":
-        return cp.fuse(a, b, levels=levels, rule=rule, window=window, base=base, colour=colour)
-    if selection != "ratio":
-        raise ValueError(f"unknown selection {selection!r}: ratio or contrast")
 
     def fuse_plane(x, y):
         return pyramids.fuse_planes(x, y, _ratio, _level, levels, rule, window, base)

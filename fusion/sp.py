@@ -49,7 +49,7 @@ def fuse(
     pyramid = Pyramid(a.shape[:2], levels, orientations, margin)
 
     def detail(x, y):
-        return common.select(x, y, rule, window)
+        return common.stronger(x, y, rule, window)
 
     def rest(x, y):
         return common.residual(x, y, base)

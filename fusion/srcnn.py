@@ -23,7 +23,7 @@ import numpy as np
 import pywt
 
 from . import uwt
-from .common import by_channel, check, residual, select
+from .common import by_channel, check, residual, stronger
 
 SCALE = 2  # the one the nets are trained for
 LEVELS = 2
@@ -80,7 +80,7 @@ def fuse(
     def combine(p, q):
         p[0] = residual(p[0], q[0], base)
         for i in range(1, len(p)):
-            p[i] = select(p[i], q[i], rule, window)
+            p[i] = stronger(p[i], q[i], rule, window)
         fused = uwt.inverse(p, scale, wavelet)
         height, width = fused.shape
         return fused.reshape(height // scale, scale, width // scale, scale).mean((1, 3))

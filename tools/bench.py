@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from data_prep.command import command
+from eval import sheets
 
 EXAMPLES = """examples:
   python tools/bench.py                     what `make bench` runs
@@ -279,12 +280,12 @@ def main(argv=None):
                 parser.error(f"--{name} {value:g}: more than 0")
     if args.megapixels:
         print(f"a pair of {args.megapixels:g} megapixels, 8 bit colour TIFF, {os.cpu_count()} cores,")
-        print(f"median of {args.rounds} turns\n\n| command | s a megapixel | of CPU | peak MB |")
-        print("|---|---|---|---|")
+        print(f"median of {args.rounds} turns\n")
+        print(sheets.markdown(["command", "s a megapixel", "of CPU", "peak MB"], []), end="")
         found, (mean, largest) = photographs(args.megapixels, args.rounds)
         for name, turns in found.items():
             seconds, work, memory = map(statistics.median, zip(*turns))
-            print(f"| `{name}` | {seconds:.2f} | {work:.2f} | {memory:.0f} |")
+            print(sheets.row([f"`{name}`", f"{seconds:.2f}", f"{work:.2f}", f"{memory:.0f}"]))
         print(f"\nbfloat16 differs from float32 by {mean:.2f} levels of 255 in the mean, {largest} at most")
         return 0
     refuse_strides(args.net)
@@ -313,11 +314,9 @@ def main(argv=None):
     where = f"{os.cpu_count()} cores" if args.gpu is None else gpu_name(args.gpu)
     print(f"{args.net}, {where}, medians of {args.rounds} turns; x: times {first};")
     print("%: of what the product of two large matrices reaches in the same precision")
-    print(
-        "| | batch | training, ms a batch | patches a second | x | % "
-        f"| {args.side}x{args.side} forward, ms | x | % | peak MB |"
-    )
-    print("|---" * 10 + "|")
+    header = ["", "batch", "training, ms a batch", "patches a second", "x", "%"]
+    header += [f"{args.side}x{args.side} forward, ms", "x", "%", "peak MB"]
+    rows = []
 
     def cells(figures, before, flops, label, batch=None):
         """Milliseconds, patches a second where they are of a batch, times the first, share of the ceiling."""
@@ -336,7 +335,8 @@ def main(argv=None):
                 row += [*cells(fuse[label], fuse[first], image_flops, label), f"{max(memory[label]):.0f}"]
             else:
                 row += [""] * 4
-            print("| " + " | ".join(row) + " |")
+            rows.append(row)
+    print(sheets.markdown(header, rows), end="")
     return 0
 
 

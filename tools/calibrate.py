@@ -19,7 +19,7 @@ import numpy as np
 
 from data_prep import fetch
 from data_prep.command import command
-from eval import metrics
+from eval import metrics, sheets
 from eval.metrics import inputs
 from fusion import images
 
@@ -87,21 +87,17 @@ def report(template, values, toolboxes, published):
             apart = max(1e-12, *(abs(ours - theirs) for ours, theirs in both))
             cells = [f"{value:.6f}" for two in both for value in two]
             rows.append([name, *cells, f"< {10 ** np.ceil(np.log10(apart)):.0e}"])
-        sections.append(f"### {pair}\n\n{table(['', *columns, 'apart'], rows)}\n")
+        sections.append(f"### {pair}\n\n{sheets.markdown(['', *columns, 'apart'], rows)}")
     clock = {rule: values["clock", rule] for rule in RULES}
     return template.format(
         pairs="\n".join(sections),
-        published=table(published[0], published[1:]),
+        published=sheets.markdown(published[0], published[1:]).rstrip(),
         least=min(scores["IE"] for scores in clock.values()),
         most=max(scores["IE"] for scores in clock.values()),
         mi=clock["selection"]["MI"],
         bits=clock["selection"]["MI_bits"],
         gaussian=clock["average"]["Q_gaussian"],
     )
-
-
-def table(header, rows):
-    return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
 
 
 def toolbox_values(values):
@@ -132,9 +128,7 @@ def main(argv=None):
         published = list(csv.reader(file))
     template = (ROOT / "eval" / "calibration.template.md").read_text(encoding="utf-8")
     text = report(template, values, toolbox_values(values), published)
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    with images.whole(args.output) as beside:
-        beside.write_text(text, encoding="utf-8")
+    sheets.write(args.output, text)
     print(args.output)
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from scipy import ndimage
 
 from data_prep.command import command
+from eval import sheets
 from fusion import align, frames, images
 
 EXAMPLES = """examples:
@@ -152,9 +153,9 @@ def real(folder):
 
 def table(header, rows):
     """Print a Markdown table, each row as soon as it is known."""
-    print("| " + " | ".join(header) + " |\n|" + " --- |" * len(header))
+    print(sheets.markdown(header, []), end="")
     for row in rows:
-        print("| " + " | ".join(row) + " |", flush=True)
+        print(sheets.row(row), flush=True)
     print()
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from data_prep import depth_pair
 from data_prep.command import command
+from eval import sheets
 from eval.score import psnr
 from fusion import methods, models, select, stack
 from fusion.two_stream import TwoStream
@@ -71,9 +72,9 @@ def main(argv=None):
         parser.error("--frames takes 2 or more")
     net = TwoStream(*models.files(args.model, "two_stream"))
     frames, sharp = render(args.frames)
-    print(f"{args.frames} frames, {args.model}\n\n| | PSNR |\n|---|---|")
+    print(f"{args.frames} frames, {args.model}\n\n" + sheets.markdown(["", "PSNR"], []), end="")
     for name, fuse in ways(net).items():
-        print(f"| {name} | {psnr(sharp, fuse(frames)):.2f} |", flush=True)
+        print(sheets.row([name, f"{psnr(sharp, fuse(frames)):.2f}"]), flush=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import re
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_prep.command import command
-from fusion import images
+from eval import sheets
 from tools import pictures
 
 EXAMPLES = """examples:
@@ -103,14 +102,14 @@ def main(argv=None):
             raise ValueError(f"{path}: no line 'Iteration N, loss = ...': not a log of caffe train")
     plot(logs, args.output, args.patch)
     if args.csv:
-        with images.whole(args.csv) as beside, open(beside, "w", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["log", "iteration", "set", "loss", "psnr"])
-            for name, curves in logs.items():
-                for kind, curve in zip(("train", "val"), curves):
-                    writer.writerows(
-                        [name, n, kind, loss, f"{psnr(loss, args.patch):.4f}"] for n, loss in curve
-                    )
+        rows = [
+            [name, n, kind, loss, f"{psnr(loss, args.patch):.4f}"]
+            for name, curves in logs.items()
+            for kind, curve in zip(("train", "val"), curves)
+            for n, loss in curve
+        ]
+        header = ["log", "iteration", "set", "loss", "psnr"]
+        sheets.write(args.csv, sheets.comma_separated(header, rows))
     for name, (train, test) in logs.items():
         end = f", validation {psnr(test[-1][1], args.patch):.2f} dB" if test else ""
         print(f"{name}: iteration {train[-1][0]}, loss {train[-1][1]:g}{end}")

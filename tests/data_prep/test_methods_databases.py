@@ -107,7 +107,6 @@ DETAIL, APPROXIMATION = (
 )
 
 
-@pytest.mark.parametrize("older", [False, True])
 @pytest.mark.parametrize(
     ("first", "second", "words"),
     [
@@ -116,14 +115,12 @@ DETAIL, APPROXIMATION = (
         (DETAIL, APPROXIMATION, "of kind srcnn_detail, not srcnn_approximation"),
     ],
 )
-def test_a_database_of_another_kind_is_not_replaced(photographs, tmp_path, first, second, words, older):
+def test_a_database_of_another_kind_is_not_replaced(photographs, tmp_path, first, second, words):
     def run(kind):
         kind[0].main([*kind[1], "--photos", str(photographs), "--out", "data"])
 
     run(first)
     path = tmp_path / "data" / "manifest.json"
-    if older:  # as manifests were before they named the kind
-        path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "kind"}))
     before = path.read_bytes()
     with pytest.raises(ValueError, match=words):
         run(second)

@@ -249,7 +249,7 @@ def test_methods_of_figures_take_options_and_are_titled_by_them():
     assert list(two.values()) == [("psfs", {"sigmas": (1, 2), "area": 0.01})]
     with pytest.raises(ValueError, match="--set XX:window=3: 'XX' is none of LP, RP, Ours"):
         results.variants(chosen, ["XX:window=3"])
-    with pytest.raises(ValueError, match="'windw=3': rp takes selection=ratio"):
+    with pytest.raises(ValueError, match="'windw=3': rp takes levels=4"):
         results.variants(chosen, ["RP:windw=3"])
     with pytest.raises(ValueError, match="--set RP:window=5: RP has options already"):
         results.variants(chosen, ["RP:rule=area_max", "RP:window=5"])

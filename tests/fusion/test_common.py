@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fusion import common
-from fusion.common import by_tiles, residual, select, tiles, without_specks
+from fusion.common import by_tiles, residual, stronger, tiles, without_specks
 
 windows = pytest.mark.parametrize("window", [1, 3, 5])
 sizes = pytest.mark.parametrize("size", [(16, 23), (7, 6), (3, 3)])
@@ -29,8 +29,8 @@ def around(values, window):
 
 def test_larger_magnitude_and_the_second_where_equal():
     x, y = np.array([[3.0, -3.0, 1.0, -2.0]]), np.array([[-2.0, 2.0, -4.0, 2.0]])
-    assert select(x, y).tolist() == [[3, -3, -4, 2]]
-    assert select(y, x).tolist() == [[3, -3, -4, -2]]
+    assert stronger(x, y).tolist() == [[3, -3, -4, 2]]
+    assert stronger(y, x).tolist() == [[3, -3, -4, -2]]
 
 
 @windows
@@ -47,16 +47,16 @@ def test_area_max(size, window):
     for i, j in np.ndindex(size):
         if votes[i : i + window, j : j + window].sum() > window * window // 2:
             expected[i, j] = x[i, j]
-    np.testing.assert_array_equal(select(x, y, "area_max", window), expected)
-    assert window == 1 or (expected != select(x, y)).any()
+    np.testing.assert_array_equal(stronger(x, y, "area_max", window), expected)
+    assert window == 1 or (expected != stronger(x, y)).any()
 
 
 @windows
 @sizes
 def test_energy(size, window):
     x, y = two_bands(size)
-    stronger = (around(x, window) ** 2).sum(-1) > (around(y, window) ** 2).sum(-1)
-    np.testing.assert_array_equal(select(x, y, "energy", window), np.where(stronger, x, y))
+    larger = (around(x, window) ** 2).sum(-1) > (around(y, window) ** 2).sum(-1)
+    np.testing.assert_array_equal(stronger(x, y, "energy", window), np.where(larger, x, y))
 
 
 @windows
@@ -71,16 +71,16 @@ def test_match(size, window):
         strong, weak = (x[i, j], y[i, j]) if u @ u > v @ v else (y[i, j], x[i, j])
         share = 0.5 - 0.5 * (1 - match) / 0.25 if match > 0.75 else 0
         expected[i, j] = (1 - share) * strong + share * weak
-    np.testing.assert_allclose(select(x, y, "match", window), expected, atol=1e-9)
+    np.testing.assert_allclose(stronger(x, y, "match", window), expected, atol=1e-9)
 
 
 def test_what_cannot_be_selected():
     band = np.zeros((4, 4))
     with pytest.raises(ValueError, match="unknown rule 'min': max_abs, area_max, energy or match"):
-        select(band, band, "min")
+        stronger(band, band, "min")
     for window in (0, -1, 2, 257):
         with pytest.raises(ValueError, match="odd number of pixels from 1 to 255"):
-            select(band, band, "energy", window)
+            stronger(band, band, "energy", window)
     with pytest.raises(ValueError, match="unknown base 'c': average, a or b"):
         residual(band, band, "c")
 

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fusion import psfs
+from fusion import lens, psfs
 
 
 def image(seed, shape=(45, 61), dtype=np.uint8):
@@ -89,18 +89,9 @@ def test_every_pixel_is_of_a_source_as_the_map_says():
     assert 0 < from_a.mean() < 1
 
 
-@pytest.mark.parametrize("radius", [0.4, 1, 3.3, 16])
-def test_discs_have_unit_sum_and_their_sigma(radius):
-    disc = psfs._disc(radius)
-    x = np.arange(len(disc)) - len(disc) // 2
-    assert disc.sum() == pytest.approx(1)
-    if radius >= 3:
-        assert np.sqrt((disc * x**2).sum()) == pytest.approx(radius / 2, rel=0.03)
-
-
 def test_a_disc_is_found_by_the_disc_kernel():
     scene = cv2.GaussianBlur(image(0, (160, 160)), (0, 0), 0.8).astype(np.float32)
-    soft = cv2.filter2D(scene, -1, psfs._disc(5))
+    soft = lens.disc(scene, 5)
     left = np.arange(160) < 80
     a, b = (np.rint(np.where(s, scene, soft)).astype(np.uint8) for s in (left, ~left))
     np.testing.assert_allclose(psfs.estimate(a, b, psf="disc"), 2.5, rtol=0.1)

@@ -44,8 +44,8 @@ def test_every_size_of_batches_is_a_row(monkeypatch, capsys):
     assert capsys.readouterr().out.splitlines()[-4:] == [
         "| old | 16 | 90 | 178 | 1.0 | 3 | 4 | 1.0 | 6 | 100 |",
         "| new | 16 | 30 | 533 | 3.0 | 10 | 4 | 1.0 | 6 | 100 |",
-        "| old | 64 | 200 | 320 | 1.0 | 6 |  |  |  |  |",
-        "| new | 64 | 50 | 1280 | 4.0 | 23 |  |  |  |  |",
+        "| old | 64 | 200 | 320 | 1.0 | 6 | | | | |",
+        "| new | 64 | 50 | 1280 | 4.0 | 23 | | | | |",
     ]
 
 
