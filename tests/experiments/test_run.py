@@ -1,7 +1,6 @@
 """Experiments: what they list is there; trainings are done once, go on, and give their logs' numbers."""
 
 import csv
-import json
 import shlex
 import stat
 import sys
