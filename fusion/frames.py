@@ -13,7 +13,7 @@ import numpy as np
 from . import align, images
 from .common import SMALLEST
 
-ENDINGS = (*images.WRITABLE, ".bmp", ".pgm", ".ppm", *images.RAW)
+ENDINGS = (*images.WRITABLE, ".bmp", ".pgm", ".ppm", ".heic", ".heif", *images.RAW)
 
 
 class Frames:

@@ -17,9 +17,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
-READABLE = ("BMP", "JPEG", "MPO", "PNG", "PPM", "WEBP")  # Pillow's names; TIFF and RAW go their own ways
+READABLE = ("BMP", "JPEG", "MPO", "PNG", "PPM", "WEBP")  # Pillow's names; TIFF, HEIC, RAW go their own ways
 WRITABLE = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp")
 RAW = (".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2")
+HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # how files name their kind
 MEGAPIXELS = 500  # a file that claims more is taken for a mistake, or a bomb, before any of it is unpacked
 # What is carried over of EXIF: description, camera, software, time, author, rights; exposure and place. The
 # rest describes the old file: its size, orientation and thumbnail.
@@ -58,9 +59,12 @@ def load(path, page=0) -> Photograph:
     if path.suffix.lower() in RAW:
         return Photograph(_developed(path))
     with open(path, "rb") as file:
-        tiff = _is_tiff(file.read(4))
+        head = file.read(12)
     with _decoding(path):
-        pixels, exif, icc = _tiff(path, page) if tiff else _other(path)
+        if _is_tiff(head[:4]):
+            pixels, exif, icc = _tiff(path, page)
+        else:
+            pixels, exif, icc = (_heif if head[4:8] == b"ftyp" and head[8:] in HEIF else _other)(path)
         if pixels.dtype not in (np.uint8, np.uint16):
             raise _Unsuitable(
                 f"{path}: {pixels.dtype} pixels; 8 or 16 bit integers are needed, or TIFF's floats in 0..1"
@@ -197,7 +201,7 @@ def _other(path):
     data = path.read_bytes()
     with opened(io.BytesIO(data)) as file:
         if file.format not in READABLE:
-            raise _Unsuitable(f"{path}: {file.format} files are not read; PNG, TIFF, JPEG and WebP are")
+            raise _Unsuitable(f"{path}: {file.format} files are not read; PNG, TIFF, JPEG, WebP and HEIC are")
         _check_size(path, *file.size)
         frames = getattr(file, "n_frames", 1)
         if frames > 1 and file.format != "MPO":  # that is a camera's JPEG, with previews behind it
@@ -281,6 +285,24 @@ def _upright(pixels, orientation):
     if orientation in (2, 4, 5, 7):  # mirrored; what is left is a turn
         pixels, orientation = pixels[:, ::-1], {2: 1, 4: 3, 5: 8, 7: 6}[orientation]
     return np.rot90(pixels, {3: 2, 6: 3, 8: 1}.get(orientation, 0))
+
+
+def _heif(path):
+    """As `_other`, of the main image of HEIC: libheif has it upright."""
+    try:
+        import pillow_heif
+    except ImportError:
+        raise _Unsuitable(f"{path}: HEIC files need pillow-heif (pip install pillow-heif)") from None
+    file = pillow_heif.open_heif(path, convert_hdr_to_8bit=False, hdr_to_16bit=False)
+    _check_size(path, *file.size)
+    if file.premultiplied_alpha:
+        raise _Unsuitable(f"{path}: alpha multiplied into the colours, which is not read of HEIC")
+    pixels, white = np.array(file), 2 ** file.info["bit_depth"] - 1
+    if white > 255:
+        pixels = np.rint(pixels * np.float32(65535 / white)).astype(np.uint16)
+    found = Image.Exif()
+    found.load(file.info.get("exif") or b"")
+    return pixels, _carried(found), file.info.get("icc_profile") or b""
 
 
 def _tiff_file(path):

@@ -1,5 +1,6 @@
 import io
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -290,6 +291,67 @@ def test_raw_is_developed_and_refused_where_not_whole(tmp_path):
         path.write_bytes(whole[: int(len(whole) * share)])
         with pytest.raises(ValueError, match=r"x\.dng: not a RAW file, or not whole: Input/output error"):
             images.read(path)
+
+
+def write_heic(path, pixels, mode, exif=None):
+    """By libheif without loss of colour, where the kind of image allows."""
+    heif = pytest.importorskip("pillow_heif")
+    made = heif.from_bytes(mode, pixels.shape[1::-1], pixels.tobytes())
+    made.save(path, quality=-1, chroma=444, matrix_coefficients=0, exif=exif, icc_profile=b"a profile" * 20)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_heic_is_read(tmp_path, mode):
+    pixels = sample(np.uint8, len(mode))
+    write_heic(tmp_path / "x.heic", pixels, mode, exif())
+    found = images.load(tmp_path / "x.heic")
+    np.testing.assert_array_equal(found.pixels, pixels if mode == "L" else pixels[..., :3])
+    if mode == "RGBA":
+        np.testing.assert_array_equal(found.alpha, pixels[..., 3])
+    else:
+        assert found.alpha is None
+    kept = Image.Exif()
+    kept.load(found.exif)
+    assert kept[271] == "a camera" and found.icc == b"a profile" * 20
+
+
+@pytest.mark.parametrize(("orientation", "turns"), [(3, 2), (6, 3), (8, 1)])
+def test_heic_is_turned_once(tmp_path, orientation, turns):
+    """Its own field says how it is turned, EXIF says so again."""
+    pixels = sample(np.uint8)
+    write_heic(tmp_path / "x.heic", pixels, "RGB", exif(orientation))
+    found = images.load(tmp_path / "x.heic")
+    np.testing.assert_array_equal(found.pixels, np.rot90(pixels, turns))
+    kept = Image.Exif()
+    kept.load(found.exif)
+    assert 274 not in kept
+
+
+def test_heic_of_ten_bits_is_16_bit(tmp_path):
+    levels = np.arange(1024, dtype=np.uint16).repeat(6).reshape(32, 64, 3)
+    write_heic(tmp_path / "x.heic", levels << 6, "RGB;16")
+    found = images.read(tmp_path / "x.heic")
+    assert found.dtype == np.uint16
+    np.testing.assert_allclose(found, levels * (65535 / 1023), atol=0.51)
+    assert found.max() == 65535
+
+
+def test_heic_is_refused_where_it_is_not_whole(tmp_path):
+    path = tmp_path / "x.heic"
+    write_heic(path, skimage.data.coffee()[:64, :80], "RGB")
+    data = path.read_bytes()
+    for share in (0.05, 0.3, 0.6, 0.95):
+        path.write_bytes(data[: int(len(data) * share)])
+        with pytest.raises(ValueError, match=r"x\.heic: not an image, or a damaged one"):
+            images.read(path)
+
+
+def test_heic_without_its_library_says_what_is_missing(tmp_path, monkeypatch):
+    path = tmp_path / "x.heic"
+    path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(ValueError, match=r"x\.heic: HEIC files need pillow-heif \(pip install pillow-heif\)"):
+        images.read(path)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
