@@ -117,6 +117,17 @@ def test_handheld_photographs_are_out_of_register_by_less_than_two_pixels():
     assert 1 < max(moves) < 0.7 + 0.003 * 240 + 0.01
 
 
+@pytest.mark.parametrize("recipe", ["paper", "defocus"])
+def test_blur_of_one_colour_changes_nothing(recipe):
+    """However sharp and blurred are put together, by masks hard or soft, in layers or not."""
+    photograph = np.full((60, 90, 3), (200, 30, 90), np.uint8)
+    region = np.zeros((60, 90), bool)
+    region[20:40, 30:70] = True
+    for seed in range(20):
+        for image in recipes.RECIPES[recipe](photograph, region, np.random.default_rng(seed)):
+            assert np.abs(image.astype(int) - photograph).max() <= 1
+
+
 def test_blur_rounds_instead_of_cutting_off():
     flat = np.full((20, 20, 3), (0, 100, 255), np.uint8)
     assert np.array_equal(recipes.gaussian(flat, 3.3), flat)

@@ -73,6 +73,13 @@ def test_the_order_of_focus_is_found(count):
         assert found in ([*range(count)], [*range(count)][::-1])
 
 
+def test_frames_are_looked_at_in_small():
+    assert stack._within((3000, 2000, 3), 600) == (400, 600)
+    assert stack._within((200, 5000), 500) == (500, 20)
+    assert stack._within((300, 200), 600) == (200, 300)
+    assert stack._within((1, 5000), 500) == (500, 1)
+
+
 def test_an_order_that_will_do_is_kept():
     """Frames alike in all but noise have no order of their own."""
     truth, frames, _ = scene((60, 160))
