@@ -34,7 +34,8 @@ def test_uniform_fills_its_range():
 def test_xavier_and_msra_count_inputs_outputs_or_both(norm, fan):
     norm = caffe_pb2.FillerParameter.VarianceNorm.Value(norm)
     values, bound = fill(type="xavier", variance_norm=norm), (3 / fan) ** 0.5
-    assert 0.999 * bound < np.abs(values).max() <= bound
+    assert -bound <= values.min() < -0.999 * bound and 0.999 * bound < values.max() <= bound
+    assert values.std() == pytest.approx(bound / 3**0.5, rel=0.02) and abs(values.mean()) < 0.03 * bound
     values = fill(type="msra", variance_norm=norm)
     assert values.std() == pytest.approx((2 / fan) ** 0.5, rel=0.02)  # 5 standard errors of 30000 values
     assert abs(values.mean()) < 0.03 * values.std()
