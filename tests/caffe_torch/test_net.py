@@ -79,6 +79,11 @@ REFUSED = {
         one("Pooling", "pooling_param { kernel_size: 2 kernel_h: 2 }"),
         "or both",
     ),
+    "pool kernel 0": (one("Pooling", "pooling_param { kernel_size: 0 }"), "kernel sizes and strides are 1"),
+    "pool stride 0": (
+        one("Pooling", "pooling_param { kernel_size: 2 stride: 0 }"),
+        "sizes and strides are 1",
+    ),
     "pool pad": (one("Pooling", "pooling_param { kernel_size: 2 pad: 2 }"), "must be less than the kernel"),
     "pool global": (
         one("Pooling", "pooling_param { global_pooling: true kernel_size: 2 }"),
@@ -97,6 +102,7 @@ REFUSED = {
         inputs(x=(0, 3)) + layer("Reshape", "reshape_param { shape { dim: 0 dim: -1 } }"),
         "cannot be reshaped",
     ),
+    "reshape beyond": (one("Reshape", "reshape_param { shape {" + " dim: 0" * 5 + " } }"), "no axis to copy"),
     "flatten": (one("Flatten", "flatten_param { axis: 2 end_axis: 1 }"), "comes after"),
     "crop": (one("Crop", "crop_param { offset: 1 }", bottoms="x x"), "do not fit axis 2"),
     "crop axes": (one("Crop", bottoms="x w"), "as many axes"),
@@ -145,6 +151,27 @@ def test_refusals_name_the_file_the_layer_and_the_reason(net, tmp_path, case):
     message = str(caught.value)
     assert message.startswith(str(tmp_path / "net.prototxt")) and "\n" not in message
     assert "layer" in message or "no field" in message
+
+
+def test_the_least_that_fits(net):
+    """Kernels of the size of the image, and of one value."""
+    text = X + layer(
+        "Convolution", "convolution_param { num_output: 2 kernel_h: 4 kernel_w: 5 }", "x", "whole"
+    )
+    text += layer("Convolution", "convolution_param { num_output: 2 kernel_size: 1 }", "x", "one", "point")
+    text += layer("Pooling", "pooling_param { kernel_h: 4 kernel_w: 5 }", "x", "most", "pool")
+    text += layer("Pooling", "pooling_param { kernel_size: 1 }", "x", "same", "none")
+    small = net(text)
+    small.blobs["x"].data[...] = np.arange(120).reshape(2, 3, 4, 5)
+    found = small.forward()
+    assert found["whole"].shape == (2, 2, 1, 1) and found["one"].shape == (2, 2, 4, 5)
+    np.testing.assert_array_equal(found["most"].ravel(), np.arange(19, 120, 20))
+    np.testing.assert_array_equal(found["same"], small.blobs["x"].data)
+
+
+def test_prelu_starts_with_a_quarter(net):
+    made = net(X + layer("PReLU", "", "x", "y"))
+    np.testing.assert_array_equal(made.params["layer"][0].data, [0.25] * 3)
 
 
 @pytest.mark.parametrize("kind", ["SoftmaxWithLoss", "Accuracy"])
