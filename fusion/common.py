@@ -9,7 +9,7 @@ import numpy as np
 
 from .lens import nearest
 
-GRAY = np.array([0.2989, 0.5870, 0.1140])  # weights of R, G, B, as the methods' own programs have them
+GRAY = np.array([0.2989, 0.5870, 0.1140])  # weights of R, G, B, as MATLAB's rgb2gray has them
 SMALLEST = 2  # pixels a side
 WIDEST = 255  # pixels: what a window may reach over
 TILE = 384  # pixels: side of the squares of by_tiles

@@ -10,7 +10,7 @@ import torch
 from . import construction, debug, device, fillers, glog, layers, upgrade
 from .blob import Blob, Shared
 from .proto import caffe_pb2
-from .prototxt import prepared, read_prototxt
+from .prototxt import LayerError, placed, prepared, read_prototxt
 
 TRAIN, TEST = caffe_pb2.TRAIN, caffe_pb2.TEST
 
@@ -49,7 +49,7 @@ class Net:
             upgrade.net(param, source)
             self._build(prepared(param))
         except ValueError as error:
-            raise ValueError(f"{source or 'net'}: {error}") from None
+            raise placed(error, source or "net", source) from None
         if glog.nets and glog.shows("I"):
             construction.log(self, param)
         if weights is not None:
@@ -77,7 +77,7 @@ class Net:
             try:
                 self._add(spec, unread)
             except ValueError as error:
-                raise ValueError(f"layer {spec.name!r} ({spec.type}): {error}") from None
+                raise LayerError(spec, error) from None
         self.outputs = sorted(unread)
         self.inputs = [
             top for layer in self.layers if isinstance(layer, layers.input.Input) for top in layer.spec.top
@@ -202,7 +202,7 @@ class Net:
         for layer, rates in zip(self.layers, self._given_rates, strict=True):
             given = list(layer.spec.propagate_down)
             if len(given) not in (0, len(layer.spec.bottom)):
-                raise ValueError(f"layer {layer.spec.name!r}: propagate_down needs a value for each bottom")
+                raise LayerError(layer.spec, "propagate_down needs a value for each bottom")
             bottoms = given or [needed[name] for name in layer.spec.bottom]
             params = [i >= len(rates) or rates[i] != 0 for i in range(len(layer.blobs))]
             self._needs.append((bottoms, params))

@@ -27,11 +27,53 @@ def read_prototxt(path, message):
         raise ValueError(f"{path}: {line if 'surrogates' in str(error) else error}") from None
 
 
+class LayerError(ValueError):
+    """What is wrong with a layer; `layer` is its name."""
+
+    def __init__(self, spec, error):
+        super().__init__(f"layer {spec.name!r} ({spec.type}): {error}")
+        self.layer = spec.name
+
+
+def placed(error, net, path=None) -> ValueError:
+    """`error` with the net it is about in front, and the line of the layer where it is of one in a file."""
+    layer = getattr(error, "layer", None)
+    lines = _lines_of(path, layer) if layer is not None and path and os.path.isfile(path) else []
+    where = f"line {' or '.join(map(str, lines))}: " if lines else ""
+    found = ValueError(
+        f"{net}: {where}{str(error).removeprefix('net: ')}"
+    )  # what Net calls one without a file
+    found.layer = layer
+    return found
+
+
+_TOKENS = re.compile(r"""#.*|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[{}<>\n]|\w+""")
+
+
+def _lines_of(path, layer):
+    """The lines of a prototxt in which layers of that name begin, several where phases have their own."""
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        text = file.read()
+    found, depth, line, begun, before = [], 0, 1, 1, ""
+    for token in _TOKENS.findall(text):
+        if token == "\n":
+            line += 1
+        elif token in "{<":
+            depth += 1
+            begun = line if depth == 1 else begun
+        elif token in "}>":
+            depth -= 1
+        elif depth == 1 and before == "name" and token[1:-1] == layer:
+            found.append(begun)
+        before = token if token != "\n" else before
+    return found
+
+
 def included(layer, state) -> bool:
     """Whether the include and exclude rules of a LayerParameter put it into a net of this NetState."""
 
     if layer.include and layer.exclude:
-        raise ValueError(f"layer {layer.name!r}: give include rules or exclude rules, not both")
+        raise LayerError(layer, "give include rules or exclude rules, not both")
     met = any(not unmet(rule, state) for rule in layer.include or layer.exclude)
     return met if layer.include else not met
 
@@ -75,7 +117,7 @@ def _with_splits(param):
     for i, layer in enumerate(param.layer):
         for j, bottom in enumerate(layer.bottom):
             if bottom not in last:
-                raise ValueError(f"layer {layer.name!r}: no layer before it has the top {bottom!r}")
+                raise LayerError(layer, f"no layer before it has the top {bottom!r}")
             wrote[i, j] = last[bottom]
             readers[last[bottom]] += 1
         for j, top in enumerate(layer.top):

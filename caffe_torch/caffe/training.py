@@ -9,8 +9,9 @@ from collections import deque
 import torch
 
 from . import device, glog, graph, parallel, snapshot, solvers, upgrade
-from .net import Net, read_prototxt
+from .net import Net
 from .proto import caffe_pb2
+from .prototxt import placed, read_prototxt
 
 TRAIN, TEST = caffe_pb2.TRAIN, caffe_pb2.TEST
 
@@ -111,7 +112,7 @@ class Solver:
         try:
             built = Net(net, merged.phase, level=None)
         except ValueError as error:
-            raise ValueError(f"{name}: {str(error).removeprefix('net: ')}") from None
+            raise placed(error, name, name) from None
         for weights in filter(None, ",".join(self.param.weights).split(",")):
             glog.info(f"Finetuning from {weights}")
             built.copy_from(weights)

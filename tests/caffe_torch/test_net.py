@@ -174,6 +174,35 @@ def test_prelu_starts_with_a_quarter(net):
     np.testing.assert_array_equal(made.params["layer"][0].data, [0.25] * 3)
 
 
+@pytest.mark.parametrize("named", ["net.prototxt", "solver.prototxt"])
+def test_the_line_of_a_layer_is_said(tmp_path, monkeypatch, named):
+    """By a net and by a solver; comments and settings that look like the layer are not taken for it."""
+    monkeypatch.chdir(tmp_path)
+    text = """name: "odd"  # layer { name: "odd" }
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 1 } } }
+layer {
+  # }
+  type: "Embed"
+  param { name: 'odd' }
+  name:
+    "odd"
+  bottom: "x" top: "{"
+}
+"""
+    Path("net.prototxt").write_text(text)
+    Path("solver.prototxt").write_text('net: "net.prototxt" base_lr: 1 lr_policy: "fixed" max_iter: 1')
+    with pytest.raises(
+        ValueError, match=r"net\.prototxt: line 3: layer 'odd' \(Embed\): layer type 'Embed' is not"
+    ):
+        caffe.Net(named, caffe.TRAIN) if named == "net.prototxt" else caffe.get_solver(named)
+
+
+def test_layers_of_one_name_have_several_lines(net):
+    data = 'layer {{ name: "data" type: "{}" top: "x" include {{ phase: {} }} }}\n'
+    with pytest.raises(ValueError, match=r"net\.prototxt: line 1 or 2: layer 'data' \(Data\)"):
+        net(data.format("Input", "TRAIN") + data.format("Data", "TEST"))
+
+
 @pytest.mark.parametrize("kind", ["SoftmaxWithLoss", "Accuracy"])
 @pytest.mark.parametrize("label", [3, -1])
 def test_a_label_that_is_no_class_is_found(net, kind, label):

@@ -1,14 +1,11 @@
-from functools import reduce
-
 import numpy as np
 
 from data_prep import depth_pair
 from tools import measure_stack
 
 
-def test_a_tree_and_a_fold_fuse_all_in_their_order():
-    for way in (reduce, measure_stack.tree):
-        assert way(lambda a, b: a + b, list("abcde")) == "abcde"
+def test_a_tree_fuses_neighbours_in_their_order():
+    assert measure_stack.tree(lambda a, b: f"({a}{b})", list("abcde")) == "(((ab)(cd))e)"
 
 
 def test_frames_are_sharp_in_turn(monkeypatch):
