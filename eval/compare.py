@@ -90,7 +90,7 @@ def report(scores, missing, out):
     sheets.write(out / "scores.csv", sheets.comma_separated(["pair", "method", *columns], lines))
     count = "one pair" if len(scores) == 1 else f"{len(scores)} pairs"
     text = f"## Mean of {count}\n\n{markdown(results.mean(scores), columns)}"
-    text += f"\nOn how many each is the best:\n\n{firsts(scores, columns)}"
+    text += f"\nOn how many each is the best, alone or level to four digits:\n\n{firsts(scores, columns)}"
     if missing:
         text += "\nMissing; a method that is missing on one pair is in no mean:\n\n"
         text += "".join(f"- {what}: {why}\n" for what, why in missing.items())

@@ -179,7 +179,8 @@ def report(results, missing, folder):
             f"## Lytro, mean of {len(lytro)} pairs\n\nIn brackets: others' images or implementations, as "
             "eval/lytro_tables.csv says, by the same metrics.\n\n"
             + markdown(rows, columns, published("lytro_tables.csv"))
-            + f"\nOn how many of the {len(lytro)} each is the best of the nine, Ours and {SELECT}:\n\n"
+            + f"\nOn how many of the {len(lytro)} each is the best of the nine, Ours and {SELECT}, "
+            "alone or level to four digits:\n\n"
             + firsts({p: {t: r for t, r in of.items() if t not in apart} for p, of in lytro.items()}, columns)
         )
         save("lytro", text, rows, {(p, t): row for p, of in lytro.items() for t, row in of.items()})
