@@ -28,7 +28,9 @@ TEXTS = (270, 271, 272, 305, 306, 315, 33432)
 PARTS = (0x8769, 0x8825)
 OLD_SIZE = (0xA002, 0xA003, 0xA005)
 DESCRIPTION, ORIENTATION, ICC = 270, 274, 34675  # TIFF's tags
-STRUCTURE = ("ImageJ=", "<", '{"shape"')  # descriptions that say how the old file is made begin so
+STRUCTURE = re.compile(
+    r'\s*(ImageJ=|<|{.*"shape": ?\[)', re.S
+)  # descriptions that say how the old file is made
 UNPACKED = (1, 2, 3, 4, 5, 7, 8, 32773, 32946)  # TIFF: not packed, CCITT, LZW, JPEG, deflate, PackBits
 
 
@@ -322,7 +324,7 @@ def _tiff(path, number):
         exif = Image.Exif()
         for tag in TEXTS:
             text = page.tags[tag].value if tag in page.tags else None
-            if isinstance(text, str) and not (tag == DESCRIPTION and text.lstrip().startswith(STRUCTURE)):
+            if isinstance(text, str) and not (tag == DESCRIPTION and STRUCTURE.match(text)):
                 exif[tag] = text
         pixels = _with_alpha(path, page, number) if page.extrasamples else None
     if pixels is None:
@@ -425,8 +427,7 @@ def _carried(exif):
     for part in PARTS:
         values = {tag: v for tag, v in exif.get_ifd(part).items() if tag not in OLD_SIZE}
         if values:
-            kept.get_ifd(part).update(values)
-            kept[part] = kept.get_ifd(part)
+            kept[part] = values
     return kept.tobytes() if len(kept) else b""
 
 

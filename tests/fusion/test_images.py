@@ -1,5 +1,6 @@
 import io
 import os
+import struct
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -26,11 +27,19 @@ def sample(dtype, channels=3, size=(13, 17)):
 def exif(orientation=None):
     made = Image.Exif()
     made[271], made[306] = "a camera", "2026:01:02 03:04:05"
-    made.get_ifd(0x8769)[33434] = 0.125  # exposure time
-    made[0x8769] = made.get_ifd(0x8769)
+    made[0x8769] = {33434: 0.125}  # exposure time
     if orientation:
         made[274] = orientation
     return made.tobytes()
+
+
+def retag(path, name, value):
+    """Write another number over that of a tag of a TIFF."""
+    with tifffile.TiffFile(path) as file:
+        place, order = file.pages[0].tags[name].valueoffset, file.byteorder
+    with open(path, "r+b") as file:
+        file.seek(place)
+        file.write(struct.pack(order + "H", value))
 
 
 @pytest.mark.parametrize("alpha", [False, True])
@@ -160,8 +169,7 @@ def test_associated_alpha_packed_by_lzw_is_divided_out_once(tmp_path):
     held = np.arange(12, dtype=np.uint8).reshape(3, 4) * 10
     planes = [Image.fromarray(plane) for plane in (held, held, held, alpha)]
     Image.merge("RGBA", planes).save(tmp_path / "x.tif", compression="tiff_lzw")
-    with tifffile.TiffFile(tmp_path / "x.tif", mode="r+") as file:
-        file.pages[0].tags["ExtraSamples"].overwrite(1)
+    retag(tmp_path / "x.tif", "ExtraSamples", 1)
     found = images.load(tmp_path / "x.tif")
     assert np.abs(found.pixels - held[..., None] * (255 / 128)).max() <= 1
     np.testing.assert_array_equal(found.alpha, alpha)
@@ -186,11 +194,15 @@ def test_thumbnails_and_masks_are_no_pages(tmp_path):
     np.testing.assert_array_equal(images.read(tmp_path / "x.tif", 1), whole[::-1])
 
 
-@pytest.mark.parametrize("how", [{"imagej": True}, {"ome": True}, {}])
+FIRST_AXES = {"description": '{"axes": "ZYX", "shape": [3, 13, 17]}', "metadata": None}  # as older tifffiles
+
+
+@pytest.mark.parametrize("how", [{"imagej": True}, {"ome": True}, {}, FIRST_AXES])
 def test_descriptions_of_how_a_file_is_made_are_not_carried_over(tmp_path, how):
     """A reader would look in the new file for as many pages as the old one had."""
     stack = np.stack([sample(np.uint8, 1)] * 3)
-    tifffile.imwrite(tmp_path / "x.tif", stack, photometric="minisblack", metadata={"axes": "ZYX"}, **how)
+    how = {"metadata": {"axes": "ZYX"}, **how}
+    tifffile.imwrite(tmp_path / "x.tif", stack, photometric="minisblack", **how)
     found = images.load(tmp_path / "x.tif")
     images.write(tmp_path / "one.tif", found.pixels, None, found.exif)
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "one.tif"), stack[0])
@@ -238,8 +250,7 @@ def unsuitable(folder):
         made["5 channels"], np.dstack([sample(np.uint8), sample(np.uint8)[..., :2]]), photometric="rgb"
     )
     tifffile.imwrite(made["packed by ZSTD"], sample(np.uint8, 1))
-    with tifffile.TiffFile(made["packed by ZSTD"], mode="r+") as file:
-        file.pages[0].tags["Compression"].overwrite(50000)
+    retag(made["packed by ZSTD"], "Compression", 50000)
     small = io.BytesIO()
     Image.fromarray(sample(np.uint8, 1)).save(small, "PNG")
     data = bytearray(small.getvalue())
@@ -504,6 +515,8 @@ def test_pgm_and_ppm_may_name_another_white(tmp_path, kind, white):
 
 
 def test_floats_are_tiffs_alone(tmp_path):
+    if ".pfm" not in Image.registered_extensions():
+        pytest.skip("Pillow reads PFM from 10.3 on")
     (tmp_path / "x.pfm").write_bytes(b"Pf\n3 2\n-1.0\n" + np.full(6, 0.5, "<f4").tobytes())
     with pytest.raises(ValueError, match=r"x\.pfm: float32 pixels"):
         images.read(tmp_path / "x.pfm")

@@ -256,7 +256,7 @@ def _head(path, names):
         rows = {dataset.shape[0] for dataset in datasets}
         if len(rows) > 1:
             raise ValueError(f"{path}: the datasets {', '.join(names)} differ in rows: {sorted(rows)}")
-        size = sum(d.size * (1 if d.dtype == np.uint8 else 4) for d in datasets)
+        size = sum(int(d.size) * (1 if d.dtype == np.uint8 else 4) for d in datasets)
         floats = any(d.dtype.kind == "f" for d in datasets)
         return rows.pop(), [d.shape[1:] for d in datasets], size, floats
 
