@@ -223,7 +223,12 @@ def main(argv=None):
     add("--set", action="append", default=[], metavar="TITLE:KEY=VALUE,...", help="options of a method"
         " instead of its defaults")  # fmt: skip
     add("--no-lytro", action="store_true", help="leave the 13 Lytro pairs out")
-    add("--keep", type=Path, metavar="DIR", help="also write the tables, without the images, to this folder")
+    add(
+        "--keep",
+        type=Path,
+        metavar="DIR",
+        help="also write the tables, without the images, to this folder, if it has no others",
+    )
     add("--workers", type=int, help="images in work at a time (default: one for each core)")
     args = parser.parse_args(argv)
     try:
@@ -232,10 +237,14 @@ def main(argv=None):
         parser.error(str(error))
     names = [*pairs.TABLES.values(), *(() if args.no_lytro else pairs.LYTRO)]
     results, missing, failed = run(names, chosen, args.out / "fused", args.workers)
-    for folder in filter(None, (args.keep, args.out)):
-        text, written = report(results, {**missing, **failed}, folder)
+    text, written = report(results, {**missing, **failed}, args.out)
     remove_old(args.out, names, written)
     print(text + f"\n{args.out}: the same as .md, .csv and .tex, and the fused images")
+    if args.keep:
+        lost = sorted({path.stem for path in args.keep.glob("*.csv")} - written)
+        if lost:
+            raise ValueError(f"{args.keep}: has {', '.join(lost)}, not made now: left as it was")
+        report(results, {**missing, **failed}, args.keep)
     return 1 if failed else 0
 
 

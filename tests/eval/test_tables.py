@@ -232,6 +232,16 @@ def test_tables_not_made_this_time_are_removed(small, tmp_path, capsys):
     capsys.readouterr()
 
 
+def test_a_run_without_some_of_the_kept_tables_keeps_nothing(small, tmp_path):
+    for name in ("lytro.csv", "summary.md"):
+        (tmp_path / name).write_text("kept")
+    with pytest.raises(ValueError, match="has lytro, not made now"):
+        tables.main(
+            ["--out", str(tmp_path / "out"), "--methods", "LP", "--no-lytro", "--keep", str(tmp_path)]
+        )
+    assert (tmp_path / "summary.md").read_text() == "kept" and (tmp_path / "out/summary.md").is_file()
+
+
 def test_unknown_methods_are_refused(capsys):
     with pytest.raises(SystemExit) as stop:
         tables.main(["--methods", "LP,none"])
