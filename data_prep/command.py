@@ -50,8 +50,8 @@ def processes(count):
     Ctrl-C: what is half done is not waited for, and removed."""
     from fusion import images  # late: not all programs have what it imports
 
-    ended = (signal.SIGTERM, images.leave_nothing_unfinished)
-    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), signal.signal, ended)
+    ended = (images.leave_nothing_unfinished,)
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _when_ended, ended)
     try:
         yield pool
     except BaseException:
@@ -60,6 +60,10 @@ def processes(count):
         raise
     finally:
         pool.shutdown()
+
+
+def _when_ended(handler):
+    signal.signal(signal.SIGTERM, handler)  # itself cannot be sent to a process by Python 3.8
 
 
 @contextlib.contextmanager

@@ -358,7 +358,7 @@ def _between(lines, axis, ends, others):
 def _exposure(image):
     """(C x h x w float32 in 0..1, small and blurred; h x w bool: not near black or saturation)."""
     share = min(1, 256 / max(image.shape[:2]))
-    size = [max(2, round(n * share)) for n in image.shape[1::-1]]
+    size = tuple(max(2, round(n * share)) for n in image.shape[1::-1])
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     small = small.reshape(size[1], size[0], -1) / np.iinfo(image.dtype).max
     ends = ((small < 0.01) | (small > 0.97)).any(axis=2).astype(np.uint8)

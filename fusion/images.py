@@ -365,7 +365,11 @@ def _tiff_by_opencv(path, number):
     if not number:
         return _by_opencv(path.read_bytes())
     with _without_words_on_stderr():
-        return _rgb(cv2.imreadmulti(str(path), number, 1, flags=_AS_IT_IS)[1][0])
+        if hasattr(cv2, "imcount"):
+            return _rgb(cv2.imreadmulti(str(path), number, 1, flags=_AS_IT_IS)[1][0])
+        return _rgb(
+            cv2.imreadmulti(str(path), flags=_AS_IT_IS)[1][number]
+        )  # OpenCV before 4.5.4: all of them
 
 
 def _with_alpha(path, page, number):
