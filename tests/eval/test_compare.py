@@ -116,7 +116,7 @@ def test_what_cannot_be_done_is_named(photos, tmp_path, capsys):
     assert compare.main([str(photos), *arguments]) == 1
     said, missing = capsys.readouterr()
     assert "Mean of one pair" in said and "in no mean:\n\n- photos/lonely: " in said
-    lines = [line.removeprefix("compare.py: missing: ") for line in missing.splitlines()]
+    lines = [line.split("missing: ", 1)[1] for line in missing.splitlines()]
     assert sorted(line.split(":")[0] for line in lines) == [
         "CP on photos/small",
         "LP on photos/small",
