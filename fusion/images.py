@@ -367,9 +367,8 @@ def _tiff_by_opencv(path, number):
     with _without_words_on_stderr():
         if hasattr(cv2, "imcount"):
             return _rgb(cv2.imreadmulti(str(path), number, 1, flags=_AS_IT_IS)[1][0])
-        return _rgb(
-            cv2.imreadmulti(str(path), flags=_AS_IT_IS)[1][number]
-        )  # OpenCV before 4.5.4: all of them
+        every = cv2.imreadmulti(str(path), flags=_AS_IT_IS)[1]  # before 4.5.4 it reads all of them or none
+        return _rgb(every[number])
 
 
 def _with_alpha(path, page, number):
