@@ -40,7 +40,7 @@ def shown(first, last, fused, depth):
     tiles = []
     for image in (first, last, fused, cv2.cvtColor(depth, cv2.COLOR_GRAY2RGB)):
         share = max(WIDTH / image.shape[1], height / image.shape[0])
-        size = [max(least, round(n * share)) for least, n in zip((WIDTH, height), image.shape[1::-1])]
+        size = tuple(max(n, round(m * share)) for n, m in zip((WIDTH, height), image.shape[1::-1]))
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         top, left = (small.shape[0] - height) // 2, (small.shape[1] - WIDTH) // 2
         tiles.append(small[top : top + height, left : left + WIDTH])
