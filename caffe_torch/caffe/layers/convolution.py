@@ -109,8 +109,36 @@ class Convolution(_Filters):
         return (n + 2 * pad - reach) // stride + 1
 
     def filtered(self, x, weight, bias):
+        steps = {*self.stride, *self.dilation, self.opt.group, self.opt.num_output}
+        fits = len(self.kernel) == 2 and all(p < k for p, k in zip(self.pad, self.kernel, strict=True))
+        plain = x.device.type == "cpu" and not (torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"))
+        if plain and fits and steps == {1} and self.channels >= 16 and max(self.kernel) > 1:
+            plane = _one_plane(x, weight, self.pad)
+            return plane if bias is None else plane.add_(bias)
         conv = (F.conv1d, F.conv2d, F.conv3d)[len(self.kernel) - 1]
         return conv(x, weight, bias, self.stride, self.pad, self.dilation, self.opt.group)
+
+
+def _one_plane(x, weight, pad):
+    """N x C x H x W, channels last, to the one plane of a Convolution of stride 1.
+
+    What each place of the filter gives is a matrix product, and is added where it belongs: several times as
+    fast as what PyTorch has for one filter.
+    """
+    (count, channels, height, width), (rows, columns) = x.shape, weight.shape[2:]
+    places = weight[0].permute(1, 2, 0).reshape(-1, channels)
+    sums = x.new_zeros(count, height + rows - 1, width + columns - 1)
+    at_once = max(1, 32768 // width)  # rows, so that their products stay in a core's cache
+    for pixels, total in zip(x.permute(0, 2, 3, 1), sums, strict=True):
+        for top in range(0, height, at_once):
+            part = pixels[top : top + at_once]
+            given = (places @ part.reshape(-1, channels).t()).view(rows, columns, -1, width)
+            for i in range(rows):
+                for j in range(columns):
+                    below, right = top + rows - 1 - i, columns - 1 - j
+                    total[below : below + len(part), right : right + width] += given[i, j]
+    top, left = rows - 1 - pad[0], columns - 1 - pad[1]
+    return sums[:, None, top : sums.shape[1] - top, left : sums.shape[2] - left].contiguous()
 
 
 @register("Deconvolution")
