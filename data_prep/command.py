@@ -63,7 +63,7 @@ def processes(count):
 
 
 def _when_ended(handler):
-    signal.signal(signal.SIGTERM, handler)  # itself cannot be sent to a process by Python 3.8
+    signal.signal(signal.SIGTERM, handler)  # in a function of ours, which Python 3.8 can send to a process
 
 
 @contextlib.contextmanager
