@@ -227,7 +227,7 @@ def main(argv=None):
         "--keep",
         type=Path,
         metavar="DIR",
-        help="also write the tables, without the images, to this folder, if it has no others",
+        help="also write the tables, without the images, to this folder, unless it has some not made now",
     )
     add("--workers", type=int, help="images in work at a time (default: one for each core)")
     args = parser.parse_args(argv)

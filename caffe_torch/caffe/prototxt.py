@@ -40,9 +40,8 @@ def placed(error, net, path=None) -> ValueError:
     layer = getattr(error, "layer", None)
     lines = _lines_of(path, layer) if layer is not None and path and os.path.isfile(path) else []
     where = f"line {' or '.join(map(str, lines))}: " if lines else ""
-    found = ValueError(
-        f"{net}: {where}{str(error).removeprefix('net: ')}"
-    )  # what Net calls one without a file
+    words = str(error).removeprefix("net: ")  # what Net calls one without a file
+    found = ValueError(f"{net}: {where}{words}")
     found.layer = layer
     return found
 

@@ -109,14 +109,22 @@ class Convolution(_Filters):
         return (n + 2 * pad - reach) // stride + 1
 
     def filtered(self, x, weight, bias):
-        steps = {*self.stride, *self.dilation, self.opt.group, self.opt.num_output}
-        fits = len(self.kernel) == 2 and all(p < k for p, k in zip(self.pad, self.kernel, strict=True))
-        plain = x.device.type == "cpu" and not (torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"))
-        if plain and fits and steps == {1} and self.channels >= 16 and max(self.kernel) > 1:
+        if self._gives_one_plane() and x.device.type == "cpu" and not _learning_or_rounded():
             plane = _one_plane(x, weight, self.pad)
             return plane if bias is None else plane.add_(bias)
         conv = (F.conv1d, F.conv2d, F.conv3d)[len(self.kernel) - 1]
         return conv(x, weight, bias, self.stride, self.pad, self.dilation, self.opt.group)
+
+    def _gives_one_plane(self):
+        """Whether one filter goes over planes pixel by pixel, over so many that `_one_plane` is faster."""
+        alone = self.opt.num_output == self.opt.group == 1 and len(self.kernel) == 2
+        dense = {*self.stride, *self.dilation} == {1}
+        within = all(pad < kernel for pad, kernel in zip(self.pad, self.kernel, strict=True))
+        return alone and dense and within and self.channels >= 16 and max(self.kernel) > 1
+
+
+def _learning_or_rounded():
+    return torch.is_grad_enabled() or torch.is_autocast_enabled("cpu")
 
 
 def _one_plane(x, weight, pad):
