@@ -20,6 +20,8 @@ $(VENV)/.done: pyproject.toml caffe_torch/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet $(TORCH)
 	$(PY) -m pip install --quiet -e caffe_torch -e '.[test]'
+	# Programs run in place import one another by their folders' names: eval, data_prep, tools.
+	echo "$(CURDIR)" > "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/two-stream-fusion-checkout.pth"
 	touch $@
 
 demo: setup ## train a minute, fuse a pair with the shipped weights: build/demo

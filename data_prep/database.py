@@ -15,7 +15,7 @@ except ImportError:  # Windows
 import h5py
 import numpy as np
 
-from data_prep.command import uninterrupted
+from two_stream_fusion.base.cli import uninterrupted
 
 SIZE = (
     61_440_000  # bytes in a file at most: 2048 rows of 50x50 pairs; 246 MB as the floats Caffe makes of bytes

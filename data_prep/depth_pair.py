@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fusion import lens
+from two_stream_fusion.base import lens
 
 FAR, NEAR = 15, 50  # disparities in focus, in pixels: the wall, and the motorcycle
 SHARP = (

@@ -18,9 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from data_prep.command import command, uninterrupted
+from two_stream_fusion.base.cli import command, uninterrupted
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent / "build" / "photos"

@@ -1,4 +1,4 @@
-"""Make the HDF5 databases that the comparison method CNN is trained on (fusion/cnn.py).
+"""Make the HDF5 databases that the comparison method CNN is trained on (methods/cnn.py).
 
 Liu et al. 2017, doi:10.1016/j.inffus.2016.12.001: every photograph, gray, is blurred five times over, each
 time by a Gaussian of deviation 2 in a window of 7x7, and patches of 16x16 are cut out of it, sharp and
@@ -10,17 +10,13 @@ seed are as in make_database.py.
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import cv2
 import numpy as np
 
 from data_prep import make_database
-from data_prep.command import command
 from data_prep.make_database import number
+from two_stream_fusion.base.cli import command
 
 EXAMPLES = """examples:
   python data_prep/make_cnn_database.py

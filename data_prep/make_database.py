@@ -20,17 +20,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Callable, NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import cv2
 import numpy as np
 import PIL
 from tqdm import tqdm
 
 from data_prep import fetch, photographs, recipes, regions
-from data_prep.command import command, uninterrupted
 from data_prep.database import Database, replacing, row_bytes
-from fusion import lens
+from two_stream_fusion.base import lens
+from two_stream_fusion.base.cli import command, uninterrupted
 
 BATCH, TESTED = 16, 1600  # patches in a batch of the nets, and in a test of the solvers
 UNREAD = """no net reads {out} as it is: name its lists in a copy of prototxt/NAME/train_val.prototxt and the
@@ -208,7 +206,7 @@ def described(sources, root, settings, kind=PATCHES):
     """What decides the rows, as manifests begin: kind and settings, programs, photographs (`fingerprint`)."""
     maker = sys.modules[kind.make.__module__]
     used = {str(getattr(v, "__module__", getattr(v, "__name__", None))) for v in vars(maker).values()}
-    methods = {sys.modules[name] for name in used if name.startswith("fusion.")}
+    methods = {sys.modules[name] for name in used if name.startswith("two_stream_fusion.")}
     makers = {photographs, recipes, regions, lens, sys.modules[__name__], maker} | methods
     files = {module.__file__ for module in makers}
     code = sorted(Path(file).read_bytes() for file in files)

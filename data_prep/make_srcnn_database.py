@@ -1,7 +1,7 @@
-"""Make the HDF5 databases that the comparison method SRCNN is trained on (fusion/srcnn.py).
+"""Make the HDF5 databases that the comparison method SRCNN is trained on (methods/srcnn.py).
 
 A photograph, gray, is halved by averaging 2x2 pixels and brought back by bicubic interpolation. Rows are
-crops of 48x48 from one plane of the wavelet transforms (fusion/uwt.py, at the spacing that the method has
+crops of 48x48 from one plane of the wavelet transforms (methods/uwt.py, at the spacing that the method has
 at the raised size): data is from the interpolated photograph, label from the photograph itself, rows x 1 x
 48 x 48 float32 each, divided as the method divides them. --planes says which of the two nets it is for: the
 one of the approximation or the one of all details. Photographs, their division and the seed are as in
@@ -11,19 +11,15 @@ make_database.py.
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import cv2
 import numpy as np
 
 from data_prep import make_database
-from data_prep.command import command
 from data_prep.make_database import number
-from fusion import uwt
-from fusion.srcnn import LEVELS, LEVELS_OF_GRAY, SCALE, raised
+from two_stream_fusion.base.cli import command
+from two_stream_fusion.methods import uwt
+from two_stream_fusion.methods.srcnn import LEVELS, LEVELS_OF_GRAY, SCALE, raised
 
 EXAMPLES = """examples:
   python data_prep/make_srcnn_database.py --planes approximation

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ImageOps, UnidentifiedImageError
 
-from fusion.images import opened
+from two_stream_fusion.io.images import opened
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 BITS_PER_SAMPLE = 258  # a tag of TIFF

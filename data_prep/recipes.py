@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from data_prep import regions
-from fusion import lens
+from two_stream_fusion.base import lens
 
 
 def paper(clean, region, rng):

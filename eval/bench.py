@@ -8,21 +8,19 @@ import os
 import re
 import resource
 import statistics
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 for library in ("OMP", "OPENBLAS", "MKL"):  # before NumPy is imported
     os.environ[f"{library}_NUM_THREADS"] = "1"
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import cv2
 import numpy as np
 
-from data_prep.command import command
-from eval import metrics, plain
-from fusion import methods
+from eval import plain
+from two_stream_fusion import metrics
+from two_stream_fusion.base.cli import command
+from two_stream_fusion.methods import registry as methods
 
 EXAMPLES = """examples:
   python eval/bench.py
@@ -94,7 +92,7 @@ def main(argv=None):
     fast, slow = zip(*times)
     ratio = statistics.median(s / f for f, s in times)
     print(f"six metrics on 512 x 512, one core, {args.rounds} rounds in turns, median (least) in ms:")
-    print(f"  eval/metrics  {statistics.median(fast) * 1e3:6.1f} ({min(fast) * 1e3:.1f})")
+    print(f"  two_stream_fusion/metrics  {statistics.median(fast) * 1e3:6.1f} ({min(fast) * 1e3:.1f})")
     print(f"  plain NumPy   {statistics.median(slow) * 1e3:6.1f} ({min(slow) * 1e3:.1f})")
     print(f"  {ratio:.1f} times as fast; largest difference of a value {apart:.0e}")
 

@@ -9,12 +9,11 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from data_prep import fetch
-from data_prep.command import command
-from eval import pairs, results, sheets
+from eval import pairs, results
 from eval.tables import firsts, markdown
+from two_stream_fusion.base import markdown_tables
+from two_stream_fusion.base.cli import command
 
 EXAMPLES = """examples:
   python eval/compare.py ~/pairs                          a folder of NAME_A.png and NAME_B.png, or of folders
@@ -87,14 +86,16 @@ def report(scores, missing, out):
         for pair, rows in scores.items()
         for title, row in rows.items()
     ]
-    sheets.write(out / "scores.csv", sheets.comma_separated(["pair", "method", *columns], lines))
+    markdown_tables.write(
+        out / "scores.csv", markdown_tables.comma_separated(["pair", "method", *columns], lines)
+    )
     count = "one pair" if len(scores) == 1 else f"{len(scores)} pairs"
     text = f"## Mean of {count}\n\n{markdown(results.mean(scores), columns)}"
     text += f"\nOn how many each is the best, alone or level to four digits:\n\n{firsts(scores, columns)}"
     if missing:
         text += "\nMissing; a method that is missing on one pair is in no mean:\n\n"
         text += "".join(f"- {what}: {why}\n" for what, why in missing.items())
-    sheets.write(out / "summary.md", text)
+    markdown_tables.write(out / "summary.md", text)
     return text
 
 

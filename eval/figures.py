@@ -10,17 +10,15 @@ The methods are those of the tables. Two leave marks in this form that other opt
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import cv2
 import numpy as np
 
-from data_prep.command import command
-from eval import metrics, pairs, results
-from fusion import images
+from eval import pairs, results
+from two_stream_fusion import metrics
+from two_stream_fusion.base.cli import command
+from two_stream_fusion.io import images
 
 EXAMPLES = """examples:
   python eval/figures.py                        what `make figures` runs: build/figures

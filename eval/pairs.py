@@ -12,7 +12,8 @@ import numpy as np
 
 from data_prep import depth_pair, fetch
 from data_prep.recipes import RECIPES
-from fusion import frames, images
+from two_stream_fusion.io import images
+from two_stream_fusion.stack import frames
 
 TABLES = {1: "clock", 2: "pepsi", 3: "camera", 4: "colour"}
 LYTRO = tuple(f"lytro-tif/lytro-{i:02d}" for i in range(1, 14))

@@ -1,6 +1,6 @@
 """The six metrics as plain NumPy on whole images: the same definitions, written for reading, not for speed.
 
-What eval/bench.py and the tests hold eval/metrics against. Gray uint8 only, two sources, nothing checked.
+What eval/bench.py and the tests hold metrics/ against. Gray uint8 only, two sources, nothing checked.
 """
 
 from __future__ import annotations

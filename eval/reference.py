@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import argparse
 import csv
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from data_prep.command import command
-from eval import metrics, pairs, results, sheets
-from fusion import methods
+from eval import pairs, results
+from two_stream_fusion import metrics
+from two_stream_fusion.base import markdown_tables
+from two_stream_fusion.base.cli import command
+from two_stream_fusion.methods import registry as methods
 
 EXAMPLES = """examples:
   python eval/reference.py
@@ -91,7 +90,7 @@ def main(argv=None):
         cells = [f"{ours[row.label][metric]:.4f} ({row.values[metric]:.4f})" for metric in columns]
         away = f"{apart(ours[row.label], row.values):.4f}"
         lines.append([row.label, *cells, away, row.source])
-    print(sheets.markdown(header, lines), end="")
+    print(markdown_tables.markdown(header, lines), end="")
     far = [row.label for row in chosen if apart(ours[row.label], row.values) > TOLERANCE]
     print(f"\nMore than {TOLERANCE} apart: {', '.join(far) or 'none'}.")
     return 1 if far else 0

@@ -5,8 +5,6 @@ Fused images are made again only where the pair, the method's code, its options 
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import json
 import os
 import re
@@ -18,13 +16,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data_prep.command import processes, uninterrupted
 from eval import pairs
-from eval.metrics import inputs
 from eval.score import psnr, score
-from fusion import images, methods, models
+from two_stream_fusion.base import provenance
+from two_stream_fusion.base.cli import processes, uninterrupted
+from two_stream_fusion.io import images
+from two_stream_fusion.methods import models
+from two_stream_fusion.methods import registry as methods
+from two_stream_fusion.metrics import preprocess
 
-ROOT = Path(__file__).resolve().parents[1]
 PLAIN = ("2-1-2_f64_k5-defocus", "2-1-2_f64_k5-paper")  # "Ours" is the first of them that is shipped
 SELECT = "Ours+select"
 OUTLINES = "PSNR at outlines"  # where halos and seams are
@@ -79,33 +79,14 @@ def variants(chosen, texts) -> dict:
     return dict(varied.get(title, (title, entry)) for title, entry in chosen.items())
 
 
-def imports(name) -> set[str]:
-    """A module of fusion/ and those of fusion/ that it imports, directly or not, by their names."""
-    seen, coming = set(), [name]
-    while coming:
-        module = coming.pop()
-        if module in seen:
-            continue
-        seen.add(module)
-        for node in ast.walk(ast.parse((ROOT / "fusion" / f"{module}.py").read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom):
-                inside = node.level == 1 or (node.module or "").split(".")[0] == "fusion"
-                tail = (node.module or "").split(".")[-1]
-                names = [tail] if tail not in ("", "fusion") else [alias.name for alias in node.names]
-                coming += [n for n in names if inside and (ROOT / "fusion" / f"{n}.py").is_file()]
-    return seen
-
-
 def recipe(method, options) -> str:
     """What an image depends on besides the pair, as text: options, code, nets and weights."""
-    code = {name: digest((ROOT / "fusion" / f"{name}.py").read_bytes()) for name in sorted(imports(method))}
+    code = provenance.code_digest(f"two_stream_fusion.methods.{method}")
     used = [options["model"]] if "model" in options else models.names(method)
-    trained = {name: [digest(path.read_bytes()) for path in models.files(name, method)] for name in used}
+    trained = {
+        name: [provenance.sha256(path.read_bytes()) for path in models.files(name, method)] for name in used
+    }
     return json.dumps([method, options, code, trained], sort_keys=True)
-
-
-def digest(data) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 @lru_cache(maxsize=4)  # photographs of any size: not all of many pairs at once
@@ -116,8 +97,8 @@ def load(pair):
 def fuse(pair, title, method, options, folder) -> Path:
     """The file of a fused image, made where it is not there yet; its name says what it was made of."""
     a, b, _ = load(pair)
-    key = digest(b"".join([recipe(method, options).encode(), a.tobytes(), b.tobytes()]))[:16]
-    own = f"-{digest(str(pair[1:]).encode())[:8]}" if isinstance(pair, pairs.Files) else ""
+    key = provenance.sha256(b"".join([recipe(method, options).encode(), a.tobytes(), b.tobytes()]))[:16]
+    own = f"-{provenance.sha256(str(pair[1:]).encode())[:8]}" if isinstance(pair, pairs.Files) else ""
     folder = Path(folder, str(pair).replace("/", "-") + own)
     path = folder / f"{title.replace(' ', '_')}-{key}.png"
     if not path.is_file():
@@ -142,7 +123,7 @@ def job(pair, title, method, options, folder):
         traceback.print_exc()
         return f"{type(error).__name__}: {error}"
     if pair in pairs.TRUE:
-        (clean, _), gray = inputs.prepare(truth, truth, fused)
+        (clean, _), gray = preprocess.prepare(truth, truth, fused)
         at = pairs.outlines(pair)
         scores[OUTLINES] = psnr(clean[at], gray[at])
     return scores
@@ -166,7 +147,8 @@ def run(names, chosen, folder, workers=None):
     for title, (method, options) in chosen.items():
         try:
             recipe(method, options)
-            if "models" in imports(method) and not models.names(method):
+            needed = provenance.source_files(f"two_stream_fusion.methods.{method}")
+            if models.__name__ in needed and not models.names(method):
                 raise ValueError("its weights are not shipped")
         except ValueError as error:
             missing[title] = str(error)

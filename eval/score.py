@@ -10,15 +10,14 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # of a damaged image the error below says enough
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import cv2
 import numpy as np
 
-from data_prep.command import command
-from eval import metrics, sheets
-from eval.metrics import inputs, piella, xydeas
-from fusion import images
+from two_stream_fusion import metrics
+from two_stream_fusion.base import markdown_tables
+from two_stream_fusion.base.cli import command
+from two_stream_fusion.io import images
+from two_stream_fusion.metrics import piella, preprocess, xydeas
 
 NOTES = f"""examples:
   python eval/score.py near.png far.png fused.png
@@ -33,7 +32,7 @@ v * 255 / 65535. PSNR is of the luma too. MI of constant images is not defined: 
 and for the infinite PSNR of identical images. Images that cannot be scored are named, and the status is 1.
 eval/compare.py fuses and scores many pairs by many methods.
 Variants, other toolboxes' forms under their own names: {", ".join(metrics.VARIANTS)}.
-What each is, its range and why toolboxes differ: eval/metrics/*.py and eval/CALIBRATION.md.
+What each is, its range and why toolboxes differ: two_stream_fusion/metrics/*.py and eval/CALIBRATION.md.
 """
 
 
@@ -77,12 +76,14 @@ def score(sources, fused, variants=(), reference=None, names=None):
     if reference is not None:
         import skimage.metrics as reference_metrics  # takes half a second, and is seldom needed
 
-        (clean, _), gray = inputs.prepare(reference, reference, fused, names=[names[-1]] * 2 + [names[-2]])
+        (clean, _), gray = preprocess.prepare(
+            reference, reference, fused, names=[names[-1]] * 2 + [names[-2]]
+        )
         if min(gray.shape) < 11:
             raise ValueError(f"{names[-2]} is {gray.shape}: SSIM needs 11 x 11 pixels or more")
         scores["PSNR"] = psnr(clean, gray)
         # the window and variances of Wang et al. 2004, DOI 10.1109/TIP.2003.819861
-        peak = 255 * inputs.unit(gray)
+        peak = 255 * preprocess.unit(gray)
         form = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": peak}
         scores["SSIM"] = float(reference_metrics.structural_similarity(clean, gray, **form))
     return scores
@@ -92,7 +93,7 @@ def psnr(clean, image):
     """PSNR in dB of uint8 or uint16 arrays of one shape; infinite where they are the same."""
     error = np.mean((clean.astype(float) - image) ** 2)
     with np.errstate(divide="ignore"):
-        return float(10 * np.log10((255 * inputs.unit(image)) ** 2 / error))
+        return float(10 * np.log10((255 * preprocess.unit(image)) ** 2 / error))
 
 
 def map_files(folder, stem):
@@ -161,7 +162,9 @@ def main(argv=None):
     if not rows:
         return 1
     if args.csv:
-        sheets.write(args.csv, sheets.comma_separated(rows[0], [row.values() for row in rows]))
+        markdown_tables.write(
+            args.csv, markdown_tables.comma_separated(rows[0], [row.values() for row in rows])
+        )
     if args.json:
         print(json.dumps([{name: _json(value) for name, value in row.items()} for row in rows], indent=1))
     else:

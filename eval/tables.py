@@ -10,16 +10,15 @@ from __future__ import annotations
 import argparse
 import csv
 import math
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from data_prep.command import command
-from eval import metrics, pairs, sheets
+from eval import pairs
 from eval.results import OUTLINES, SELECT, choose, load, mean, other_weights, run
 from eval.score import score
-from fusion import methods
+from two_stream_fusion import metrics
+from two_stream_fusion.base import markdown_tables
+from two_stream_fusion.base.cli import command
+from two_stream_fusion.methods import registry as methods
 
 EXAMPLES = """examples:
   python eval/tables.py                         what `make tables` runs: build/tables
@@ -89,7 +88,7 @@ def markdown(rows, columns, beside=None) -> str:
                 cell += " (" + mark(f"{beside[title][metric]:.4f}", title in best(beside, metric)) + ")"
             cells.append(cell)
         lines.append(cells)
-    return sheets.markdown(["method", *columns], lines)
+    return markdown_tables.markdown(["method", *columns], lines)
 
 
 def firsts(results, columns) -> str:
@@ -99,14 +98,16 @@ def firsts(results, columns) -> str:
         for metric in columns:
             for title in best(scores, metric):
                 rows[title][metric] += 1
-    return sheets.markdown(["best on", *columns], [[t, *counts.values()] for t, counts in rows.items()])
+    return markdown_tables.markdown(
+        ["best on", *columns], [[t, *counts.values()] for t, counts in rows.items()]
+    )
 
 
 def ideal(scores, rows, columns) -> str:
     """A table of the scores of the perfect fusion itself, and of how many of the rows score more."""
     above = (sum(round(row[m], 4) > round(scores[m], 4) for row in rows.values()) for m in columns)
     perfect = ["the perfect fusion", *(f"{scores[metric]:.4f}" for metric in columns)]
-    return sheets.markdown(["", *columns], [perfect, [f"of {len(rows)} rows score more", *above]])
+    return markdown_tables.markdown(["", *columns], [perfect, [f"of {len(rows)} rows score more", *above]])
 
 
 def mark(text, winner) -> str:
@@ -152,9 +153,11 @@ def report(results, missing, folder):
         """A table in three forms; listed: {what stands before a line of the CSV: its scores}."""
         header = ("table", "pair", "method")[-len(next(iter(listed))) :]
         lines = [[*first, *(f"{row[m]:.6f}" for m in columns)] for first, row in listed.items()]
-        sheets.write(folder / f"{stem}.csv", sheets.comma_separated([*header, *columns], lines))
-        sheets.write(folder / f"{stem}.md", text)
-        sheets.write(folder / f"{stem}.tex", latex(rows, columns))
+        markdown_tables.write(
+            folder / f"{stem}.csv", markdown_tables.comma_separated([*header, *columns], lines)
+        )
+        markdown_tables.write(folder / f"{stem}.md", text)
+        markdown_tables.write(folder / f"{stem}.tex", latex(rows, columns))
         parts.append(text)
         written.add(stem)
 
@@ -199,7 +202,7 @@ def report(results, missing, folder):
     if missing:
         parts.append("## Missing\n\n" + "\n".join(f"- {k}: {why}" for k, why in missing.items()) + "\n")
     text = "\n".join(parts)
-    sheets.write(folder / "summary.md", text)
+    markdown_tables.write(folder / "summary.md", text)
     return text, written
 
 

@@ -28,14 +28,12 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
 from tqdm import tqdm
 
-from data_prep.command import command
-from eval import sheets
 from experiments.trainings import Training, digest, train, which
 from tools import bench, nets, pictures, plot_log
+from two_stream_fusion.base import markdown_tables
+from two_stream_fusion.base.cli import command
 
 HERE = Path(__file__).parent
 EXAMPLES = """examples:
@@ -99,7 +97,7 @@ def measured(settings, subject, measure):
     how = (which(settings.caffe), settings.precision, settings.gpu, os.environ.get("OMP_NUM_THREADS"))
     path = settings.out / "timing" / digest(*subject, *how)
     if not path.is_file():
-        sheets.write(path, f"{measure()}\n")
+        markdown_tables.write(path, f"{measure()}\n")
     return float(path.read_text())
 
 
@@ -155,7 +153,7 @@ def markdown(rows):
     same = [column for column in CONDITIONS if len({row[column] for row in rows}) == 1]
     spread = [] if rows[0]["seeds"] != "1" else ["least", "most"]
     shown = [column for column in rows[0] if column not in same + spread]
-    return sheets.markdown(shown, [[row[c] for c in shown] for row in rows])
+    return markdown_tables.markdown(shown, [[row[c] for c in shown] for row in rows])
 
 
 def plot(title, groups, rows, path):
@@ -200,9 +198,9 @@ def report(name, groups, folder):
         for n, loss in curve
     ]
     header = ["label", "seed", "iteration", "set", "loss", "psnr"]
-    sheets.write(folder / "curves.csv", sheets.comma_separated(header, curves))
-    summed = sheets.comma_separated(rows[0], [row.values() for row in rows])
-    sheets.write(folder / "summary.csv", summed)
+    markdown_tables.write(folder / "curves.csv", markdown_tables.comma_separated(header, curves))
+    summed = markdown_tables.comma_separated(rows[0], [row.values() for row in rows])
+    markdown_tables.write(folder / "summary.csv", summed)
     lengths = " and ".join(map(str, sorted({t.solver.max_iter for t in every})))
     rough = "rough, " if any(t.solver.max_iter < t.full for t in every) else ""
     title = f"{name}: {rough}{lengths} iterations of {every[0].batch} patches"

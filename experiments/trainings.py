@@ -19,8 +19,8 @@ from caffe.proto import caffe_pb2
 from tqdm import tqdm
 
 from data_prep import make_database
-from fusion import models
 from tools import bench, plot_log
+from two_stream_fusion.methods import models
 
 ROOT = Path(__file__).resolve().parents[1]
 POINTS = 20  # validations along a shortened curve

@@ -2,5 +2,27 @@
 
 import signal
 
+import numpy as np
+import pytest
+
 # A shell ignores SIGINT for what runs in its background, children too: Ctrl-C could not be tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pictures():
+    """A, B, F by whole-number arithmetic: texture sharp on one side each, a black and a saturated patch."""
+    i, j = np.indices((96, 80))
+    sharp = ((i * j) // 8 + 37 * (i // 16) + (j * j) // 11) % 256
+    soft = sharp
+    for _ in range(3):
+        soft = (soft + np.roll(soft, 1, 0) + np.roll(soft, 1, 1) + np.roll(soft, (1, 1), (0, 1))) // 4
+    a, b = np.where(j < 40, sharp, soft), np.where(j < 40, soft, sharp)
+    for image in (a, b):
+        image[:24, :32] = 0
+        image[60:80, 50:70] = 200
+    return [image.astype(np.uint8) for image in (a, b, (a + 2 * b) // 3)]
+
+
+@pytest.fixture
+def triple():
+    return pictures()

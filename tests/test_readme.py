@@ -11,8 +11,9 @@ import caffe
 import pytest
 
 from data_prep import depth_pair
-from eval import metrics
-from fusion import images, models
+from two_stream_fusion import metrics
+from two_stream_fusion.io import images
+from two_stream_fusion.methods import models
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

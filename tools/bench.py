@@ -17,10 +17,8 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from data_prep.command import command
-from eval import sheets
+from two_stream_fusion.base import markdown_tables
+from two_stream_fusion.base.cli import command
 
 EXAMPLES = """examples:
   python tools/bench.py                     what `make bench` runs
@@ -179,7 +177,7 @@ def photographs(megapixels, rounds):
     import cv2
 
     from data_prep import depth_pair
-    from fusion import images
+    from two_stream_fusion.io import images
 
     scale = (megapixels * 1e6 / (500 * 741)) ** 0.5
     pair = [
@@ -235,7 +233,7 @@ def refuse_strides(net):
     """ValueError for a net of prototxt/ whose layers have strides: their work is not counted here."""
     from caffe.proto import caffe_pb2
 
-    from fusion import models, two_stream
+    from two_stream_fusion.methods import models, two_stream
 
     path = ROOT / "prototxt" / net / "deploy.prototxt"
     two_stream.refuse_strides(models.read_prototxt(path, caffe_pb2.NetParameter()), path)
@@ -281,11 +279,11 @@ def main(argv=None):
     if args.megapixels:
         print(f"a pair of {args.megapixels:g} megapixels, 8 bit colour TIFF, {os.cpu_count()} cores,")
         print(f"median of {args.rounds} turns\n")
-        print(sheets.markdown(["command", "s a megapixel", "of CPU", "peak MB"], []), end="")
+        print(markdown_tables.markdown(["command", "s a megapixel", "of CPU", "peak MB"], []), end="")
         found, (mean, largest) = photographs(args.megapixels, args.rounds)
         for name, turns in found.items():
             seconds, work, memory = map(statistics.median, zip(*turns))
-            print(sheets.row([f"`{name}`", f"{seconds:.2f}", f"{work:.2f}", f"{memory:.0f}"]))
+            print(markdown_tables.row([f"`{name}`", f"{seconds:.2f}", f"{work:.2f}", f"{memory:.0f}"]))
         print(f"\nbfloat16 differs from float32 by {mean:.2f} levels of 255 in the mean, {largest} at most")
         return 0
     refuse_strides(args.net)
@@ -336,7 +334,7 @@ def main(argv=None):
             else:
                 row += [""] * 4
             rows.append(row)
-    print(sheets.markdown(header, rows), end="")
+    print(markdown_tables.markdown(header, rows), end="")
     return 0
 
 

@@ -98,6 +98,7 @@ for name in ("LD_LIBRARY_PATH", "PYTHONHOME"):
 sys.executable = os.path.join(os.path.dirname(sys.prefix), "bin", "python")
 # Those of PYTHONPATH come after its own packages: they may be another Python's, or another Caffe.
 sys.path.sort(key=lambda folder: not folder.startswith(sys.prefix + os.sep))
+sys.path.append({root!r})  # the packages of this repository
 """
 
 
@@ -289,7 +290,7 @@ def unpack(debs: list[Path], prefix: Path) -> None:
 
     sitecustomize = prefix / "usr/lib/python3.9/sitecustomize.py"
     sitecustomize.unlink()  # a link to the host's /etc
-    sitecustomize.write_text(SITECUSTOMIZE)
+    sitecustomize.write_text(SITECUSTOMIZE.format(root=str(ROOT)))
 
     # Debian's matplotlib has its data in /usr/share and its settings in /etc; it also looks beside itself.
     matplotlib = prefix / "usr/lib/python3/dist-packages/matplotlib"

@@ -9,18 +9,16 @@ coffee photograph (CC0), blurred in and around the cup as the paper blurs its tr
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import cv2
 import numpy as np
 
 from data_prep import depth_pair, fetch, photographs
-from data_prep.command import command
 from data_prep.recipes import RECIPES
-from fusion import align, images
+from two_stream_fusion.base.cli import command
+from two_stream_fusion.io import images
+from two_stream_fusion.stack import align
 
 EXAMPLES = """example:
   python tools/demo_pair.py --out build/demo

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from data_prep.command import command
-from fusion import models
 from tools import pictures
+from two_stream_fusion.base.cli import command
+from two_stream_fusion.methods import models
 
 EXAMPLES = """examples:
   python tools/draw_net.py prototxt/2-1-2_f64_k5/deploy.prototxt -o net.png

@@ -14,17 +14,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import numpy as np
 from tqdm import tqdm
 
-import fusion
-from data_prep.command import told
-from fusion import align, frames, images, methods, models
-from fusion.common import tiles
-from fusion.stack import order
+import two_stream_fusion
 from tools import fuse_batch
+from two_stream_fusion.base.cli import told
+from two_stream_fusion.io import images
+from two_stream_fusion.methods import models
+from two_stream_fusion.methods import registry as methods
+from two_stream_fusion.methods.common import tiles
+from two_stream_fusion.stack import align, frames
+from two_stream_fusion.stack.choice import order
 
 EXAMPLES = """examples:
   python tools/fuse.py near.jpg far.jpg -o sharp.png
@@ -232,7 +233,7 @@ def network(args):
     os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe speaks up for errors only
     import caffe  # late: --help, wrong arguments and the other methods need no Caffe
 
-    from fusion.two_stream import TwoStream
+    from two_stream_fusion.methods.two_stream import TwoStream
 
     if args.gpu is not None:
         caffe.set_device(args.gpu)
@@ -258,7 +259,7 @@ def fuse(args, stack, net, report):
         decided = [] if methods.decides(args.method) and (args.maps or args.json) else None
         with bar(args, "fusing", total=len(stack), unit="image") as read:
             return methods.fuse(args.method, read(stack), decided, **report["options"]), decided, None
-    from fusion import two_stream
+    from two_stream_fusion.methods import two_stream
 
     refine = refinement(args, len(stack))
     report.update(net=str(net.deploy), weights=str(net.weights), refine=refine)
@@ -421,7 +422,11 @@ def run(args):
     check_outputs(args, sources)
     stack = frames.Frames(sources)
     check_maps(args, len(stack))
-    report = {"version": fusion.__version__, "method": args.method, "output": args.output or args.align_only}
+    report = {
+        "version": two_stream_fusion.__version__,
+        "method": args.method,
+        "output": args.output or args.align_only,
+    }
     report["options"] = chosen
     if args.output:  # before all the work; aligned ones may be cropped
         shape = () if args.align else stack.shape
@@ -494,7 +499,7 @@ def listen(level):
     warned.setLevel(logging.WARNING)
     warned.setFormatter(logging.Formatter("fuse.py: %(message)s"))
     logging.basicConfig(handlers=[said, warned], format="%(message)s", force=True)
-    for name in ("fuse", "fusion"):
+    for name in ("fuse", "two_stream_fusion"):
         logging.getLogger(name).setLevel(level)
 
 

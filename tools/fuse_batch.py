@@ -13,8 +13,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data_prep.command import processes, uninterrupted
-from fusion import frames, images
+from two_stream_fusion.base.cli import processes, uninterrupted
+from two_stream_fusion.io import images
+from two_stream_fusion.stack import frames
 
 BESIDE = {"panel": ".png", "map": ".png", "maps": "", "json": ".json"}  # outputs: the endings of their files
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fusion import images
+from two_stream_fusion.io import images
 
 GAP = 255  # white
 

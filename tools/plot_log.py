@@ -5,14 +5,11 @@ from __future__ import annotations
 import argparse
 import math
 import re
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from data_prep.command import command
-from eval import sheets
 from tools import pictures
+from two_stream_fusion.base import markdown_tables
+from two_stream_fusion.base.cli import command
 
 EXAMPLES = """examples:
   caffe train -solver solver/adam.prototxt 2>&1 | tee build/logs/adam.log
@@ -109,7 +106,7 @@ def main(argv=None):
             for n, loss in curve
         ]
         header = ["log", "iteration", "set", "loss", "psnr"]
-        sheets.write(args.csv, sheets.comma_separated(header, rows))
+        markdown_tables.write(args.csv, markdown_tables.comma_separated(header, rows))
     for name, (train, test) in logs.items():
         end = f", validation {psnr(test[-1][1], args.patch):.2f} dB" if test else ""
         print(f"{name}: iteration {train[-1][0]}, loss {train[-1][1]:g}{end}")

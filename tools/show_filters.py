@@ -7,14 +7,10 @@ the colours of R, G and B. Elsewhere a tile joins one channel to one other, and 
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from data_prep.command import command
-from fusion import images
 from tools import nets, pictures
+from two_stream_fusion.base.cli import command
+from two_stream_fusion.io import images
 
 EXAMPLES = """examples:
   python tools/show_filters.py --layer conv1_a -o filters.png --enlarge 8

@@ -6,16 +6,12 @@ Of each blob, the maps that vary the most over the image, each stretched from bl
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from data_prep.command import command
-from fusion import images
 from tools import nets, pictures
+from two_stream_fusion.base.cli import command
+from two_stream_fusion.io import images
 
 EXAMPLES = """examples:
   python tools/show_maps.py near.jpg far.jpg -o maps.png
@@ -32,7 +28,7 @@ def maps(net, a, b, blobs):
     As fusion's networks take them, in 4 channels, or gray where the net's inputs have one. ValueError for
     a net without the inputs a and b, an unknown blob, or one that holds no maps.
     """
-    from fusion.two_stream import to_channels
+    from two_stream_fusion.methods.two_stream import to_channels
 
     if list(net.inputs) != ["a", "b"]:
         raise ValueError(f"a net with the inputs a and b is needed, not {', '.join(net.inputs)}")

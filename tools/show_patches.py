@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import h5py
 import numpy as np
 
-from data_prep.command import command
-from fusion import images
 from tools import pictures
+from two_stream_fusion.base.cli import command
+from two_stream_fusion.io import images
 
 EXAMPLES = """examples:
   python tools/show_patches.py build/data/train.txt -o patches.png

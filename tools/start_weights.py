@@ -11,15 +11,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from data_prep.command import command
-from fusion import images, models
+from two_stream_fusion.base.cli import command
+from two_stream_fusion.io import images
+from two_stream_fusion.methods import models
 
 EXAMPLES = """examples:
   python tools/start_weights.py solver/release_f32_k3_defocus.prototxt -o build/start.caffemodel
@@ -110,7 +107,7 @@ def main(argv=None):
     import caffe  # late: --help and wrong arguments need no Caffe
     from caffe.proto import caffe_pb2
 
-    from fusion.two_stream import refuse_strides
+    from two_stream_fusion.methods.two_stream import refuse_strides
 
     # Read here first: BVLC Caffe would end the process, without a name.
     path = models.read_prototxt(args.solver, caffe_pb2.SolverParameter()).net

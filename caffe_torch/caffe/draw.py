@@ -2,7 +2,7 @@
 
 import os
 
-from . import files
+from . import atomic_files
 from .proto import caffe_pb2
 from .prototxt import included
 
@@ -65,4 +65,4 @@ def draw_net(caffe_net, rankdir, ext="png", phase=None) -> bytes:
 def draw_net_to_file(caffe_net, filename, rankdir="LR", phase=None) -> None:
     """Write the picture of a NetParameter; the ending of `filename` says the format."""
     ext = os.path.splitext(filename)[1][1:] or "png"
-    files.write(filename, draw_net(caffe_net, rankdir, ext, phase))
+    atomic_files.write(filename, draw_net(caffe_net, rankdir, ext, phase))

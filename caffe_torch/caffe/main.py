@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from . import __version__, device, files, glog, parallel
+from . import __version__, atomic_files, device, glog, parallel
 from .net import TEST, TRAIN, Net
 from .signals import EFFECTS, Signals
 from .training import Solver, loss_note, read_solver
@@ -316,7 +316,7 @@ def main(arguments=None) -> int:
 
 def _told(error):
     if isinstance(error, OSError) and error.filename is not None:
-        hint = files.looked_for(error.filename) if isinstance(error, FileNotFoundError) else ""
+        hint = atomic_files.looked_for(error.filename) if isinstance(error, FileNotFoundError) else ""
         return f"{error.filename}: {error.strerror}{hint}"
     if device.out_of_memory(error):
         reason = str(error).partition("\n")[0]

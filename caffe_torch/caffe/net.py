@@ -7,7 +7,7 @@ from itertools import zip_longest
 import numpy as np
 import torch
 
-from . import construction, debug, device, fillers, glog, layers, upgrade
+from . import build_log, debug_info, device, fillers, glog, layers, upgrade
 from .blob import Blob, Shared
 from .proto import caffe_pb2
 from .prototxt import LayerError, placed, prepared, read_prototxt
@@ -51,7 +51,7 @@ class Net:
         except ValueError as error:
             raise placed(error, source or "net", source) from None
         if glog.nets and glog.shows("I"):
-            construction.log(self, param)
+            build_log.log(self, param)
         if weights is not None:
             self.copy_from(weights)
 
@@ -360,7 +360,7 @@ class Net:
         """Gradients of all parameters, after `forward_loss`; frees what the layers had kept for it."""
         self._backward(len(self.layers) - 1, 0, keep=False)
         if self.debug_info:
-            debug.norms(self)
+            debug_info.norms(self)
 
     # Running
 
@@ -407,7 +407,7 @@ class Net:
                 for blob, result in zip(tops, results, strict=False):  # a source may have loaded nothing
                     blob.tensor = result
                 if self.debug_info:
-                    debug.forward(self, i)
+                    debug_info.forward(self, i)
                 self._call("after_forward", i)
         for i in range(start, end + 1):
             for blob in *self._layer_blobs(i)[1], *self.layers[i].blobs:
@@ -441,7 +441,7 @@ class Net:
             if self._runs_backward[i]:
                 self._layer_backward(i, keep)
                 if self.debug_info:
-                    debug.backward(self, i)
+                    debug_info.backward(self, i)
             self._call("after_backward", i)
         for i in range(start, end - 1, -1):
             for blob in *self._layer_blobs(i)[0], *self.layers[i].blobs:

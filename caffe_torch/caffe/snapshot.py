@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from google.protobuf.message import DecodeError, EncodeError
 
-from . import device, files, glog, parallel, upgrade
+from . import atomic_files, device, glog, parallel, upgrade
 from .blob import array_of, same_shape
 from .proto import caffe_pb2
 
@@ -24,7 +24,7 @@ def _write_proto(path, message):
         raise ValueError(
             f"{path}: more than the 2 GB that the binary form can hold: use HDF5 (snapshot_format, save_hdf5)"
         ) from None
-    files.write(path, content)
+    atomic_files.write(path, content)
 
 
 def _read_proto(path, message):
@@ -61,7 +61,7 @@ def save_hdf5(net, path, write_diff=False) -> None:
 
     A shared parameter is written under the layer that uses it first.
     """
-    with files.new_hdf5(path) as file:
+    with atomic_files.new_hdf5(path) as file:
         for kind in ("data", "diff") if write_diff else ("data",):
             seen: set = set()
             for layer in net.layers:
@@ -97,7 +97,7 @@ def load_weights(net, path) -> None:
 
 def load_hdf5(net, path) -> None:
     """Copy parameters from an HDF5 file written by `save_hdf5` or by Caffe."""
-    with files.hdf5(path) as file:
+    with atomic_files.hdf5(path) as file:
         if "data" not in file:
             raise ValueError(f"{path}: no group /data: not a file of weights")
         for name, stored in file["data"].items() if glog.nets else ():
@@ -166,7 +166,7 @@ def save_state(path, state: caffe_pb2.SolverState) -> None:
     if not os.fspath(path).endswith(".h5"):
         _write_proto(path, state)
         return
-    with files.new_hdf5(path) as file:
+    with atomic_files.new_hdf5(path) as file:
         file["iter"], file["current_step"] = np.int32([state.iter]), np.int32([state.current_step])
         name = state.learned_net.encode()
         file["learned_net"] = np.array(name, f"S{len(name) + 1}")  # with the zero byte that Caffe reads up to
@@ -186,7 +186,7 @@ def load_state(path) -> caffe_pb2.SolverState:
                 raise ValueError(f"{path}: no {name}: not a solver state")
         return state
     state = caffe_pb2.SolverState()
-    with files.hdf5(path) as file:
+    with atomic_files.hdf5(path) as file:
         for name in ("iter", "learned_net", "current_step", "history"):
             if name not in file:
                 raise ValueError(f"{path}: no {name}: not a solver state")

@@ -8,7 +8,7 @@ from collections import deque
 
 import torch
 
-from . import device, glog, graph, parallel, snapshot, solvers, upgrade
+from . import cuda_graph, device, glog, parallel, snapshot, solvers, upgrade
 from .net import Net
 from .proto import caffe_pb2
 from .prototxt import placed, read_prototxt
@@ -53,7 +53,7 @@ class Solver:
         self._resumed = False  # the losses are those of the run gone on with
         self._stop_early = False
         self._callbacks: list = []
-        self._recorded = None  # a graph.Iteration
+        self._recorded = None  # a cuda_graph.Iteration
         self._warm = 0  # iterations on a GPU that nothing is recorded of
         self._progress = lambda done: None  # told the iterations done
         self.action = lambda: None  # asked between iterations: None, "stop" or "snapshot"
@@ -260,18 +260,18 @@ class Solver:
                 return
 
     def _record(self):
-        """A graph.Iteration with the next batch loaded, or None: what it is to do comes one by one."""
+        """A cuda_graph.Iteration with the next batch loaded, or None: what it is to do comes one by one."""
         param, net = self.param, self.net
         looked_into = self._callbacks or net.has_hooks or param.clip_gradients >= 0 or param.iter_size > 1
-        if not graph.possible() or looked_into or not net.learnable_params:
+        if not cuda_graph.possible() or looked_into or not net.learnable_params:
             return None
         if self._recorded and not self._recorded.fits():
             self._recorded, self._warm = None, 0
-        if self._warm < graph.WARM_UP:
+        if self._warm < cuda_graph.WARM_UP:
             self._warm += 1
             return None
         net.load()
-        self._recorded = self._recorded or graph.Iteration(net, self._change)
+        self._recorded = self._recorded or cuda_graph.Iteration(net, self._change)
         return self._recorded
 
     def _gradients(self):

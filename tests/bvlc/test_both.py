@@ -7,10 +7,11 @@ import shutil
 import numpy as np
 import pytest
 
-from fusion import images, models
 from tests.bvlc.conftest import ROOT, run
 from tests.golden import nets
 from tools import plot_log
+from two_stream_fusion.io import images
+from two_stream_fusion.methods import models
 
 pytestmark = pytest.mark.bvlc
 

@@ -81,9 +81,9 @@ class Recorded(TorchDispatchMode):
 
 def on_a_cpu(monkeypatch) -> None:
     """Let iterations be recorded on the CPU."""
-    from caffe import blob, graph
+    from caffe import blob, cuda_graph
 
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "graph", Recorded)
-    monkeypatch.setattr(graph, "possible", lambda: True)
+    monkeypatch.setattr(cuda_graph, "possible", lambda: True)
     monkeypatch.setattr(blob, "_being_recorded", lambda tensor: Recorded.going_on)

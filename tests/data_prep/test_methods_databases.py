@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from data_prep import make_cnn_database, make_database, make_srcnn_database
-from fusion import srcnn, uwt
+from two_stream_fusion.methods import srcnn, uwt
 
 
 @pytest.fixture

@@ -7,8 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from eval import compare, metrics, pairs
-from fusion import images, methods
+from eval import compare, pairs
+from two_stream_fusion import metrics
+from two_stream_fusion.io import images
+from two_stream_fusion.methods import registry as methods
 
 
 @pytest.fixture

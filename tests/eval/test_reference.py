@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from eval import metrics, pairs, reference, results, tables
-from fusion import methods
+from eval import pairs, reference, results, tables
+from two_stream_fusion import metrics
+from two_stream_fusion.methods import registry as methods
 
 ROWS = reference.rows()
 NAMES = {title: name for name, title in methods.TITLES.items()}

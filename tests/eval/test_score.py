@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
-from eval import metrics, score
-from fusion import images
+from eval import score
+from two_stream_fusion import metrics
+from two_stream_fusion.io import images
 
 SIX = ["IE", "MI", "Qabf", "Q", "Qw", "Qe"]
 

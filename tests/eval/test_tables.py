@@ -9,9 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep import command, depth_pair
-from eval import figures, metrics, pairs, results, tables
-from fusion import images, methods, models
+from data_prep import depth_pair
+from eval import figures, pairs, results, tables
+from two_stream_fusion import metrics
+from two_stream_fusion.base import cli, provenance
+from two_stream_fusion.io import images
+from two_stream_fusion.methods import models
+from two_stream_fusion.methods import registry as methods
 
 FAST = "DWT,LP,CP"
 
@@ -67,9 +71,14 @@ def test_marks():
 
 
 def test_imports_follow_the_code():
-    assert {"psfs", "common"} <= results.imports("psfs")
-    assert {"cnn", "common", "gf", "models"} <= results.imports("cnn")  # those within functions too
-    assert "select" in results.imports("two_stream") and "gf" not in results.imports("lp")
+    def imported(name):
+        return {
+            module.split(".")[-1] for module in provenance.source_files(f"two_stream_fusion.methods.{name}")
+        }
+
+    assert {"psfs", "common"} <= imported("psfs")
+    assert {"cnn", "common", "gf", "models"} <= imported("cnn")  # those within functions too
+    assert "select" in imported("two_stream") and "gf" not in imported("lp")
 
 
 @pytest.fixture
@@ -107,7 +116,7 @@ def test_tables_are_written_in_three_forms(made):
     assert [row["method"] for row in found] == FAST.split(",")
     assert list(found[0]) == ["table", "pair", "method", "IE", "MI", "Qabf", "Q", "Qw", "Qe"]
     a, b, _ = pairs.load("camera")
-    from fusion import methods
+    from two_stream_fusion.methods import registry as methods
 
     fused = methods.fuse("lp", [a, b])
     for metric, function in metrics.METRICS.items():
@@ -143,7 +152,7 @@ def test_only_what_changed_is_made_again(made, tmp_path, monkeypatch):
     other = results.fuse("camera", "LP", "lp", {"levels": 2}, folder)
     assert other != same and other.is_file() and not same.exists()  # what it was before is gone
     code = results.recipe("lp", {})
-    monkeypatch.setattr(results, "digest", lambda data: "changed")
+    monkeypatch.setattr(provenance, "sha256", lambda data: "changed")
     assert results.recipe("lp", {}) != code
 
 
@@ -190,7 +199,7 @@ class Here:
 
 @pytest.mark.parametrize(("kind", "why"), [(ValueError, "gray only"), (KeyError, "KeyError: 'gray only'")])
 def test_a_method_that_fails_on_a_pair_leaves_the_rest(kind, why, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(command, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(cli, "ProcessPoolExecutor", Here)
     monkeypatch.setattr(methods, "fuse", failing(kind))
     monkeypatch.setattr(pairs, "TABLES", {3: "camera", 4: "colour"})
     assert tables.main(["--out", str(tmp_path), "--methods", FAST, "--no-lytro"]) == 1
@@ -203,7 +212,7 @@ def test_a_method_that_fails_on_a_pair_leaves_the_rest(kind, why, tmp_path, monk
 
 def test_a_metric_more_is_a_column_more(tmp_path, monkeypatch, capsys):
     """As README says how to add one: the paper's values, which lack it, stand beside where there are some."""
-    monkeypatch.setattr(command, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(cli, "ProcessPoolExecutor", Here)
     monkeypatch.setitem(metrics.METRICS, "SD", lambda *images: float(images[-1].std()))
     monkeypatch.setattr(pairs, "TABLES", {3: "camera"})
     assert tables.main(["--out", str(tmp_path), "--methods", "LP,CP", "--no-lytro"]) == 0

@@ -14,8 +14,8 @@ from caffe.proto import caffe_pb2
 
 from data_prep import fetch, make_database
 from experiments import run, trainings
-from fusion import images
 from tools import bench
+from two_stream_fusion.io import images
 
 ROOT = Path(run.__file__).resolve().parents[1]
 LISTED = {path.parent.name: path for path in (ROOT / "experiments").glob("*/runs.csv")}

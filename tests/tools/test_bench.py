@@ -8,8 +8,8 @@ import torch
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
-from fusion import images
 from tools import bench
+from two_stream_fusion.io import images
 
 
 def test_the_table_is_medians_ratios_and_shares(monkeypatch, capsys):

@@ -2,8 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
-from fusion import align, images
 from tools import demo_pair
+from two_stream_fusion.io import images
+from two_stream_fusion.stack import align
 
 
 def test_coffee_is_sharp_in_one_of_the_two_everywhere(tmp_path, capsys):

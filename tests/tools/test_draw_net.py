@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from caffe.proto import caffe_pb2
 
-from fusion import models
 from tools import draw_net
+from two_stream_fusion.methods import models
 
 PROTOTXT = Path(draw_net.__file__).resolve().parents[1] / "prototxt"
 FILES = sorted(PROTOTXT.glob("*/*.prototxt"))

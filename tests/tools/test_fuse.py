@@ -13,9 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
-from fusion import images, methods
 from tests.golden import nets
 from tools import fuse
+from two_stream_fusion.io import images
+from two_stream_fusion.methods import registry as methods
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "prototxt/2-1-2_f32_k3/deploy.prototxt"
@@ -637,7 +638,8 @@ def test_what_a_format_cannot_hold_is_said_before_the_work(run, tmp_path, monkey
 
 FAILS_WHILE_READING = """
 import sys, time
-from fusion import images, methods
+from two_stream_fusion.io import images
+from two_stream_fusion.methods import registry as methods
 from tools import fuse
 decode = images.cv2.imdecode
 def slowly(*arguments):

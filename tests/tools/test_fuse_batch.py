@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from fusion import images
 from tools import fuse, fuse_batch
+from two_stream_fusion.io import images
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -2,8 +2,8 @@ import caffe
 import numpy as np
 import pytest
 
-from fusion import images
 from tools import pictures, show_filters
+from two_stream_fusion.io import images
 
 
 def test_filters_over_four_channels_are_tiles_in_colour(tiny, tmp_path, capsys):

@@ -4,9 +4,9 @@ import caffe
 import numpy as np
 import pytest
 
-from fusion import images
-from fusion.two_stream import to_channels
 from tools import show_maps
+from two_stream_fusion.io import images
+from two_stream_fusion.methods.two_stream import to_channels
 
 
 @pytest.fixture

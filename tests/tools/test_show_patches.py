@@ -2,8 +2,8 @@ import h5py
 import numpy as np
 import pytest
 
-from fusion import images
 from tools import show_patches
+from two_stream_fusion.io import images
 
 
 @pytest.fixture

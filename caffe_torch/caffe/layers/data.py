@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import torch
 
-from .. import device, files, fillers, parallel
+from .. import atomic_files, device, fillers, parallel
 from ..proto import caffe_pb2
 from . import Layer, Source, register
 
@@ -158,7 +158,7 @@ class HDF5Output(Layer):
             return ()
         if self.written:
             raise ValueError(f"{self.opt.file_name} holds a batch already, and HDF5Output writes one")
-        with files.new_hdf5(self.opt.file_name) as file:
+        with atomic_files.new_hdf5(self.opt.file_name) as file:
             for name, blob in (("data", data), ("label", label)):
                 shape = (*blob.shape, 1, 1, 1, 1)[: max(4, blob.dim())]
                 file[name] = blob.detach().float().cpu().numpy().reshape(shape)
@@ -228,7 +228,8 @@ def _listed(source):
         hint = ""
         if isinstance(error, FileNotFoundError):
             hint = (
-                f"{files.looked_for(source)}; the program that makes the HDF5 files writes this list of them"
+                f"{atomic_files.looked_for(source)}; the program that makes the HDF5 files"
+                " writes this list of them"
             )
         raise ValueError(f"hdf5_data_param.source {source!r}: {error.strerror}{hint}") from None
     if not paths:
@@ -236,14 +237,14 @@ def _listed(source):
     for path in paths:
         if not os.path.exists(path):
             raise ValueError(
-                f"hdf5_data_param.source {source!r} lists {path}: no such file{files.looked_for(path)}"
+                f"hdf5_data_param.source {source!r} lists {path}: no such file{atomic_files.looked_for(path)}"
             )
     return paths
 
 
 def _head(path, names):
     """Rows, shape of a row for each dataset, bytes in memory, and whether floats are among them."""
-    with files.hdf5(path) as file:
+    with atomic_files.hdf5(path) as file:
         missing = [name for name in names if not isinstance(file.get(name), h5py.Dataset)]
         if missing:
             raise ValueError(f"{path}: no dataset {missing[0]!r}; it has {', '.join(file) or 'none'}")
@@ -264,7 +265,7 @@ def _head(path, names):
 def _read(path, names, rows, where):
     """The datasets as tensors on the device `where`: uint8 as it is, all else float32."""
     arrays = []
-    with files.hdf5(path) as file:
+    with atomic_files.hdf5(path) as file:
         for name in names:
             try:
                 array = file[name][()]

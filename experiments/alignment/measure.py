@@ -1,0 +1,193 @@
+"""Measure stack/align.py: known motions of photographs, and the unregistered stacks of FUSION_DATA.
+
+Each of scikit-image's photographs is blurred in one half and in the other, moved by a known transform,
+made darker or brighter and noisy; the error is the root mean square distance between where the transform
+found and the true one take the corners. Printed as Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+import cv2
+import numpy as np
+from scipy import ndimage
+
+from two_stream_fusion.base import markdown_tables
+from two_stream_fusion.base.cli import command
+from two_stream_fusion.io import images
+from two_stream_fusion.stack import align, frames
+
+EXAMPLES = """examples:
+  python experiments/alignment/measure.py
+  python experiments/alignment/measure.py --pairs 10
+  FUSION_DATA=~/photos python experiments/alignment/measure.py     also stacks/* and pairs/handheld/* there
+"""
+PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "ihc.png", "rocket.jpg", "motorcycle_left.png")
+MARGIN = 48  # pixels of a photograph that motion may bring in from each side
+# Of each kind of motion: pixels, degrees, scale and tilt (change of scale across half an image) at most.
+MOTIONS = {
+    "shift": ("translation", 20, 0, 0, 0),
+    "rotation": ("euclidean", 8, 1.5, 0, 0),
+    "scale": ("affine", 8, 0, 0.03, 0),
+    "scale, rotation": ("affine", 8, 1.5, 0.03, 0),
+    "homography": ("homography", 8, 1.5, 0.03, 0.01),
+}
+
+
+def photograph(name):
+    """H x W x 3 float32 in 0..255."""
+    import skimage
+
+    return images.read(Path(skimage.__file__).parent / "data" / name).astype(np.float32)
+
+
+def motion(rng, size, pixels, degrees, scale, tilt):
+    """A random 3 x 3 matrix about the centre of an image of `size` (height, width)."""
+    height, width = size
+    centre = np.array([[1, 0, (width - 1) / 2], [0, 1, (height - 1) / 2], [0, 0, 1]])
+    angle = np.deg2rad(rng.uniform(-degrees, degrees))
+    factor = 1 + rng.uniform(-scale, scale)
+    cos, sin = factor * np.cos(angle), factor * np.sin(angle)
+    x, y = rng.uniform(-pixels, pixels, 2)
+    moved = np.array([[cos, -sin, x], [sin, cos, y], [0, 0, 1]])
+    moved[2, :2] = rng.uniform(-tilt, tilt, 2) / (max(size) / 2)
+    return _scaled(centre @ moved @ np.linalg.inv(centre))
+
+
+def pair(photo, rng, limits):
+    """(reference, image, matrix): the photograph cut to its inside, uint8, focused left or right."""
+    height, width = photo.shape[:2]
+    left = np.clip(0.5 - (np.arange(width, dtype=np.float32) - width / 2) / 20, 0, 1)[None, :, None]
+    if rng.random() < 0.5:
+        left = 1 - left
+    blurred = cv2.GaussianBlur(photo, (0, 0), rng.uniform(2, 4))
+    size = (height - 2 * MARGIN, width - 2 * MARGIN)
+    matrix = motion(rng, size, *limits)
+    cut = np.array([[1, 0, MARGIN], [0, 1, MARGIN], [0, 0, 1]])
+    reference = photo * left + blurred * (1 - left)
+    reference = reference[MARGIN:-MARGIN, MARGIN:-MARGIN]
+    image = moved(blurred * left + photo * (1 - left), cut @ np.linalg.inv(matrix), size)
+    image = image * np.exp(rng.uniform(np.log(0.8), np.log(1.25)))
+    return (*(noisy(v, rng) for v in (reference, image)), matrix)
+
+
+def moved(photo, matrix, size):
+    """The photograph at the places the matrix gives, by cubic splines, which shift nothing by themselves."""
+    rows, columns = np.indices(size)
+    places = np.stack([columns.ravel(), rows.ravel(), np.ones(rows.size)])
+    x, y, w = matrix @ places
+    planes = [
+        ndimage.map_coordinates(photo[..., c], [y / w, x / w], order=3, mode="mirror") for c in range(3)
+    ]
+    return np.stack(planes, axis=-1).reshape(*size, 3)
+
+
+def noisy(values, rng, deviation=3):
+    return np.clip(np.rint(values + rng.normal(0, deviation, values.shape)), 0, 255).astype(np.uint8)
+
+
+def synthetic(count):
+    """Rows of the table for `count` pairs of every photograph and kind of motion."""
+    photos = [photograph(name) for name in PHOTOGRAPHS]
+    for kind, (model, *limits) in MOTIONS.items():
+        errors, failed, seconds = [], 0, 0.0
+        for i, photo in enumerate(photos):
+            for j in range(count):
+                reference, image, truth = pair(photo, np.random.default_rng([i, j]), limits)
+                start = time.perf_counter()
+                try:
+                    found = align.estimate(reference, image, model)
+                except align.AlignmentError:
+                    failed += 1
+                    continue
+                seconds += time.perf_counter() - start
+                errors.append(align.corner_distance(found, truth, image.shape))
+        numbers = [np.median(errors), np.quantile(errors, 0.9), max(errors), seconds / len(errors)]
+        yield [kind, model, f"{len(errors) + failed}", *(f"{n:.3f}" for n in numbers), f"{failed}"]
+
+
+def large():
+    """Seconds that a pair of 24 megapixels takes, and its error in pixels."""
+    photo = cv2.resize(photograph("astronaut.png"), (6000, 4000), interpolation=cv2.INTER_CUBIC)
+    truth = np.array([[1.01, 0.005, -60], [-0.005, 1.01, 40], [0, 0, 1]])
+    image = align.warp(photo.astype(np.uint8), np.linalg.inv(truth))
+    start = time.perf_counter()
+    found = align.estimate(photo.astype(np.uint8), image)
+    return time.perf_counter() - start, align.corner_distance(found, truth, image.shape)
+
+
+def real(folder):
+    """Rows of the table for the stacks and hand-held pairs below `folder`."""
+    for place in sorted([*folder.glob("stacks/*/"), *folder.glob("pairs/handheld/*/")]):
+        paths = [path for path in frames.inside(place) if path.stem != "expected"]
+        if len(paths) < 2:
+            continue
+        stack = frames.Frames(paths)
+        middle = len(stack) // 2
+        reference = stack[middle]
+        start = time.perf_counter()
+        matrices = align.chain(stack, middle)
+        seconds = (time.perf_counter() - start) / (len(stack) - 1)
+        likes = [
+            [align.likeness(reference, image, m) for m in (None, matrix)]
+            for image, matrix in zip(stack, matrices)
+        ]
+        farthest = max(align.corner_distance(m, np.eye(3), reference.shape) for m in matrices)
+        before, after = np.min(likes, axis=0)
+        yield [
+            place.name,
+            f"{len(stack)}",
+            f"{reference.shape[1]}x{reference.shape[0]}",
+            f"{farthest:.1f}",
+            *(f"{n:.3f}" for n in (before, after)),
+            f"{seconds:.2f}",
+        ]
+
+
+def table(header, rows):
+    """Print a Markdown table, each row as soon as it is known."""
+    print(markdown_tables.markdown(header, []), end="")
+    for row in rows:
+        print(markdown_tables.row(row), flush=True)
+    print()
+
+
+def _scaled(matrix):
+    return matrix / matrix[2, 2]
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--pairs",
+        type=int,
+        default=3,
+        metavar="N",
+        help="for each photograph and motion (default: %(default)s)",
+    )
+    args = parser.parse_args(argv)
+    if args.pairs < 1:
+        parser.error("--pairs takes 1 or more")
+    print("Errors in pixels, root mean square over the corners\n")
+    header = ["motion", "model", "pairs", "median", "90 %", "largest", "seconds", "failed"]
+    table(header, synthetic(args.pairs))
+    print("A pair of 24 megapixels: {:.1f} s, {:.2f} pixels off\n".format(*large()))
+    if os.environ.get("FUSION_DATA"):
+        print(
+            "Stacks, aligned to their middle frame by the affine model: how far the corners of the frame that"
+        )
+        print("is farthest go, and the likeness to the middle of the frame that is least alike\n")
+        header = ["stack", "frames", "size", "pixels", "before", "after", "seconds a frame"]
+        table(header, real(Path(os.environ["FUSION_DATA"])))
+    return 0
+
+
+if __name__ == "__main__":
+    command(main)

@@ -1,0 +1,80 @@
+"""Measure ways to fuse a focus stack, where the perfect fusion is known.
+
+The frames are rendered from scikit-image's motorcycle photograph and its depth, focused from back to front.
+What the network can do with them is compared: its own images and --refine select, each frame folded into what
+became of those before it or two and two as a tree, and the choice among all frames of stack/choice.py.
+Printed as Markdown, PSNR in dB.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import reduce
+
+import numpy as np
+
+from data_prep import depth_pair
+from eval.score import psnr
+from two_stream_fusion.base import markdown_tables
+from two_stream_fusion.base.cli import command
+from two_stream_fusion.methods import models
+from two_stream_fusion.methods import registry as methods
+from two_stream_fusion.methods.two_stream import TwoStream
+from two_stream_fusion.stack import choice as stack
+from two_stream_fusion.stack import select
+
+EXAMPLES = """examples:
+  python experiments/stacks/measure.py
+  python experiments/stacks/measure.py --frames 20 --model 2-1-2_f64_k5-defocus
+"""
+
+
+def render(count):
+    """(frames, sharp): lists of and an H x W x 3 uint8; each thing is sharp in one frame or two."""
+    sharp, disparity = depth_pair.scene()
+    places = np.linspace(*np.percentile(disparity, (1, 99)), count)
+    depth = 0.55 * (places[1] - places[0])
+    return [depth_pair.focus(sharp, disparity, at, depth) for at in places], sharp
+
+
+def tree(fuse, frames):
+    while len(frames) > 1:
+        frames = [reduce(fuse, frames[i : i + 2]) for i in range(0, len(frames), 2)]
+    return frames[0]
+
+
+def ways(net):
+    """{what it is: a function of a list of frames}."""
+
+    def selected(a, b):
+        return select.refine(a, b, net(a, b))[0]
+
+    return {
+        "the network's images, folded": lambda frames: reduce(net, frames),
+        "the network's images, a tree": lambda frames: tree(net, frames),
+        "select, folded": lambda frames: reduce(selected, frames),
+        "select, a tree": lambda frames: tree(selected, frames),
+        "choice among all frames": lambda frames: stack.put_together(frames, stack.choose(net, frames)),
+        "GF": lambda frames: methods.fuse("gf", frames),
+        "LP, folded": lambda frames: methods.fuse("lp", frames),
+    }
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--frames", type=int, default=8, metavar="N", help="(default: %(default)s)")
+    parser.add_argument("--model", default=models.FAST, help="(default: %(default)s)")
+    args = parser.parse_args(argv)
+    if args.frames < 2:
+        parser.error("--frames takes 2 or more")
+    net = TwoStream(*models.files(args.model, "two_stream"))
+    frames, sharp = render(args.frames)
+    print(f"{args.frames} frames, {args.model}\n\n" + markdown_tables.markdown(["", "PSNR"], []), end="")
+    for name, fuse in ways(net).items():
+        print(markdown_tables.row([name, f"{psnr(sharp, fuse(frames)):.2f}"]), flush=True)
+
+
+if __name__ == "__main__":
+    command(main)

@@ -1,0 +1,238 @@
+"""Training on a GPU, where iterations are recorded and replayed: the same as done one by one.
+
+Also on a CPU, with a stand-in for CUDA graphs; `make test-gpu` runs all tests of caffe_torch on a GPU.
+"""
+
+import caffe
+import h5py
+import numpy as np
+import pytest
+import torch
+from caffe import cuda_graph, training
+from caffe.layers import data
+from caffe.proto import caffe_pb2
+from google.protobuf import text_format
+
+from tests.caffe_torch import recording
+
+GPU = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here"))
+LINEAR = """
+layer { name: "in" type: "Input" top: "x" top: "y" input_param { shape { dim: 4 dim: 3 } } }
+layer { name: "scale" type: "Power" bottom: "x" top: "x" power_param { scale: 0.5 } }
+layer { name: "ip" type: "InnerProduct" bottom: "x" top: "ip" inner_product_param {
+  num_output: 3 weight_filler { type: "gaussian" std: 0.5 } } }
+layer { name: "loss" type: "EuclideanLoss" bottom: "ip" bottom: "y" top: "loss" }
+"""
+ROWS = """
+layer { name: "data" type: "HDF5Data" top: "x" top: "y" hdf5_data_param { source: "list.txt" batch_size: 4 } }
+layer { name: "scale" type: "Power" bottom: "x" top: "x" power_param { scale: 0.5 shift: 1 } }
+layer { name: "conv" type: "Convolution" bottom: "x" top: "conv" convolution_param {
+  num_output: 2 kernel_size: 3 pad: 1 weight_filler { type: "msra" } } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "mean" type: "Pooling" bottom: "conv" top: "mean" pooling_param {
+  pool: AVE kernel_size: 3 stride: 2 } }
+layer { name: "loss" type: "EuclideanLoss" bottom: "mean" bottom: "y" top: "loss" }
+"""
+
+
+@pytest.fixture(autouse=True, params=["cpu", GPU])
+def recorded(request, the_device, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if request.param == "cuda":
+        caffe.set_mode_gpu()
+    else:
+        caffe.set_mode_cpu()
+        recording.on_a_cpu(monkeypatch)
+    random = np.random.default_rng(1)
+    for i in range(3):
+        with h5py.File(f"{i}.h5", "w") as file:
+            file["x"] = random.integers(0, 3, (5, 2, 7, 7), np.uint8)
+            file["y"] = random.normal(size=(5, 2, 3, 3)).astype(np.float32)
+    with open("list.txt", "w") as file:
+        file.writelines(f"{i}.h5\n" for i in range(3))
+    yield
+    caffe.set_precision("float32")
+    caffe.set_mode_cpu()
+
+
+def solver(net, settings='type: "Adam"', rate=0.01):
+    text = f'{settings} base_lr: {rate} lr_policy: "inv" gamma: 0.1 power: 1 random_seed: 3'
+    param = text_format.Parse(text, caffe_pb2.SolverParameter())
+    text_format.Parse(net, param.net_param)
+    made = training.Solver(param)
+    random = np.random.default_rng(0)
+    for name in made.net.inputs:
+        made.net.blobs[name].data[...] = random.normal(size=made.net.blobs[name].shape)
+    return made
+
+
+def weights(made):
+    return np.concatenate([blob.data.ravel() for blob in made.net.learnable_params])
+
+
+def trained(net, iterations=12, **options):
+    made = solver(net, **options)
+    made.step(iterations)
+    return made
+
+
+SETTINGS = [
+    'type: "SGD" momentum: 0.9 weight_decay: 0.1',
+    'type: "Nesterov" momentum: 0.9',
+    'type: "AdaGrad"',
+    'type: "RMSProp" rms_decay: 0.9',
+    'type: "AdaDelta" momentum: 0.9 delta: 1e-5',
+    'type: "Adam" weight_decay: 0.1 regularization_type: "L1"',
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_recorded_iterations_are_those_done_one_by_one(settings, monkeypatch):
+    recorded = trained(ROWS, settings=settings)
+    assert recorded._recorded
+    monkeypatch.setattr(cuda_graph, "WARM_UP", 100)
+    by_one = trained(ROWS, settings=settings)
+    assert not by_one._recorded
+    np.testing.assert_allclose(weights(recorded), weights(by_one), rtol=1e-5, atol=1e-6)
+    for name, blob in recorded.net.blobs.items():
+        np.testing.assert_allclose(blob.data, by_one.net.blobs[name].data, rtol=1e-4, atol=1e-5)
+    for ours, theirs in zip(recorded.net.learnable_params, by_one.net.learnable_params, strict=True):
+        np.testing.assert_allclose(ours.diff, theirs.diff, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("recorded", [GPU], indirect=True)
+def test_the_cpu_computes_the_same():
+    on_gpu = trained(ROWS)
+    caffe.set_mode_cpu()
+    np.testing.assert_allclose(weights(on_gpu), weights(trained(ROWS)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("settings", ['iter_size: 2 type: "SGD"', 'clip_gradients: 0.1 type: "SGD"'])
+def test_what_cannot_be_recorded_is_done_one_by_one(settings):
+    made = trained(ROWS, settings=settings)
+    assert not made._recorded and np.isfinite(weights(made)).all()
+
+
+def test_callbacks_and_hooks_are_called_every_time():
+    for add in ("add_callback", "after_forward"):
+        made, calls = solver(ROWS), []
+        if add == "add_callback":
+            made.add_callback(lambda: None, lambda calls=calls: calls.append(0))
+        else:
+            made.net.after_forward(lambda i, calls=calls: i or calls.append(0))
+        made.step(8)
+        assert len(calls) == 8
+
+
+def test_callbacks_may_change_gradients():
+    made = trained(ROWS, 8, settings='type: "SGD"')
+    made.add_callback(lambda: None, made.net.clear_param_diffs)
+    before = weights(made)
+    made.step(3)
+    np.testing.assert_array_equal(weights(made), before)
+
+
+def test_parameters_shared_since_are_those_trained():
+    made, other = trained(ROWS, 8), solver(ROWS)
+    made.net.share_with(other.net)
+    before = weights(other)
+    made.step(8)
+    assert made._recorded and (weights(other) != before).any()
+    np.testing.assert_array_equal(weights(made), weights(other))
+
+
+def test_arrays_given_out_show_what_is_replayed():
+    made = solver(LINEAR)
+    array, step = made.net.params["ip"][0].data, made.net.params["ip"][0].diff
+    shown = made.net.blobs["ip"].data
+    for _ in range(8):
+        before = array.copy()
+        made.step(1)
+        np.testing.assert_allclose(before - array, step, rtol=1e-3, atol=1e-6)
+        np.testing.assert_array_equal(shown, made.net.blobs["ip"].tensor.cpu().numpy())
+        x, bias = made.net.blobs["x"].data, made.net.params["ip"][1].data + made.net.params["ip"][1].diff
+        np.testing.assert_allclose(shown, x @ before.T + bias, rtol=1e-4, atol=1e-5)
+    assert made._recorded
+
+
+def test_what_a_program_writes_counts():
+    made = trained(LINEAR)
+    made.net.params["ip"][0].data[...] = 0
+    made.net.params["ip"][1].data[...] = 7
+    made.net.blobs["x"].data[...] = 1
+    made.net.blobs["y"].data[...] = 0
+    made.step(1)
+    np.testing.assert_allclose(made.net.blobs["ip"].data, 7)
+    np.testing.assert_allclose(made.net.blobs["loss"].data, 49 * 3 / 2, rtol=1e-6)
+
+
+def test_other_shapes_and_precisions_are_recorded_anew():
+    made = trained(LINEAR)
+    first = made._recorded
+    for name in "xy":
+        made.net.blobs[name].reshape(9, 3)
+        made.net.blobs[name].data[...] = 1
+    made.net.reshape()
+    made.step(12)
+    assert made._recorded and made._recorded is not first
+    assert made.net.blobs["ip"].data.shape == (9, 3)
+    second = made._recorded
+    caffe.set_precision("bfloat16")
+    made.step(12)
+    assert made._recorded and made._recorded is not second
+    assert made.net.blobs["ip"].tensor.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("recorded", [GPU], indirect=True)
+def test_the_cpu_goes_on_where_the_gpu_stopped():
+    made = trained(ROWS)
+    caffe.set_mode_cpu()
+    made.step(3)
+    caffe.set_mode_gpu()
+    made.step(12)
+    np.testing.assert_allclose(weights(made), weights(trained(ROWS, 27)), rtol=1e-3, atol=1e-4)
+
+
+def test_a_layer_that_waits_for_the_gpu_cannot_be_recorded(monkeypatch):
+    made = solver(LINEAR)
+    forward = type(made.net.layers[-1]).forward
+    waiting = lambda self, params, *bottoms: forward(self, params, *bottoms) * bottoms[0].sum().item()  # noqa: E731
+    monkeypatch.setattr(type(made.net.layers[-1]), "forward", waiting)
+    with pytest.raises(ValueError, match=r"layer 'loss' .*capturing"):
+        made.step(12)
+
+
+def test_dropout_drops_others_every_time():
+    drop = 'layer { name: "drop" type: "Dropout" bottom: "ip" top: "ip" }\nlayer { name: "loss"'
+    made, masks = solver(LINEAR.replace('layer { name: "loss"', drop), rate=1e-9), set()
+    for _ in range(20):
+        made.step(1)
+        masks.add((made.net.blobs["ip"].data == 0).tobytes())
+    assert made._recorded and len(masks) > 10
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_batches_follow_each_other(resident, monkeypatch):
+    if not resident:
+        monkeypatch.setattr(data, "_free_memory", lambda where: 0)
+    made = solver(ROWS, rate=0)
+    stored = np.concatenate([h5py.File(f"{i}.h5")["y"][()] for i in range(3)])
+    for i in range(9):
+        made.step(1)
+        expected = stored[np.arange(4 * i, 4 * i + 4) % 15]
+        np.testing.assert_array_equal(made.net.blobs["y"].data, expected)
+
+
+def test_a_training_resumed_goes_on_to_the_same_numbers():
+    settings = 'type: "Adam" snapshot_prefix: "run"'
+    whole = trained(ROWS, 20, settings=settings)
+    trained(ROWS, 10, settings=settings).snapshot()
+    resumed = solver(ROWS, settings=settings)
+    resumed.restore("run_iter_10.solverstate")
+    resumed.step(10)
+    np.testing.assert_allclose(weights(resumed), weights(whole), rtol=1e-5, atol=1e-6)
+
+
+def test_a_loss_that_is_not_finite_stops():
+    with pytest.raises(FloatingPointError, match=r"iteration \d+: the loss is"):
+        trained(LINEAR, 300, settings='type: "SGD"', rate=1e9)

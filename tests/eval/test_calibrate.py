@@ -1,0 +1,30 @@
+"""eval/CALIBRATION.md is what eval/calibrate.py writes."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eval import calibrate
+
+
+def test_fusion_rules():
+    a = np.zeros((30, 40), np.uint8)
+    a[:, :20] = np.random.default_rng(0).integers(0, 256, (30, 20))
+    b = a[:, ::-1].copy()
+    assert calibrate.average(np.array([[0, 255]], np.uint8), np.array([[1, 255]], np.uint8)).tolist() == [
+        [1, 255]
+    ]
+    fused = calibrate.selection(a, b)
+    np.testing.assert_array_equal(fused[:, :15], a[:, :15])
+    np.testing.assert_array_equal(fused[:, 25:], b[:, 25:])
+
+
+def test_the_document_is_up_to_date(tmp_path):
+    if not os.environ.get("FUSION_DATA"):
+        pytest.skip("FUSION_DATA does not name the folder with the evaluation pairs")
+    calibrate.main(["-o", str(tmp_path / "CALIBRATION.md")])
+    written = (tmp_path / "CALIBRATION.md").read_text(encoding="utf-8")
+    assert written == Path(calibrate.ROOT, "eval", "CALIBRATION.md").read_text(encoding="utf-8")
+    assert [p.name for p in tmp_path.iterdir()] == ["CALIBRATION.md"]

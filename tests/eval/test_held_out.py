@@ -1,0 +1,104 @@
+import io
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from data_prep import make_database
+from eval import held_out
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Thirty photographs: crops of one inside scikit-image."""
+    image = cv2.resize(skimage.data.coffee(), (400, 300))
+    for i in range(30):
+        cv2.imwrite(str(tmp_path / f"{i:02d}.png"), image[5 * i :][:96, 7 * i :][:, :128])
+    return tmp_path
+
+
+def test_pairs_are_of_the_photographs_that_make_data_holds_back(photos, tmp_path):
+    out = tmp_path / "data"
+    make_database.main(["--photos", str(photos), "--out", str(out), "--recipe", "defocus"])
+    manifest = json.loads((out / "manifest.json").read_text())
+    held = {p["file"] for p in manifest["photographs"] if p["set"] == "val"}
+    settings = vars(make_database.arguments(["--recipe", "defocus"]))
+    with ThreadPoolExecutor(1) as pool:
+        entries = held_out.photographs(str(photos), settings, pool)
+    assert {Path(entry["path"]).name for entry in entries} == held and len(held) == 3
+
+
+def test_what_is_printed(photos, capsys):
+    held_out.main(["--photos", str(photos), "--count", "2", "--model", "2-1-2_f32_k3-defocus",
+                    "--select", "outline=3,seam=0", "--methods", "LP"])  # fmt: skip
+    printed, perfect = capsys.readouterr().out.split("\n\n| |")
+    head, _, _, _, *rows = printed.splitlines()
+    assert head == "mean of 2 pairs, recipe defocus, noise 0"
+    table = {row.split("|")[1].strip(): row.replace("*", "").split("|")[2:-1] for row in rows}
+    assert list(table) == ["net", "select", "select outline=3,seam=0", "LP"]
+    assert float(table["net"][0]) > float(table["LP"][0]) > 25  # PSNR in dB
+    assert all(0 < float(cell) < 2 for row in table.values() for cell in row[1:])
+    *_, scores, above = [line.split("|")[2:-1] for line in perfect.splitlines()]
+    for i, metric in enumerate(held_out.COLUMNS[2:]):
+        more = [float(row[i + 2]) > float(scores[i]) for row in table.values()]
+        assert sum(more) == int(above[i]), metric
+
+
+def test_photographs_in_one_colour(photos, monkeypatch, capsys):
+    seen = []
+
+    def fused(a, b, *rest):
+        seen.append((a, b))
+        return {"net": a}
+
+    monkeypatch.setattr(held_out, "fused", fused)
+    net = ["--photos", str(photos), "--count", "1", "--model", "2-1-2_f32_k3-defocus"]
+    held_out.main(net)
+    held_out.main([*net, "--colours", "1,0.15,0"])
+    assert "noise 0, colours (1.0, 0.15, 0.0)\n" in capsys.readouterr().out
+    for image, red in zip(*seen):
+        np.testing.assert_array_equal(red, np.rint(image * np.float32([1, 0.15, 0])))
+    with pytest.raises(SystemExit):
+        held_out.main([*net, "--colours", "1,2,0"])
+    assert "1,2,0: three numbers in 0..1 are needed" in capsys.readouterr().err
+
+
+def test_noise_is_of_the_deviation_asked_for(photos):
+    image = cv2.imread(str(photos / "03.png"))
+    noisy = held_out.noisy(image, 5, np.random.default_rng(0))
+    assert 2 < (noisy.astype(float) - image).std() < 6
+
+
+def test_jpeg_is_that_of_an_rgb_image():
+    """Blue weighs the least in it, and loses the most."""
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[..., 2] = np.random.default_rng(0).integers(0, 256, (64, 64))
+    packed = io.BytesIO()
+    Image.fromarray(image).save(packed, "JPEG", quality=held_out.JPEG)
+    wanted = np.asarray(Image.open(packed)).astype(int)
+    apart = [np.abs(found - wanted).mean() for found in (held_out.noisy(image, 0, np.random), image)]
+    assert apart[0] < apart[1] / 10
+
+
+def test_photographs_of_which_no_pair_can_be_made_are_said(photos, monkeypatch):
+    same = np.zeros((20, 20, 3), np.uint8)
+    monkeypatch.setattr(held_out, "pair", lambda *_: (same, same, same))
+    with pytest.raises(ValueError, match="no pair, of 3 that are held back"):
+        held_out.main(["--photos", str(photos), "--model", "2-1-2_f32_k3-defocus"])
+
+
+def test_mistakes_are_said(photos):
+    photos = ["--photos", str(photos)]
+    with pytest.raises(ValueError, match="'outlin=3': select takes outline=12, detail="):
+        held_out.main([*photos, "--select", "outlin=3"])
+    with pytest.raises(ValueError, match="'outline': select takes outline=12"):
+        held_out.main([*photos, "--select", "outline"])
+    with pytest.raises(ValueError, match="'XX' is none of DWT"):
+        held_out.main([*photos, "--methods", "XX"])
+    with pytest.raises(ValueError, match="nowhere: no such folder"):
+        held_out.main(["--photos", "nowhere"])

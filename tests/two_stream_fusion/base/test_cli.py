@@ -1,0 +1,50 @@
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from two_stream_fusion.base.cli import uninterrupted
+
+
+def test_ctrl_c_waits_until_the_block_is_over():
+    done = []
+    with pytest.raises(KeyboardInterrupt):
+        with uninterrupted():
+            signal.raise_signal(signal.SIGINT)
+            done.append("the block")
+        done.append("what follows")
+    assert done == ["the block"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_error_in_the_block_is_what_comes_of_it():
+    with pytest.raises(ValueError, match="wrong"), uninterrupted():
+        signal.raise_signal(signal.SIGINT)
+        raise ValueError("wrong")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_other_threads_are_left_alone():
+    done = []
+
+    def work():
+        with uninterrupted():
+            done.append(True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done
+
+
+def test_processes_that_begin_in_the_block_do_not_hear_of_it():
+    with uninterrupted():
+        process = subprocess.Popen(
+            [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGINT); print('on')"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    assert process.communicate() == (b"on\n", b"")
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

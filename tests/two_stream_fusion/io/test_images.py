@@ -1,0 +1,530 @@
+import io
+import os
+import struct
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from two_stream_fusion.io import images
+
+ENDINGS = (".png", ".tif", ".jpg", ".webp")
+
+
+def sample(dtype, channels=3, size=(13, 17)):
+    """An image of noise: H x W for one channel, else H x W x channels."""
+    shape = (*size, channels) if channels > 1 else size
+    return np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+def exif(orientation=None):
+    made = Image.Exif()
+    made[271], made[306] = "a camera", "2026:01:02 03:04:05"
+    made[0x8769] = {33434: 0.125}  # exposure time
+    if orientation:
+        made[274] = orientation
+    return made.tobytes()
+
+
+def retag(path, name, value):
+    """Write another number over that of a tag of a TIFF."""
+    with tifffile.TiffFile(path) as file:
+        place, order = file.pages[0].tags[name].valueoffset, file.byteorder
+    with open(path, "r+b") as file:
+        file.seek(place)
+        file.write(struct.pack(order + "H", value))
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("ending", "dtype"),
+    [(".png", np.uint8), (".png", np.uint16), (".tif", np.uint8), (".tif", np.uint16), (".webp", np.uint8)],
+)
+def test_written_images_read_back_the_same(tmp_path, ending, dtype, channels, alpha):
+    if ending == ".webp" and channels == 1:
+        pytest.skip("WebP has no gray")
+    pixels, see_through = sample(dtype, channels), sample(dtype, 1)
+    if alpha:
+        pixels[see_through == 0] = 0  # WebP keeps no colour where nothing is seen
+    path = tmp_path / f"x{ending}"
+    images.write(path, pixels, see_through if alpha else None, exif(), b"a profile" * 20)
+    back = images.load(path)
+    assert back.pixels.dtype == dtype
+    np.testing.assert_array_equal(back.pixels, pixels)
+    if alpha:
+        np.testing.assert_array_equal(back.alpha, see_through)
+    else:
+        assert back.alpha is None
+    assert back.icc == b"a profile" * 20
+    found = Image.Exif()
+    found.load(back.exif)
+    assert found[271] == "a camera"
+    if ending != ".tif":
+        assert found.get_ifd(0x8769)[33434] == 0.125
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_an_opaque_alpha_is_none(tmp_path):
+    Image.fromarray(np.dstack([sample(np.uint8), np.full((13, 17), 255, np.uint8)])).save(tmp_path / "x.png")
+    assert images.load(tmp_path / "x.png").alpha is None
+
+
+def test_colour_is_red_first(tmp_path):
+    image = np.zeros((4, 4, 3), np.uint8)
+    image[..., 0] = 200
+    for ending in ENDINGS:
+        images.write(tmp_path / f"red{ending}", image)
+        red, green, blue = images.read(tmp_path / f"red{ending}")[0, 0]
+        assert red > 195 and green < 5 and blue < 5
+
+
+# What EXIF's orientations have done to a file, by the place of the first pixel of the upright image in it.
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("ending", [".jpg", ".png", ".tif"])
+def test_images_are_upright_and_say_so(tmp_path, ending, orientation):
+    upright = np.zeros((24, 40, 3), np.uint8)
+    upright[:8, :20], upright[16:, 20:] = 250, 120
+    turned = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright),
+        7: upright.transpose(1, 0, 2)[::-1, ::-1],
+        8: np.rot90(upright, 3),
+    }[orientation]
+    path = tmp_path / f"x{ending}"
+    if ending == ".tif":
+        tags = [(274, "H", 1, orientation, True)]
+        tifffile.imwrite(path, np.ascontiguousarray(turned), photometric="rgb", extratags=tags)
+    else:
+        Image.fromarray(np.ascontiguousarray(turned)).save(path, exif=exif(orientation))
+    found = images.load(path)
+    assert found.pixels.shape == upright.shape
+    assert np.abs(found.pixels.astype(int) - upright).max() <= 6  # JPEG
+    kept = Image.Exif()
+    kept.load(found.exif)
+    assert 274 not in kept
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_pages_of_a_tiff(tmp_path, dtype, compression):
+    path = tmp_path / "stack.tif"
+    whole = np.stack([sample(np.uint16), sample(np.uint16)[::-1], sample(np.uint16)[:, ::-1]])
+    stack = (whole / 65535).astype(dtype) if dtype == np.float32 else whole.astype(dtype)
+    tifffile.imwrite(path, stack, photometric="rgb", compression=compression)
+    assert images.pages(path) == 3
+    for i in range(3):
+        wanted = whole[i] if dtype == np.float32 else stack[i]
+        np.testing.assert_array_equal(images.read(path, i), wanted)
+    with pytest.raises(ValueError, match=r"stack\.tif"):
+        images.read(path, 3)
+
+
+def test_lzw_is_read(tmp_path):
+    cv2.imwrite(str(tmp_path / "x.tif"), sample(np.uint16)[..., ::-1])  # OpenCV's default
+    with tifffile.TiffFile(tmp_path / "x.tif") as file:
+        assert file.pages[0].compression == 5
+    np.testing.assert_array_equal(images.read(tmp_path / "x.tif"), sample(np.uint16))
+
+
+@pytest.mark.parametrize("packed", [None, "tiff_lzw", "tiff_adobe_deflate", "packbits"])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_alpha_of_a_tiff_leaves_the_colours_alone(tmp_path, packed, channels):
+    """However it is packed: OpenCV would multiply alpha into the colours."""
+    wanted = sample(np.uint8, 4)[..., 4 - channels :]
+    planes = [Image.fromarray(np.ascontiguousarray(plane)) for plane in np.moveaxis(wanted, 2, 0)]
+    Image.merge("RGBA" if channels == 4 else "LA", planes).save(tmp_path / "x.tif", compression=packed)
+    found = images.load(tmp_path / "x.tif")
+    np.testing.assert_array_equal(np.dstack([found.pixels, found.alpha]), wanted)
+
+
+def test_associated_alpha_is_divided_out(tmp_path):
+    alpha = np.array([[255, 128, 1], [0, 200, 51]], np.uint8)
+    held = np.array([[90, 64, 1], [7, 200, 10]], np.uint8)  # colours times alpha / 255
+    tifffile.imwrite(
+        tmp_path / "x.tif",
+        np.dstack([held] * 3 + [alpha]),
+        photometric="rgb",
+        extrasamples=["assocalpha"],
+    )
+    found = images.load(tmp_path / "x.tif")
+    np.testing.assert_array_equal(found.pixels[..., 1], [[90, 128, 255], [7, 255, 50]])
+    np.testing.assert_array_equal(found.alpha, alpha)
+
+
+def test_associated_alpha_packed_by_lzw_is_divided_out_once(tmp_path):
+    """Pillow, which unpacks it, divides too, and rounds down."""
+    alpha = np.full((3, 4), 128, np.uint8)
+    held = np.arange(12, dtype=np.uint8).reshape(3, 4) * 10
+    planes = [Image.fromarray(plane) for plane in (held, held, held, alpha)]
+    Image.merge("RGBA", planes).save(tmp_path / "x.tif", compression="tiff_lzw")
+    retag(tmp_path / "x.tif", "ExtraSamples", 1)
+    found = images.load(tmp_path / "x.tif")
+    assert np.abs(found.pixels - held[..., None] * (255 / 128)).max() <= 1
+    np.testing.assert_array_equal(found.alpha, alpha)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_white_may_be_zero(tmp_path, dtype):
+    levels = sample(dtype, 1)
+    tifffile.imwrite(tmp_path / "x.tif", levels, photometric="miniswhite")
+    np.testing.assert_array_equal(images.read(tmp_path / "x.tif"), np.iinfo(dtype).max - levels)
+
+
+def test_thumbnails_and_masks_are_no_pages(tmp_path):
+    whole = sample(np.uint8)
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        file.write(whole[:3, :4], photometric="rgb", subfiletype=1)
+        file.write(whole, photometric="rgb")
+        file.write(whole[..., 0] > 9, photometric="mask", subfiletype=4)
+        file.write(whole[::-1], photometric="rgb", subfiletype=2)  # a page of several
+    assert images.pages(tmp_path / "x.tif") == 2
+    np.testing.assert_array_equal(images.read(tmp_path / "x.tif"), whole)
+    np.testing.assert_array_equal(images.read(tmp_path / "x.tif", 1), whole[::-1])
+
+
+FIRST_AXES = {"description": '{"axes": "ZYX", "shape": [3, 13, 17]}', "metadata": None}  # as older tifffiles
+
+
+@pytest.mark.parametrize("how", [{"imagej": True}, {"ome": True}, {}, FIRST_AXES])
+def test_descriptions_of_how_a_file_is_made_are_not_carried_over(tmp_path, how):
+    """A reader would look in the new file for as many pages as the old one had."""
+    stack = np.stack([sample(np.uint8, 1)] * 3)
+    how = {"metadata": {"axes": "ZYX"}, **how}
+    tifffile.imwrite(tmp_path / "x.tif", stack, photometric="minisblack", **how)
+    found = images.load(tmp_path / "x.tif")
+    images.write(tmp_path / "one.tif", found.pixels, None, found.exif)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "one.tif"), stack[0])
+    tifffile.imwrite(tmp_path / "said.tif", stack[0], description="a fly", metadata=None)
+    assert b"a fly" in images.load(tmp_path / "said.tif").exif
+
+
+def test_colours_without_opacity_are_kept(tmp_path):
+    alpha = np.where(sample(np.uint8, 1) > 99, 255, 0).astype(np.uint8)
+    for name in ("x.webp", "x.png", "x.tif"):
+        images.write(tmp_path / name, sample(np.uint8), alpha)
+        np.testing.assert_array_equal(images.read(tmp_path / name), sample(np.uint8))
+
+
+def unsuitable(folder):
+    """{what is said: a file}, whole files of kinds that are not fused."""
+    made = {
+        "animated, 2": folder / "animated.webp",
+        "animated, 3": folder / "animated.png",
+        "CMYK": folder / "cmyk.jpg",
+        "SEPARATED": folder / "cmyk.tif",
+        "GIF": folder / "x.gif",
+        "nan": folder / "nan.tif",
+        "floats from -1 to": folder / "negative.tif",
+        "int32": folder / "int32.tif",
+        "float16": folder / "float16.tif",
+        "5 channels": folder / "five.tif",
+        "packed by ZSTD": folder / "packed.tif",
+        "million": folder / "bomb.png",
+        "RAW": folder / "x.nef",
+    }
+    frames = [Image.fromarray(np.roll(sample(np.uint8), i, 0)) for i in range(3)]
+    frames[0].save(made["animated, 2"], save_all=True, append_images=frames[1:2])
+    frames[0].save(made["animated, 3"], save_all=True, append_images=frames[1:])
+    Image.fromarray(sample(np.uint8, 4), "CMYK").save(made["CMYK"])
+    Image.fromarray(sample(np.uint8, 4), "CMYK").save(made["SEPARATED"])
+    frames[0].save(made["GIF"])
+    floats = np.full((5, 6), 0.5, np.float32)
+    for name, value in (("nan", np.nan), ("floats from -1 to", -1)):
+        floats[2, 2] = value
+        tifffile.imwrite(made[name], floats)
+    tifffile.imwrite(made["int32"], floats.astype(np.int32))
+    tifffile.imwrite(made["float16"], floats.astype(np.float16))
+    tifffile.imwrite(
+        made["5 channels"], np.dstack([sample(np.uint8), sample(np.uint8)[..., :2]]), photometric="rgb"
+    )
+    tifffile.imwrite(made["packed by ZSTD"], sample(np.uint8, 1))
+    retag(made["packed by ZSTD"], "Compression", 50000)
+    small = io.BytesIO()
+    Image.fromarray(sample(np.uint8, 1)).save(small, "PNG")
+    data = bytearray(small.getvalue())
+    data[16:24] = (60000).to_bytes(4, "big") * 2
+    head = images._chunk(b"IHDR", bytes(data[16:29]))
+    made["million"].write_bytes(bytes(data[:8]) + head + bytes(data[33:]))
+    made["RAW"].write_bytes(b"none")
+    return made
+
+
+def test_unsuitable_files_are_refused_by_name(tmp_path):
+    for words, path in unsuitable(tmp_path).items():
+        with pytest.raises(ValueError, match=words) as error:
+            images.read(path)
+        assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def write_raw(path, photograph):
+    """A DNG of an H x W x 3 uint8 photograph: an RGGB sensor with the primaries of sRGB."""
+    coded = photograph / 255  # by the curve of BT.709, which LibRaw develops with
+    linear = np.where(coded < 0.081, coded / 4.5, ((coded + 0.099) / 1.099) ** (1 / 0.45)) * 65535
+    sensor = np.empty(photograph.shape[:2], np.uint16)
+    for (y, x), channel in zip(np.ndindex(2, 2), (0, 1, 1, 2)):
+        sensor[y::2, x::2] = linear[y::2, x::2, channel]
+    to_camera = (32405, -15371, -4985, -9693, 18760, 416, 556, -2040, 10572)  # from XYZ, in 1/10000
+    tags = [
+        (33421, "H", 2, (2, 2), True),  # CFARepeatPatternDim
+        (33422, "B", 4, bytes((0, 1, 1, 2)), True),  # CFAPattern
+        (50706, "B", 4, bytes((1, 4, 0, 0)), True),  # DNGVersion
+        (50708, "s", 0, "a camera", True),  # UniqueCameraModel
+        (50721, "2i", 9, sum(((v, 10000) for v in to_camera), ()), True),  # ColorMatrix1
+        (50728, "2I", 3, (1, 1) * 3, True),  # AsShotNeutral
+        (50778, "H", 1, 21, True),  # CalibrationIlluminant1: D65
+    ]
+    tifffile.imwrite(path, sensor, photometric=32803, extratags=tags, metadata=None)
+
+
+def test_raw_is_developed_and_refused_where_not_whole(tmp_path):
+    pytest.importorskip("rawpy")
+    photograph = cv2.GaussianBlur(skimage.data.coffee()[:240, :320], (0, 0), 1)
+    path = tmp_path / "x.dng"
+    write_raw(path, photograph)
+    found = images.read(path)
+    assert found.shape == photograph.shape and found.dtype == np.uint16
+    inside = np.abs(found / 257 - photograph)[8:-8, 8:-8]
+    assert inside.mean() < 1.5
+    whole = path.read_bytes()
+    for share in (0.01, 0.2, 0.5, 0.9):
+        path.write_bytes(whole[: int(len(whole) * share)])
+        with pytest.raises(ValueError, match=r"x\.dng: not a RAW file, or not whole: Input/output error"):
+            images.read(path)
+
+
+def write_heic(path, pixels, mode, exif=None):
+    """By libheif without loss of colour, where the kind of image allows."""
+    heif = pytest.importorskip("pillow_heif")
+    made = heif.from_bytes(mode, pixels.shape[1::-1], pixels.tobytes())
+    made.save(path, quality=-1, chroma=444, matrix_coefficients=0, exif=exif, icc_profile=b"a profile" * 20)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_heic_is_read(tmp_path, mode):
+    pixels = sample(np.uint8, len(mode))
+    write_heic(tmp_path / "x.heic", pixels, mode, exif())
+    found = images.load(tmp_path / "x.heic")
+    np.testing.assert_array_equal(found.pixels, pixels if mode == "L" else pixels[..., :3])
+    if mode == "RGBA":
+        np.testing.assert_array_equal(found.alpha, pixels[..., 3])
+    else:
+        assert found.alpha is None
+    kept = Image.Exif()
+    kept.load(found.exif)
+    assert kept[271] == "a camera" and found.icc == b"a profile" * 20
+
+
+@pytest.mark.parametrize(("orientation", "turns"), [(3, 2), (6, 3), (8, 1)])
+def test_heic_is_turned_once(tmp_path, orientation, turns):
+    """Its own field says how it is turned, EXIF says so again."""
+    pixels = sample(np.uint8)
+    write_heic(tmp_path / "x.heic", pixels, "RGB", exif(orientation))
+    found = images.load(tmp_path / "x.heic")
+    np.testing.assert_array_equal(found.pixels, np.rot90(pixels, turns))
+    kept = Image.Exif()
+    kept.load(found.exif)
+    assert 274 not in kept
+
+
+def test_heic_of_ten_bits_is_16_bit(tmp_path):
+    levels = np.arange(1024, dtype=np.uint16).repeat(6).reshape(32, 64, 3)
+    write_heic(tmp_path / "x.heic", levels << 6, "RGB;16")
+    found = images.read(tmp_path / "x.heic")
+    assert found.dtype == np.uint16
+    np.testing.assert_allclose(found, levels * (65535 / 1023), atol=0.51)
+    assert found.max() == 65535
+
+
+def test_heic_is_refused_where_it_is_not_whole(tmp_path):
+    path = tmp_path / "x.heic"
+    write_heic(path, skimage.data.coffee()[:64, :80], "RGB")
+    data = path.read_bytes()
+    for share in (0.05, 0.3, 0.6, 0.95):
+        path.write_bytes(data[: int(len(data) * share)])
+        with pytest.raises(ValueError, match=r"x\.heic: not an image, or a damaged one"):
+            images.read(path)
+
+
+def test_heic_without_its_library_says_what_is_missing(tmp_path, monkeypatch):
+    path = tmp_path / "x.heic"
+    path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(ValueError, match=r"x\.heic: HEIC files need pillow-heif \(pip install pillow-heif\)"):
+        images.read(path)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_truncated_files_are_refused(tmp_path, ending, dtype):
+    if dtype == np.uint16 and ending in (".jpg", ".webp"):
+        pytest.skip("8 bit alone")
+    path = tmp_path / f"x{ending}"
+    images.write(path, sample(dtype, 3, (64, 64)))
+    whole = path.read_bytes()
+    for share in (0.01, 0.2, 0.5, 0.9):
+        path.write_bytes(whole[: int(len(whole) * share)])
+        with pytest.raises(ValueError, match=path.name):
+            images.read(path)
+
+
+def damaged(rng, data):
+    """A copy of a file with bytes changed, cut out, put in or doubled."""
+    data = bytearray(data)
+    for _ in range(rng.integers(1, 6)):
+        at, length = int(rng.integers(len(data))), int(rng.integers(1, 20))
+        what = rng.integers(4)
+        if what == 0:
+            data[at] = rng.integers(256)
+        elif what == 1:
+            del data[at : at + length]
+        elif what == 2:
+            data[at:at] = rng.bytes(length)
+        else:
+            data[at:at] = data[at : at + length]
+        if not data:
+            break
+    return bytes(data)
+
+
+def fuzz(folder, rounds, seed):
+    """Reads damaged files: an image or a ValueError, nothing else; returns how many were refused."""
+    rng = np.random.default_rng(seed)
+    seeds = []
+    for ending, dtype, channels in (
+        (".png", np.uint8, 3), (".png", np.uint16, 3), (".png", np.uint16, 1), (".tif", np.uint8, 3),
+        (".tif", np.uint16, 3), (".jpg", np.uint8, 3), (".jpg", np.uint8, 1), (".webp", np.uint8, 3),
+    ):  # fmt: skip
+        images.write(folder / f"x{ending}", sample(dtype, channels, (40, 31)), None, exif(), b"profile")
+        seeds.append((ending, (folder / f"x{ending}").read_bytes()))
+    refused = 0
+    for i in range(rounds):
+        ending, data = seeds[i % len(seeds)]
+        path = folder / f"damaged{ending}"
+        path.write_bytes(damaged(rng, data))
+        try:
+            found = images.load(path)
+            assert found.pixels.dtype in (np.uint8, np.uint16) and found.pixels.ndim in (2, 3)
+            images.write(folder / "again.png", found.pixels, found.alpha, found.exif, found.icc)
+            images.pages(path)
+        except ValueError as error:
+            refused += 1
+            assert path.name in str(error) and "\n" not in str(error)
+    return refused
+
+
+def test_damaged_files_are_read_or_refused(tmp_path):
+    assert fuzz(tmp_path, 400, seed=1) > 100
+
+
+@pytest.mark.slow
+def test_ten_thousand_damaged_files(tmp_path):
+    assert fuzz(tmp_path, 10_000, seed=2) > 2500
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n", b"II*\0", b"II*\0\x08\0\0\0"]
+)
+def test_other_files_are_refused(tmp_path, content):
+    path = tmp_path / "x.png"
+    path.write_bytes(content)
+    for function in (images.read, images.pages):
+        if function is images.pages and not content.startswith(b"II"):
+            continue
+        with pytest.raises(ValueError, match=r"x\.png"):
+            function(path)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 70), st.integers(1, 70), st.sampled_from(ENDINGS), st.booleans())
+def test_any_size_is_kept(tmp_path_factory, height, width, ending, deep):
+    path = tmp_path_factory.mktemp("size") / f"x{ending}"
+    dtype = np.uint16 if deep and ending in (".png", ".tif") else np.uint8
+    images.write(path, sample(dtype, 3, (height, width)))
+    found = images.read(path)
+    assert found.shape == (height, width, 3) and found.dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels", "alpha", "words"),
+    [
+        ("x.jpg", sample(np.uint16), None, "16 bit"),
+        ("x.webp", sample(np.uint16), None, "16 bit"),
+        ("x.jpg", sample(np.uint8), sample(np.uint8, 1), "alpha"),
+        ("x.nonsense", sample(np.uint8), None, "cannot be written as .nonsense"),
+        ("x", sample(np.uint8), None, "without an ending"),
+        ("x.webp", np.zeros((1, 17000), np.uint8), None, "16383"),
+    ],
+)
+def test_what_a_format_cannot_hold_is_refused(tmp_path, name, pixels, alpha, words):
+    with pytest.raises(ValueError, match=words):
+        images.write(tmp_path / name, pixels, alpha)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+    path = tmp_path / "x.png"
+    images.write(path, sample(np.uint8))
+    before = path.read_bytes()
+
+    def full(self, data):
+        with open(self, "wb") as file:
+            file.write(data[:100])
+        raise OSError(28, "No space left on device", str(self))
+
+    monkeypatch.setattr(type(path), "write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
+        images.write(path, sample(np.uint8, 1))
+    monkeypatch.undo()
+    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["x.png"]
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_by_the_name_given(tmp_path):
+    with pytest.raises(OSError) as error:
+        images.write(tmp_path / "none/x.png", sample(np.uint8))
+    assert error.value.filename == str(tmp_path / "none/x.png")
+
+
+@pytest.mark.parametrize("white", [1, 100, 255, 1023, 4095, 65535])
+@pytest.mark.parametrize("kind", ["P2", "P3", "P5", "P6"])
+def test_pgm_and_ppm_may_name_another_white(tmp_path, kind, white):
+    rng = np.random.default_rng(white)
+    values = rng.integers(0, white + 1, (5, 7, 3) if kind in ("P3", "P6") else (5, 7))
+    values[0, 0], values[1, 1] = 0, white
+    head = f"{kind}\n# of {white} levels\n7 5\n{white}\n".encode()
+    if kind in ("P2", "P3"):
+        data = " ".join(map(str, values.ravel())).encode()
+    else:
+        data = values.astype(">u2" if white > 255 else "u1").tobytes()
+    (tmp_path / "x.ppm").write_bytes(head + data)
+    top = 65535 if white > 255 else 255
+    found = images.read(tmp_path / "x.ppm")
+    assert found.dtype == (np.uint16 if white > 255 else np.uint8)
+    np.testing.assert_array_equal(found, np.rint(values * (top / white)))
+
+
+def test_floats_are_tiffs_alone(tmp_path):
+    if ".pfm" not in Image.registered_extensions():
+        pytest.skip("Pillow reads PFM from 10.3 on")
+    (tmp_path / "x.pfm").write_bytes(b"Pf\n3 2\n-1.0\n" + np.full(6, 0.5, "<f4").tobytes())
+    with pytest.raises(ValueError, match=r"x\.pfm: float32 pixels"):
+        images.read(tmp_path / "x.pfm")
+
+
+def test_threads_that_read_leave_stderr_where_it_was(tmp_path):
+    images.write(tmp_path / "x.png", sample(np.uint16))
+    before = os.fstat(2)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(images.read, [tmp_path / "x.png"] * 40))
+    assert os.path.samestat(os.fstat(2), before)

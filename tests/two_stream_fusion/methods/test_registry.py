@@ -1,0 +1,73 @@
+"""What every comparison method keeps to, whatever it computes."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from two_stream_fusion.methods import registry as methods
+
+WITHIN = {"dwt": 1, "lp": 1, "rp": 1, "cp": 1, "sp": 0, "psfs": 0, "gf": 0, "cnn": 0}
+WITHIN["srcnn"] = None  # its nets sharpen: tests/methods/test_srcnn.py says how far
+every_method = pytest.mark.parametrize("name", WITHIN)  # and by how many levels f(A, A) may miss A
+
+
+def test_every_method_is_tested():
+    assert set(WITHIN) | {"two_stream"} == set(
+        methods.TITLES
+    )  # tests/methods/test_two_stream.py has the same
+
+
+def image(seed, shape, dtype=np.uint8):
+    return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+@every_method
+@settings(max_examples=20, deadline=None)
+@given(height=st.integers(2, 70), width=st.integers(2, 70), colour=st.booleans(), deep=st.booleans())
+def test_kind_is_kept_and_equal_images_come_back(name, height, width, colour, deep):
+    shape = (height, width, 3) if colour else (height, width)
+    a, b = (image(i, shape, np.uint16 if deep else np.uint8) for i in (1, 2))
+    before = a.copy(), b.copy()
+    fused = methods.fuse(name, [a, b])
+    assert fused.shape == a.shape and fused.dtype == a.dtype
+    np.testing.assert_array_equal(a, before[0])
+    np.testing.assert_array_equal(b, before[1])
+    if WITHIN[name] is not None:
+        assert np.abs(methods.fuse(name, [a, a]).astype(int) - a).max() <= WITHIN[name]
+
+
+@every_method
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_flat_images_come_back(name, level):
+    flat = np.full((33, 40, 3), level, np.uint8)
+    assert np.abs(methods.fuse(name, [flat, flat]).astype(int) - level).max() <= (WITHIN[name] is None)
+
+
+@every_method
+def test_lines_of_one_pixel_are_refused(name):
+    line = image(0, (1, 9))
+    with pytest.raises(ValueError, match="too small"):
+        methods.fuse(name, [line, line])
+
+
+def test_more_images_are_folded_or_taken_at_once():
+    a, b, c = (image(i, (20, 30)) for i in range(3))
+    lp, gf = methods.load("lp").fuse, methods.load("gf").fuse
+    np.testing.assert_array_equal(methods.fuse("lp", [a, b, c]), lp(lp(a, b), c))
+    np.testing.assert_array_equal(methods.fuse("gf", [a, b, c]), gf(a, b, c))
+    with pytest.raises(ValueError, match="no method 'none'"):
+        methods.fuse("none", [a, b])
+
+
+@pytest.mark.parametrize("name", methods.TITLES)
+@pytest.mark.parametrize("count", [0, 1])
+def test_fewer_than_two_images_are_refused(name, count):
+    for images in ([image(1, (20, 20))] * count, iter([image(1, (20, 20))] * count)):
+        with pytest.raises(ValueError, match="two images or more"):
+            methods.fuse(name, images)
+
+
+def test_an_option_given_twice_is_refused():
+    with pytest.raises(ValueError, match="'levels=3': levels is given twice"):
+        methods.parse("lp", ["levels=2", "levels=3"])

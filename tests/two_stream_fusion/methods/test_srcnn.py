@@ -1,0 +1,71 @@
+"""SRCNN: from planes to a fused image; the net itself has golden numbers (tests/golden)."""
+
+import cv2
+import numpy as np
+import pytest
+
+from data_prep import depth_pair
+from two_stream_fusion.methods import models, srcnn
+
+
+def test_without_the_nets_an_image_comes_back():
+    image = np.random.default_rng(0).integers(0, 256, (45, 71, 3), dtype=np.uint8)
+    assert np.array_equal(srcnn.fuse(image, image, scale=1, levels=3), image)
+
+
+def test_what_the_nets_are_given_is_the_interpolated_image():
+    """Through planes, interpolation and the inverse at the raised size, the nets adding nothing."""
+    image = np.random.default_rng(1).random((64, 96))
+    planes = np.stack([srcnn.raised(plane) for plane in srcnn.uwt.transform(image)])
+    back = srcnn.uwt.inverse(planes, srcnn.SCALE)
+    np.testing.assert_allclose(back[40:-40, 40:-40], srcnn.raised(image)[40:-40, 40:-40], atol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_parts_make_the_whole(scale, monkeypatch):
+    a, b = np.random.default_rng(2).integers(0, 256, (2, 90, 61), dtype=np.uint8)
+    whole = srcnn.fuse(a, b, scale=scale)
+    monkeypatch.setattr(srcnn, "TILE", 24)
+    assert np.abs(srcnn.fuse(a, b, scale=scale).astype(int) - whole).max() <= (scale > 1)
+
+
+@pytest.mark.parametrize("wavelet", ["db38", "bior2.2"])
+def test_parts_make_the_whole_with_long_filters(wavelet, monkeypatch):
+    a, b = np.random.default_rng(2).integers(0, 256, (2, 700, 30), dtype=np.uint8)
+    whole = srcnn.fuse(a, b, scale=1, wavelet=wavelet)
+    monkeypatch.setattr(srcnn, "TILE", 64)
+    assert np.array_equal(srcnn.fuse(a, b, scale=1, wavelet=wavelet), whole)
+
+
+def test_an_image_fused_with_itself_stays_near():
+    _, _, sharp = depth_pair.pair()
+    sharp = sharp[100:300, 200:440]
+    fused = srcnn.fuse(sharp, sharp)
+    assert cv2.PSNR(fused, sharp) > 33
+    assert np.abs(fused.mean((0, 1)) - sharp.mean((0, 1))).max() < 0.5
+
+
+def test_the_nets_raise_better_than_interpolation_does():
+    """A photograph halved and raised again, on one that was not trained on."""
+    _, _, sharp = depth_pair.pair()
+    sharp = sharp[96:352, 200:520].astype(np.float64) @ [0.299, 0.587, 0.114]
+    half = cv2.resize(sharp, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    raised = srcnn.uwt.inverse(srcnn.Nets()(srcnn.uwt.transform(half)), srcnn.SCALE)
+    errors = [np.mean((x - sharp)[40:-40, 40:-40] ** 2) for x in (raised, srcnn.raised(half))]
+    assert errors[0] < 0.85 * errors[1]
+
+
+@pytest.mark.parametrize(
+    "bad", [{"scale": 3}, {"levels": 0}, {"rule": "none"}, {"window": 2}, {"wavelet": "no"}]
+)
+def test_options_out_of_range_are_named(bad):
+    image = np.zeros((20, 20), np.uint8)
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        srcnn.fuse(image, image, **{"scale": 1, **bad})
+
+
+def test_without_weights_it_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "ROOT", tmp_path)
+    image = np.zeros((20, 20), np.uint8)
+    with pytest.raises(ValueError, match="no model 'srcnn"):
+        srcnn.fuse(image, image)

@@ -1,0 +1,329 @@
+"""Known motions found again, what cannot be aligned refused, pixels and their kinds kept."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from two_stream_fusion.io import images
+from two_stream_fusion.stack import align
+
+SIZE = 300, 360
+KINDS = pytest.mark.parametrize("kind", ["gray8", "colour8", "gray16", "colour16"])
+MOTIONS = {
+    "translation": [[1, 0, 12.4], [0, 1, -7.7], [0, 0, 1]],
+    "euclidean": [[np.cos(0.02), -np.sin(0.02), 5.3], [np.sin(0.02), np.cos(0.02), -3.1], [0, 0, 1]],
+    "affine": [[1.025, 0.012, -6.2], [-0.008, 0.985, 4.6], [0, 0, 1]],
+    "homography": [[1.01, 0.01, -4], [-0.01, 0.99, 5], [2e-5, -3e-5, 1]],
+}
+
+
+@lru_cache(maxsize=None)
+def photograph():
+    """400 x 512 x 3 uint8, of the astronaut."""
+    return skimage.data.astronaut()[:400]
+
+
+@lru_cache(maxsize=None)
+def pair(model):
+    """(reference, image, matrix): focused left and right, the second one darker and moved."""
+    matrix = np.array(MOTIONS[model], float)
+    sharp = photograph().astype(np.float32)
+    blurred = cv2.GaussianBlur(sharp, (0, 0), 2.5)
+    left = np.arange(512)[None, :, None] < 256
+    to_photo = np.array([[1, 0, 70], [0, 1, 50], [0, 0, 1.0]])
+    images = [
+        cv2.warpPerspective(
+            v, m, SIZE[::-1], flags=cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT
+        )
+        for v, m in [
+            (np.where(left, sharp, blurred), to_photo),
+            (np.where(left, blurred, sharp) * 0.85, to_photo @ np.linalg.inv(matrix)),
+        ]
+    ]
+    return (*(np.clip(np.rint(image), 0, 255).astype(np.uint8) for image in images), matrix)
+
+
+def as_kind(image, kind):
+    """A colour uint8 image as gray or colour, 8 or 16 bit."""
+    if kind.startswith("gray"):
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return image.astype(np.uint16) * 257 if kind.endswith("16") else image
+
+
+@pytest.mark.parametrize("model", MOTIONS)
+def test_known_motion_is_found(model):
+    reference, image, matrix = pair(model)
+    before = reference.copy(), image.copy()
+    found = align.estimate(reference, image, model)
+    assert found.shape == (3, 3) and found.dtype == np.float64 and found[2, 2] == 1
+    assert align.corner_distance(found, matrix, SIZE) < 0.25
+    np.testing.assert_array_equal(reference, before[0])
+    np.testing.assert_array_equal(image, before[1])
+
+
+@KINDS
+def test_every_kind_of_image(kind):
+    reference, image, matrix = pair("affine")
+    reference, image = as_kind(reference, kind), as_kind(image, kind)
+    found = align.estimate(reference, image)
+    assert align.corner_distance(found, matrix, SIZE) < 0.25
+    back = align.warp(image, found)
+    assert back.shape == reference.shape and back.dtype == reference.dtype
+
+
+def test_a_simple_model_stays_simple():
+    reference, image, _ = pair("affine")
+    shift = align.estimate(reference, image, "translation")
+    np.testing.assert_array_equal(shift[:, :2], np.eye(3)[:, :2])
+    turn = align.estimate(reference, image, "euclidean")[:2, :2]
+    np.testing.assert_allclose(turn @ turn.T, np.eye(2), atol=1e-4)
+
+
+def test_warping_puts_the_image_in_register():
+    reference, image, matrix = pair("homography")
+    back = align.warp(image, align.estimate(reference, image, "homography"))
+    rows, columns = align.common([matrix], SIZE)
+    true = align.warp(image, matrix)[rows, columns].astype(float)
+    assert np.abs(back[rows, columns] - true).mean() < 1
+    assert align.likeness(reference, back) > align.likeness(reference, image) + 0.04
+
+
+def test_far_shifts_are_found():
+    """Farther than ECC climbs to by itself."""
+    photo = photograph()
+    reference, image = photo[:300, :360].copy(), photo[40:340, 80:440].copy()
+    true = np.array([[1, 0, -80], [0, 1, -40], [0, 0, 1]])
+    assert align.corner_distance(align.estimate(reference, image), true, SIZE) < 0.1
+
+
+def test_an_image_to_itself_is_the_identity():
+    image = photograph()
+    for model in align.MODELS:
+        np.testing.assert_array_equal(align.estimate(image, image, model), np.eye(3))
+
+
+def test_another_focus_is_no_motion():
+    photo = photograph()
+    blurred = cv2.GaussianBlur(photo, (0, 0), 2)
+    left = np.arange(512)[None, :, None] < 256
+    a, b = np.where(left, photo, blurred), np.where(left, blurred, photo)
+    assert align.corner_distance(align.estimate(a, b), np.eye(3), photo.shape) < 0.15
+    assert align.misaligned(a, b) < 0.5
+
+
+def test_a_real_pair_far_out_of_register_is_noticed():
+    """Focus breathing of 1.3 %, where moving the image brings it only a fifth closer, so blurred are both."""
+    folder = Path(os.environ.get("FUSION_DATA", "nowhere"), "pairs/mffw/mffw_06")
+    if not folder.is_dir():
+        pytest.skip("needs FUSION_DATA with pairs/mffw")
+    a, b = (images.read(folder / f"mffw_06_{x}.jpg") for x in "AB")
+    assert align.misaligned(a, b) > 5
+
+
+def test_large_images_are_estimated_on_small_versions():
+    reference = cv2.resize(photograph(), (2400, 1800), interpolation=cv2.INTER_CUBIC)
+    true = np.array([[1.004, 0.003, 9.5], [-0.003, 1.004, -14.2], [0, 0, 1]])
+    image = align.warp(reference, np.linalg.inv(true))
+    assert align.corner_distance(align.estimate(reference, image), true, reference.shape) < 0.2
+
+
+def test_what_is_not_one_scene_is_refused():
+    a, b = photograph()[:300, :400], skimage.data.coffee()[:300, :400]
+    with pytest.raises(align.AlignmentError, match="no motion"):
+        align.estimate(a, b)
+    assert align.misaligned(a, b) == np.inf
+    noise = np.random.default_rng(0).integers(0, 256, (2, 200, 200), dtype=np.uint8)
+    with pytest.raises(align.AlignmentError, match="no motion"):
+        align.estimate(*noise)
+
+
+def test_flat_images_are_refused():
+    image = photograph()
+    for a, b in [(image, np.full_like(image, 90)), (np.zeros_like(image), image)]:
+        with pytest.raises(align.AlignmentError, match="flat"):
+            align.estimate(a, b)
+        assert align.misaligned(a, b) == 0
+
+
+def test_images_that_differ_and_unknown_models_are_refused():
+    image = photograph()
+    for other in (image[:-1], image[..., 0], image.astype(np.uint16)):
+        for function in (align.estimate, align.match_exposure, align.misaligned, align.likeness):
+            with pytest.raises(ValueError, match="differ"):
+                function(image, other)
+    with pytest.raises(ValueError, match="unknown model 'similarity'"):
+        align.estimate(image, image, "similarity")
+    with pytest.raises(ValueError, match="dtype"):
+        align.warp(image.astype(np.float32), np.eye(3))
+
+
+@pytest.mark.parametrize("size", [(2, 2), (3, 40), (9, 8), (30, 31)])
+def test_tiny_images_are_aligned_or_refused(size):
+    image = photograph()[: size[0], : size[1]].copy()
+    other = np.random.default_rng(1).integers(0, 256, image.shape, dtype=np.uint8)
+    for b in (image, other):
+        try:
+            found = align.estimate(image, b)
+        except align.AlignmentError:
+            continue
+        assert np.isfinite(found).all()
+    assert align.misaligned(image, image) in (0, np.inf)
+    np.testing.assert_array_equal(align.match_exposure(image, image), image)
+
+
+@KINDS
+def test_warp_by_the_identity_changes_nothing(kind):
+    image = as_kind(photograph(), kind)
+    back = align.warp(image, np.eye(3))
+    assert back is not image and back.tobytes() == image.tobytes()
+
+
+def test_warp_fetches_whole_pixels_whole():
+    """The matrix says where a pixel comes from; the border is mirrored."""
+    image = np.arange(48, dtype=np.uint16).reshape(6, 8) * 1000
+    moved = align.warp(image, np.array([[1, 0, 2], [0, 1, -1], [0, 0, 1]]))
+    np.testing.assert_array_equal(moved, np.pad(image, ((1, 0), (0, 2)), "reflect")[:6, 2:])
+
+
+def test_common_rectangle():
+    shape = 100, 200
+    right_down = np.array([[1, 0, 3.5], [0, 1, 2], [0, 0, 1]])
+    left = np.array([[1, 0, -10], [0, 1, 0], [0, 0, 1]])
+    smaller = np.array([[1.1, 0, -9.95], [0, 1.1, -4.95], [0, 0, 1]])  # about the centre
+    assert align.common([np.eye(3)], shape) == (slice(0, 100), slice(0, 200))
+    # 195 + 3.5 is the last column that lies within 0..199, and 97 + 2 the last row within 0..99.
+    assert align.common([np.eye(3), right_down], shape) == (slice(0, 98), slice(0, 196))
+    assert align.common([left, right_down], shape) == (slice(0, 98), slice(10, 196))
+    # 1.1 x - 9.95 >= 0 from x = 9.05 on, so from column 10; 1.1 y - 4.95 >= 0 from row 4.5 on, so from 5.
+    assert align.common([smaller], shape) == (slice(5, 95), slice(10, 190))
+    with pytest.raises(ValueError, match="common"):
+        align.common([right_down, np.array([[1, 0, -300], [0, 1, 0], [0, 0, 1]])], shape)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_common_rectangle_lies_within_every_image(seed):
+    rng = np.random.default_rng(seed)
+    shape = tuple(rng.integers(40, 400, 2))
+    matrices = np.eye(3) + rng.uniform(-1, 1, (3, 3, 3)) * [[0.03, 0.03, 5], [0.03, 0.03, 5], [1e-5, 1e-5, 0]]
+    rows, columns = align.common(matrices, shape)
+    assert 0 <= rows.start < rows.stop <= shape[0] and 0 <= columns.start < columns.stop <= shape[1]
+    ends = [(x, y, 1) for x in (columns.start, columns.stop - 1) for y in (rows.start, rows.stop - 1)]
+    for matrix in matrices:
+        x, y, w = matrix @ np.transpose(ends)
+        assert (x / w > -1e-3).all() and (x / w < shape[1] - 1 + 1e-3).all()
+        assert (y / w > -1e-3).all() and (y / w < shape[0] - 1 + 1e-3).all()
+
+
+@KINDS
+def test_exposure_is_matched(kind):
+    """Gains of each channel found within 0.3 %, from an image that is focused elsewhere."""
+    reference = as_kind(photograph(), kind)
+    gains = [0.8, 0.9, 0.85] if reference.ndim == 3 else 0.8
+    image = np.rint(cv2.GaussianBlur(reference, (0, 0), 1.5) * gains).astype(reference.dtype)
+    before = image.copy()
+    matched = align.match_exposure(reference, image)
+    assert matched.shape == image.shape and matched.dtype == image.dtype
+    bright = np.all(image > 0.2 * np.iinfo(image.dtype).max, axis=-1) if image.ndim == 3 else image > 40
+    ratio = matched[bright].mean(axis=0) / image[bright].mean(axis=0) * gains
+    np.testing.assert_allclose(ratio, 1, atol=0.01)
+    np.testing.assert_array_equal(image, before)
+
+
+def test_exposure_that_agrees_is_left_alone():
+    photo = photograph()
+    noise = np.random.default_rng(0).normal(0, 3, photo.shape)
+    image = np.clip(np.rint(cv2.GaussianBlur(photo, (0, 0), 1) + noise), 0, 255).astype(np.uint8)
+    np.testing.assert_array_equal(align.match_exposure(photo, photo), photo)
+    assert align.match_exposure(photo, image).tobytes() == image.tobytes()
+    black = np.zeros_like(photo)
+    np.testing.assert_array_equal(align.match_exposure(photo, black), black)
+
+
+def test_exposure_clips_and_rounds():
+    reference = np.full((40, 40), 152, np.uint8)
+    image = np.full((40, 40), 100, np.uint8)
+    image[0, :3] = 255, 201, 1
+    matched = align.match_exposure(reference, image)
+    assert matched[0, :4].tolist() == [255, 255, 2, 152]  # from 387.6, 305.5, 1.52 and 152
+
+
+def test_saturated_places_do_not_count():
+    reference = np.minimum(photograph().astype(int) * 5 // 4, 255).astype(np.uint8)
+    image = photograph().copy()
+    image[:150] = 255
+    ratio = align.match_exposure(reference, image)[200:].mean() / photograph()[200:].mean()
+    assert 1.2 < ratio < 1.26
+
+
+@pytest.mark.parametrize("model", ["translation", "euclidean", "affine"])
+def test_misaligned_pairs_are_noticed(model):
+    reference, image, matrix = pair(model)
+    true = align.corner_distance(matrix, np.eye(3), SIZE)
+    assert align.misaligned(reference, image) == pytest.approx(true, abs=0.5)
+
+
+class Frames:
+    """A focus stack in which frame i is shifted by i times (2.5, -1.5) pixels; counts what is read."""
+
+    def __init__(self, count, broken=None):
+        self.count, self.broken, self.read = count, broken, []
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, i):
+        self.read.append(i)
+        if i == self.broken:
+            return np.full((300, 360), 7, np.uint8)
+        photo = cv2.cvtColor(photograph(), cv2.COLOR_RGB2GRAY)
+        blurred = cv2.GaussianBlur(photo, (0, 0), 0.5 + 2 * i / self.count)
+        shift = np.array([[1, 0, 60 - 2.5 * i], [0, 1, 50 + 1.5 * i], [0, 0, 1]])
+        return align.warp(blurred, shift)[:300, :360]
+
+
+@pytest.mark.parametrize("reference", [0, 2, 5])
+def test_stacks_are_aligned_frame_by_frame(reference):
+    frames = Frames(6)
+    shown = []
+
+    def progress(places):
+        shown.extend(places)
+        return places
+
+    matrices = align.chain(frames, reference, "euclidean", progress)
+    assert sorted(frames.read) == [0, 1, 2, 3, 4, 5]  # each once
+    assert sorted([*shown, reference]) == [0, 1, 2, 3, 4, 5]
+    np.testing.assert_array_equal(matrices[reference], np.eye(3))
+    for i, matrix in enumerate(matrices):
+        true = np.eye(3)
+        true[:2, 2] = np.array([2.5, -1.5]) * (i - reference)
+        assert align.corner_distance(matrix, true, (300, 360)) < 0.3
+
+
+def test_stacks_name_the_frame_at_fault():
+    with pytest.raises(align.AlignmentError, match="flat") as caught:
+        align.chain(Frames(5, broken=3))
+    assert caught.value.frame == 3
+    images = [photograph(), photograph()[:-1]]
+    with pytest.raises(align.AlignmentError, match="images differ"):
+        align.chain(images)
+    with pytest.raises(IndexError, match="no frame 2"):
+        align.chain(images, 2)
+    with pytest.raises(ValueError, match="unknown model"):
+        align.chain(images, model="none")
+
+
+def test_sides_that_opencv_cannot_move_are_refused():
+    wide = np.broadcast_to(np.uint8(0), (20, 32767))
+    with pytest.raises(align.AlignmentError, match="more than 32766 pixels"):
+        align.chain([wide, wide])

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+import tifffile
+
+from two_stream_fusion.io import images
+from two_stream_fusion.stack import frames
+from two_stream_fusion.stack.frames import Frames
+
+
+def picture(i, shape=(20, 30, 3), dtype=np.uint8):
+    return np.random.default_rng(i).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for i in (1, 2, 10):
+        images.write(tmp_path / f"f{i}.png", picture(i))
+    return tmp_path
+
+
+def test_images_come_in_their_order_and_none_is_kept(folder, monkeypatch):
+    stack = Frames([folder / f"f{i}.png" for i in (1, 2, 10)])
+    read = []
+    load = images.load
+    monkeypatch.setattr(images, "load", lambda *entry: read.append(entry[0].name) or load(*entry))
+    for i, image in zip((1, 2, 10), stack):
+        np.testing.assert_array_equal(image, picture(i))
+    assert read == ["f1.png", "f2.png", "f10.png"]
+    np.testing.assert_array_equal(stack[-1], picture(10))
+    assert len(read) == 4 and len(stack) == 3
+    with pytest.raises(IndexError):
+        stack[3]
+
+
+def test_pages_are_images(tmp_path):
+    whole = np.stack([picture(i) for i in range(3)])
+    tifffile.imwrite(tmp_path / "s.tif", whole, photometric="rgb")
+    images.write(tmp_path / "one.png", picture(9))
+    stack = Frames([tmp_path / "s.tif", tmp_path / "one.png"])
+    assert len(stack) == 4
+    np.testing.assert_array_equal(np.stack(list(stack)), [*whole, picture(9)])
+    assert stack.name(1) == f"{tmp_path / 's.tif'}, page 1" and stack.name(3) == str(tmp_path / "one.png")
+
+
+def test_alpha_is_what_all_show(tmp_path):
+    alphas = [np.full((20, 30), 255, np.uint8) for _ in range(3)]
+    alphas[0][:5], alphas[2][:, :5] = 10, 0
+    for i, alpha in enumerate(alphas):
+        images.write(tmp_path / f"{i}.png", picture(i), alpha)
+    stack = Frames(sorted(tmp_path.iterdir()))
+    list(stack)
+    np.testing.assert_array_equal(stack.alpha, np.minimum.reduce(alphas))
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (picture(0, (20, 31, 3)), "31x20 8 bit colour"),
+        (picture(0, (20, 30)), "30x20 8 bit gray"),
+        (picture(0, dtype=np.uint16), "30x20 16 bit colour"),
+    ],
+)
+def test_images_that_differ_are_named(folder, other, words):
+    images.write(folder / "other.png", other)
+    stack = Frames([folder / "f1.png", folder / "other.png"])
+    with pytest.raises(ValueError, match=words) as error:
+        list(stack)
+    assert "other.png is" in str(error.value) and "f1.png is 30x20 8 bit colour" in str(error.value)
+
+
+def test_one_image_is_no_stack(folder):
+    with pytest.raises(ValueError, match="two or more"):
+        Frames([folder / "f1.png"])
+
+
+def test_what_a_user_may_name(folder, monkeypatch):
+    (folder / "notes.txt").write_text("# the good ones\nf10.png\n\nf1.png\n")
+    in_order = [folder / f"f{i}.png" for i in (1, 2, 10)]
+    assert frames.find([folder]) == in_order  # 10 after 2; no text files
+    assert frames.find([str(folder / "f*.png")]) == in_order
+    assert frames.find([f"@{folder / 'notes.txt'}"]) == [folder / "f10.png", folder / "f1.png"]
+    assert frames.find([folder / "f2.png", folder / "f1.png"]) == [folder / "f2.png", folder / "f1.png"]
+    (folder / "f[1].png").write_bytes((folder / "f2.png").read_bytes())
+    assert frames.find([str(folder / "f[1].png")]) == [folder / "f[1].png"]  # a name before a pattern
+    (folder / "notes.txt").write_text("f1.png\nf2.png\n", encoding="utf-8-sig")  # as Notepad writes it
+    assert frames.find([f"@{folder / 'notes.txt'}"]) == [*in_order[:1], folder / "f2.png"]
+    (folder / "._f1.png").write_bytes(b"what macOS leaves beside f1.png")
+    (folder / "sub.png").mkdir()
+    assert frames.inside(folder) == [folder / f"f{i}.png" for i in (1, 2, 10)] + [folder / "f[1].png"]
+    (folder / "empty").mkdir()
+    for word in (folder / "empty", f"{folder}/*.jpg"):
+        with pytest.raises(ValueError, match="no images there"):
+            frames.find([word])
+    with pytest.raises(OSError, match=r"none\.txt"):
+        frames.find(["@none.txt"])
+    (folder / "binary.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"binary\.txt: not a list"):
+        frames.find([f"@{folder / 'binary.txt'}"])

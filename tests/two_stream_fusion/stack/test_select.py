@@ -1,0 +1,136 @@
+"""stack/select.py: the decision from the reconstruction."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from two_stream_fusion.methods import common
+from two_stream_fusion.stack import select
+
+
+def scene(shape=(60, 80), dtype=np.uint8, seed=0):
+    """A photograph, and two copies of it each spoiled on one half: (a, b, truth)."""
+    rng = np.random.default_rng(seed)
+    top = np.iinfo(dtype).max
+    truth = rng.integers(top // 4, top // 2, shape, dtype=dtype)
+    a, b = truth.copy(), truth.copy()
+    a[:, : shape[1] // 2] //= 2
+    b[:, shape[1] // 2 :] //= 2
+    return a, b, truth
+
+
+@pytest.mark.parametrize("shape", [(60, 80), (60, 80, 3)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_the_true_half_of_each_is_taken(shape, dtype):
+    a, b, truth = scene(shape, dtype)
+    before = [x.copy() for x in (a, b, truth)]
+    refined, choice = select.refine(a, b, truth, detail=0, seam=0, wide=0)
+    assert np.array_equal(refined, truth) and refined.dtype == dtype
+    assert not choice[:, 40:].any() and choice[:, :40].all() and choice.dtype == bool
+    assert all(np.array_equal(x, y) for x, y in zip((a, b, truth), before))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_net_that_is_off_everywhere_still_decides(dtype):
+    """Off in brightness by a fifth and in every pixel by noise; outlines keep within two pixels."""
+    a, b, truth = scene((60, 80, 3), dtype)
+    noise = np.random.default_rng(1).normal(0, np.iinfo(dtype).max / 30, truth.shape)
+    refined, _ = select.refine(a, b, (1.2 * truth + noise).astype(dtype), seam=0, wide=0)
+    assert (refined == truth)[:, list(range(38)) + list(range(42, 80))].all()
+
+
+def test_it_is_the_same_in_eight_and_sixteen_bits():
+    rng = np.random.default_rng(4)
+    a, b, fused = rng.integers(0, 256, (3, 50, 60, 3), dtype=np.uint8)
+    _, narrow = select.refine(a, b, fused)
+    _, wide = select.refine(*(x.astype(np.uint16) * 257 for x in (a, b, fused)))
+    assert narrow.any() and not narrow.all() and np.array_equal(narrow, wide)
+
+
+def test_tiles_do_not_show(monkeypatch):
+    rng = np.random.default_rng(6)
+    a, b, fused = rng.integers(0, 256, (3, 150, 170, 3), dtype=np.uint8)
+    refined, _ = select.refine(a, b, fused)
+    monkeypatch.setattr(common, "TILE", 40)
+    np.testing.assert_array_equal(select.refine(a, b, fused)[0], refined)
+
+
+def test_where_photographs_hardly_differ_neighbours_decide():
+    """A plain with noise of its own in each, around it what is sharp in the first: no islands are left."""
+    rng = np.random.default_rng(5)
+    plain = np.zeros((90, 120), bool)
+    plain[20:70, 20:100] = True
+    texture = rng.integers(60, 200, plain.shape)
+    sharp = np.where(plain, 128, texture)
+    blurred = np.where(plain, 128, cv2.GaussianBlur(texture.astype(np.float32), (0, 0), 3))
+    a, b = (np.rint(x + rng.normal(0, 2, plain.shape)).astype(np.uint8) for x in (sharp, blurred))
+    fused = np.where(plain, (a.astype(int) + b) // 2, a).astype(np.uint8)
+    assert select.refine(a, b, fused, outline=0)[1][plain].mean() > 0.2
+    assert not select.refine(a, b, fused)[1].any()
+
+
+def test_the_seam_mixes_the_outline_alone():
+    a, b, truth = scene()
+    refined, _ = select.refine(a, b, truth, seam=0.7, wide=0)
+    own = (refined == a) | (refined == b)
+    assert own[:, :36].all() and own[:, 44:].all() and not own[:, 39:41].all()
+    assert (refined >= np.minimum(a, b)).all() and (refined <= np.maximum(a, b)).all()
+
+
+def test_equal_images_come_back_and_the_first_is_chosen():
+    image = np.random.default_rng(2).integers(0, 256, (33, 47, 3), dtype=np.uint8)
+    refined, from_b = select.refine(image, image, np.zeros_like(image))
+    assert np.array_equal(refined, image) and not from_b.any()
+
+
+@pytest.mark.parametrize(
+    ("textured", "step", "wide"), [(False, 10, True), (True, 10, False), (False, 1, False)]
+)
+def test_seams_are_wide_where_a_line_would_show(textured, step, wide):
+    """Two shades: between them a slope; but where there is texture, or hardly a step, it stays as it is."""
+    blocks = np.random.default_rng(3).integers(0, 100 if textured else 1, (20, 20), dtype=np.uint8)
+    detail = blocks.repeat(4, axis=0).repeat(4, axis=1)
+    a, b = detail + 100, detail + (100 + step)
+    truth = np.where(np.arange(80) < 40, a, b).astype(np.uint8)
+    refined, _ = select.refine(a, b, truth, detail=0)
+    across = (refined.astype(int) - detail)[40]
+    assert across[10] == 100 and across[70] == 100 + step
+    mixed = ((across > 100) & (across < 100 + step)).sum()
+    assert mixed > 12 if wide else mixed <= 4
+    assert step == 1 or (np.diff(across).max() <= 1) == wide
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(2, 40), st.integers(2, 40), st.integers(0, 2**32), st.sampled_from([0, 1, 12, 1e3]))
+def test_every_pixel_lies_between_the_images(height, width, seed, outline):
+    rng = np.random.default_rng(seed)
+    a, b, fused = rng.integers(0, 256, (3, height, width), dtype=np.uint8)
+    refined, _ = select.refine(a, b, fused, outline=outline)
+    assert refined.shape == (height, width)
+    assert (refined >= np.minimum(a, b)).all() and (refined <= np.maximum(a, b)).all()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"outline": -1},
+        {"detail": -0.1},
+        {"area": 1},
+        {"area": -0.1},
+        {"seam": -1},
+        {"wide": -1},
+        {"area": float("nan")},
+        {"seam": float("nan")},
+    ],
+)
+def test_options_out_of_range_are_named(bad):
+    image = np.zeros((9, 9), np.uint8)
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        select.refine(image, image, image, **bad)
+
+
+def test_images_that_differ_are_refused():
+    with pytest.raises(ValueError, match="differ"):
+        select.refine(np.zeros((9, 9), np.uint8), np.zeros((9, 8), np.uint8), np.zeros((9, 9), np.uint8))

@@ -1,0 +1,51 @@
+"""IE: information entropy of the fused image.
+
+Origin: C. E. Shannon, A mathematical theory of communication, 1948, DOI 10.1002/j.1538-7305.1948.tb01338.x.
+H(F) = -sum p log2 p over the histogram of 256 bins, in bits.
+
+Range 0 (a constant image) to 8 (all 256 levels equally frequent). It looks at the fused image alone: noise
+raises it, and blur of one source need not lower it.
+Elsewhere: MATLAB's `entropy` is the same on uint8 and converts other types by `im2uint8` first.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from two_stream_fusion.metrics import preprocess
+
+
+def entropy(*images):
+    """IE of the last image in bits: entropy(a, b, fused) -> float in 0..8. The sources are only checked."""
+    _, fused = preprocess.prepare(*images)
+    return of_counts(histogram(fused))
+
+
+def of_counts(counts):
+    """Shannon entropy in bits of a histogram; exactly 0 where one bin holds everything."""
+    p = counts[counts > 0] / counts.sum()
+    return abs(float((p * np.log2(p)).sum()))
+
+
+def histogram(*images):
+    """How often each level, or pair of levels, occurs in one or two gray images: 256 or 256 x 256, float64.
+
+    Rows are the levels of the first image. uint16 levels are rounded to 8 bits, so that there are 256 bins
+    at every depth.
+    """
+    n = len(images)
+    height, width = images[0].shape
+    # cv2 counts in float32, which is exact to 2**24; the rounded copies of uint16 images are temporaries.
+    rows = max(1, (2**24 if images[0].dtype == np.uint8 else 2**20) // width)
+    counts = np.zeros((256,) * n)
+    for top in range(0, height, rows):
+        block = [_eight_bits(image[top : top + rows]) for image in images]
+        counts += cv2.calcHist(block, list(range(n)), None, [256] * n, [0, 256] * n).reshape(counts.shape)
+    return counts
+
+
+def _eight_bits(image):
+    if image.dtype == np.uint8:
+        return image
+    return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
