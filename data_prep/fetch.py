@@ -8,7 +8,6 @@ stays.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import hashlib
 import os
@@ -18,7 +17,8 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
 
-from two_stream_fusion.base.cli import command, uninterrupted
+from two_stream_fusion.base import cli
+from two_stream_fusion.base.interrupts import delay_interrupt
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent / "build" / "photos"
@@ -148,7 +148,7 @@ def fetch_all(wanted, root) -> tuple[list[Path], list[OSError]]:
     with ThreadPoolExecutor(8) as pool:
         futures = []
         try:
-            with uninterrupted():
+            with delay_interrupt():
                 futures += [pool.submit(fetch, file, root) for file in wanted]
             for future in tqdm(futures, "fetching", unit="file", disable=None, leave=False):
                 try:
@@ -164,9 +164,7 @@ def fetch_all(wanted, root) -> tuple[list[Path], list[OSError]]:
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.parser(__doc__, EXAMPLES)
     parser.add_argument("names", nargs="*", metavar="NAME", help="a set, pair or stack")
     parser.add_argument("--list", action="store_true", help="show the names and how many files each has")
     parser.add_argument("--out", default=ROOT, type=Path, help="where files go (default: build/photos)")
@@ -188,4 +186,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    command(main)
+    cli.run(main)

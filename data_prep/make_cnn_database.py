@@ -16,7 +16,7 @@ import numpy as np
 
 from data_prep import make_database
 from data_prep.make_database import number
-from two_stream_fusion.base.cli import command
+from two_stream_fusion.base import cli
 
 EXAMPLES = """examples:
   python data_prep/make_cnn_database.py
@@ -91,4 +91,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    command(main)
+    cli.run(main)

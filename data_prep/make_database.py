@@ -26,9 +26,10 @@ import PIL
 from tqdm import tqdm
 
 from data_prep import fetch, photographs, recipes, regions
-from data_prep.database import Database, replacing, row_bytes
-from two_stream_fusion.base import lens
-from two_stream_fusion.base.cli import command, uninterrupted
+from data_prep.database import Database, row_bytes
+from two_stream_fusion.base import cli, lens
+from two_stream_fusion.base.files import atomic_folder
+from two_stream_fusion.base.interrupts import delay_interrupt
 
 BATCH, TESTED = 16, 1600  # patches in a batch of the nets, and in a test of the solvers
 UNREAD = """no net reads {out} as it is: name its lists in a copy of prototxt/NAME/train_val.prototxt and the
@@ -177,7 +178,7 @@ def write(split, entries, folder, settings, pool, kind=PATCHES):
     ends = np.cumsum([entry["patches"] for entry in entries])
     rows = np.random.default_rng([settings["seed"], split == "val"]).permutation(ends[-1])
     kept = min(len(rows), settings["val_patches"] or len(rows)) if split == "val" else len(rows)
-    with uninterrupted():
+    with delay_interrupt():
         database = Database(folder / split, kept, kind.datasets(settings))
 
     def put(job):
@@ -194,7 +195,7 @@ def each(pool, function, items, label):
     """[function(item) for item in items] by the threads of `pool`, with a progress bar."""
     futures = []
     try:
-        with uninterrupted():
+        with delay_interrupt():
             futures += [pool.submit(function, item) for item in items]
         return [f.result() for f in tqdm(futures, label, unit="photo", disable=None, leave=False)]
     finally:
@@ -260,7 +261,7 @@ def make(sources, root, out, settings, workers=None, kind=PATCHES):
     origin = described(sources, root, settings, kind)
     cv2.setNumThreads(1)  # the photographs are what is done in parallel
     # Threads will do: decoding, hashing, blurring and writing all leave Python to the others.
-    with replacing(out) as part, ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    with atomic_folder(out) as part, ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         splits, skipped = plan(sources, settings, pool, kind)
         rows = sum(e["patches"] for split, es in splits.items() for e in drawn(split, es, settings))
         needed = rows * row_bytes(kind.datasets(settings))
@@ -424,4 +425,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    command(main)
+    cli.run(main)

@@ -17,7 +17,7 @@ import numpy as np
 
 from data_prep import make_database
 from data_prep.make_database import number
-from two_stream_fusion.base.cli import command
+from two_stream_fusion.base import cli
 from two_stream_fusion.methods import uwt
 from two_stream_fusion.methods.srcnn import LEVELS, LEVELS_OF_GRAY, SCALE, raised
 
@@ -80,4 +80,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    command(main)
+    cli.run(main)

@@ -6,7 +6,6 @@ the gallery shows, at full size in build/gallery.
 
 from __future__ import annotations
 
-import argparse
 import os
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import cv2
 import numpy as np
 
 from tools import fuse, pictures
-from two_stream_fusion.base.cli import command
+from two_stream_fusion.base import cli
 from two_stream_fusion.io import images
 from two_stream_fusion.stack import frames
 
@@ -47,9 +46,7 @@ def shown(first, last, fused, depth):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.parser(__doc__, EXAMPLES)
     parser.add_argument("names", nargs="*", metavar="STACK", help=f"(default: {' '.join(STACKS)})")
     parser.add_argument(
         "--out", type=Path, default=ROOT / "docs", help="the folder for NAME.jpg (default: docs)"
@@ -76,4 +73,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    command(main)
+    cli.run(main)

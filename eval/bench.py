@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import os
 import re
@@ -19,7 +18,7 @@ import numpy as np
 
 from eval import plain
 from two_stream_fusion import metrics
-from two_stream_fusion.base.cli import command
+from two_stream_fusion.base import cli
 from two_stream_fusion.methods import registry as methods
 
 EXAMPLES = """examples:
@@ -75,9 +74,7 @@ def colour_pair(name, height, width):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.parser(__doc__, EXAMPLES)
     parser.add_argument("--rounds", type=int, default=20, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--megapixels", type=float, metavar="M", help="also one large triple")
     args = parser.parse_args(argv)
@@ -130,4 +127,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    command(main)
+    cli.run(main)

@@ -6,7 +6,6 @@ eval/toolbox_values.csv, those of papers in eval/published_values.csv.
 
 from __future__ import annotations
 
-import argparse
 import csv
 from pathlib import Path
 
@@ -16,8 +15,8 @@ import numpy as np
 
 from data_prep import fetch
 from two_stream_fusion import metrics
-from two_stream_fusion.base import markdown_tables
-from two_stream_fusion.base.cli import command
+from two_stream_fusion.base import cli, markdown_tables
+from two_stream_fusion.base.files import write_text
 from two_stream_fusion.io import images
 from two_stream_fusion.metrics import preprocess
 
@@ -111,9 +110,7 @@ def toolbox_values(values):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.parser(__doc__, EXAMPLES)
     parser.add_argument(
         "-o", "--output", type=Path, default=ROOT / "build" / "CALIBRATION.md", metavar="FILE"
     )
@@ -126,9 +123,9 @@ def main(argv=None):
         published = list(csv.reader(file))
     template = (ROOT / "eval" / "calibration.template.md").read_text(encoding="utf-8")
     text = report(template, values, toolbox_values(values), published)
-    markdown_tables.write(args.output, text)
+    write_text(args.output, text)
     print(args.output)
 
 
 if __name__ == "__main__":
-    command(main)
+    cli.run(main)

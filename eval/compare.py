@@ -5,15 +5,14 @@ What is fused is kept, and made again only where something has changed (eval/res
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 from data_prep import fetch
 from eval import pairs, results
 from eval.tables import firsts, markdown
-from two_stream_fusion.base import markdown_tables
-from two_stream_fusion.base.cli import command
+from two_stream_fusion.base import cli, markdown_tables
+from two_stream_fusion.base.files import write_text
 
 EXAMPLES = """examples:
   python eval/compare.py ~/pairs                          a folder of NAME_A.png and NAME_B.png, or of folders
@@ -45,9 +44,7 @@ def asked(names, out) -> tuple[list, dict[str, str]]:
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.parser(__doc__, EXAMPLES)
     add = parser.add_argument
     add("pairs", nargs="+", metavar="PAIRS", help="a folder, or a set or pair by its name")
     add("--out", type=Path, default="build/compare", help="(default: %(default)s)")
@@ -86,18 +83,16 @@ def report(scores, missing, out):
         for pair, rows in scores.items()
         for title, row in rows.items()
     ]
-    markdown_tables.write(
-        out / "scores.csv", markdown_tables.comma_separated(["pair", "method", *columns], lines)
-    )
+    write_text(out / "scores.csv", markdown_tables.comma_separated(["pair", "method", *columns], lines))
     count = "one pair" if len(scores) == 1 else f"{len(scores)} pairs"
     text = f"## Mean of {count}\n\n{markdown(results.mean(scores), columns)}"
     text += f"\nOn how many each is the best, alone or level to four digits:\n\n{firsts(scores, columns)}"
     if missing:
         text += "\nMissing; a method that is missing on one pair is in no mean:\n\n"
         text += "".join(f"- {what}: {why}\n" for what, why in missing.items())
-    markdown_tables.write(out / "summary.md", text)
+    write_text(out / "summary.md", text)
     return text
 
 
 if __name__ == "__main__":
-    command(main)
+    cli.run(main)

@@ -9,7 +9,6 @@ The methods are those of the tables. Two leave marks in this form that other opt
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import cv2
@@ -17,7 +16,8 @@ import numpy as np
 
 from eval import pairs, results
 from two_stream_fusion import metrics
-from two_stream_fusion.base.cli import command
+from two_stream_fusion.base import cli
+from two_stream_fusion.base.files import atomic_write
 from two_stream_fusion.io import images
 
 EXAMPLES = """examples:
@@ -63,15 +63,13 @@ def figure(pair, cells, path):
                 axis.add_patch(plt.Rectangle(corner, length, length, fill=False, edgecolor=colour))
     fig.subplots_adjust(0.003, 0.003, 0.997, 0.94, wspace=0.02, hspace=0.14)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with images.whole(path) as beside:
+    with atomic_write(path) as beside:
         fig.savefig(beside, dpi=110)
     plt.close(fig)
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.parser(__doc__, EXAMPLES)
     parser.add_argument("--out", type=Path, default="build/figures", help="(default: %(default)s)")
     parser.add_argument(
         "--tables",
@@ -110,4 +108,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    command(main)
+    cli.run(main)

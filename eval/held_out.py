@@ -20,7 +20,8 @@ from data_prep.recipes import RECIPES
 from eval import results
 from eval.score import score
 from eval.tables import ideal, markdown
-from two_stream_fusion.base.cli import command
+from two_stream_fusion.base import cli
+from two_stream_fusion.base.options import parse_options
 from two_stream_fusion.methods import models
 from two_stream_fusion.methods import registry as methods
 from two_stream_fusion.stack import select
@@ -73,9 +74,7 @@ def fused(a, b, net, selections, compared):
 
 
 def arguments(argv):
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.parser(__doc__, EXAMPLES)
     add = parser.add_argument
     add("--photos", metavar="DIR", help="the folder that was trained on (default: as `make data`)")
     add("--count", type=int, default=24, metavar="N", help="pairs (default: %(default)s)")
@@ -103,7 +102,7 @@ def main(argv=None):
     args = arguments(argv)
     takes, selections = select.refine.__kwdefaults__, {"select": {}}
     for text in args.select:
-        selections[f"select {text}"] = methods.read("select", takes, text.split(","))
+        selections[f"select {text}"] = parse_options("select", takes, text.split(","))
     compared = results.choose(args.methods) if args.methods else {}
     os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe speaks up for errors only
     from two_stream_fusion.methods.two_stream import (
@@ -141,4 +140,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    command(main)
+    cli.run(main)

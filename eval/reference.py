@@ -6,7 +6,6 @@ than TOLERANCE away. The values of theirs, and whose they are, stand in eval/lyt
 
 from __future__ import annotations
 
-import argparse
 import csv
 from pathlib import Path
 from typing import NamedTuple
@@ -14,8 +13,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 from eval import pairs, results
 from two_stream_fusion import metrics
-from two_stream_fusion.base import markdown_tables
-from two_stream_fusion.base.cli import command
+from two_stream_fusion.base import cli, markdown_tables
 from two_stream_fusion.methods import registry as methods
 
 EXAMPLES = """examples:
@@ -57,9 +55,7 @@ def apart(ours, theirs) -> float:
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.parser(__doc__, EXAMPLES)
     add = parser.add_argument
     add("--methods", metavar="TITLES", help="only these, between commas (default: all that there are)")
     add(
@@ -97,4 +93,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    command(main)
+    cli.run(main)

@@ -19,7 +19,8 @@ import numpy as np
 from eval import pairs
 from eval.score import psnr, score
 from two_stream_fusion.base import provenance
-from two_stream_fusion.base.cli import processes, uninterrupted
+from two_stream_fusion.base.interrupts import delay_interrupt
+from two_stream_fusion.base.parallel import process_pool
 from two_stream_fusion.io import images
 from two_stream_fusion.methods import models
 from two_stream_fusion.methods import registry as methods
@@ -163,8 +164,8 @@ def run(names, chosen, folder, workers=None):
     # Of the processes started here: each has a core, and Caffe speaks up for errors only.
     os.environ.update(OMP_NUM_THREADS="1", GLOG_minloglevel="2")
     results = {}
-    with processes(workers or os.cpu_count()) as pool:
-        with uninterrupted():
+    with process_pool(workers or os.cpu_count()) as pool:
+        with delay_interrupt():
             futures = {pool.submit(job, *arguments): arguments[:2] for arguments in jobs}
         for future in tqdm(
             as_completed(futures), "fusing", len(jobs), unit="image", disable=None, leave=False

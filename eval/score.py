@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import os
@@ -14,8 +13,8 @@ import cv2
 import numpy as np
 
 from two_stream_fusion import metrics
-from two_stream_fusion.base import markdown_tables
-from two_stream_fusion.base.cli import command
+from two_stream_fusion.base import cli, markdown_tables
+from two_stream_fusion.base.files import check_output, write_text
 from two_stream_fusion.io import images
 from two_stream_fusion.metrics import piella, preprocess, xydeas
 
@@ -37,9 +36,7 @@ What each is, its range and why toolboxes differ: two_stream_fusion/metrics/*.py
 
 
 def arguments(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=NOTES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.parser(__doc__, NOTES)
     add = parser.add_argument
     add("a", metavar="A", help="source image")
     add("b", metavar="B", help="source image")
@@ -131,7 +128,7 @@ def main(argv=None):
     paths = [args.a, args.b, *args.source]
     maps = [path for fused in args.fused if args.maps for path in map_files(args.maps, Path(fused).stem)]
     for path in [*maps, args.csv] if args.csv else maps:
-        images.check_new(path, [*paths, *args.fused, *filter(None, [args.reference])], args.force)
+        check_output(path, [*paths, *args.fused, *filter(None, [args.reference])], args.force)
     if args.csv and not Path(args.csv).parent.is_dir():
         raise ValueError(f"{args.csv}: there is no folder {Path(args.csv).parent}")
     sources = [images.read(path) for path in paths]
@@ -162,9 +159,7 @@ def main(argv=None):
     if not rows:
         return 1
     if args.csv:
-        markdown_tables.write(
-            args.csv, markdown_tables.comma_separated(rows[0], [row.values() for row in rows])
-        )
+        write_text(args.csv, markdown_tables.comma_separated(rows[0], [row.values() for row in rows]))
     if args.json:
         print(json.dumps([{name: _json(value) for name, value in row.items()} for row in rows], indent=1))
     else:
@@ -173,4 +168,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    command(main)
+    cli.run(main)

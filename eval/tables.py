@@ -7,7 +7,6 @@ whose perfect fusion is known. What is fused is kept, and made again only where 
 
 from __future__ import annotations
 
-import argparse
 import csv
 import math
 from pathlib import Path
@@ -16,8 +15,8 @@ from eval import pairs
 from eval.results import OUTLINES, SELECT, choose, load, mean, other_weights, run
 from eval.score import score
 from two_stream_fusion import metrics
-from two_stream_fusion.base import markdown_tables
-from two_stream_fusion.base.cli import command
+from two_stream_fusion.base import cli, markdown_tables
+from two_stream_fusion.base.files import write_text
 from two_stream_fusion.methods import registry as methods
 
 EXAMPLES = """examples:
@@ -153,11 +152,9 @@ def report(results, missing, folder):
         """A table in three forms; listed: {what stands before a line of the CSV: its scores}."""
         header = ("table", "pair", "method")[-len(next(iter(listed))) :]
         lines = [[*first, *(f"{row[m]:.6f}" for m in columns)] for first, row in listed.items()]
-        markdown_tables.write(
-            folder / f"{stem}.csv", markdown_tables.comma_separated([*header, *columns], lines)
-        )
-        markdown_tables.write(folder / f"{stem}.md", text)
-        markdown_tables.write(folder / f"{stem}.tex", latex(rows, columns))
+        write_text(folder / f"{stem}.csv", markdown_tables.comma_separated([*header, *columns], lines))
+        write_text(folder / f"{stem}.md", text)
+        write_text(folder / f"{stem}.tex", latex(rows, columns))
         parts.append(text)
         written.add(stem)
 
@@ -202,7 +199,7 @@ def report(results, missing, folder):
     if missing:
         parts.append("## Missing\n\n" + "\n".join(f"- {k}: {why}" for k, why in missing.items()) + "\n")
     text = "\n".join(parts)
-    markdown_tables.write(folder / "summary.md", text)
+    write_text(folder / "summary.md", text)
     return text, written
 
 
@@ -217,9 +214,7 @@ def remove_old(folder, names, written):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.parser(__doc__, EXAMPLES)
     add = parser.add_argument
     add("--out", type=Path, default="build/tables", help="(default: %(default)s)")
     add("--methods", metavar="TITLES", help="only these, between commas (default: all)")
@@ -252,4 +247,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    command(main)
+    cli.run(main)

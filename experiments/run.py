@@ -13,7 +13,6 @@ numbers come from the logs of `caffe train` and `caffe test`, whichever Caffe wr
 
 from __future__ import annotations
 
-import argparse
 import csv
 import fcntl
 import os
@@ -32,8 +31,8 @@ from tqdm import tqdm
 
 from experiments.trainings import Training, digest, train, which
 from tools import bench, nets, pictures, plot_log
-from two_stream_fusion.base import markdown_tables
-from two_stream_fusion.base.cli import command
+from two_stream_fusion.base import cli, markdown_tables
+from two_stream_fusion.base.files import write_text
 
 HERE = Path(__file__).parent
 EXAMPLES = """examples:
@@ -97,7 +96,7 @@ def measured(settings, subject, measure):
     how = (which(settings.caffe), settings.precision, settings.gpu, os.environ.get("OMP_NUM_THREADS"))
     path = settings.out / "timing" / digest(*subject, *how)
     if not path.is_file():
-        markdown_tables.write(path, f"{measure()}\n")
+        write_text(path, f"{measure()}\n")
     return float(path.read_text())
 
 
@@ -198,9 +197,9 @@ def report(name, groups, folder):
         for n, loss in curve
     ]
     header = ["label", "seed", "iteration", "set", "loss", "psnr"]
-    markdown_tables.write(folder / "curves.csv", markdown_tables.comma_separated(header, curves))
+    write_text(folder / "curves.csv", markdown_tables.comma_separated(header, curves))
     summed = markdown_tables.comma_separated(rows[0], [row.values() for row in rows])
-    markdown_tables.write(folder / "summary.csv", summed)
+    write_text(folder / "summary.csv", summed)
     lengths = " and ".join(map(str, sorted({t.solver.max_iter for t in every})))
     rough = "rough, " if any(t.solver.max_iter < t.full for t in every) else ""
     title = f"{name}: {rough}{lengths} iterations of {every[0].batch} patches"
@@ -236,9 +235,7 @@ def keep(name, folder):
 
 
 def arguments(argv):
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.parser(__doc__, EXAMPLES)
     add = parser.add_argument
     add("names", nargs="*", metavar="NAME", help=f"{', '.join(names())} (default: all)")
     add("--iterations", type=int, metavar="N", help="(default: what each solver says)")
@@ -301,4 +298,4 @@ if __name__ == "__main__":
     # Both as Ctrl-C: trainings save and stop. In the background a shell has SIGINT ignored, by children too.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    command(main)
+    cli.run(main)

@@ -5,7 +5,6 @@ Machines drift, so the two run alternately and the ratio of the medians is what 
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import shutil
@@ -17,8 +16,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-from two_stream_fusion.base import markdown_tables
-from two_stream_fusion.base.cli import command
+from two_stream_fusion.base import cli, markdown_tables
 
 EXAMPLES = """examples:
   python tools/bench.py                     what `make bench` runs
@@ -248,9 +246,7 @@ def patch_side():
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.parser(__doc__, EXAMPLES)
     parser.add_argument("--net", default="2-1-2_f64_k5", help="a net of prototxt/ (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each (default: %(default)s)")
     parser.add_argument("--iterations", type=int, help="batches in a turn (default: 5, on a GPU 500)")
@@ -339,4 +335,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    command(main)
+    cli.run(main)

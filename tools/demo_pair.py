@@ -8,7 +8,6 @@ coffee photograph (CC0), blurred in and around the cup as the paper blurs its tr
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import cv2
@@ -16,7 +15,7 @@ import numpy as np
 
 from data_prep import depth_pair, fetch, photographs
 from data_prep.recipes import RECIPES
-from two_stream_fusion.base.cli import command
+from two_stream_fusion.base import cli
 from two_stream_fusion.io import images
 from two_stream_fusion.stack import align
 
@@ -65,9 +64,7 @@ def pair(name):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.parser(__doc__, EXAMPLES)
     add = parser.add_argument
     add(
         "--pair",
@@ -86,4 +83,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    command(main)
+    cli.run(main)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
-
 from tools import pictures
-from two_stream_fusion.base.cli import command
+from two_stream_fusion.base import cli
 from two_stream_fusion.methods import models
 
 EXAMPLES = """examples:
@@ -134,9 +132,7 @@ def draw(nodes, title, path):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.parser(__doc__, EXAMPLES)
     add = parser.add_argument
     add("net", help="a deploy.prototxt or train_val.prototxt")
     add("-o", "--output", required=True, help="the picture (.png .pdf .svg), replaced if it is there")
@@ -157,4 +153,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    command(main)
+    cli.run(main)

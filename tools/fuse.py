@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import json
 import logging
@@ -19,11 +18,13 @@ from tqdm import tqdm
 
 import two_stream_fusion
 from tools import fuse_batch
-from two_stream_fusion.base.cli import told
+from two_stream_fusion.base import cli
+from two_stream_fusion.base.cli import user_message
+from two_stream_fusion.base.files import atomic_write, check_output
+from two_stream_fusion.base.tiles import tiles
 from two_stream_fusion.io import images
 from two_stream_fusion.methods import models
 from two_stream_fusion.methods import registry as methods
-from two_stream_fusion.methods.common import tiles
 from two_stream_fusion.stack import align, frames
 from two_stream_fusion.stack.choice import order
 
@@ -43,9 +44,7 @@ PANEL = 4  # sources shown side by side at the most
 
 
 def parser():
-    made = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    made = cli.parser(__doc__, EXAMPLES)
 
     def options(title, *lines):
         group = made.add_argument_group(title) if title else made
@@ -199,7 +198,7 @@ def check_outputs(args, sources):
     """Refuse to write over a source, over anything without --force, or what its ending cannot hold."""
     several = [args.output, args.panel, args.map, args.json]
     for path in filter(None, several):
-        images.check_new(path, sources, args.force)
+        check_output(path, sources, args.force)
         if os.path.isdir(path):
             raise ValueError(f"{path}: is a folder")
         if not Path(path).resolve().parent.is_dir():
@@ -213,7 +212,7 @@ def check_outputs(args, sources):
         if not folder.resolve().parent.is_dir():
             raise ValueError(f"{folder}: the folder that it would be in does not exist")
         for path in sorted(folder.glob(f"{args.method}_*.png")):
-            images.check_new(path, sources, args.force)
+            check_output(path, sources, args.force)
     named = set()
     for path in filter(None, several):
         if os.path.realpath(path) in named:
@@ -467,7 +466,7 @@ def run(args):
             report["estimated"] = numbers
         report["size"] = frames.describe(stack.shape, stack.dtype)
         report["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
-        with images.whole(args.json) as beside:
+        with atomic_write(args.json) as beside:
             beside.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
@@ -488,7 +487,7 @@ def attempt(args):
     try:
         run(args)
     except Exception as error:  # the others are gone on with
-        return told(error) or f"{args.output}: {type(error).__name__}: {error}"
+        return user_message(error) or f"{args.output}: {type(error).__name__}: {error}"
     return None
 
 
@@ -517,7 +516,7 @@ def main(argv=None):
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        said = told(error)
+        said = user_message(error)
         if said is None:
             raise
     # Only here: a thread that still reads for the frames the error held keeps stderr away till then.

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from two_stream_fusion.base.cli import processes, uninterrupted
+from two_stream_fusion.base.interrupts import delay_interrupt
+from two_stream_fusion.base.parallel import process_pool
 from two_stream_fusion.io import images
 from two_stream_fusion.stack import frames
 
@@ -158,9 +159,9 @@ def _by_pool(left, fuse_one, jobs, again):
     """
     working = {}
     try:
-        with processes(jobs) as pool:
+        with process_pool(jobs) as pool:
             while left or working:
-                with uninterrupted():
+                with delay_interrupt():
                     while left and len(working) < jobs:
                         future = pool.submit(fuse_one, left[0])
                         working[future] = left.pop(0)

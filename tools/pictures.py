@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from two_stream_fusion.io import images
+from two_stream_fusion.base.files import atomic_write
 
 GAP = 255  # white
 
@@ -55,7 +55,7 @@ def save(figure, path, dpi=120):
     ValueError where matplotlib has no such format, OSError where the folder cannot be written to.
     """
     try:
-        with images.whole(path) as beside:
+        with atomic_write(path) as beside:
             figure.savefig(beside, dpi=dpi)
     finally:
         pyplot().close(figure)

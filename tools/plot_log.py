@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 import re
 from pathlib import Path
 
 from tools import pictures
-from two_stream_fusion.base import markdown_tables
-from two_stream_fusion.base.cli import command
+from two_stream_fusion.base import cli, markdown_tables
+from two_stream_fusion.base.files import write_text
 
 EXAMPLES = """examples:
   caffe train -solver solver/adam.prototxt 2>&1 | tee build/logs/adam.log
@@ -77,9 +76,7 @@ def plot(logs, path, patch):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.parser(__doc__, EXAMPLES)
     parser.add_argument("logs", nargs="+", metavar="LOG", help="what `caffe train` printed")
     parser.add_argument("-o", "--output", required=True, help="the plot (.png .pdf .svg)")
     parser.add_argument("--csv", metavar="FILE", help="also write log,iteration,set,loss,psnr")
@@ -106,11 +103,11 @@ def main(argv=None):
             for n, loss in curve
         ]
         header = ["log", "iteration", "set", "loss", "psnr"]
-        markdown_tables.write(args.csv, markdown_tables.comma_separated(header, rows))
+        write_text(args.csv, markdown_tables.comma_separated(header, rows))
     for name, (train, test) in logs.items():
         end = f", validation {psnr(test[-1][1], args.patch):.2f} dB" if test else ""
         print(f"{name}: iteration {train[-1][0]}, loss {train[-1][1]:g}{end}")
 
 
 if __name__ == "__main__":
-    command(main)
+    cli.run(main)

@@ -6,10 +6,8 @@ the colours of R, G and B. Elsewhere a tile joins one channel to one other, and 
 
 from __future__ import annotations
 
-import argparse
-
 from tools import nets, pictures
-from two_stream_fusion.base.cli import command
+from two_stream_fusion.base import cli
 from two_stream_fusion.io import images
 
 EXAMPLES = """examples:
@@ -29,9 +27,7 @@ def picture(weights, columns, enlarge):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.parser(__doc__, EXAMPLES)
     add = parser.add_argument
     nets.add_arguments(parser)
     add("--layer", required=True, help="the layer's name in the prototxt")
@@ -52,4 +48,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    command(main)
+    cli.run(main)

@@ -5,12 +5,11 @@ Of each blob, the maps that vary the most over the image, each stretched from bl
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
 
 from tools import nets, pictures
-from two_stream_fusion.base.cli import command
+from two_stream_fusion.base import cli
+from two_stream_fusion.base.files import check_output
 from two_stream_fusion.io import images
 
 EXAMPLES = """examples:
@@ -82,9 +81,7 @@ def show(axes, image, title):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.parser(__doc__, EXAMPLES)
     add = parser.add_argument
     add("images", nargs=2, metavar="IMAGE", help="a and b, of one size")
     add("-o", "--output", required=True, help="the picture (.png .pdf .svg), replaced if it is there")
@@ -94,7 +91,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if args.maps < 1:
         parser.error("--maps is 1 or more")
-    images.check_new(args.output, args.images, force=True)
+    check_output(args.output, args.images, force=True)
     a, b = map(images.read, args.images)
     if a.shape != b.shape or a.dtype != b.dtype:
         raise ValueError(f"images differ: {a.shape} {a.dtype} and {b.shape} {b.dtype}")
@@ -104,4 +101,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    command(main)
+    cli.run(main)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from tools import pictures
-from two_stream_fusion.base.cli import command
+from two_stream_fusion.base import cli
 from two_stream_fusion.io import images
 
 EXAMPLES = """examples:
@@ -67,9 +66,7 @@ def to_colour(rows):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.parser(__doc__, EXAMPLES)
     add = parser.add_argument
     add("database", help="an .h5 file, or the .txt list of several")
     add("-o", "--output", required=True, help="the picture (.png ...), replaced if it is there")
@@ -87,4 +84,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    command(main)
+    cli.run(main)

@@ -9,13 +9,12 @@ and count for nothing in the last layer until they have learned what to correct.
 
 from __future__ import annotations
 
-import argparse
 import os
 
 import numpy as np
 
-from two_stream_fusion.base.cli import command
-from two_stream_fusion.io import images
+from two_stream_fusion.base import cli
+from two_stream_fusion.base.files import atomic_write
 from two_stream_fusion.methods import models
 
 EXAMPLES = """examples:
@@ -92,9 +91,7 @@ def embed(net, small, types):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.parser(__doc__, EXAMPLES)
     add = parser.add_argument
     add(
         "solver",
@@ -118,11 +115,11 @@ def main(argv=None):
     types = {name: layer.type for name, layer in zip(net._layer_names, net.layers)}
     paired = "fusion" in net.params and net.params["fusion"][0].shape[1] == 2
     embed(net, trained_net(args.grow, types) if args.grow else mean_net(net.params, paired), types)
-    with images.whole(args.output) as beside:
+    with atomic_write(args.output) as beside:
         net.save(str(beside))
     print(f"{args.output}: gives what {args.grow or 'the mean of both photographs'} gives")
     print(f"caffe train -solver {args.solver} -weights {args.output}")
 
 
 if __name__ == "__main__":
-    command(main)
+    cli.run(main)

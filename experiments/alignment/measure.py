@@ -7,7 +7,6 @@ found and the true one take the corners. Printed as Markdown.
 
 from __future__ import annotations
 
-import argparse
 import os
 import time
 from pathlib import Path
@@ -17,8 +16,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from two_stream_fusion.base import markdown_tables
-from two_stream_fusion.base.cli import command
+from two_stream_fusion.base import cli, markdown_tables
 from two_stream_fusion.io import images
 from two_stream_fusion.stack import align, frames
 
@@ -162,9 +160,7 @@ def _scaled(matrix):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.parser(__doc__, EXAMPLES)
     parser.add_argument(
         "--pairs",
         type=int,
@@ -190,4 +186,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    command(main)
+    cli.run(main)

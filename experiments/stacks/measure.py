@@ -8,15 +8,13 @@ Printed as Markdown, PSNR in dB.
 
 from __future__ import annotations
 
-import argparse
 from functools import reduce
 
 import numpy as np
 
 from data_prep import depth_pair
 from eval.score import psnr
-from two_stream_fusion.base import markdown_tables
-from two_stream_fusion.base.cli import command
+from two_stream_fusion.base import cli, markdown_tables
 from two_stream_fusion.methods import models
 from two_stream_fusion.methods import registry as methods
 from two_stream_fusion.methods.two_stream import TwoStream
@@ -61,9 +59,7 @@ def ways(net):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.parser(__doc__, EXAMPLES)
     parser.add_argument("--frames", type=int, default=8, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--model", default=models.FAST, help="(default: %(default)s)")
     args = parser.parse_args(argv)
@@ -77,4 +73,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    command(main)
+    cli.run(main)

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from data_prep import database, fetch, make_database, photographs, recipes
+from two_stream_fusion.base import files
 
 REPOSITORY = Path(make_database.__file__).resolve().parents[1]
 COMMAND = [sys.executable, str(REPOSITORY / "data_prep" / "make_database.py")]
@@ -296,8 +297,8 @@ def test_the_older_database_comes_back_where_the_new_one_cannot_take_its_place(t
             raise OSError(5, "Input/output error")
         rename(a, b)
 
-    monkeypatch.setattr(database.os, "rename", failing)
-    with pytest.raises(OSError, match="Input/output"), database.replacing(out) as part:
+    monkeypatch.setattr(files.os, "rename", failing)
+    with pytest.raises(OSError, match="Input/output"), files.atomic_folder(out) as part:
         (part / "new.h5").touch()
     assert [p.relative_to(tmp_path).as_posix() for p in sorted(tmp_path.rglob("*"))] == [
         "data",
@@ -305,7 +306,7 @@ def test_the_older_database_comes_back_where_the_new_one_cannot_take_its_place(t
     ]
     monkeypatch.undo()
     rename(out, tmp_path / "data.old")  # a run was killed between the two renames
-    with pytest.raises(ValueError, match="wrong"), database.replacing(out):
+    with pytest.raises(ValueError, match="wrong"), files.atomic_folder(out):
         raise ValueError("wrong")
     assert (out / "old.h5").exists() and not (tmp_path / "data.old").exists()
 
@@ -336,14 +337,14 @@ def test_of_two_runs_at_once_the_second_is_refused(folder, tmp_path, capsys):
 
 
 def test_a_folder_that_another_run_has_just_finished_is_not_taken_for_ones_own(tmp_path, monkeypatch):
-    flock = database.fcntl.flock
+    flock = files.fcntl.flock
 
     def late(file, how):
         (tmp_path / "data.part").rename(tmp_path / "data")
         flock(file, how)
 
-    monkeypatch.setattr(database.fcntl, "flock", late)
-    with pytest.raises(ValueError, match="another run"), database.replacing(tmp_path / "data"):
+    monkeypatch.setattr(files.fcntl, "flock", late)
+    with pytest.raises(ValueError, match="another run"), files.atomic_folder(tmp_path / "data"):
         pass
     assert [p.name for p in tmp_path.iterdir()] == ["data"]
 

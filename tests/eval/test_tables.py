@@ -12,7 +12,7 @@ import pytest
 from data_prep import depth_pair
 from eval import figures, pairs, results, tables
 from two_stream_fusion import metrics
-from two_stream_fusion.base import cli, provenance
+from two_stream_fusion.base import parallel, provenance
 from two_stream_fusion.io import images
 from two_stream_fusion.methods import models
 from two_stream_fusion.methods import registry as methods
@@ -199,7 +199,7 @@ class Here:
 
 @pytest.mark.parametrize(("kind", "why"), [(ValueError, "gray only"), (KeyError, "KeyError: 'gray only'")])
 def test_a_method_that_fails_on_a_pair_leaves_the_rest(kind, why, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(cli, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(parallel, "ProcessPoolExecutor", Here)
     monkeypatch.setattr(methods, "fuse", failing(kind))
     monkeypatch.setattr(pairs, "TABLES", {3: "camera", 4: "colour"})
     assert tables.main(["--out", str(tmp_path), "--methods", FAST, "--no-lytro"]) == 1
@@ -212,7 +212,7 @@ def test_a_method_that_fails_on_a_pair_leaves_the_rest(kind, why, tmp_path, monk
 
 def test_a_metric_more_is_a_column_more(tmp_path, monkeypatch, capsys):
     """As README says how to add one: the paper's values, which lack it, stand beside where there are some."""
-    monkeypatch.setattr(cli, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(parallel, "ProcessPoolExecutor", Here)
     monkeypatch.setitem(metrics.METRICS, "SD", lambda *images: float(images[-1].std()))
     monkeypatch.setattr(pairs, "TABLES", {3: "camera"})
     assert tables.main(["--out", str(tmp_path), "--methods", "LP,CP", "--no-lytro"]) == 0

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tools import fuse, fuse_batch
+from two_stream_fusion.base.files import atomic_write
 from two_stream_fusion.io import images
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -220,7 +221,7 @@ def test_a_process_that_is_killed_takes_no_other_with_it(folder, capfd, jobs):
 
 
 def half_written(args):
-    with images.whole(args.output) as beside:
+    with atomic_write(args.output) as beside:
         beside.write_bytes(b"half")
         os.kill(os.getppid(), signal.SIGINT)
         time.sleep(60)

@@ -1,33 +1,62 @@
-"""How programs of this project end: after a mistake, after Ctrl-C; and where Ctrl-C has to wait a moment."""
+"""How a command begins and ends: its parser, its exit status, and errors in one line."""
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import signal
+import argparse
 import sys
-import threading
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Callable
 
 
-def command(main):
-    """Exit with what a program's main returns; with a line and 1 after a user's mistake, 130 after Ctrl-C."""
+def parser(doc: str, examples: str = "") -> argparse.ArgumentParser:
+    """An argument parser in this project's form.
+
+    Args:
+        doc: the module's docstring, shown above the options as it is.
+        examples: command lines, one a line, shown below the options as they are.
+
+    Returns:
+        The parser, without options.
+    """
+    return argparse.ArgumentParser(
+        description=doc, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Run a command and end the process.
+
+    The exit status is what `main` returns, 1 with a one-line message after an error of the user or of the
+    machine, and 130 after Ctrl-C. Any other exception is a fault of ours and keeps its traceback.
+
+    Args:
+        main: the command; it reads sys.argv.
+
+    Raises:
+        SystemExit: always, but for faults of ours.
+    """
     try:
         sys.exit(main())
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        said = told(error)
-        if said is None:
+        message = user_message(error)
+        if message is None:
             raise
-    # Only here: a thread that still reads for what the error held keeps stderr away till then.
-    sys.exit(f"{Path(sys.argv[0]).name}: error: {said}")
+    # Outside of the handler: a thread that still decodes for what the error held keeps stderr until then.
+    sys.exit(f"{Path(sys.argv[0]).name}: error: {message}")
 
 
-def told(error) -> str | None:
-    """An error that is the user's, or the machine's, in one line; None for any other."""
-    if isinstance(error, MemoryError) or _torch_without_memory(error):
+def user_message(error: BaseException) -> str | None:
+    """One line for an error that the user or the machine caused.
+
+    Args:
+        error: any exception.
+
+    Returns:
+        The line, without the name of the program; None for a fault of ours.
+    """
+    if isinstance(error, MemoryError) or _is_torch_out_of_memory(error):
         return "not enough memory"
     if not isinstance(error, (ValueError, OSError, ImportError)):
         return None
@@ -35,57 +64,10 @@ def told(error) -> str | None:
     return f"{path}: {error.strerror}" if path and getattr(error, "strerror", None) else str(error)
 
 
-def _torch_without_memory(error):
-    """Whether PyTorch says so: on a GPU by an error of its own, on a CPU by a RuntimeError.
+def _is_torch_out_of_memory(error):
+    """Whether PyTorch ran out of memory: an error of its own on a GPU, a RuntimeError on a CPU.
 
     caffe_torch can tell too, but is not there under BVLC Caffe.
     """
-    gpu = type(error).__name__ == "OutOfMemoryError"
-    return isinstance(error, RuntimeError) and (gpu or "can't allocate memory" in str(error))
-
-
-@contextlib.contextmanager
-def processes(count):
-    """A ProcessPoolExecutor of so many new processes, which are ended where the block ends by an error or
-    Ctrl-C: what is half done is not waited for, and removed."""
-    from two_stream_fusion.io import images  # late: not all programs have what it imports
-
-    ended = (images.leave_nothing_unfinished,)
-    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _when_ended, ended)
-    try:
-        yield pool
-    except BaseException:
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown()
-
-
-def _when_ended(handler):
-    signal.signal(signal.SIGTERM, handler)  # in a function of ours, which Python 3.8 can send to a process
-
-
-@contextlib.contextmanager
-def uninterrupted():
-    """SIGINT waits until the block is over.
-
-    Python raises KeyboardInterrupt anywhere in the main thread: while a pool takes a job, which leaves its
-    lock taken and its workers waiting for good, or where h5py frees an object, which loses the interrupt.
-    Processes that begin in the block never hear of SIGINT: who began them ends them.
-    """
-    if threading.current_thread() is not threading.main_thread():  # nothing is raised there
-        yield
-        return
-    came = []
-    before = signal.signal(signal.SIGINT, lambda *_: came.append(True))
-    masks = hasattr(signal, "pthread_sigmask")  # not on Windows
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT]) if masks else None
-    try:
-        yield
-    finally:
-        if masks:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        signal.signal(signal.SIGINT, before)
-    if came:
-        signal.raise_signal(signal.SIGINT)
+    on_gpu = type(error).__name__ == "OutOfMemoryError"
+    return isinstance(error, RuntimeError) and (on_gpu or "can't allocate memory" in str(error))

@@ -1,12 +1,9 @@
-"""Tables as text, Markdown or comma-separated values, and files of text."""
+"""Tables as text: Markdown and comma-separated values."""
 
 from __future__ import annotations
 
 import csv
 import io
-from pathlib import Path
-
-from two_stream_fusion.io import images
 
 
 def row(cells) -> str:
@@ -23,10 +20,3 @@ def comma_separated(header, rows) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
     return text.getvalue()
-
-
-def write(path, text) -> None:
-    """Write a file whole or not at all; its folder is made if it is not there."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with images.whole(path) as beside:
-        beside.write_text(text, encoding="utf-8")

@@ -9,13 +9,15 @@ import re
 import threading
 import warnings
 import zlib
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 from PIL import Image
+
+from two_stream_fusion.base import files
 
 READABLE = ("BMP", "JPEG", "MPO", "PNG", "PPM", "WEBP")  # Pillow's names; TIFF, HEIC, RAW go their own ways
 WRITABLE = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp")
@@ -103,8 +105,8 @@ def write(path, pixels, alpha=None, exif=b"", icc=b"") -> None:
         pixels = np.dstack([pixels, alpha])
     encode = {".png": _png, ".webp": _webp, ".jpg": _jpeg, ".jpeg": _jpeg}.get(suffix, _tiff_bytes)
     data = encode(pixels, exif, icc)
-    with whole(path) as beside:
-        beside.write_bytes(data)
+    with files.atomic_write(path) as partial:
+        partial.write_bytes(data)
 
 
 def check_writable(path, dtype=np.uint8, alpha=False, shape=()) -> None:
@@ -120,45 +122,6 @@ def check_writable(path, dtype=np.uint8, alpha=False, shape=()) -> None:
     longest = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}.get(suffix)
     if longest and max(shape[:2], default=0) > longest:
         raise ValueError(f"{path}: {suffix} ends at {longest} pixels a side; use .png or .tif")
-
-
-def check_new(path, sources, force=False) -> None:
-    """ValueError where `path` is one of the files `sources`, or exists without `force`."""
-    if os.path.exists(path):
-        if any(os.path.exists(source) and os.path.samefile(path, source) for source in sources):
-            raise ValueError(f"{path}: is one of the images to fuse or score")
-        if not force:
-            raise ValueError(f"{path}: exists; --force replaces it")
-
-
-_unfinished: set = set()  # what `whole` has given names to just now
-
-
-@contextmanager
-def whole(path):
-    """A name beside `path` to write to: it becomes `path` when the block ends well, else it is removed."""
-    path = Path(path)
-    beside = path.with_name(f".{path.stem[:50]}.{os.getpid()}.part{path.suffix}")  # names end at 255 bytes
-    _unfinished.add(beside)
-    try:
-        yield beside
-        os.replace(beside, path)
-    except OSError as error:
-        if error.errno is not None and error.filename in (None, str(beside)):
-            error.filename = str(path)  # the one that the user knows
-        raise
-    finally:
-        if beside.exists():
-            beside.unlink()
-        _unfinished.discard(beside)
-
-
-def leave_nothing_unfinished(*_) -> None:
-    """End this process, for a signal, without what `whole` has not finished."""
-    for beside in list(_unfinished):  # other threads may go on meanwhile
-        with suppress(OSError):
-            beside.unlink()
-    os._exit(1)
 
 
 class _Unsuitable(ValueError):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 
+from two_stream_fusion.base.options import parse_options
+
 TITLES = {  # in the order of Tables 1 to 4
     "dwt": "DWT",
     "lp": "LP",
@@ -37,31 +39,7 @@ def parse(name, settings) -> dict[str, object]:
 
     Where the default is None, a number or several with commas between.
     """
-    return read(name, options(name), settings)
-
-
-def read(name, known, settings) -> dict[str, object]:
-    """As `parse`, for anything that takes the options `known`, {name: default}."""
-    chosen = {}
-    for setting in settings:
-        key, given, value = setting.partition("=")
-        if key in chosen:
-            raise ValueError(f"{setting!r}: {key} is given twice")
-        if not given or key not in known:
-            raise ValueError(f"{setting!r}: {name} takes {', '.join(f'{k}={v}' for k, v in known.items())}")
-        kind = type(known[key])
-        try:
-            if kind is bool:
-                chosen[key] = {"true": True, "false": False}[value.lower()]
-            elif known[key] is None:
-                numbers = tuple(map(float, value.split(",")))
-                chosen[key] = numbers if len(numbers) > 1 else numbers[0]
-            else:
-                chosen[key] = kind(value)
-        except (KeyError, ValueError):
-            wanted = "numbers are" if known[key] is None else f"a value such as {known[key]!r} is"
-            raise ValueError(f"{setting!r}: {wanted} needed") from None
-    return chosen
+    return parse_options(name, options(name), settings)
 
 
 def decides(name) -> bool:

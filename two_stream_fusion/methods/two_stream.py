@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from caffe.proto import caffe_pb2
 
+from two_stream_fusion.base.tiles import tiles
 from two_stream_fusion.methods import models
-from two_stream_fusion.methods.common import tiles
 from two_stream_fusion.stack import choice as stack
 from two_stream_fusion.stack import select
 

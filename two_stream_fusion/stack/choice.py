@@ -15,7 +15,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from two_stream_fusion.methods.common import by_tiles, check, gray, without_specks
+from two_stream_fusion.base.tiles import map_tiles
+from two_stream_fusion.methods.common import check, gray, without_specks
 from two_stream_fusion.stack import potts
 from two_stream_fusion.stack.select import blur_reach, blurred, distance
 
@@ -86,7 +87,7 @@ def choose(net, frames, *, progress=iter, **how):
     for i, frame in enumerate(frames, start=1):
         check(previous, frame)
         fused = net(previous, frame, progress=progress, **how)
-        won += by_tiles(_wins, (previous, frame, fused), blur_reach(DETAIL) + WINDOW // 2)
+        won += map_tiles(_wins, (previous, frame, fused), blur_reach(DETAIL) + WINDOW // 2)
         better = potts.label((best - won) / np.float32(OUTLINE))
         choice[better], best[better] = i, won[better]
         previous = frame

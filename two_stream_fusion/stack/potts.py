@@ -13,7 +13,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from two_stream_fusion.methods.common import by_tiles
+from two_stream_fusion.base.tiles import map_tiles
 
 STEPS = 30  # on an image of each size; with a thousand the choice is no better (eval/held_out.py)
 SMALLEST = 4  # pixels: the longer side of the smallest image at most
@@ -37,7 +37,7 @@ def label(cost) -> np.ndarray:
         cost = costs.pop()
         if cost.shape != values.shape:
             values, across, down = (_doubled(x, cost.shape) for x in (values, across, down))
-        values, across, down = by_tiles(_steps, (cost, values, across, down), margin=STEPS)
+        values, across, down = map_tiles(_steps, (cost, values, across, down), margin=STEPS)
     return values > 0.5
 
 

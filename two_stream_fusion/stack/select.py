@@ -15,7 +15,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from two_stream_fusion.methods.common import by_tiles, check, gray, scale, without_specks
+from two_stream_fusion.base.tiles import map_tiles
+from two_stream_fusion.methods.common import check, gray, scale, without_specks
 from two_stream_fusion.stack import potts
 
 SLOPE = 16  # gray levels of 255 a pixel: where both photographs stay under half of it, shades are gradual
@@ -40,7 +41,7 @@ def refine(a, b, fused, *, outline=12, detail=2, area=0.0003, seam=0.4, wide=6):
             f"outline={outline}, detail={detail}, area={area}, seam={seam}, wide={wide}: area is a share from"
             " 0 to below 1, the others are 0 or more"
         )
-    farther = by_tiles(
+    farther = map_tiles(
         lambda a, b, fused: distance(b, fused, detail) - distance(a, fused, detail),
         (a, b, fused),
         blur_reach(detail),
@@ -48,7 +49,7 @@ def refine(a, b, fused, *, outline=12, detail=2, area=0.0003, seam=0.4, wide=6):
     from_b = potts.label(farther / np.float32(outline)) if outline else farther < 0
     from_b = without_specks(from_b, area * from_b.size)
     weight = _softened(from_b.astype(np.float32), a, b, seam, wide)
-    return by_tiles(_mixed, (a, b, weight)), from_b
+    return map_tiles(_mixed, (a, b, weight)), from_b
 
 
 def _mixed(a, b, weight):
@@ -92,7 +93,7 @@ def _softened(weight, a, b, seam, wide):
     narrow = blurred(weight, seam)
     if not wide:
         return narrow
-    levels = [by_tiles(lambda part: gray(part).astype(np.float32), (image,)) for image in (a, b)]
+    levels = [map_tiles(lambda part: gray(part).astype(np.float32), (image,)) for image in (a, b)]
     steepest = cv2.max(*map(_slope, levels))
     steepest = cv2.dilate(steepest, np.ones((int(4 * wide) // 2 * 2 + 1,) * 2, np.uint8))
     gradual = blurred(np.clip(1.5 - steepest / SLOPE, 0, 1), wide)

@@ -5,13 +5,13 @@ import threading
 
 import pytest
 
-from two_stream_fusion.base.cli import uninterrupted
+from two_stream_fusion.base.interrupts import delay_interrupt
 
 
 def test_ctrl_c_waits_until_the_block_is_over():
     done = []
     with pytest.raises(KeyboardInterrupt):
-        with uninterrupted():
+        with delay_interrupt():
             signal.raise_signal(signal.SIGINT)
             done.append("the block")
         done.append("what follows")
@@ -20,7 +20,7 @@ def test_ctrl_c_waits_until_the_block_is_over():
 
 
 def test_an_error_in_the_block_is_what_comes_of_it():
-    with pytest.raises(ValueError, match="wrong"), uninterrupted():
+    with pytest.raises(ValueError, match="wrong"), delay_interrupt():
         signal.raise_signal(signal.SIGINT)
         raise ValueError("wrong")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -30,7 +30,7 @@ def test_other_threads_are_left_alone():
     done = []
 
     def work():
-        with uninterrupted():
+        with delay_interrupt():
             done.append(True)
 
     thread = threading.Thread(target=work)
@@ -40,7 +40,7 @@ def test_other_threads_are_left_alone():
 
 
 def test_processes_that_begin_in_the_block_do_not_hear_of_it():
-    with uninterrupted():
+    with delay_interrupt():
         process = subprocess.Popen(
             [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGINT); print('on')"],
             stdout=subprocess.PIPE,

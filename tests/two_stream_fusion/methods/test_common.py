@@ -1,13 +1,9 @@
-"""methods/common.py: rules that select one of two coefficients, written out place by place, specks, tiles."""
+"""methods/common.py: rules that select one of two coefficients, written out place by place; specks."""
 
-import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from two_stream_fusion.methods import common
-from two_stream_fusion.methods.common import by_tiles, residual, stronger, tiles, without_specks
+from two_stream_fusion.methods.common import residual, stronger, without_specks
 
 windows = pytest.mark.parametrize("window", [1, 3, 5])
 sizes = pytest.mark.parametrize("size", [(16, 23), (7, 6), (3, 3)])
@@ -112,40 +108,3 @@ def test_specks_of_any_number_go():
 def test_where_all_regions_are_specks_they_stay():
     choice = np.indices((6, 6)).sum(0) // 4 % 2 == 1
     assert np.array_equal(without_specks(choice, 100), choice)
-
-
-@given(
-    height=st.integers(1, 90), width=st.integers(1, 90), tile=st.integers(0, 100), margin=st.integers(0, 20)
-)
-def test_tiles_cover_every_pixel_once_and_reach_around(height, width, tile, margin):
-    seen = np.zeros((height, width), int)
-    places = np.arange(height * width).reshape(height, width)
-    for inner, outer, inside in tiles((height, width), tile, margin):
-        seen[inner] += 1
-        assert np.array_equal(places[outer][inside], places[inner])
-        for i, o, length in zip(inner, outer, (height, width)):
-            assert o.start == max(0, i.start - margin) and o.stop == min(length, i.stop + margin)
-            assert not tile or i.stop - i.start <= tile
-    assert (seen == 1).all()
-
-
-@pytest.mark.parametrize("size", [(1, 1), (16, 16), (37, 50)])
-def test_by_tiles_is_the_same_as_at_once(size, monkeypatch):
-    """Of two arrays, one of them in colour; a mean that looks two pixels far and a value by itself."""
-    monkeypatch.setattr(common, "TILE", 16)
-    rng = np.random.default_rng(0)
-    gray, colour = rng.random(size, np.float32), rng.integers(0, 256, (*size, 3), np.uint8)
-
-    def compute(gray, colour):
-        return cv2.blur(gray, (5, 5), borderType=cv2.BORDER_REFLECT_101), colour + 1
-
-    mean, more = by_tiles(compute, (gray, colour), margin=2)
-    np.testing.assert_allclose(mean, compute(gray, colour)[0], rtol=1e-6)
-    np.testing.assert_array_equal(more, compute(gray, colour)[1])
-    np.testing.assert_array_equal(by_tiles(np.negative, (gray,)), -gray)
-
-
-def test_what_a_tile_raises_is_raised(monkeypatch):
-    monkeypatch.setattr(common, "TILE", 16)
-    with pytest.raises(ZeroDivisionError):
-        by_tiles(lambda part: part if part.shape[0] == 16 else 1 // 0, (np.zeros((40, 40)),))

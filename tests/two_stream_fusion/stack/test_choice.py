@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from two_stream_fusion.methods import common
+from two_stream_fusion.base import tiles
 from two_stream_fusion.stack import choice as stack
 
 
@@ -92,7 +92,7 @@ def test_an_order_that_will_do_is_kept():
 def test_tiles_do_not_show(monkeypatch):
     _, frames, _ = scene((60, 160, 3))
     choice = stack.choose(sharper, frames)
-    monkeypatch.setattr(common, "TILE", 40)
+    monkeypatch.setattr(tiles, "TILE", 40)
     np.testing.assert_array_equal(stack.choose(sharper, frames), choice)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from two_stream_fusion.methods import common
+from two_stream_fusion.base import tiles
 from two_stream_fusion.stack import potts
 
 
@@ -104,5 +104,5 @@ def test_rows_and_columns_are_alike():
 def test_tiles_do_not_show(monkeypatch):
     cost = np.random.default_rng(3).normal(0, 1, (150, 170)).astype(np.float32)
     at_once = potts.label(cost)
-    monkeypatch.setattr(common, "TILE", 40)
+    monkeypatch.setattr(tiles, "TILE", 40)
     np.testing.assert_array_equal(potts.label(cost), at_once)

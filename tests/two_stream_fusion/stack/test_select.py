@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from two_stream_fusion.methods import common
+from two_stream_fusion.base import tiles
 from two_stream_fusion.stack import select
 
 
@@ -53,7 +53,7 @@ def test_tiles_do_not_show(monkeypatch):
     rng = np.random.default_rng(6)
     a, b, fused = rng.integers(0, 256, (3, 150, 170, 3), dtype=np.uint8)
     refined, _ = select.refine(a, b, fused)
-    monkeypatch.setattr(common, "TILE", 40)
+    monkeypatch.setattr(tiles, "TILE", 40)
     np.testing.assert_array_equal(select.refine(a, b, fused)[0], refined)
 
 

@@ -1,0 +1,135 @@
+"""Files and folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+from typing import Iterator
+
+from two_stream_fusion.base.interrupts import delay_interrupt
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+_partial_files: set[Path] = set()  # what `atomic_write` has in work
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`, which becomes `path` where the block ends well.
+
+    Args:
+        path: the file to write. An older file there is replaced in one step.
+
+    Yields:
+        The name to write to. It has the suffix of `path`.
+
+    Raises:
+        OSError: as the block or the file system raises it, with `path` as the file's name.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.stem[:50]}.{os.getpid()}.part{path.suffix}")  # names end at 255 bytes
+    _partial_files.add(partial)
+    try:
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, str(partial)):
+            error.filename = str(path)  # the one that the user knows
+        raise
+    finally:
+        if partial.exists():
+            partial.unlink()
+        _partial_files.discard(partial)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file in UTF-8, whole or not at all; its folder is made where there is none."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def remove_partial_files(*_) -> None:
+    """Remove what `atomic_write` has not finished, and end this process: a handler of signals."""
+    for partial in list(_partial_files):  # other threads may go on meanwhile
+        with contextlib.suppress(OSError):
+            partial.unlink()
+    os._exit(1)
+
+
+def check_output(path: str | Path, inputs=(), force: bool = False) -> None:
+    """Refuse an output that would destroy something.
+
+    Args:
+        path: the file to be written.
+        inputs: files that are read and must stay.
+        force: whether an older file at `path` may be replaced.
+
+    Raises:
+        ValueError: `path` is one of `inputs`, or it exists and `force` is not set.
+    """
+    if os.path.exists(path):
+        if any(os.path.exists(source) and os.path.samefile(path, source) for source in inputs):
+            raise ValueError(f"{path}: is one of the images to fuse or score")
+        if not force:
+            raise ValueError(f"{path}: exists; --force replaces it")
+
+
+@contextlib.contextmanager
+def atomic_folder(out: str | Path) -> Iterator[Path]:
+    """An empty folder beside `out`, which takes the place of `out` when the block is over.
+
+    Where the block fails, the folder is removed and `out` is as before. ValueError where another process is
+    in such a block.
+    """
+    out = Path(os.path.realpath(out)) if out.is_symlink() else out
+    part, old = (out.with_name(out.name + ending) for ending in (".part", ".old"))
+    part.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        if fcntl and not _locked(stack, part / "lock"):
+            raise ValueError(f"{out}: another run is making it: wait for it, or give another --out")
+        if old.exists() and not out.exists():  # a run was killed between the two
+            os.rename(old, out)
+        try:
+            for left in part.iterdir():  # by a run that was killed
+                if left.is_dir():
+                    shutil.rmtree(left)
+                elif left.name != "lock":
+                    left.unlink()
+            yield part
+            shutil.rmtree(old, ignore_errors=True)
+            with delay_interrupt():
+                _exchange(part, out, old)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+        (out / "lock").unlink(missing_ok=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(part, out, old):
+    """Give the folder `out` the name `old`, and `part` that of `out`; neither where the second fails."""
+    if out.exists():
+        os.rename(out, old)
+    try:
+        os.rename(part, out)  # with its lock, so that nobody takes the folder meanwhile
+    except OSError:
+        if old.exists():
+            os.rename(old, out)
+        raise
+
+
+def _locked(stack, path):
+    """Whether this process alone holds the file at `path` now, until `stack` is closed."""
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT)
+        stack.callback(os.close, file)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(file), os.stat(path))
+    except (BlockingIOError, FileNotFoundError):  # or its folder was moved just now
+        return False
