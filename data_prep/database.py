@@ -1,59 +1,79 @@
-"""HDF5 files of training rows, filled in any order, by several threads at once, in a folder made whole."""
+"""HDF5 files of training rows, filled in any order and by several threads at once."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Mapping, Sequence, Tuple
 
 import h5py
 import numpy as np
 
-SIZE = (
-    61_440_000  # bytes in a file at most: 2048 rows of 50x50 pairs; 246 MB as the floats Caffe makes of bytes
-)
+MAX_FILE_BYTES = 61_440_000  # 2048 rows of 50x50 pairs; 246 MB as the floats that Caffe makes of bytes
+Datasets = Mapping[str, Tuple[Tuple[int, ...], str]]  # {name: (shape of a row, dtype)}
 
 
 class Database:
-    """Room for `rows` rows in each of `datasets`, {name: (shape of a row, dtype)}.
+    """Files of rows: 000.h5, 001.h5, ... in a folder.
 
-    The files are 000.h5, 001.h5, ... in `folder`, SIZE bytes each, allocated at once and not yet written:
-    HDF5 lays a plain dataset out as one block, so a row's place in the file is known and `put` needs no
-    HDF5, no lock and no memory.
+    The files are allocated at once and not yet written. HDF5 lays a plain dataset out as one block, so a
+    row's place in its file is known, and `put` needs no HDF5, no lock and no memory.
+
+    Args:
+        folder: is made here; it must not exist.
+        rows: number of rows in all files.
+        datasets: what a row consists of.
+
+    Attributes:
+        paths: the files.
+        rows_per_file: rows in each file but the last.
     """
 
-    def __init__(self, folder, rows, datasets):
+    def __init__(self, folder: str | Path, rows: int, datasets: Datasets):
         self.datasets = {name: (tuple(shape), np.dtype(dtype)) for name, (shape, dtype) in datasets.items()}
-        self.rows = max(1, SIZE // row_bytes(datasets))  # in a file
-        self.files = []  # (path, where each dataset starts)
+        self.rows_per_file = max(1, MAX_FILE_BYTES // row_bytes(datasets))
+        self.paths = []
+        self._offsets = []  # for each file, where each dataset starts
         Path(folder).mkdir(parents=True)
-        for first in range(0, rows, self.rows):
-            path = Path(folder, f"{len(self.files):03d}.h5")
-            self.files.append((path, _allocate(path, min(self.rows, rows - first), self.datasets)))
+        for first in range(0, rows, self.rows_per_file):
+            self.paths.append(Path(folder, f"{len(self.paths):03d}.h5"))
+            count = min(self.rows_per_file, rows - first)
+            self._offsets.append(_allocate(self.paths[-1], count, self.datasets))
 
-    def put(self, row, arrays):
-        """Write row `row` of the datasets, in their order."""
-        path, starts = self.files[row // self.rows]
-        with open(path, "r+b", buffering=0) as file:
-            for start, array, (shape, dtype) in zip(starts, arrays, self.datasets.values()):
+    def put(self, row: int, arrays: Sequence[np.ndarray]) -> None:
+        """Write one row.
+
+        Args:
+            row: its number, 0 or more.
+            arrays: one for each dataset, in their order.
+
+        Raises:
+            ValueError: an array of another shape or dtype.
+        """
+        file_index, row_in_file = divmod(row, self.rows_per_file)
+        with open(self.paths[file_index], "r+b", buffering=0) as file:
+            for offset, array, (shape, dtype) in zip(
+                self._offsets[file_index], arrays, self.datasets.values()
+            ):
                 if array.shape != shape or array.dtype != dtype:
                     raise ValueError(f"a row of {array.shape} {array.dtype}, not {shape} {dtype}")
-                file.seek(start + row % self.rows * array.nbytes)
+                file.seek(offset + row_in_file * array.nbytes)
                 file.write(array.tobytes())
 
 
-def row_bytes(datasets):
-    """The bytes of one row of all `datasets`, as of Database."""
+def row_bytes(datasets: Datasets) -> int:
+    """The bytes of one row of all datasets."""
     return sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in datasets.values())
 
 
 def _allocate(path, rows, datasets):
-    """Make the file and its datasets; the places where they start."""
+    """Make a file with room for its datasets; where each of them starts."""
     layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     layout.set_obj_track_times(False)  # the same rows make the same file, whenever it is made
-    starts = []
+    offsets = []
     with h5py.File(path, "w") as file:
         for name, (shape, dtype) in datasets.items():
-            space, kind = h5py.h5s.create_simple((rows, *shape)), h5py.h5t.py_create(dtype)
-            starts.append(h5py.h5d.create(file.id, name.encode(), kind, space, layout).get_offset())
-    return starts
+            space, h5_type = h5py.h5s.create_simple((rows, *shape)), h5py.h5t.py_create(dtype)
+            offsets.append(h5py.h5d.create(file.id, name.encode(), h5_type, space, layout).get_offset())
+    return offsets

@@ -15,24 +15,35 @@ import numpy as np
 from two_stream_fusion.base import lens
 
 FAR, NEAR = 15, 50  # disparities in focus, in pixels: the wall, and the motorcycle
-SHARP = (
-    16  # a disparity this far from the one in focus is sharp still, so each thing is sharp in one of the two
-)
+SHARP = 16  # so far from the one in focus disparities are sharp too: each thing is in one of the two
 BLUR = 0.33  # radius of the disc that a point becomes, in pixels for each pixel of disparity beyond that
 LAYER = 1.5  # disparities in one layer
+GAMMA = 2.2  # of the photograph's levels
 
 
-def pair():
-    """(near, far, sharp), 500 x 741 x 3 uint8: focused on the motorcycle, on what is behind it, everywhere.
+def render_depth_pair() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Render the scene focused near, focused far, and sharp everywhere.
 
-    OSError where this scikit-image lacks the photograph or its disparity.
+    Returns:
+        (near, far, sharp), each 500 x 741 x 3 uint8 RGB. Near has the motorcycle in focus, far has what is
+        behind it.
+
+    Raises:
+        OSError: this scikit-image lacks the photograph or its disparity.
     """
     sharp, disparity = scene()
     return focus(sharp, disparity, NEAR), focus(sharp, disparity, FAR), sharp
 
 
-def scene():
-    """The photograph (H x W x 3 uint8, RGB) and its disparity (H x W float32), gaps filled."""
+def scene() -> tuple[np.ndarray, np.ndarray]:
+    """Read the photograph and its disparity.
+
+    Returns:
+        The photograph, H x W x 3 uint8 RGB, and its disparity in pixels, H x W float32, gaps filled.
+
+    Raises:
+        OSError: this scikit-image lacks one of the two.
+    """
     import skimage.data
 
     folder = Path(skimage.data.__file__).parent
@@ -44,8 +55,15 @@ def scene():
         return photograph.copy(), fill(file["arr_0"])
 
 
-def fill(disparity):
-    """Gaps (not finite) take the farther one of their neighbours in the row: most are hidden from one eye."""
+def fill(disparity: np.ndarray) -> np.ndarray:
+    """Fill the gaps of a disparity map: most are hidden from one of the two eyes.
+
+    Args:
+        disparity: H x W, in pixels; gaps are not finite.
+
+    Returns:
+        H x W float32. A gap takes the farther one of its neighbours in the row.
+    """
     known = np.isfinite(disparity)
     column = np.arange(disparity.shape[1])
     left = np.maximum.accumulate(np.where(known, column, 0), axis=1)
@@ -53,22 +71,28 @@ def fill(disparity):
     beside = (np.take_along_axis(disparity, side, 1) for side in (left, right))
     filled = np.fmin(*(np.where(np.isfinite(d), d, np.nan) for d in beside))
     smooth = cv2.medianBlur(np.nan_to_num(filled, nan=np.nanmin(filled)).astype(np.float32), 5)
-    return cv2.dilate(
-        smooth, np.ones((3, 3))
-    )  # pixels on an outline, of mixed colour, go with the nearer thing
+    # Pixels on an outline have mixed colours: they go with the nearer thing.
+    return cv2.dilate(smooth, np.ones((3, 3)))
 
 
-def focus(sharp, disparity, at, depth=SHARP):
-    """The scene as a lens focused at disparity `at` shows it, H x W x 3 uint8.
-
-    depth: how far from `at` a disparity is sharp still.
+def focus(sharp: np.ndarray, disparity: np.ndarray, at: float, depth: float = SHARP) -> np.ndarray:
+    """Render the scene as a lens shows it that is focused at one disparity.
 
     A point becomes a disc, as wide as its disparity is far from `at` (thin lens). Layers of like disparity
-    are blurred and laid over each other from the back to the front, so something near and out of focus
-    spills over what is behind it, and something near and sharp has a sharp outline. Each layer goes on
-    behind the nearer ones as its nearest pixel does.
+    are blurred and laid over each other from the back to the front. So a near layer out of focus spills over
+    what is behind it, and a sharp one has a sharp outline. Behind nearer layers a layer continues with its
+    nearest pixel.
+
+    Args:
+        sharp: the photograph, H x W x 3 uint8 RGB.
+        disparity: H x W float32, in pixels; larger is nearer.
+        at: the disparity in focus.
+        depth: how far from `at` a disparity is still sharp.
+
+    Returns:
+        H x W x 3 uint8 RGB.
     """
-    light = (sharp / np.float32(255)) ** np.float32(2.2)  # a lens adds up light, not values of gamma
+    light = (sharp / np.float32(255)) ** np.float32(GAMMA)  # a lens adds up light, not gamma-encoded levels
     layer = np.round((disparity - disparity.min()) / LAYER).astype(int)
     image = np.zeros_like(light)
     for k in np.unique(layer):
@@ -78,4 +102,4 @@ def focus(sharp, disparity, at, depth=SHARP):
         radius = BLUR * max(0, abs(disparity.min() + k * LAYER - at) - depth)
         blurred = lens.disc(np.dstack([colour, own]), radius)
         image = blurred[..., :3] + image * (1 - blurred[..., 3:])
-    return np.rint(255 * np.clip(image, 0, 1) ** (1 / 2.2)).astype(np.uint8)
+    return np.rint(255 * np.clip(image, 0, 1) ** (1 / GAMMA)).astype(np.uint8)

@@ -9,13 +9,17 @@ stays.
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import os
+import re
 import sys
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from urllib.parse import quote
+from typing import Iterable, Sequence
+from urllib.parse import quote, urlsplit
 
 from two_stream_fusion.base import cli
 from two_stream_fusion.base.interrupts import delay_interrupt
@@ -34,9 +38,23 @@ saved as JPEG of quality 92, those of ILSVRC scaled to 364 pixels, and on the la
 """
 
 
+class FetchError(OSError):
+    """A file that cannot be fetched: its message says why in a few words.
+
+    Attributes:
+        name: the file.
+        reason: why, in a few words.
+        url: where it is published.
+    """
+
+    def __init__(self, name: str, reason: str, url: str):
+        super().__init__(f"{Path(name).name} cannot be fetched: {reason}")
+        self.name, self.reason, self.url = name, reason, url
+
+
 @lru_cache(maxsize=None)
 def registry() -> dict[str, dict[str, str]]:
-    """What can be fetched, by file: its url, sha256, and png_sha256 where a copy saved as PNG is known.
+    """The files that can be fetched, by name: url, sha256, and png_sha256 where a copy as PNG is known.
 
     The sha256 of a mask is not known (""): its commit alone pins it.
     """
@@ -79,18 +97,30 @@ def groups() -> dict[str, list[str]]:
 
 
 def files(name: str) -> list[str]:
-    """The files of a set, pair or stack; ValueError for a name that is none."""
+    """The files of a set, pair or stack.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
     if name not in groups():
         several = [key for key in groups() if key.endswith(f"/{name}")]
-        hint = f"name its set: {' or '.join(several)}" if several else "fetch.py --list shows what there is"
+        hint = f"name its set: {' or '.join(several)}" if several else "fetch.py --list shows all names"
         raise ValueError(f"no set or pair {name!r}: {hint}")
     return groups()[name]
 
 
-def fetch(name: str, root=ROOT) -> Path:
-    """The path of a registered file: in FUSION_DATA where the same bytes are there, else below `root`.
+def fetch(name: str, root: str | Path = ROOT) -> Path:
+    """Fetch a registered file, whole or not at all, where it is missing.
 
-    Downloaded where it is missing, whole or not at all. OSError where it cannot be had.
+    Args:
+        name: the file, as in `registry`.
+        root: the folder below which files are kept.
+
+    Returns:
+        Its path: in FUSION_DATA where the same bytes are there, else below `root`.
+
+    Raises:
+        FetchError: it cannot be had.
     """
     row, target = registry()[name], Path(root, name)
     if os.environ.get("FUSION_DATA"):
@@ -99,24 +129,47 @@ def fetch(name: str, root=ROOT) -> Path:
             if sha256 and path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
                 return path
     import pooch
-    import requests
 
     pooch.get_logger().setLevel("WARNING")
     download = pooch.HTTPDownloader(timeout=30)
     try:
         pooch.retrieve(row["url"], row["sha256"] or None, target.name, target.parent, downloader=download)
-    except requests.ConnectionError:
-        raise OSError(f"{name} cannot be fetched: no connection to {row['url']}") from None
-    except (ValueError, OSError) as error:  # another sha256; HTTP errors, a full disk
-        reason = " ".join(str(error).split())[:200]
-        raise OSError(f"{name} cannot be fetched: {reason}") from None
+    except (ValueError, OSError) as error:
+        raise FetchError(name, _reason(error, row["url"]), row["url"]) from None
     return target
 
 
-def pair(name: str, root=ROOT) -> list[Path]:
-    """The images to fuse of an evaluation pair (or triple), in the order A, B, C.
+def _reason(error, url):
+    """Why a download failed, in a few words."""
+    import requests
 
-    ValueError for a name that is none of these, OSError where an image cannot be had.
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status:
+        return f"HTTP status {status}"
+    if isinstance(error, requests.Timeout):
+        return f"no answer from {urlsplit(url).hostname}"
+    if isinstance(error, requests.ConnectionError):
+        return f"no connection to {urlsplit(url).hostname}"
+    if isinstance(error, ValueError):  # pooch's, of another sha256
+        return "the published file has another sha256"
+    if isinstance(error.errno, int) and error.errno in errno.errorcode:  # a full disk, a forbidden folder
+        return os.strerror(error.errno)
+    return re.sub(r"\s+", " ", str(error))[:60]
+
+
+def pair_files(name: str, root: str | Path = ROOT) -> list[Path]:
+    """Fetch the images to fuse of an evaluation pair or triple, without its ground truth.
+
+    Args:
+        name: a pair, as in `groups`.
+        root: the folder below which files are kept.
+
+    Returns:
+        Their paths, in the order A, B, C.
+
+    Raises:
+        ValueError: the name is no pair.
+        FetchError: an image cannot be had.
     """
     roles = {Path(file).stem[-2:]: file for file in files(name)}
     members = [roles[role] for role in ("_A", "_B", "_C") if role in roles]
@@ -125,48 +178,71 @@ def pair(name: str, root=ROOT) -> list[Path]:
     return [fetch(file, root) for file in members]
 
 
-def pairs(name: str) -> list[str]:
-    """The pairs of a set, or a pair itself, by the names `pair` takes; ValueError where there is none."""
-    found = []
+def pair_names(name: str) -> list[str]:
+    """The pairs of a set, or a pair itself, by the names that `pair_files` takes.
+
+    Raises:
+        ValueError: there is no pair in it.
+    """
+    names = []
     for member in dict.fromkeys("/".join(file.split("/")[-3:-1]) for file in files(name)):
         roles = {Path(file).stem[-2:] for file in groups().get(member, ())}
         if {"_A", "_B"} <= roles and "_C" not in roles:
-            found.append(member)
-    if not found:
+            names.append(member)
+    if not names:
         raise ValueError(f"{name}: no pairs are in it")
-    return found
+    return names
 
 
-def fetch_all(wanted, root) -> tuple[list[Path], list[OSError]]:
-    """Fetch files, eight at a time: what is there now, and why the others are not.
+def fetch_all(names: Sequence[str], root: str | Path) -> tuple[list[Path], list[OSError]]:
+    """Fetch files, eight at a time.
 
     Gives up where the first eight all fail, as they do without a network.
+
+    Args:
+        names: the files, as in `registry`.
+        root: the folder below which files are kept.
+
+    Returns:
+        The paths of what is there now, and the errors of the others.
     """
     from tqdm import tqdm
 
-    there, failures = [], []
+    paths, failures = [], []
     with ThreadPoolExecutor(8) as pool:
         futures = []
         try:
             with delay_interrupt():
-                futures += [pool.submit(fetch, file, root) for file in wanted]
+                futures += [pool.submit(fetch, name, root) for name in names]
             for future in tqdm(futures, "fetching", unit="file", disable=None, leave=False):
                 try:
-                    there.append(future.result())
+                    paths.append(future.result())
                 except OSError as error:
                     failures.append(error)
-                if len(failures) == 8 and not there:
+                if len(failures) == 8 and not paths:
                     break
         finally:
             for future in futures:
                 future.cancel()
-    return there, failures
+    return paths, failures
+
+
+def describe_failures(failures: Iterable[FetchError]) -> list[str]:
+    """A line for each reason why files cannot be fetched: how many, and one of them by name."""
+    by_reason = defaultdict(list)
+    for failure in failures:
+        by_reason[failure.reason].append(Path(failure.name).name)
+    return [
+        f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {reason}"
+        for reason, names in by_reason.items()
+    ]
 
 
 def main(argv=None):
     parser = cli.parser(__doc__, EXAMPLES)
     parser.add_argument("names", nargs="*", metavar="NAME", help="a set, pair or stack")
     parser.add_argument("--list", action="store_true", help="show the names and how many files each has")
+    parser.add_argument("--verbose", action="store_true", help="show the URL of each file that failed")
     parser.add_argument("--out", default=ROOT, type=Path, help="where files go (default: build/photos)")
     args = parser.parse_args(argv)
     if args.list:
@@ -175,14 +251,18 @@ def main(argv=None):
         return
     if not args.names:
         parser.error("give a name, or --list")
-    wanted = list(dict.fromkeys(file for name in args.names for file in files(name)))
-    there, failures = fetch_all(wanted, args.out)
-    for folder in sorted({os.path.relpath(path.parent) for path in there}):
+    names = list(dict.fromkeys(file for name in args.names for file in files(name)))
+    paths, failures = fetch_all(names, args.out)
+    for folder in sorted({os.path.relpath(path.parent) for path in paths}):
         print(folder)
     if failures:
-        print(failures[0], file=sys.stderr)
-        raise OSError(f"{len(there)} of {len(wanted)} files are there; run it again for the others")
-    print(f"{len(wanted)} files are there")
+        for line in describe_failures(failures):
+            print(f"not fetched: {line}", file=sys.stderr)
+        if args.verbose:
+            for failure in failures:
+                print(f"{failure.name}: {failure.url}", file=sys.stderr)
+        raise OSError(f"{len(paths)} of {len(names)} files are there; run it again for the others")
+    print(f"{len(names)} files are there")
 
 
 if __name__ == "__main__":

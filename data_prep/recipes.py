@@ -1,111 +1,185 @@
 """Ways to make two photographs focused on different things out of a sharp one.
 
-A recipe takes the sharp photograph (H x W x 3 uint8), the object's region (H x W bool) and a NumPy
-Generator, and returns a, b and label, H x W x 3 uint8: a with the object out of focus, b with all but the
-object out of focus, and what a perfect fusion of the two is.
+A recipe is a function (clean, region, rng) -> (a, b, label):
+
+| | |
+|---|---|
+| clean | the sharp photograph, H x W x 3 uint8 RGB |
+| region | the object, H x W bool |
+| rng | a NumPy Generator; the same state gives the same pair |
+| a | the object out of focus, H x W x 3 uint8 |
+| b | all but the object out of focus, H x W x 3 uint8 |
+| label | the ground truth: the ideal fusion of a and b, H x W x 3 uint8 |
 """
 
 from __future__ import annotations
 
+from typing import Callable, Tuple
+
 import cv2
 import numpy as np
 
-from data_prep import regions
+from data_prep.regions import random_region
 from two_stream_fusion.base import lens
 
+Images = Tuple[np.ndarray, np.ndarray, np.ndarray]
+Blur = Tuple[str, float]  # "gaussian" or "disc", and its sigma in pixels
+GAMMA = 2.2  # of the photographs' levels
+PAPER_SIGMA = (2, 10)  # section 3.1
 
-def paper(clean, region, rng):
-    """Section 3.1 of the paper: a Gaussian of one deviation in 2..10, cut off at the object's outline."""
-    blurred = gaussian(clean, rng.uniform(2, 10))
+
+def paper(clean: np.ndarray, region: np.ndarray, rng: np.random.Generator) -> Images:
+    """Blur as section 3.1 of the paper does: a Gaussian of one sigma in 2..10, cut off at the outline."""
+    blurred = blur_gaussian(clean, rng.uniform(*PAPER_SIGMA))
     inside = region[..., None]
     return np.where(inside, blurred, clean), np.where(inside, clean, blurred), clean
 
 
-def defocus(clean, region, rng):
-    """Ours, nearer to what lenses do: objects lie in front of what is behind them, and blur is of any size.
+def defocus(clean: np.ndarray, region: np.ndarray, rng: np.random.Generator) -> Images:
+    """Blur nearer to what lenses do: objects lie in front of the background, and blur is of any size.
 
-    One photograph in five is sharp on both sides, so that the net learns to leave things alone. In three of
-    ten a random shape is the object, mask or not. a and b are blurred independently: deviation log-uniform
-    in 0.4..6, by a Gaussian or by a disc (the image of a point through an open lens) of the same spread. On
-    pixels small blurs differ from what is drawn: at 0.4 a Gaussian's deviation is 0.28 and a disc's 0.52, at
-    0.5 0.46 and 0.63, at 1 1.00 and 1.08, from 2 on within 0.03. Half the pairs are layered (see `layered`),
-    half are cut along the outline, softened in most.
+    - With probability 0.2 both photographs are sharp, so that the net learns to leave things alone.
+    - With probability 0.3 the region is replaced by a random one.
+    - a and b are blurred independently, by a Gaussian or by a disc (the image of a point through an open
+      lens) of the same spread. Sigma is log-uniform in 0.4..6.
+    - Half the pairs are layered (see `blur_layers`). The others are cut along the outline, which is softened
+      in most.
+
+    Pixels change the spread of small blurs:
+
+    | sigma | Gaussian | disc |
+    |---|---|---|
+    | 0.4 | 0.28 | 0.52 |
+    | 0.5 | 0.46 | 0.63 |
+    | 1 | 1.00 | 1.08 |
+    | 2 and more | within 0.03 | within 0.03 |
     """
-    return (*_through_a_lens(clean, _redrawn(region, rng), rng), clean)
+    return (*_defocus_pair(clean, _maybe_random_region(region, rng), rng), clean)
 
 
-def handheld(clean, region, rng):
-    """The pairs of `defocus` as two photographs by hand show them: with noise, JPEG, and out of register.
+def handheld(clean: np.ndarray, region: np.ndarray, rng: np.random.Generator) -> Images:
+    """Make the pairs of `defocus` look as taken by hand: with noise, JPEG, and out of register.
 
-    Half the pairs have noise of a deviation log-uniform in 0.3..4.5 levels in each of R, G and B, half JPEG's
-    of a quality in 75..98. In half, b is up to 0.7 pixels off and 0.3 % larger or smaller. label is what a
-    fusion could give back: at each pixel what the photograph in focus there shows, its noise and its place
-    too. The luma of such noise has 0.67 of its deviation, so the gray plane has 0.2..3.0 levels, and so have
-    all planes of a gray database: a gray photograph is the luma of a colour one.
+    - Half the pairs have noise in each of R, G and B. Its sigma is log-uniform in 0.3..4.5 levels.
+    - Half have JPEG artefacts of a quality in 75..98.
+    - In half, b is up to 0.7 pixels off and 0.3 % larger or smaller.
+
+    The label is what a fusion could give back: at each pixel the photograph that is in focus there, with its
+    noise and its displacement. The luma of the noise has 0.67 of its sigma, so the gray plane has 0.2..3.0
+    levels. All planes of a gray database have as much: a gray photograph is the luma of a colour one.
     """
-    region = _redrawn(region, rng)
-    pair = _through_a_lens(clean, region, rng)
+    region = _maybe_random_region(region, rng)
+    pair = _defocus_pair(clean, region, rng)
     noise = 0.3 * 15 ** rng.random() if rng.random() < 0.5 else None
     quality = int(rng.integers(75, 99)) if rng.random() < 0.5 else None
     moved = rng.random() < 0.5
-    a = _taken(pair[0], noise, quality, None, rng)
+    a = _capture(pair[0], noise, quality, None, rng)
     if pair[0] is pair[1]:
         return a, a, a
-    b = _taken(pair[1], noise, quality, _motion(clean.shape, rng) if moved else None, rng)
-    in_a, in_b = (taken.astype(np.float32) - image for taken, image in zip((a, b), pair))
-    return a, b, _bytes(clean + np.where(region[..., None], in_b, in_a))
+    b = _capture(pair[1], noise, quality, _random_motion(clean.shape, rng) if moved else None, rng)
+    in_a, in_b = (captured.astype(np.float32) - image for captured, image in zip((a, b), pair))
+    return a, b, _to_uint8(clean + np.where(region[..., None], in_b, in_a))
 
 
-def recoloured(image, rng):
-    """H x W x 3 uint8 as it is, or in half the draws in other colours.
+def recolour(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Change the colours of an image with probability 0.5, to such as photographs rarely have.
 
-    Those are R, G and B in another order, one of the three as it is and each other weakened by a factor
-    log-uniform in 1..8: things of one colour, which a net that saw few fuses worse.
+    R, G and B change places. One of the three keeps its levels, each other is weakened by a factor
+    log-uniform in 1..8. A net that saw few things of one strong colour fuses them worse.
+
+    Args:
+        image: H x W x 3 uint8.
+        rng: the generator to draw from.
+
+    Returns:
+        H x W x 3 uint8; `image` itself where nothing changes.
     """
     if rng.random() < 0.5:
         return image
     share = 8 ** -rng.random(3)
     share[rng.integers(3)] = 1
-    return _bytes(image[..., rng.permutation(3)] * share.astype(np.float32))
+    return _to_uint8(image[..., rng.permutation(3)] * share.astype(np.float32))
 
 
-def _redrawn(region, rng):
-    """The object's region, or in three of ten a random shape."""
-    return regions.shape(*region.shape, rng) if rng.random() < 0.3 else region
+def blur_layers(clean: np.ndarray, near: np.ndarray, blurs: tuple[Blur, Blur]) -> tuple:
+    """Photograph a scene of two layers twice, once focused on each.
+
+    The near layer, blurred, spills over the far one and lets it show through. Sharp, it has a sharp outline,
+    and the far layer's blur holds none of it. What the near layer hides is taken from the nearest pixel
+    beside it. Light is added up, not gamma-encoded levels.
+
+    Args:
+        clean: the sharp photograph, H x W x 3 uint8.
+        near: H x W bool, where the near layer is.
+        blurs: the blur of the near layer and of the far one, each ("gaussian" or "disc", sigma).
+
+    Returns:
+        (near layer out of focus, far layer out of focus), each H x W x 3 uint8.
+    """
+    if near.all() or not near.any():
+        return tuple(_to_uint8(_blur(clean.astype(np.float32), *blur)) for blur in blurs)
+    light = ((np.arange(256) / 255) ** GAMMA).astype(np.float32)[clean]
+    matte = near.astype(np.float32)[..., None]
+    far = light.reshape(-1, 3)[lens.nearest(~near)]
+    soft = _blur(np.dstack([light * matte, matte]), *blurs[0])
+    a = soft[..., :3] + far * (1 - soft[..., 3:])
+    b = light * matte + _blur(far, *blurs[1]) * (1 - matte)
+    return tuple(_to_uint8(255 * np.clip(image, 0, 1) ** np.float32(1 / GAMMA)) for image in (a, b))
 
 
-def _through_a_lens(clean, region, rng):
-    """(object out of focus, all else out of focus), H x W x 3 uint8; in one of five `clean` itself twice."""
+def blur_gaussian(image: np.ndarray, sigma: float) -> np.ndarray:
+    """Blur an image by a Gaussian, in float32, mirrored at its borders.
+
+    Args:
+        image: H x W x 3 uint8.
+        sigma: in pixels.
+
+    Returns:
+        H x W x 3 uint8, rounded.
+    """
+    channels = (image[..., c].astype(np.float32) for c in range(3))  # one at a time, for memory
+    return np.dstack([_to_uint8(_blur(channel, "gaussian", sigma)) for channel in channels])
+
+
+def _maybe_random_region(region, rng):
+    """The region, or with probability 0.3 a random one in its place."""
+    return random_region(*region.shape, rng) if rng.random() < 0.3 else region
+
+
+def _defocus_pair(clean, region, rng):
+    """(a, b) of `defocus`; with probability 0.2 both are `clean` itself."""
     if rng.random() < 0.2:
         return clean, clean
     blurs = [(rng.choice(("gaussian", "disc")), 0.4 * 15 ** rng.random()) for _ in range(2)]
     if rng.random() < 0.5:
-        return layered(clean, region, blurs) if rng.random() < 0.5 else layered(clean, ~region, blurs)[::-1]
+        if rng.random() < 0.5:
+            return blur_layers(clean, region, blurs)
+        return blur_layers(clean, ~region, blurs)[::-1]
     outline = region.astype(np.float32)
     if rng.random() < 0.7:
         outline = _blur(outline, "gaussian", 0.5 * 8 ** rng.random())
     blurred = [_blur(clean.astype(np.float32), *blur) for blur in blurs]
     outline = outline[..., None]
     return (
-        _bytes(clean + outline * (blurred[0] - clean)),
-        _bytes(blurred[1] + outline * (clean - blurred[1])),
+        _to_uint8(clean + outline * (blurred[0] - clean)),
+        _to_uint8(blurred[1] + outline * (clean - blurred[1])),
     )
 
 
-def _motion(shape, rng):
-    """2 x 3: up to 0.7 pixels off and 0.3 % larger or smaller, as a hand and focusing do."""
+def _random_motion(shape, rng):
+    """A 2 x 3 matrix: up to 0.7 pixels off and 0.3 % larger or smaller, as a hand and focusing cause."""
     scale = 1 + rng.uniform(-0.003, 0.003)
-    off = [(1 - scale) * n / 2 + rng.uniform(-0.7, 0.7) for n in shape[1::-1]]
-    return np.array([[scale, 0, off[0]], [0, scale, off[1]]])
+    offset = [(1 - scale) * n / 2 + rng.uniform(-0.7, 0.7) for n in shape[1::-1]]
+    return np.array([[scale, 0, offset[0]], [0, scale, offset[1]]])
 
 
-def _taken(image, noise, quality, motion, rng):
-    """A photograph of an image (H x W x 3 uint8): moved, with noise, and through JPEG; what is None not."""
+def _capture(image, noise, quality, motion, rng):
+    """Photograph an image (H x W x 3 uint8): move it, add noise, compress it. None leaves a step out."""
     if motion is not None:
         size = image.shape[1::-1]
         image = cv2.warpAffine(image, motion, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
     if noise is not None:
-        image = _bytes(image + np.float32(noise) * rng.standard_normal(image.shape, np.float32))
+        image = _to_uint8(image + np.float32(noise) * rng.standard_normal(image.shape, np.float32))
     if quality is not None:
         image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
@@ -113,42 +187,19 @@ def _taken(image, noise, quality, motion, rng):
     return image
 
 
-def layered(clean, near, blurs):
-    """(near out of focus, far out of focus), each H x W x 3 uint8, of a scene of two layers.
+def _blur(image, shape, sigma):
+    """A float32 image blurred by a Gaussian, or by a disc of that sigma along an axis, mirrored.
 
-    near: H x W bool, where the nearer layer is. Blurred, it spills over the far layer and lets it show
-    through; sharp, it has a sharp outline, and none of it is in the far layer's blur. What the near layer
-    hides is taken from the nearest pixel beside it. Light is added up, not values of gamma. blurs: the blur
-    of near and of far, as of `_blur`.
+    The sigma is that of the continuous blur, before it is sampled on pixels (see `defocus`).
     """
-    if near.all() or not near.any():
-        return tuple(_bytes(_blur(clean.astype(np.float32), *blur)) for blur in blurs)
-    light = ((np.arange(256) / 255) ** 2.2).astype(np.float32)[clean]
-    matte = near.astype(np.float32)[..., None]
-    far = light.reshape(-1, 3)[lens.nearest(~near)]
-    soft = _blur(np.dstack([light * matte, matte]), *blurs[0])
-    a = soft[..., :3] + far * (1 - soft[..., 3:])
-    b = light * matte + _blur(far, *blurs[1]) * (1 - matte)
-    return tuple(_bytes(255 * np.clip(image, 0, 1) ** np.float32(1 / 2.2)) for image in (a, b))
+    if shape == "gaussian":
+        return cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
+    return lens.disc(image, 2 * sigma)
 
 
-def _blur(image, kind, deviation):
-    """A float32 image blurred by a Gaussian, or by a disc of that deviation along an axis before it is put on
-    pixels (see `defocus`), mirrored."""
-    if kind == "gaussian":
-        return cv2.GaussianBlur(image, (0, 0), deviation, borderType=cv2.BORDER_REFLECT_101)
-    return lens.disc(image, 2 * deviation)
-
-
-def _bytes(image):
+def _to_uint8(image):
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
-def gaussian(image, deviation):
-    """`image` (H x W x 3 uint8) blurred in float32, mirrored at its borders, rounded back to uint8."""
-    channels = (image[..., c].astype(np.float32) for c in range(3))  # one at a time, for memory
-    blurred = (cv2.GaussianBlur(c, (0, 0), deviation, borderType=cv2.BORDER_REFLECT_101) for c in channels)
-    return np.dstack([np.clip(np.rint(c), 0, 255).astype(np.uint8) for c in blurred])
-
-
-RECIPES = {"paper": paper, "defocus": defocus, "handheld": handheld}
+Recipe = Callable[[np.ndarray, np.ndarray, np.random.Generator], Images]
+RECIPES: dict[str, Recipe] = {"paper": paper, "defocus": defocus, "handheld": handheld}

@@ -58,7 +58,7 @@ def measure(progress):
 
     values = {}
     for pair, registered in PAIRS.items():
-        a, b = (images.read(path) for path in fetch.pair(registered))
+        a, b = (images.read(path) for path in fetch.pair_files(registered))
         for rule, fuse in RULES.items():
             fused = fuse(a, b)
             scores = metrics.evaluate(a, b, fused)

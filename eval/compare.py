@@ -31,7 +31,7 @@ def asked(names, out) -> tuple[list, dict[str, str]]:
     found, others = {}, {}
     for name in names:
         if not Path(name).is_dir():
-            found.update(dict.fromkeys(fetch.pairs(name)))
+            found.update(dict.fromkeys(fetch.pair_names(name)))
             continue
         inside, rest = pairs.within(name, out)
         if not inside:

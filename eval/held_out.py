@@ -15,7 +15,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from data_prep import make_database
+from data_prep import builder
+from data_prep.pair_patches import PairPatches, make_training_pair
+from data_prep.photographs import training_photographs
 from data_prep.recipes import RECIPES
 from eval import results
 from eval.score import score
@@ -31,21 +33,20 @@ EXAMPLES = """examples:
   python eval/held_out.py --model 2-1-2_f32_k3-defocus --noise 2 --select outline=0 --select outline=24
   python eval/held_out.py --colours 1,0.15,0.2          red things
   python eval/held_out.py --net prototxt/2-1-2_f32_k3/deploy.prototxt \\
-      --weights build/snapshots/release_f32_k3_defocus_iter_4000.caffemodel
+      --weights build/snapshots/2-1-2_f32_k3-defocus_1_iter_4000.caffemodel
 """
 COLUMNS = ("PSNR", "SSIM", "MI", "Qabf", "Q", "Qw", "Qe")
 JPEG = 92  # quality of noisy photographs: a camera's are seldom without
 
 
-def photographs(root, settings, pool):
-    """The photographs of a folder that training holds back: entries of make_database.plan."""
-    sources, _, _ = make_database.choose(root)
-    return make_database.plan(sources, settings, pool)[0]["val"]
+def photographs(root, spec, pool):
+    """The photographs of a folder that training holds back: PlannedPhotographs."""
+    return builder.plan(training_photographs(root).photographs, spec, pool).val
 
 
-def pair(entry, settings):
+def pair(entry, spec):
     """(a, b, clean), H x W x 3 uint8, of a photograph."""
-    return [np.ascontiguousarray(x[:3].transpose(1, 2, 0)) for x in make_database.pair(entry, settings)]
+    return [np.ascontiguousarray(x[:3].transpose(1, 2, 0)) for x in make_training_pair(entry, spec)]
 
 
 def noisy(image, deviation, rng):
@@ -111,24 +112,24 @@ def main(argv=None):
 
     net = TwoStream(*((args.net, args.weights) if args.net else models.files(args.model, "two_stream")))
     # Held back are the photographs that make_database.py holds back if not told otherwise.
-    settings = vars(make_database.arguments(["--recipe", args.recipe]))
+    spec = PairPatches(recipe=args.recipe)
     rows, perfect = {}, {}
     with ThreadPoolExecutor() as pool:
-        entries = photographs(args.photos, settings, pool)
+        entries = photographs(args.photos, spec, pool)
     with tqdm(total=args.count, unit="pair", disable=None, leave=False) as bar:
         for entry in entries:
             if len(rows) == args.count:
                 break
-            a, b, clean = pair(entry, settings)
+            a, b, clean = pair(entry, spec)
             if (a == b).all():
                 continue
             a, b, clean = (np.rint(x * np.float32(args.colours)).astype(np.uint8) for x in (a, b, clean))
             if args.noise:
-                rng = np.random.default_rng(settings["seed"])
+                rng = np.random.default_rng(spec.seed)
                 a, b = (noisy(image, args.noise, rng) for image in (a, b))
             images = fused(a, b, net, selections, compared)
-            rows[entry["path"]] = {t: score([a, b], image, reference=clean) for t, image in images.items()}
-            perfect[entry["path"]] = {"clean": score([a, b], clean)}
+            rows[entry.path] = {t: score([a, b], image, reference=clean) for t, image in images.items()}
+            perfect[entry.path] = {"clean": score([a, b], clean)}
             bar.update()
     if not rows:
         raise ValueError(f"{args.photos or 'the photographs'}: no pair, of {len(entries)} that are held back")

@@ -120,8 +120,8 @@ def load(name) -> Pair:
     if name == "camera":
         return camera()
     if name == "colour":
-        return Pair(*depth_pair.pair())
-    found = [images.read(path) for path in fetch.pair("classic/" + name if "/" not in name else name)]
+        return Pair(*depth_pair.render_depth_pair())
+    found = [images.read(path) for path in fetch.pair_files("classic/" + name if "/" not in name else name)]
     return Pair(found[0], found[1], None)
 
 

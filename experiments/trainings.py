@@ -18,7 +18,8 @@ import numpy as np
 from caffe.proto import caffe_pb2
 from tqdm import tqdm
 
-from data_prep import make_database
+from data_prep import builder, make_database
+from data_prep.photographs import training_photographs
 from tools import bench, plot_log
 from two_stream_fusion.methods import models
 
@@ -75,12 +76,12 @@ class Database:
     """Patches made by data_prep/make_database.py with `options`, in a folder of their own below `folder`.
 
     Made if not there, and again where others would be made now. folder; patch: their side; manifest: what
-    they are; key: a hash of what is in the files. ValueError for wrong options, and as of make_database.make.
+    they are; key: a hash of what is in the files. ValueError for wrong options, and as of builder.build.
     """
 
     def __init__(self, options, folder):
         try:
-            args = make_database.arguments(shlex.split(options), refuse)
+            args = make_database.parse_arguments(shlex.split(options), refuse)
         except ValueError as error:
             raise ValueError(f"{options}: {error}") from None
         self.folder = folder / name_of(options)
@@ -97,8 +98,8 @@ class Database:
 
     def _outdated(self, args):
         """Why the database of parsed options has to be made; "" where it is what would be made now."""
-        sources, root, _ = make_database.choose(args.photos)
-        wanted = make_database.described(sources, root, make_database.settings_of(args))
+        found = training_photographs(args.photos)
+        wanted = builder.provenance(found.photographs, found.folder, args.spec)
         if not (self.folder / "manifest.json").is_file():
             return "not made yet"
         manifest = self._read()

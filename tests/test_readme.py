@@ -65,7 +65,7 @@ def test_make_targets_exist(target):
 
 
 def test_the_example_in_python_runs_anywhere(tmp_path):
-    a, b, _ = (image[:60, :80] for image in depth_pair.pair())
+    a, b, _ = (image[:60, :80] for image in depth_pair.render_depth_pair())
     images.write(tmp_path / "near.png", a)
     images.write(tmp_path / "far.png", b)
     (example,) = re.findall(r"```python\n(.*?)```", README, re.S)

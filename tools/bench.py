@@ -179,7 +179,8 @@ def photographs(megapixels, rounds):
 
     scale = (megapixels * 1e6 / (500 * 741)) ** 0.5
     pair = [
-        cv2.resize(x, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) for x in depth_pair.pair()[:2]
+        cv2.resize(x, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+        for x in depth_pair.render_depth_pair()[:2]
     ]
     size = pair[0].shape[0] * pair[0].shape[1] / 1e6
     found = {}

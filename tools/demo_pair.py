@@ -52,15 +52,11 @@ def pair(name):
     if name == "coffee":
         return (*coffee(), "scikit-image's coffee photograph, blurred in two ways")
     try:
-        a, b = board() if name == "board" else (images.read(path) for path in fetch.pair(name)[:2])
+        a, b = board() if name == "board" else (images.read(path) for path in fetch.pair_files(name)[:2])
         return a, b, f"the real pair {name}"
     except OSError as error:
-        near, far, _ = depth_pair.pair()
-        return (
-            near,
-            far,
-            (f"a pair rendered from scikit-image's motorcycle photograph and its disparity map: {error}"),
-        )
+        near, far, _ = depth_pair.render_depth_pair()
+        return near, far, f"rendered from scikit-image's motorcycle photograph\n({error})"
 
 
 def main(argv=None):

@@ -41,7 +41,7 @@ def test_nothing_is_lost_or_added_by_blurring():
         assert np.array_equal(depth_pair.focus(flat, disparity, at), flat)
 
 
-def test_gaps_take_the_farther_neighbour_and_outlines_go_with_the_nearer():
+def test_gaps_take_the_farther_neighbour():
     row = np.array([20, 20, 20, np.inf, np.inf, np.nan, 50, 50, 50, 50], np.float32)
     filled = depth_pair.fill(np.tile(row, (7, 1)))
     assert filled[3].tolist() == [20, 20, 20, 20, 20, 50, 50, 50, 50, 50]
@@ -49,8 +49,8 @@ def test_gaps_take_the_farther_neighbour_and_outlines_go_with_the_nearer():
     assert (depth_pair.fill(open_ended) == 20).all()
 
 
-def test_the_motorcycle_is_sharp_in_one_and_the_wall_in_the_other():
-    near, far, sharp = (image.astype(int) for image in depth_pair.pair())
+def test_motorcycle_and_wall_are_sharp_in_one_of_the_two():
+    near, far, sharp = (image.astype(int) for image in depth_pair.render_depth_pair())
     assert near.shape == far.shape == sharp.shape == (500, 741, 3)
     off_near, off_far = (np.abs(image - sharp).max(axis=2) for image in (near, far))
     engine, shelf = (slice(270, 370), slice(340, 460)), (slice(20, 280), slice(580, 700))

@@ -1,7 +1,9 @@
 import hashlib
 import os
+import shutil
 import struct
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -168,13 +170,13 @@ def test_a_bilevel_tiff_is_read(tmp_path, picture):
 def test_a_huge_photograph_is_refused_before_it_is_decoded(tmp_path, picture, monkeypatch):
     path = save(tmp_path / "1.png", picture)
     path.write_bytes(path.read_bytes()[:100])  # the header is whole, the pixels are not
-    monkeypatch.setattr(photographs, "LARGEST", 2399)
+    monkeypatch.setattr(photographs, "MAX_PIXELS", 2399)
     with pytest.raises(ValueError, match="60x40 is over"):
         photographs.read(path)
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_photograph_of_hundreds_of_megapixels_is_refused_in_the_same_words(tmp_path, picture):
+def test_hundreds_of_megapixels_are_refused_in_the_same_words(tmp_path, picture):
     data = save(tmp_path / "1.png", picture).read_bytes()
     for width in (10_000, 20_000):  # Pillow warns of the one and refuses the other
         header = data[12:16] + struct.pack(">II", width, 10_000) + data[24:29]
@@ -204,10 +206,54 @@ def test_unfit_masks_are_refused(mask, reason, tmp_path):
         photographs.read_mask(save(tmp_path / "1.png", mask.astype(np.uint8)), (40, 60))
 
 
-def test_bundled_photographs_can_be_read_and_are_none_that_fusion_is_judged_on():
+def test_bundled_photographs_are_read_and_not_judged_on():
     found = photographs.bundled()
     assert len(found) >= 8
     for path, mask in found:
         pixels, sha256 = photographs.read(path)
         assert min(pixels.shape[:2]) >= 100 and mask is None
         assert sha256 not in fetch.evaluation_hashes()
+
+
+def test_default_photographs(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch, "ROOT", tmp_path / "none")
+    monkeypatch.delenv("FUSION_DATA", raising=False)
+    assert "scikit-image" in photographs.training_photographs().description
+    shutil.copytree(folder, tmp_path / "given" / "train")
+    monkeypatch.setenv("FUSION_DATA", str(tmp_path / "given"))
+    assert "FUSION_DATA" in photographs.training_photographs().description
+    shutil.copytree(folder, tmp_path / "fetched" / "train")
+    monkeypatch.setattr(fetch, "ROOT", tmp_path / "fetched")
+    found, root, words = photographs.training_photographs()
+    assert "fetched" in words and len(found) == 12 and Path(root) == tmp_path / "fetched" / "train"
+
+
+def test_the_more_complete_photographs_are_the_default(folder, tmp_path, monkeypatch):
+    given, fetched = tmp_path / "given" / "train", tmp_path / "fetched" / "train"
+    shutil.copytree(folder, given)
+    fetched.mkdir(parents=True)
+    # The last is a mask whose photograph is not there.
+    for name in ("0001.jpg", "0002.jpg", "0002.png", "0003.png"):
+        (fetched / name).touch()
+    monkeypatch.setattr(fetch, "ROOT", tmp_path / "fetched")
+    monkeypatch.setenv("FUSION_DATA", str(tmp_path / "given"))
+    assert len(photographs.training_photographs().photographs) == 12
+    monkeypatch.delenv("FUSION_DATA")
+    found, _, words = photographs.training_photographs()
+    assert [os.path.basename(path) for path, _ in found] == ["0001.jpg", "0002.jpg"]
+    missing = len(fetch.files("train")) - 4
+    resumes = "data_prep/fetch.py train resumes"
+    assert words == f"build/photos/train (fetched; {missing} files are missing: {resumes})"
+    monkeypatch.setattr(fetch, "files", lambda _: ["train/0001.jpg", "train/0002.jpg", "train/0002.png"])
+    monkeypatch.setenv("FUSION_DATA", str(tmp_path / "given"))
+    (fetched / "0003.png").unlink()
+    assert photographs.training_photographs().description == "build/photos/train (fetched)"  # whole, if fewer
+
+
+def test_a_wrong_folder_of_data_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch, "ROOT", tmp_path / "none")
+    monkeypatch.setenv("FUSION_DATA", str(tmp_path / "wrong"))
+    told = []
+    words = photographs.training_photographs(None, told.append).description
+    assert told == []  # that nothing is fetched is no failure
+    assert "scikit-image" in words and f"FUSION_DATA has none: {tmp_path}/wrong/train" in words

@@ -10,6 +10,7 @@ import skimage.data
 from PIL import Image
 
 from data_prep import make_database
+from data_prep.pair_patches import PairPatches
 from eval import held_out
 
 
@@ -27,10 +28,10 @@ def test_pairs_are_of_the_photographs_that_make_data_holds_back(photos, tmp_path
     make_database.main(["--photos", str(photos), "--out", str(out), "--recipe", "defocus"])
     manifest = json.loads((out / "manifest.json").read_text())
     held = {p["file"] for p in manifest["photographs"] if p["set"] == "val"}
-    settings = vars(make_database.arguments(["--recipe", "defocus"]))
+    spec = PairPatches(recipe="defocus")
     with ThreadPoolExecutor(1) as pool:
-        entries = held_out.photographs(str(photos), settings, pool)
-    assert {Path(entry["path"]).name for entry in entries} == held and len(held) == 3
+        entries = held_out.photographs(str(photos), spec, pool)
+    assert {Path(entry.path).name for entry in entries} == held and len(held) == 3
 
 
 def test_what_is_printed(photos, capsys):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
 
-from data_prep import fetch, make_database
+from data_prep import builder, fetch, make_database, recipes
 from experiments import run, trainings
 from tools import bench
 from two_stream_fusion.io import images
@@ -245,11 +245,11 @@ def test_a_database_is_made_again_where_photographs_are_others(lab, database, ca
 
 def test_a_database_is_known_by_what_is_in_it(database, monkeypatch, capsys):
     first = database()
-    monkeypatch.setattr(make_database.cv2, "__version__", "6.0.0")
+    monkeypatch.setattr(builder.cv2, "__version__", "6.0.0")
     assert database().key == first.key
     assert "made again: it has other code or libraries behind it\n" in capsys.readouterr().out
-    monkeypatch.setattr(make_database.cv2, "__version__", "6.0.1")
-    monkeypatch.setitem(make_database.recipes.RECIPES, "paper", lambda clean, region, rng: [clean] * 3)
+    monkeypatch.setattr(builder.cv2, "__version__", "6.0.1")
+    monkeypatch.setitem(recipes.RECIPES, "paper", lambda clean, region, rng: [clean] * 3)
     assert database().key != first.key
 
 
@@ -480,7 +480,7 @@ def test_what_is_listed_is_there(name):
     for row in listed:
         assert (ROOT / row["solver"]).is_file()
         for options in (row["train"], *row["val"].split(";")):
-            make_database.arguments(shlex.split(options))
+            make_database.parse_arguments(shlex.split(options))
 
 
 @pytest.mark.parametrize(

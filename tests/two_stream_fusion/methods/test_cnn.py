@@ -48,7 +48,7 @@ def test_small_regions_of_either_kind_are_turned_over():
 
 
 def test_maps_and_the_image_they_make():
-    near, far, _ = (image[100:260, 200:420] for image in depth_pair.pair())
+    near, far, _ = (image[100:260, 200:420] for image in depth_pair.render_depth_pair())
     maps = cnn.decide(near, far)
     assert all(m.shape == (160, 220) and m.min() >= 0 and m.max() <= 1 for m in maps.values())
     assert set(np.unique(maps["decision"])) <= {0.0, 1.0} and 0.05 < maps["decision"].mean() < 0.95
@@ -57,7 +57,7 @@ def test_maps_and_the_image_they_make():
 
 
 def test_better_than_either_photograph():
-    near, far, sharp = (image[:250, 200:500] for image in depth_pair.pair())
+    near, far, sharp = (image[:250, 200:500] for image in depth_pair.render_depth_pair())
     error = [np.mean((x.astype(float) - sharp) ** 2) for x in (cnn.fuse(near, far), near, far)]
     assert error[0] < 0.5 * min(error[1:])
 

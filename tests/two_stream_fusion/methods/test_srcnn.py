@@ -38,7 +38,7 @@ def test_parts_make_the_whole_with_long_filters(wavelet, monkeypatch):
 
 
 def test_an_image_fused_with_itself_stays_near():
-    _, _, sharp = depth_pair.pair()
+    _, _, sharp = depth_pair.render_depth_pair()
     sharp = sharp[100:300, 200:440]
     fused = srcnn.fuse(sharp, sharp)
     assert cv2.PSNR(fused, sharp) > 33
@@ -47,7 +47,7 @@ def test_an_image_fused_with_itself_stays_near():
 
 def test_the_nets_raise_better_than_interpolation_does():
     """A photograph halved and raised again, on one that was not trained on."""
-    _, _, sharp = depth_pair.pair()
+    _, _, sharp = depth_pair.render_depth_pair()
     sharp = sharp[96:352, 200:520].astype(np.float64) @ [0.299, 0.587, 0.114]
     half = cv2.resize(sharp, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     raised = srcnn.uwt.inverse(srcnn.Nets()(srcnn.uwt.transform(half)), srcnn.SCALE)

@@ -122,7 +122,7 @@ def test_toolboxes_on_photographs():
     with open(Path(metrics.__file__).parents[2] / "eval" / "toolbox_values.csv", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["pair"] == "clock"]
     assert len(rows) > 30
-    a, b = (calibrate.images.read(path) for path in calibrate.fetch.pair("clock"))
+    a, b = (calibrate.images.read(path) for path in calibrate.fetch.pair_files("clock"))
     for row in rows:
         metric = {**METRICS, **VARIANTS}[row["name"]]
         value = metric(a, b, calibrate.RULES[row["fused"]](a, b))

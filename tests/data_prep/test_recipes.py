@@ -1,32 +1,16 @@
-"""How a pair is made: regions, recipes, channels and the grid of patches."""
+"""How the two photographs of a pair are blurred."""
 
 import itertools
 
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from data_prep import recipes, regions
-from data_prep.make_database import corners, planes
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.integers(25, 600), st.integers(25, 300), st.integers(0, 2**32))
-def test_generated_shapes_are_one_piece_of_a_fair_size(height, width, seed):
-    region = regions.shape(height, width, np.random.default_rng(seed))
-    assert region.shape == (height, width) and region.dtype == bool
-    assert 0.05 < region.mean() < 0.6
-    pieces, _, stats, _ = cv2.connectedComponentsWithStats(region.astype(np.uint8))
-    assert pieces == 2 or stats[1:, cv2.CC_STAT_AREA].max() > 0.98 * region.sum()  # else pixels of its tips
-
-
-def test_shape_does_not_depend_on_the_strips_it_is_made_in(monkeypatch):
-    whole = regions.shape(100, 80, np.random.default_rng(5))
-    monkeypatch.setattr(regions, "STRIP", 7)
-    assert np.array_equal(regions.shape(100, 80, np.random.default_rng(5)), whole)
+from data_prep import recipes
+from data_prep.pair_patches import channels
 
 
 @pytest.fixture
@@ -38,16 +22,16 @@ def test_paper_recipe_blurs_the_object_in_a_and_the_rest_in_b(clean):
     region = np.zeros((90, 120), bool)
     region[20:70, 30:90] = True
     a, b, label = recipes.paper(clean, region, np.random.default_rng(3))
-    deviation = np.random.default_rng(3).uniform(2, 10)
+    sigma = np.random.default_rng(3).uniform(2, 10)
     blurred = np.dstack(
         [
-            ndimage.gaussian_filter(clean[..., c].astype(float), deviation, mode="mirror", truncate=4)
+            ndimage.gaussian_filter(clean[..., c].astype(float), sigma, mode="mirror", truncate=4)
             for c in range(3)
         ]
     )
     assert np.array_equal(label, clean)
     assert np.array_equal(a[~region], clean[~region]) and np.array_equal(b[region], clean[region])
-    # OpenCV cuts the kernel at 4 deviations too, give or take its rounding to a whole number of pixels.
+    # OpenCV cuts the kernel at 4 sigmas too, give or take its rounding to a whole number of pixels.
     assert np.abs(a[region] - blurred[region]).max() < 1
     assert np.abs(b[~region] - blurred[~region]).max() < 1
     assert all(image.dtype == np.uint8 for image in (a, b, label))
@@ -64,7 +48,7 @@ def scene():
 
 
 @pytest.mark.parametrize("recipe", sorted(recipes.RECIPES))
-def test_a_recipe_leaves_what_it_is_given_and_gives_the_same_again(recipe, scene):
+def test_a_recipe_keeps_its_inputs_and_repeats_itself(recipe, scene):
     clean, region = scene
     before = clean.copy(), region.copy()
     for seed in range(10):
@@ -87,16 +71,16 @@ def test_the_spread_of_small_blurs_is_as_stated(asked, gaussian, disc):
 
 def test_the_luma_of_handheld_noise_is_as_stated():
     flat = np.full((200, 200, 3), 128, np.uint8)
-    noisy = recipes._taken(flat, 4.0, None, None, np.random.default_rng(0))
+    noisy = recipes._capture(flat, 4.0, None, None, np.random.default_rng(0))
     assert noisy.std(axis=(0, 1)) == pytest.approx([4.0] * 3, rel=0.02)
-    luma = planes(noisy)[3]
+    luma = channels(noisy)[3]
     assert luma.std() == pytest.approx(0.67 * 4.0, rel=0.02)
-    np.testing.assert_array_equal(planes(noisy, gray=True), [luma] * 4)
+    np.testing.assert_array_equal(channels(noisy, gray=True), [luma] * 4)
 
 
 def test_handheld_photographs_hold_what_the_label_asks_for(scene, monkeypatch):
     """Where the object is, label is what b shows, its noise and place too; elsewhere what a shows."""
-    monkeypatch.setattr(recipes, "_redrawn", lambda region, rng: region)
+    monkeypatch.setattr(recipes, "_maybe_random_region", lambda region, rng: region)
     clean, region = scene
     inside = cv2.erode(region.astype(np.uint8), np.ones((25, 25))) > 0
     outside = cv2.dilate(region.astype(np.uint8), np.ones((25, 25))) == 0
@@ -110,11 +94,12 @@ def test_handheld_photographs_hold_what_the_label_asks_for(scene, monkeypatch):
     assert 25 <= changed < 40  # some have neither noise nor JPEG and are in register
 
 
-def test_handheld_photographs_are_out_of_register_by_less_than_two_pixels():
+def test_handheld_photographs_are_a_little_out_of_register():
     rng = np.random.default_rng(0)
     corners = np.array([[0, 0, 1], [479, 0, 1], [0, 319, 1], [479, 319, 1]])
     moves = [
-        np.abs(corners @ recipes._motion((320, 480, 3), rng).T - corners[:, :2]).max() for _ in range(200)
+        np.abs(corners @ recipes._random_motion((320, 480, 3), rng).T - corners[:, :2]).max()
+        for _ in range(200)
     ]
     assert 1 < max(moves) < 0.7 + 0.003 * 240 + 0.01
 
@@ -132,26 +117,7 @@ def test_blur_of_one_colour_changes_nothing(recipe):
 
 def test_blur_rounds_instead_of_cutting_off():
     flat = np.full((20, 20, 3), (0, 100, 255), np.uint8)
-    assert np.array_equal(recipes.gaussian(flat, 3.3), flat)
-
-
-def test_gray_plane_is_rec601_rounded_half_up():
-    rgb = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [0, 0, 250], [1, 2, 3]]], np.uint8)
-    # 76.245, 149.685, 29.07, 28.5, 1.815
-    assert planes(rgb)[3].tolist() == [[76, 150, 29, 29, 2]]
-    assert np.array_equal(np.moveaxis(planes(rgb)[:3], 0, 2), rgb)
-    assert planes(rgb, gray=True).tolist() == [[[76, 150, 29, 29, 2]]] * 4
-
-
-def test_a_gray_photograph_is_the_same_in_all_four_planes():
-    ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
-    assert (planes(ramp) == np.arange(256)).all()
-
-
-def test_patches_tile_without_overlap_by_default():
-    assert corners(100, 120, 50, 50) == [(0, 0), (0, 50), (50, 0), (50, 50)]
-    assert corners(50, 59, 50, 5) == [(0, 0), (0, 5)]
-    assert corners(49, 500, 50, 50) == []
+    assert np.array_equal(recipes.blur_gaussian(flat, 3.3), flat)
 
 
 @given(st.integers(0, 2**32))
@@ -159,7 +125,7 @@ def test_other_colours_are_the_channels_weakened(seed):
     """In another order; one as it is, none weaker than an eighth; in half the draws all as they are."""
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 256, (6, 7, 3), dtype=np.uint8)
-    made = recipes.recoloured(image, rng)
+    made = recipes.recolour(image, rng)
     assert made.dtype == np.uint8 and made.shape == image.shape
     orders = [list(order) for order in itertools.permutations(range(3))]
     fits = []

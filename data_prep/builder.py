@@ -1,0 +1,339 @@
+"""Databases of training rows, built from photographs: planned, written, and described in a manifest.
+
+A `DatasetSpec` says what the rows are. data_prep/pair_patches.py, cnn_patches.py and srcnn_patches.py have
+one each. The same seed gives the same rows, for any number of workers and any order of work.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections import Counter
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Callable, ClassVar, Iterable, Iterator, NamedTuple, Sequence
+
+import cv2
+import numpy as np
+import PIL
+from tqdm import tqdm
+
+from data_prep import fetch, photographs
+from data_prep.database import Database, Datasets, row_bytes
+from data_prep.photographs import SourcePhotograph
+from two_stream_fusion.base.files import atomic_folder
+from two_stream_fusion.base.interrupts import delay_interrupt
+from two_stream_fusion.base.provenance import code_digest
+
+Warn = Callable[[str], None]
+
+
+class InspectedPhotograph(NamedTuple):
+    """What planning needs to know of a file; `error` says why it cannot serve."""
+
+    path: str
+    mask: str | None = None
+    sha256: str = ""
+    shape: tuple[int, int] = (0, 0)  # H, W
+    error: str | None = None
+    warning: str | None = None
+
+
+class PlannedPhotograph(NamedTuple):
+    """A photograph that rows are made of."""
+
+    path: str
+    mask: str | None
+    sha256: str
+    shape: tuple[int, int]  # H, W
+    rows: int  # that it gives
+    draw: int = 0  # counts the pairs made of one photograph; each has random numbers of its own
+    recolour: bool = False  # whether its colours may be changed
+
+
+class Plan(NamedTuple):
+    """The photographs for training and for validation, and how many were skipped for which reason."""
+
+    train: list[PlannedPhotograph]
+    val: list[PlannedPhotograph]
+    skipped: dict[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetSpec(abc.ABC):
+    """The settings of a database, and how its rows are made of a photograph.
+
+    Subclasses add their settings as fields. All fields stand in the manifest.
+
+    Attributes:
+        val_share: the share of photographs for validation, between 0 and 1.
+        val_patches: validation rows kept at most; 0 keeps all.
+        seed: of everything that is drawn at random, 0 or more.
+    """
+
+    val_share: float = 0.1
+    val_patches: int = 0
+    seed: int = 1
+    uses_masks: ClassVar[bool] = False
+
+    @property
+    @abc.abstractmethod
+    def kind(self) -> str:
+        """The name of this kind of database. One kind never replaces another."""
+
+    @abc.abstractmethod
+    def datasets(self) -> Datasets:
+        """{name: (shape of a row, dtype)}."""
+
+    @abc.abstractmethod
+    def count_rows(self, shape: tuple[int, int]) -> int:
+        """How many rows a photograph of a shape (H, W) gives; 0 where it is too small."""
+
+    @abc.abstractmethod
+    def make_rows(self, photograph: PlannedPhotograph) -> Iterator[Sequence[np.ndarray]]:
+        """Make the rows of a photograph, as many as `count_rows` says: an array for each dataset.
+
+        Raises:
+            ValueError: the file has changed since it was inspected.
+        """
+
+    def expand_pairs(self, train: list[PlannedPhotograph]) -> list[PlannedPhotograph]:
+        """The training photographs, once for each time that rows are made of one."""
+        return train
+
+
+def load_with_rng(photograph: PlannedPhotograph, seed: int) -> tuple[np.ndarray, np.random.Generator]:
+    """Read a photograph again, with random numbers of its own.
+
+    The numbers depend on its content, its draw and the seed. They depend neither on other photographs nor on
+    the order of work.
+
+    Returns:
+        H x W x 3 uint8 RGB, and the generator.
+
+    Raises:
+        ValueError: the file has changed since it was inspected.
+    """
+    image, sha256 = photographs.read(photograph.path)
+    if sha256 != photograph.sha256:
+        raise ValueError(f"{photograph.path}: changed while it was used")
+    draw = [photograph.draw] if photograph.draw else []
+    return image, np.random.default_rng([seed, int(sha256[:16], 16), *draw])
+
+
+def inspect(source: SourcePhotograph) -> InspectedPhotograph:
+    """Read a photograph and its mask to see whether they can serve. Nothing is raised for a bad file."""
+    path, mask = source
+    try:
+        image, sha256 = photographs.read(path)
+    except (ValueError, OSError) as error:
+        return InspectedPhotograph(path, error=getattr(error, "strerror", None) or str(error))
+    warning = None
+    if mask:
+        try:
+            photographs.read_mask(mask, image.shape[:2])
+        except (ValueError, OSError) as error:
+            mask, warning = None, f"{mask}: {error}: a random region is used instead"
+    return InspectedPhotograph(path, mask, sha256, image.shape[:2], warning=warning)
+
+
+def plan(
+    sources: Iterable[SourcePhotograph], spec: DatasetSpec, pool: Executor, warn: Warn | None = None
+) -> Plan:
+    """Inspect photographs and divide them, each as a whole, between training and validation.
+
+    Unreadable and small files, duplicates and images that fusion is judged on are left out. The split depends
+    on the whole set: after adding photographs, rebuild the database and retrain.
+
+    Args:
+        sources: photographs and masks.
+        spec: what rows are made.
+        pool: threads that read the files.
+        warn: called with a line for each file that is skipped and each mask that does not fit.
+
+    Raises:
+        ValueError: fewer than two photographs can be used.
+    """
+    evaluation, seen, usable, skipped = fetch.evaluation_hashes(), {}, [], Counter()
+    sources = [source if spec.uses_masks else source._replace(mask=None) for source in sources]
+    for found in parallel_map(pool, inspect, sources, "reading"):
+        rows = 0 if found.error else spec.count_rows(found.shape)
+        if found.error:
+            reason, detail = "unreadable", found.error
+        elif found.sha256 in evaluation:
+            reason, detail = "evaluation", "an image that fusion is judged on"
+        elif found.sha256 in seen:
+            reason, detail = "duplicate", f"the same file as {seen[found.sha256]}"
+        elif not rows:
+            reason, detail = "small", "smaller than a patch"
+        else:
+            if found.warning and warn:
+                warn(f"warning: {found.warning}")
+            seen[found.sha256] = found.path
+            usable.append(PlannedPhotograph(found.path, found.mask, found.sha256, found.shape, rows))
+            continue
+        skipped[reason] += 1
+        if warn:
+            warn(f"skipped: {found.path}: {detail}")
+    if len(usable) < 2:
+        raise ValueError(f"{len(usable)} usable photographs; two are needed, for training and validation")
+    usable.sort(key=lambda photograph: photograph.sha256)  # neither names nor folders matter
+    order = np.random.default_rng(spec.seed).permutation(len(usable))
+    held_out = min(max(1, round(spec.val_share * len(usable))), len(usable) - 1)
+    train, val = ([usable[i] for i in part] for part in (order[held_out:], order[:held_out]))
+    return Plan(train, val, dict(skipped))
+
+
+def build(
+    sources: Sequence[SourcePhotograph],
+    root: str | Path,
+    out: str | Path,
+    spec: DatasetSpec,
+    workers: int | None = None,
+    warn: Warn | None = None,
+) -> dict:
+    """Build the training and validation database of a spec.
+
+    A folder gets train/ and val/ with HDF5 files, the lists train.txt and val.txt that Caffe's HDF5Data
+    reads, and manifest.json. An older database there is replaced once the new one is whole.
+
+    Args:
+        sources: photographs and masks.
+        root: the folder that the manifest's names are relative to.
+        out: the folder to make.
+        spec: what rows are made.
+        workers: photographs processed at a time; by default one for each core.
+        warn: called with a line for each file that is skipped and each mask that does not fit.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        ValueError: `out` holds something else or another kind of database, another run is making it, the disk
+            is too small, or fewer than two photographs can be used.
+        OSError: files cannot be read or written.
+    """
+    out = Path(out)
+    _check_replaceable(out, spec)
+    if len(out.as_posix().split()) != 1:
+        raise ValueError(f"{str(out)!r}: Caffe reads no path with a space in it")
+    origin = provenance(sources, root, spec)
+    cv2.setNumThreads(1)  # photographs are processed in parallel, not parts of them
+    # Threads will do: decoding, hashing, blurring and writing all release Python's lock.
+    with atomic_folder(out) as part, ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        planned = plan(sources, spec, pool, warn)
+        splits = {"train": spec.expand_pairs(planned.train), "val": planned.val}
+        rows = sum(photograph.rows for split in splits.values() for photograph in split)
+        _check_disk(out, part, rows * row_bytes(spec.datasets()))
+        manifest = {**origin, "skipped": planned.skipped, "rows": {}, "sha256": {}, "photographs": []}
+        for split, expanded in splits.items():
+            names, manifest["rows"][split] = _write_split(split, expanded, part, spec, pool)
+            (part / f"{split}.txt").write_text("".join(f"{out.as_posix()}/{name}\n" for name in names))
+            hashes = {name: hashlib.sha256((part / name).read_bytes()).hexdigest() for name in names}
+            manifest["sha256"].update(hashes)
+            entries = [manifest_entry(p, split, root, spec) for p in getattr(planned, split)]
+            manifest["photographs"] += entries
+        (part / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    return manifest
+
+
+def provenance(sources: Iterable[SourcePhotograph], root: str | Path, spec: DatasetSpec) -> dict:
+    """What decides the rows, with which a manifest begins: settings, code, libraries and photographs."""
+    versions = {"numpy": np.__version__, "opencv": cv2.__version__, "pillow": PIL.__version__}
+    return {
+        "kind": spec.kind,
+        **dataclasses.asdict(spec),
+        "made_with": {**versions, "code": _loaded_code(code_modules(spec))},
+        "sources": photographs.fingerprint(sources, root),
+    }
+
+
+def code_modules(spec: DatasetSpec) -> tuple[str, ...]:
+    """The modules that make rows; those that they import from both packages belong to the code too."""
+    return (__name__, type(spec).__module__, code_digest.__module__)
+
+
+@lru_cache(maxsize=None)
+def _loaded_code(modules):
+    """The digest of the code that this process runs: files that change later do not matter to it."""
+    return code_digest(*modules)
+
+
+def manifest_entry(
+    photograph: PlannedPhotograph, split: str, root: str | Path, spec: DatasetSpec
+) -> dict[str, object]:
+    """A photograph as the manifest lists it."""
+    return {
+        "file": os.path.relpath(photograph.path, root),
+        "sha256": photograph.sha256,
+        "set": split,
+        **({"region": "mask" if photograph.mask else "shape"} if spec.uses_masks else {}),
+        "patches": photograph.rows,
+    }
+
+
+def database_kind(folder: str | Path) -> str | None:
+    """The kind of the database in a folder, by its manifest; None where there is none."""
+    try:
+        manifest = json.loads((Path(folder) / "manifest.json").read_text())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(manifest, dict) or not {"rows", "photographs"} <= set(manifest):
+        return None
+    return manifest.get("kind")
+
+
+def parallel_map(pool: Executor, function: Callable, items: Iterable, label: str) -> list:
+    """[function(item) for item in items] by the threads of a pool, with a progress bar named `label`.
+
+    What has not begun is cancelled where a call fails, or at Ctrl-C.
+    """
+    futures = []
+    try:
+        with delay_interrupt():
+            futures += [pool.submit(function, item) for item in items]
+        return [f.result() for f in tqdm(futures, label, unit="photo", disable=None, leave=False)]
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _check_replaceable(out, spec):
+    """ValueError where `out` is a folder of something else than an older database of this kind."""
+    if out.exists() and any(out.iterdir()):
+        existing = database_kind(out)
+        if existing is None:
+            raise ValueError(f"{out}: exists and is not a database made by this program")
+        if existing != spec.kind:
+            raise ValueError(f"{out}: a database of kind {existing}, not {spec.kind}: give another --out")
+
+
+def _check_disk(out, folder, needed):
+    """ValueError where the disk of `folder` has less free space than `needed` bytes."""
+    if needed > shutil.disk_usage(folder).free:
+        size = f"{needed / 1e9:.1f} GB" if needed >= 1e9 else f"{math.ceil(needed / 1e6)} MB"
+        raise ValueError(f"{out}: {size} are needed on this disk, more than is free")
+
+
+def _write_split(split, expanded, folder, spec, pool):
+    """Write the rows of photographs, shuffled over all of them: the files' names, and the number of rows."""
+    ends = np.cumsum([photograph.rows for photograph in expanded])
+    order = np.random.default_rng([spec.seed, split == "val"]).permutation(ends[-1])
+    kept = min(len(order), spec.val_patches or len(order)) if split == "val" else len(order)
+    with delay_interrupt():
+        database = Database(folder / split, kept, spec.datasets())
+
+    def write_photograph(job):
+        photograph, places = job
+        for row, arrays in zip(places, spec.make_rows(photograph)):
+            if row < kept:
+                database.put(row, arrays)
+
+    parallel_map(pool, write_photograph, zip(expanded, np.split(order, ends[:-1])), f"{split} rows")
+    return [f"{split}/{path.name}" for path in database.paths], kept

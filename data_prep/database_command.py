@@ -1,0 +1,89 @@
+"""What the commands that make databases share: their options, and what they print."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import Callable
+
+from data_prep import builder, photographs
+
+NAMED = 5  # files that are named as they are skipped; with --verbose all are
+
+
+def whole_number(minimum: int) -> Callable[[str], int]:
+    """A type of argparse: a whole number from `minimum` on."""
+
+    def integer(text):
+        value = int(text)
+        if value < minimum:
+            raise argparse.ArgumentTypeError(f"{value}, but it is {minimum} or more")
+        return value
+
+    return integer
+
+
+def share(text: str) -> float:
+    """A type of argparse: between 0 and 1."""
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text}, but it is between 0 and 1")
+    return value
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of all programs that make databases."""
+    add = parser.add_argument_group("of all databases").add_argument
+    add("--photos", metavar="DIR", help="a folder of photographs, searched in depth (default: those of"
+        " data_prep/fetch.py train or of the folder train in the environment variable FUSION_DATA, whichever"
+        " has more, else those inside scikit-image)")  # fmt: skip
+    add("--val-share", type=share, default=0.1, help="share of photographs held out (default: %(default)s)")
+    add("--seed", type=whole_number(0), default=1, help="(default: %(default)s)")
+    add("--workers", type=whole_number(1), default=os.cpu_count(), metavar="N", help="photographs processed"
+        " at a time (default: one for each core)")  # fmt: skip
+    add("--verbose", action="store_true", help="name every file that is skipped")
+
+
+def run_build(spec: builder.DatasetSpec, out: str, photos: str | None, workers: int, verbose: bool) -> dict:
+    """Build the databases of a command and print a few lines on what they hold.
+
+    Args:
+        spec: what rows are made.
+        out: the folder to make.
+        photos: as of `photographs.training_photographs`.
+        workers: photographs processed at a time.
+        verbose: whether every file that is skipped is named, not the first few alone.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        ValueError, OSError: as of `builder.build`.
+    """
+    warned = []
+
+    def warn(line):
+        warned.append(line)
+        if verbose or len(warned) <= NAMED:
+            print(line, file=sys.stderr)
+        elif len(warned) == NAMED + 1:
+            print("... (--verbose names the others)", file=sys.stderr)
+
+    found = photographs.training_photographs(
+        photos, lambda error: warn(f"skipped: {error.filename}: {error.strerror}")
+    )
+    print(f"photographs: {len(found.photographs)} of {found.description}", flush=True)
+    manifest = builder.build(found.photographs, found.folder, out, spec, workers, warn)
+    for split in ("train", "val"):
+        used = sum(p["set"] == split for p in manifest["photographs"])
+        noun = "photograph" if used == 1 else "photographs"
+        print(f"{out}/{split}.txt: {manifest['rows'][split]} patches of {used} {noun}")
+    if manifest["skipped"]:
+        print(f"skipped: {_summary(manifest['skipped'])}")
+    return manifest
+
+
+def _summary(skipped: dict[str, int]) -> str:
+    """How many photographs were skipped for which reason."""
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()))

@@ -1,0 +1,40 @@
+"""Crops for the comparison method SRCNN, through their command."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from data_prep import make_srcnn_database
+from data_prep.pair_patches import channels
+from two_stream_fusion.methods import srcnn, uwt
+
+
+@pytest.mark.parametrize("planes", ["approximation", "detail"])
+def test_srcnn_rows_are_planes_of_the_transform(smooth_photographs, tmp_path, planes, rows):
+    out = tmp_path / planes
+    arguments = ["--planes", planes, "--photos", smooth_photographs, "--out", out, "--samples", 6]
+    make_srcnn_database.main(list(map(str, arguments)))
+    train = rows(out, "train")
+    assert train["data"].shape[1:] == (1, 48, 48) == train["label"].shape[1:]
+    assert train["data"].dtype == np.float32
+    assert json.loads((out / "manifest.json").read_text())["planes"] == planes
+    # Every crop of one photograph's labels is found again in its transform, and nowhere is it the data's.
+    image = cv2.imread(str(smooth_photographs / "05.png"))[..., ::-1]
+    gray = channels(image)[3].astype(np.float32)
+    transform = uwt.transform(gray, srcnn.LEVELS, spacing=srcnn.SCALE)
+    wanted = [p for i, p in enumerate(transform) if (i == 0) == (planes == "approximation")]
+    crops = np.concatenate([rows(out, split)["label"] for split in ("train", "val")])[:, 0]
+    found = 0
+    for crop in crops * srcnn.LEVELS_OF_GRAY[planes]:
+        best = min(
+            cv2.minMaxLoc(
+                cv2.matchTemplate(p.astype(np.float32), crop.astype(np.float32), cv2.TM_SQDIFF)
+            )[0]
+            for p in wanted
+        )  # fmt: skip
+        found += crop.var() > 0 and best < 1e-3 * (crop.astype(float) ** 2).sum()
+    assert found == 6
+    flat = train["data"].var((1, 2, 3)) < 1e-8
+    assert not np.allclose(train["data"][~flat], train["label"][~flat], atol=1e-4)
