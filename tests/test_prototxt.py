@@ -1,5 +1,6 @@
 """The hand-written nets and solvers hold together."""
 
+import csv
 import re
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from google.protobuf import text_format
 ROOT = Path(__file__).resolve().parents[1]
 NETS = sorted(path.name for path in (ROOT / "prototxt").iterdir())
 TWO_STREAM = [name for name in NETS if name[0].isdigit()]
-SOLVERS = sorted((ROOT / "solver").glob("*.prototxt"))
+SOLVERS = sorted([*(ROOT / "solver").glob("*.prototxt"), *(ROOT / "models").glob("*/training/*.prototxt")])
+TRAININGS = sorted((ROOT / "models").glob("*/training"))
 
 
 def read(path, message):
@@ -90,12 +92,28 @@ def test_shared_streams_have_one_set_of_filters():
     assert net.params["conv1_b"][0].data[0, 0, 0, 0] == 42
 
 
-@pytest.mark.parametrize("path", SOLVERS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SOLVERS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_solvers_name_nets_and_folders_that_exist(path):
     solver = read(path, caffe_pb2.SolverParameter())
     assert (ROOT / solver.net).is_file()
     assert solver.snapshot_prefix.startswith("build/snapshots/")
     assert not solver.HasField("solver_mode")  # -gpu decides
+
+
+@pytest.mark.parametrize("folder", TRAININGS, ids=lambda path: path.parent.name)
+def test_stages_of_a_released_model_have_their_files(folder):
+    solvers = sorted(folder.glob("*.prototxt"))
+    assert [path.name for path in solvers] == [f"{i + 1}.prototxt" for i in range(len(solvers))]
+    commands = (folder / "commands.sh").read_text()
+    named = re.findall(rf"-solver models/{folder.parent.name}/training/(\d+)\.prototxt", commands)
+    assert sorted(set(named)) == [path.stem for path in solvers]
+    with open(folder / "log.csv", newline="") as file:
+        log = list(csv.DictReader(file))
+    assert {row["stage"] for row in log} == set(named)
+    assert all(20 < float(row["val_psnr"]) < 60 for row in log)
+    for path in solvers:
+        assert f'build/snapshots/{folder.parent.name}_{path.stem}"' in path.read_text()
+    assert (folder / "plot.png").stat().st_size > 1000
 
 
 def test_adam_is_the_papers():

@@ -18,9 +18,9 @@ from two_stream_fusion.base.files import atomic_write
 from two_stream_fusion.methods import models
 
 EXAMPLES = """examples:
-  python tools/start_weights.py solver/release_f32_k3_defocus.prototxt -o build/start.caffemodel
-  caffe train -solver solver/release_f32_k3_defocus.prototxt -weights build/start.caffemodel
-  python tools/start_weights.py solver/release_f64_k5_defocus.prototxt -o build/start.caffemodel \\
+  python tools/start_weights.py models/2-1-2_f32_k3-defocus/training/1.prototxt -o build/start.caffemodel
+  caffe train -solver models/2-1-2_f32_k3-defocus/training/1.prototxt -weights build/start.caffemodel
+  python tools/start_weights.py models/2-1-2_f64_k5-defocus/training/1.prototxt -o build/start.caffemodel \\
       --grow models/2-1-2_f32_k3-defocus/2-1-2_f32_k3-defocus.caffemodel
 """
 PLANES = 4  # of a photograph: R, G, B and gray
