@@ -134,3 +134,37 @@ def test_other_colours_are_the_channels_weakened(seed):
         exact = np.abs(made - share * image[..., order]).max() < 1.6
         fits.append(exact and share.max() == 1 and share.min() > 0.1)
     assert any(fits)
+
+
+def pattern():
+    """A photograph and a region by whole-number arithmetic: (48 x 64 x 3 uint8, 48 x 64 bool)."""
+    i, j = np.indices((48, 64))
+    planes = [(i * j // 8 + 37 * (i // 16) + k * j * j // 11) % 256 for k in (1, 2, 3)]
+    region = np.zeros((48, 64), bool)
+    region[12:36, 16:48] = True
+    return np.stack(planes, -1).astype(np.uint8), region
+
+
+@pytest.mark.parametrize(
+    ("recipe", "sharp", "a", "b", "label"),
+    [
+        ("paper", 0, 13.5889, 31.0571, 0.0),
+        ("defocus", 29, 6.2497, 13.9797, 0.0),
+        ("handheld", 5, 12.3779, 19.3344, 8.5335),
+    ],
+)
+def test_recipes_differ_from_the_photograph_as_before(recipe, sharp, a, b, label):
+    """Golden, of 150 seeds: how often a is the photograph, and mean differences of all from it."""
+    clean, region = pattern()
+    made = [recipes.RECIPES[recipe](clean, region, np.random.default_rng(seed)) for seed in range(150)]
+    errors = np.array([[np.abs(x.astype(int) - clean).mean() for x in images] for images in made])
+    assert (errors[:, 0] == 0).sum() == sharp
+    assert errors.mean(0) == pytest.approx([a, b, label], abs=0.002)
+
+
+def test_recolouring_is_as_before():
+    """Golden, of 60 seeds: in how many nothing changes, and the mean level."""
+    clean, _ = pattern()
+    made = [recipes.recolour(clean, np.random.default_rng(seed)) for seed in range(60)]
+    assert sum(image is clean for image in made) == 26
+    assert np.mean(made) == pytest.approx(91.6116, abs=0.01)
