@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 from tqdm import tqdm
 
 from experiments.trainings import Training, digest, train, which
-from tools import bench, nets, pictures, plot_log
+from tools import nets, pictures, plot_log, timing
 from two_stream_fusion.base import cli, markdown_tables
 from two_stream_fusion.base.files import write_text
 
@@ -106,7 +106,7 @@ def iteration_time(training):
 
     def measure():
         model = training.model(training.vals[0].folder / "val.txt")
-        return bench.training(settings.caffe, settings.precision, model, settings.gpu) / 1e3
+        return timing.time_training(settings.caffe, settings.precision, model, settings.gpu) / 1e3
 
     return measured(settings, ("iteration", training.on(patch, patch)), measure)
 
@@ -116,7 +116,9 @@ def fusion_time(training):
     settings = training.settings
     side = SIDE if settings.gpu is None else GPU_SIDE
     how = (settings.caffe, settings.precision, training.name, side, settings.gpu)
-    return measured(settings, ("fusion", training.name), lambda: bench.inference(*how)[0] * 1e3 / side**2)
+    return measured(
+        settings, ("fusion", training.name), lambda: timing.time_inference(*how).milliseconds * 1e3 / side**2
+    )
 
 
 def summary(groups):

@@ -19,7 +19,7 @@ from caffe.proto import caffe_pb2
 from tqdm import tqdm
 
 from data_prep import make_database
-from tools import bench, plot_log
+from tools import plot_log, timing
 from two_stream_fusion.methods import models
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -264,7 +264,7 @@ class Training:
         return path.with_suffix(".txt")
 
     def _caffe(self, command):
-        flags = bench.flags(self.settings.precision, self.settings.gpu)
+        flags = timing.caffe_flags(self.settings.precision, self.settings.gpu)
         return [self.settings.caffe / "caffe", *command, *flags]
 
     def _run(self, command, log, mode):

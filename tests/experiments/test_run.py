@@ -14,7 +14,7 @@ from caffe.proto import caffe_pb2
 
 from data_prep import fetch, make_database
 from experiments import run, trainings
-from tools import bench
+from tools import timing
 from two_stream_fusion.io import images
 
 ROOT = Path(run.__file__).resolve().parents[1]
@@ -59,8 +59,8 @@ def lab(tmp_path, monkeypatch):
     (tmp_path / "experiments" / "tiny").mkdir(parents=True)
     rows = "label,solver,start,train,val\nfast,solver/2-1-2_f32_k3.prototxt,random,--patch 16,--patch 16\n"
     (tmp_path / "experiments" / "tiny" / "runs.csv").write_text(rows)
-    monkeypatch.setattr(bench, "training", lambda *_: 20.0)
-    monkeypatch.setattr(bench, "inference", lambda *_: (65.536, 0, 0, 0))
+    monkeypatch.setattr(timing, "time_training", lambda *_: 20.0)
+    monkeypatch.setattr(timing, "time_inference", lambda *_: timing.Inference(65.536, 0, 0, 0))
     return tmp_path
 
 
@@ -177,14 +177,14 @@ def test_the_same_caffe_elsewhere_and_float32_by_name_do_not_train_again(stub, l
     program = lab / "moved" / "caffe"
     program.write_text(program.read_text().replace("#!", "#!/usr/bin/env ", 1))
     forbid(monkeypatch)
-    monkeypatch.setattr(bench, "training", None)
+    monkeypatch.setattr(timing, "time_training", None)
     for folder in ("moved", "link"):
         again = [*options[:4], str(lab / folder), *options[5:]]
         assert options[3] == "--caffe"
         run.main(again)
         run.main([*again, "--precision", "float32"])
     program.write_text(program.read_text() + "# another\n")
-    monkeypatch.setattr(bench, "training", lambda *_: 20.0)
+    monkeypatch.setattr(timing, "time_training", lambda *_: 20.0)
     with pytest.raises(AssertionError, match="was started"):
         run.main(again)
 
@@ -321,7 +321,7 @@ def test_an_interrupted_training_goes_on(stub, lab, monkeypatch):
     (state,) = (lab / "out").glob("runs/*/run_iter_*.solverstate")
     stopped = int(state.stem.split("_")[-1])
     assert 1 <= stopped < 4
-    monkeypatch.setattr(bench, "training", None)  # timed already
+    monkeypatch.setattr(timing, "time_training", None)  # timed already
     stub(wait=0)
     run.main(options)
     (log,) = (lab / "out").glob("runs/*/train.log")
