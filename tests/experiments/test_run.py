@@ -197,11 +197,11 @@ def test_programs_that_pip_writes_are_the_same_by_what_they_start(tmp_path):
         (tmp_path / str(i)).mkdir()
         text = f"#!/venv{i}/bin/python\n{rest}\nfrom caffe.main import main\nsys.exit(main())\n"
         (tmp_path / str(i) / "caffe").write_text(text)
-        started.append(trainings.which(tmp_path / str(i)))
+        started.append(trainings.identify_caffe(tmp_path / str(i)))
     assert started == ["caffe.main", "caffe.main", "other.main"]
     (tmp_path / "0" / "caffe").write_bytes(b"\x7fELF program")
     (tmp_path / "1" / "caffe").write_bytes(b"\x7fELF another")
-    assert trainings.which(tmp_path / "0") != trainings.which(tmp_path / "1")
+    assert trainings.identify_caffe(tmp_path / "0") != trainings.identify_caffe(tmp_path / "1")
 
 
 @pytest.fixture
@@ -219,15 +219,15 @@ def test_databases_have_folders_of_their_own(lab):
         "--patch 25": "patch_25",
         "--patch 16 --val-share 0.5": "patch_16_val_share_0.5",
     }
-    assert {options: trainings.name_of(options) for options in kept} == kept
+    assert {options: trainings.database_name(options) for options in kept} == kept
     photos = ["'/tmp/p x'", "/tmp/p-x", "/tmp/p_x", "p_x", "P.x", "'p x'", "p.x", "p_gray", "'p --gray'"]
-    made = [trainings.name_of(f"--photos {path}") for path in photos] + [
-        trainings.name_of("--photos p --gray")
+    made = [trainings.database_name(f"--photos {path}") for path in photos] + [
+        trainings.database_name("--photos p --gray")
     ]
     assert len(set(made)) == len(made) and not any(" " in name or "/" in name for name in made)
     assert made[0].startswith("photos_tmp_p_x-") and made[-1] == "photos_p_gray"
-    assert trainings.name_of("--photos /tmp/p-x") == made[1]
-    assert len(trainings.name_of("--photos " + 300 * "A")) < 100
+    assert trainings.database_name("--photos /tmp/p-x") == made[1]
+    assert len(trainings.database_name("--photos " + 300 * "A")) < 100
 
 
 def test_a_database_is_made_again_where_photographs_are_others(lab, database, capsys):
@@ -427,13 +427,13 @@ def test_mistakes_in_a_list_are_named_in_a_line(stub, lab, capsys, text, words):
 def test_a_list_that_a_spreadsheet_wrote_is_read_and_what_is_no_list_named(lab):
     path = lab / "experiments" / "tiny" / "runs.csv"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
-    assert list(run.listed(path)) == ["fast"]
+    assert list(run.read_list(path)) == ["fast"]
     path.write_bytes(path.read_bytes().replace(b"fast", "größer".encode("latin-1")))
     with pytest.raises(ValueError, match=r"runs\.csv: 'utf-8' codec can't decode"):
-        run.listed(path)
+        run.read_list(path)
     path.write_text(HEADER + 140000 * "x")
     with pytest.raises(ValueError, match=r"runs\.csv: field larger than"):
-        run.listed(path)
+        run.read_list(path)
 
 
 def test_commands_are_run_with_their_folder(lab, capfd):
@@ -491,7 +491,7 @@ def test_commands_are_there(path):
         assert (ROOT / shlex.split(line)[0]).is_file()
 
 
-@pytest.mark.parametrize("name", run.names())
+@pytest.mark.parametrize("name", run.experiment_names())
 def test_readmes_say_what_was_kept(name):
     folder = ROOT / "experiments" / name
     text = (folder / "README.md").read_text(encoding="utf-8")
