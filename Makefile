@@ -61,7 +61,7 @@ bvlc-caffe: ## BVLC Caffe 1.0 itself (CPU), without root or conda, in build/bvlc
 
 bench: setup ## time metrics and methods; BVLC Caffe and caffe_torch in turns (needs build/data)
 	$(PY) eval/bench.py --megapixels 24
-	$(PY) tools/bench.py
+	$(PY) tools/bench_caffe.py
 
 test: setup ## the fast tests
 	$(PY) -m pytest

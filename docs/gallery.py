@@ -32,7 +32,7 @@ STACKS = {
 WIDTH = 700  # of each of the four in a picture
 
 
-def shown(first, last, fused, depth):
+def make_picture(first: np.ndarray, last: np.ndarray, fused: np.ndarray, depth: np.ndarray) -> np.ndarray:
     """The four, two and two, uint8 RGB; the frames cut to the shape of the fused image, at its middle."""
     height = round(WIDTH * fused.shape[0] / fused.shape[1])
     tiles = []
@@ -66,7 +66,7 @@ def main(argv=None):
         if fuse.main([pattern, "--align", "--fast", *outputs]):
             return 1
         sources = frames.find([pattern])
-        picture = shown(*(images.read(path) for path in (sources[0], sources[-1], fused, depth)))
+        picture = make_picture(*(images.read(path) for path in (sources[0], sources[-1], fused, depth)))
         images.write(args.out / f"{name}.jpg", picture)
         print(f"{args.out / name}.jpg: first, last, fused, where from")
     return 0

@@ -1,4 +1,4 @@
-"""Time the six metrics and the ten methods on one core; the metrics in turns with a plain NumPy version."""
+"""Time the six metrics and the ten methods on one core."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Callable, Mapping, NamedTuple, Sequence
 
 for library in ("OMP", "OPENBLAS", "MKL"):  # before NumPy is imported
     os.environ[f"{library}_NUM_THREADS"] = "1"
 import cv2
 import numpy as np
 
-from eval import plain
 from two_stream_fusion import metrics
 from two_stream_fusion.base import cli
 from two_stream_fusion.methods import registry as methods
@@ -26,14 +26,21 @@ EXAMPLES = """examples:
   python eval/bench.py --rounds 100
   python eval/bench.py --megapixels 24      also time and peak memory on images of that size
 """
-# What a method may take on the 512 x 512 images, in ms of one core.
+# The limit of a method on the 512 x 512 images, in ms of one core.
 LIMITS = {"dwt": 25, "lp": 15, "sp": 250, "rp": 15, "psfs": 2000, "cp": 15, "gf": 60, "cnn": 8000}
-MEMORY = 4096  # MiB that a method may take on the large images
-LONGEST = 600  # s: methods that would take longer on the large images are left out
+MEMORY = 4096  # MiB: the limit of a method on the large images
+LONGEST = 600  # s: slower methods are left out on the large images
 
 
-def triple(height, width, seed=0):
-    """Two sources, each blurred in one half, and the sharp image; gray uint8, smooth as photographs are."""
+class Timing(NamedTuple):
+    """Processor time of several runs, in seconds."""
+
+    median: float
+    best: float
+
+
+def make_triple(height: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(a, b, sharp): two sources, each blurred in one half, and the sharp image; H x W uint8."""
     rng = np.random.default_rng(seed)
     sharp = cv2.GaussianBlur(rng.integers(0, 256, (height, width), dtype=np.uint8), (0, 0), 1.5)
     sharp = cv2.normalize(sharp, None, 0, 255, cv2.NORM_MINMAX)
@@ -44,86 +51,105 @@ def triple(height, width, seed=0):
     return a, b, sharp
 
 
-def seconds(function, images):
-    """Processor time: other programs on the machine lengthen it less than the wall clock."""
+def measure_seconds(function: Callable[[], object]) -> float:
+    """Processor time of a call: other programs affect it less than the wall clock."""
     start = time.process_time()
-    function(*images)
+    function()
     return time.process_time() - start
 
 
-def method_seconds(name, pair):
-    """Processor time of a method on a pair."""
-    return seconds(lambda a, b: methods.fuse(name, [a, b]), pair)
+def time_metrics(images: Sequence[np.ndarray], rounds: int) -> Timing:
+    """Time the six metrics; one call before the first round warms up."""
+    metrics.evaluate(*images)
+    seconds = [measure_seconds(lambda: metrics.evaluate(*images)) for _ in range(rounds)]
+    return Timing(statistics.median(seconds), min(seconds))
 
 
-def most_held():
-    """The most memory this process has held, in MiB.
+def time_method(name: str, images: Sequence[np.ndarray]) -> Timing:
+    """Time a method: up to 20 runs, until they have taken two seconds. Slow methods vary little.
 
-    Linux counts what the parent held when it started the process in with ru_maxrss, not with VmHWM.
+    Raises:
+        ValueError: its weights are missing.
+    """
+
+    def run():
+        return measure_seconds(lambda: methods.fuse(name, images))
+
+    seconds = [run()]  # and warm up
+    while sum(seconds) < 2 and len(seconds) < 20:
+        seconds.append(run())
+    return Timing(statistics.median(seconds), min(seconds))
+
+
+def peak_memory() -> float:
+    """The peak memory of this process in MiB.
+
+    Linux counts the parent's memory at the start of the process in ru_maxrss, but not in VmHWM.
     """
     status = Path("/proc/self/status")
-    found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text()) if status.is_file() else None
-    return int(found[1] if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 1024
+    match = re.search(r"VmHWM:\s*(\d+) kB", status.read_text()) if status.is_file() else None
+    return int(match[1] if match else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 1024
 
 
-def colour_pair(name, height, width):
-    """(s, MiB): processor time of a method on a colour pair, and the peak memory of this process."""
+def measure_colour_pair(name: str, height: int, width: int) -> tuple[float, float]:
+    """Processor time in s of a method on a colour pair, and the peak memory of this process in MiB."""
     cv2.setNumThreads(1)
-    pair = [np.dstack([image] * 3) for image in triple(height, width)[:2]]
-    return method_seconds(name, pair), most_held()
+    pair = [np.dstack([image] * 3) for image in make_triple(height, width)[:2]]
+    return measure_seconds(lambda: methods.fuse(name, pair)), peak_memory()
 
 
-def main(argv=None):
+def report_large(megapixels: float, fastest: Mapping[str, float]) -> None:
+    """Print time and memory of metrics and methods on large images.
+
+    Args:
+        megapixels: the size of the images, 3:2.
+        fastest: {method: seconds on 512 x 512 gray}, from which the time is estimated.
+    """
+    width = round((megapixels * 1e6 * 3 / 2) ** 0.5)
+    images = make_triple(width * 2 // 3, width)
+    before, elapsed = peak_memory(), measure_seconds(lambda: metrics.evaluate(*images))
+    print(
+        f"{width} x {width * 2 // 3}: {elapsed:.2f} s, peak memory of the process {peak_memory():.0f} MiB "
+        f"({before:.0f} MiB before the metrics)"
+    )
+    print(f"methods on colour of that size: s, and peak memory of a process in MiB (at most {MEMORY}):")
+    for name, seconds in fastest.items():
+        expected = seconds * 3 * images[0].size / 512**2
+        if expected > LONGEST:
+            print(f"  {methods.TITLES[name]:6} left out: it takes about {expected / 60:.0f} minutes")
+            continue
+        # A process each, since the peak of one never falls.
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+            elapsed, peak = process.submit(measure_colour_pair, name, *images[0].shape).result()
+        print(f"  {methods.TITLES[name]:6} {elapsed:8.3f} {peak:8.0f}")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command."""
     parser = cli.parser(__doc__, EXAMPLES)
     parser.add_argument("--rounds", type=int, default=20, metavar="N", help="(default: %(default)s)")
-    parser.add_argument("--megapixels", type=float, metavar="M", help="also one large triple")
+    parser.add_argument("--megapixels", type=float, metavar="M", help="also images of that size")
     args = parser.parse_args(argv)
     if args.rounds < 1 or (args.megapixels is not None and args.megapixels <= 0):
         parser.error("--rounds and --megapixels take positive numbers")
     cv2.setNumThreads(1)
-
-    images = triple(512, 512)
-    ours, theirs = metrics.evaluate(*images), plain.all_six(*images)  # and warm up
-    apart = max(abs(ours[name] - theirs[name]) for name in theirs)
-    times = [(seconds(metrics.evaluate, images), seconds(plain.all_six, images)) for _ in range(args.rounds)]
-    fast, slow = zip(*times)
-    ratio = statistics.median(s / f for f, s in times)
-    print(f"six metrics on 512 x 512, one core, {args.rounds} rounds in turns, median (least) in ms:")
-    print(f"  two_stream_fusion/metrics  {statistics.median(fast) * 1e3:6.1f} ({min(fast) * 1e3:.1f})")
-    print(f"  plain NumPy   {statistics.median(slow) * 1e3:6.1f} ({min(slow) * 1e3:.1f})")
-    print(f"  {ratio:.1f} times as fast; largest difference of a value {apart:.0e}")
-
-    print("methods on the same, median (least) of up to 20 in ms, and the limit:")
-    least = {}
+    images = make_triple(512, 512)
+    timing = time_metrics(images, args.rounds)
+    print(f"six metrics on 512 x 512, one core, {args.rounds} rounds, median (fastest) in ms:")
+    print(f"  {timing.median * 1e3:6.1f} ({timing.best * 1e3:.1f})")
+    print("methods on the same, median (fastest) of up to 20 in ms, and the limit:")
+    fastest = {}
     for name, title in methods.TITLES.items():
         try:
-            times = [method_seconds(name, images[:2])]  # and warm up
-            while sum(times) < 2 and len(times) < 20:  # the slow ones vary little, and take long enough
-                times.append(method_seconds(name, images[:2]))
-            least[name] = min(times)
-            limit = f"{LIMITS[name]:6}" if name in LIMITS else ""
-            print(f"  {title:6} {statistics.median(times) * 1e3:8.1f} ({min(times) * 1e3:.1f}) {limit}")
-        except ValueError as error:  # weights that are not there
+            timing = time_method(name, images[:2])
+        except ValueError as error:  # its weights are missing
             print(f"  {title:6} {error}")
-
+            continue
+        fastest[name] = timing.best
+        limit = f"{LIMITS[name]:6}" if name in LIMITS else ""
+        print(f"  {title:6} {timing.median * 1e3:8.1f} ({timing.best * 1e3:.1f}) {limit}")
     if args.megapixels:
-        width = round((args.megapixels * 1e6 * 3 / 2) ** 0.5)
-        images = triple(width * 2 // 3, width)
-        before, elapsed = most_held(), seconds(metrics.evaluate, images)
-        print(
-            f"{width} x {width * 2 // 3}: {elapsed:.2f} s, peak memory of the process {most_held():.0f} MiB "
-            f"({before:.0f} MiB before the metrics)"
-        )
-        print(f"methods on colour of that size: s, and peak memory of a process in MiB (at most {MEMORY}):")
-        for name, quick in least.items():
-            expected = quick * 3 * images[0].size / 512**2
-            if expected > LONGEST:
-                print(f"  {methods.TITLES[name]:6} left out: it takes about {expected / 60:.0f} minutes")
-                continue
-            # A process each, since the peak of one never falls.
-            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-                took, peak = process.submit(colour_pair, name, *images[0].shape).result()
-            print(f"  {methods.TITLES[name]:6} {took:8.3f} {peak:8.0f}")
+        report_large(args.megapixels, fastest)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
-"""Figures 6-9 of the paper, made again: sources and what every method makes of them, with details enlarged.
+"""Figures 6-9 of the paper, made again: the sources and every method's image, with details enlarged.
 
-The fused images are those of eval/tables.py, which makes what is not there yet; the metrics stand over each.
-A pair that cannot be had is said so, and the other figures are made.
+The fused images are those of eval/tables.py; missing ones are made. The metrics stand over each. A pair that
+cannot be had is named, and the other figures are made.
 
-The methods are those of the tables. Two leave marks in this form that other options of theirs take away
-(--set, in the last example): RP haze and halves of digits, PSFs seams and specks on Clock and Pepsi.
+The methods have the options of the tables. With those RP leaves haze and half digits, and PSFs seams and
+specks on Clock and Pepsi; the options of the last example remove them.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -36,8 +37,14 @@ DETAILS = {
 COLOURS = ("#ffd000", "#00e5ff")
 
 
-def figure(pair, cells, path):
-    """Draw `cells`, {label of up to 3 lines: image}, in two rows, each over its two enlarged DETAILS."""
+def draw_figure(pair: str, cells: Mapping[str, np.ndarray], path: Path) -> None:
+    """Draw images in two rows, each over its two enlarged DETAILS.
+
+    Args:
+        pair: a key of DETAILS.
+        cells: {label of up to three lines: image, H x W or H x W x 3 uint8}, all of one size.
+        path: the picture; its folder is made where there is none.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -63,47 +70,61 @@ def figure(pair, cells, path):
                 axis.add_patch(plt.Rectangle(corner, length, length, fill=False, edgecolor=colour))
     fig.subplots_adjust(0.003, 0.003, 0.997, 0.94, wspace=0.02, hspace=0.14)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as beside:
-        fig.savefig(beside, dpi=110)
+    with atomic_write(path) as partial:
+        fig.savefig(partial, dpi=110)
     plt.close(fig)
 
 
-def main(argv=None):
+def labelled_images(
+    name: str, entries: Mapping[str, results.Entry], scores: Mapping[str, results.Scores], folder: Path
+) -> dict[str, np.ndarray]:
+    """The cells of a figure.
+
+    Args:
+        name: a pair.
+        entries: {title: method with options}.
+        scores: {title: {metric: value}} of the pair.
+        folder: where fused images are kept.
+
+    Returns:
+        {label: image}, the sources first.
+    """
+    a, b, _ = pairs.load(name)
+    cells = {"source A": a, "source B": b}
+    for title, row in scores.items():
+        path = results.fuse_pair(name, title, *entries[title], folder)
+        values = [f"{metric} {row[metric]:.3f}" for metric in metrics.METRICS]
+        cells["\n".join([title, "  ".join(values[:3]), "  ".join(values[3:])])] = images.read(path)
+    return cells
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; the status is 1 where a method failed."""
     parser = cli.parser(__doc__, EXAMPLES)
-    parser.add_argument("--out", type=Path, default="build/figures", help="(default: %(default)s)")
-    parser.add_argument(
-        "--tables",
-        type=Path,
-        default="build/tables",
-        help="where fused images are kept (default: %(default)s)",
-    )
-    parser.add_argument("--set", action="append", default=[], metavar="TITLE:KEY=VALUE,...", help="options"
-        " of a method instead of its defaults")  # fmt: skip
-    parser.add_argument("--workers", type=int, help="images in work at a time (default: one for each core)")
+    add = parser.add_argument
+    add("--out", type=Path, default="build/figures", help="(default: %(default)s)")
+    add("--tables", type=Path, default="build/tables", help="where fused images are kept (default:"
+        " %(default)s)")  # fmt: skip
+    add("--set", action="append", default=[], metavar="TITLE:KEY=VALUE,...", help="options of a method"
+        " instead of its defaults")  # fmt: skip
+    add("--workers", type=int, help="images in work at a time (default: one for each core)")
     args = parser.parse_args(argv)
-    folder = args.tables / "fused"
-    chosen = results.choose(varied=args.set)
-    chosen = {title: entry for title, entry in chosen.items() if title not in results.other_weights()}
-    scores, missing, failed = results.run(FIGURES.values(), chosen, folder, args.workers)
+    folder, left_out = args.tables / "fused", results.titles_with_other_weights()
+    entries = results.select_methods(settings=args.set)
+    entries = {title: entry for title, entry in entries.items() if title not in left_out}
+    scores, missing, failed = results.score_pairs(list(FIGURES.values()), entries, folder, args.workers)
     for number, name in FIGURES.items():
         if name in missing:
             print(f"Figure {number} not made: {missing[name]}")
             continue
-        a, b, _ = pairs.load(name)
-        cells = {"source A": a, "source B": b}
-        for title, row in scores[name].items():
-            path = results.fuse(name, title, *chosen[title], folder)
-            six = [f"{metric} {row[metric]:.3f}" for metric in metrics.METRICS]
-            cells["\n".join([title, "  ".join(six[:3]), "  ".join(six[3:])])] = images.read(path)
+        cells = labelled_images(name, entries, scores[name], folder)
         path = args.out / f"fig{number}.png"
-        figure(name, cells, path)
-        print(
-            f"{path}: {name}, {len(cells)} images"
-            + (f" ({pairs.NOTES[name]})" if name in pairs.NOTES else "")
-        )
-    for what, why in {**missing, **failed}.items():
-        if what not in FIGURES.values():
-            print(f"{what} is left out: {why}")
+        draw_figure(name, cells, path)
+        note = f" ({pairs.NOTES[name]})" if name in pairs.NOTES else ""
+        print(f"{path}: {name}, {len(cells)} images{note}")
+    for name, why in {**missing, **failed}.items():
+        if name not in FIGURES.values():
+            print(f"{name} is left out: {why}")
     return 1 if failed else 0
 
 

@@ -1,27 +1,29 @@
-"""Score fusion on pairs made of photographs that training held back, whose perfect fusion is known.
+"""Score fusion on pairs made of held-out photographs, whose ground truth is known.
 
-What is chosen about a released net or about --refine select is chosen by this, never by the pairs of the
-tables. The pairs are whole photographs, of those that `make data` puts aside for validation, blurred by a
-recipe of data_prep; none is sharp on both sides.
+Released nets and the options of --refine select are chosen by these scores, never by the pairs of the tables.
+The pairs are whole photographs from the validation set of `make data`, blurred by a recipe of data_prep; each
+image of a pair is blurred in part.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Callable, Mapping, Sequence
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
 from data_prep import builder
+from data_prep.builder import PlannedPhotograph
 from data_prep.pair_patches import PairPatches, make_training_pair
 from data_prep.photographs import training_photographs
 from data_prep.recipes import RECIPES
 from eval import results
 from eval.score import score
-from eval.tables import ideal, markdown
+from eval.tables import ground_truth_scores, markdown_table
 from two_stream_fusion.base import cli
 from two_stream_fusion.base.options import parse_options
 from two_stream_fusion.methods import models
@@ -36,108 +38,171 @@ EXAMPLES = """examples:
       --weights build/snapshots/2-1-2_f32_k3-defocus_1_iter_4000.caffemodel
 """
 COLUMNS = ("PSNR", "SSIM", "MI", "Qabf", "Q", "Qw", "Qe")
-JPEG = 92  # quality of noisy photographs: a camera's are seldom without
+JPEG = 92  # quality of noisy photographs: a camera's are JPEG files
 
 
-def photographs(root, spec, pool):
-    """The photographs of a folder that training holds back: PlannedPhotographs."""
+def held_out_photographs(root: str | None, spec: PairPatches, pool: Executor) -> list[PlannedPhotograph]:
+    """The photographs of a folder that `make data` puts into the validation set.
+
+    Args:
+        root: the folder; None for the photographs of `make data`.
+        spec: the patches that data_prep/make_database.py would make.
+        pool: where photographs are read.
+
+    Raises:
+        ValueError, OSError: as data_prep/builder.py raises them.
+    """
     return builder.plan(training_photographs(root).photographs, spec, pool).val
 
 
-def pair(entry, spec):
-    """(a, b, clean), H x W x 3 uint8, of a photograph."""
-    return [np.ascontiguousarray(x[:3].transpose(1, 2, 0)) for x in make_training_pair(entry, spec)]
+def make_pair(photograph: PlannedPhotograph, spec: PairPatches) -> list[np.ndarray]:
+    """[a, b, clean] of a photograph, each H x W x 3 uint8."""
+    return [np.ascontiguousarray(x[:3].transpose(1, 2, 0)) for x in make_training_pair(photograph, spec)]
 
 
-def noisy(image, deviation, rng):
-    """H x W x 3 (RGB) uint8 with noise of a deviation in levels, and JPEG's."""
-    levels = np.clip(np.rint(image + rng.normal(0, deviation, image.shape)), 0, 255).astype(np.uint8)
+def add_noise(image: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
+    """Add Gaussian noise and JPEG's compression, as in a camera's photographs.
+
+    Args:
+        image: H x W x 3 (RGB) uint8.
+        sigma: standard deviation in levels of 255.
+        rng: random numbers.
+
+    Returns:
+        The noisy image, H x W x 3 uint8.
+    """
+    levels = np.clip(np.rint(image + rng.normal(0, sigma, image.shape)), 0, 255).astype(np.uint8)
     packed = cv2.imencode(".jpg", levels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG])[1]  # OpenCV has BGR
     return np.ascontiguousarray(cv2.imdecode(packed, cv2.IMREAD_COLOR)[..., ::-1])
 
 
-def shares(text):
-    """A type of argparse: three numbers in 0..1."""
-    found = tuple(map(float, text.split(",")))
-    if len(found) != 3 or not all(0 <= share <= 1 for share in found):
-        raise argparse.ArgumentTypeError(f"{text}: three numbers in 0..1 are needed, as 1,0.15,0.2")
-    return found
+def fuse_all(
+    a: np.ndarray,
+    b: np.ndarray,
+    net: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    selections: Mapping[str, Mapping[str, object]],
+    entries: Mapping[str, results.Entry],
+) -> dict[str, np.ndarray]:
+    """Fuse a pair in all ways that are compared.
 
+    Args:
+        a, b: H x W x 3 uint8.
+        net: the network.
+        selections: {title: options of select.refine}.
+        entries: {title: method with options}.
 
-def fused(a, b, net, selections, compared):
-    """{title: what is made of a pair} by the net, by `select` with each set of options, and by methods."""
-    made = {"net": net(a, b)}
+    Returns:
+        {title: fused image}, the network's own under "net".
+    """
+    fused = {"net": net(a, b)}
     for title, options in selections.items():
-        made[title] = select.refine(a, b, made["net"], **options)[0]
-    for title, (method, options) in compared.items():
-        made[title] = methods.fuse(method, [a, b], **options)
-    return made
+        fused[title] = select.refine(a, b, fused["net"], **options)[0]
+    for title, (method, options) in entries.items():
+        fused[title] = methods.fuse(method, [a, b], **options)
+    return fused
 
 
-def arguments(argv):
+def score_photographs(
+    photographs: Sequence[PlannedPhotograph],
+    spec: PairPatches,
+    fuse: Callable[[np.ndarray, np.ndarray], Mapping[str, np.ndarray]],
+    count: int,
+    colours: Sequence[float] = (1, 1, 1),
+    noise: float = 0,
+) -> tuple[dict[str, dict], dict[str, dict]]:
+    """Fuse pairs made of photographs and score the results against the ground truth.
+
+    Args:
+        photographs: as `held_out_photographs` gives them.
+        spec: the patches that training had; the recipe is among them.
+        fuse: (a, b) -> {title: fused image}.
+        count: the number of pairs; photographs whose pair has two equal images are skipped.
+        colours: factors of red, green and blue, 0..1.
+        noise: standard deviation in levels of 255; more than 0 also adds JPEG's compression.
+
+    Returns:
+        {path: {title: {metric: value}}}, and the same of the ground truth itself, under "ground truth".
+    """
+    scores, ideal = {}, {}
+    with tqdm(total=count, unit="pair", disable=None, leave=False) as bar:
+        for photograph in photographs:
+            if len(scores) == count:
+                break
+            a, b, clean = make_pair(photograph, spec)
+            if (a == b).all():
+                continue
+            a, b, clean = (np.rint(x * np.float32(colours)).astype(np.uint8) for x in (a, b, clean))
+            if noise:
+                rng = np.random.default_rng(spec.seed)
+                a, b = (add_noise(image, noise, rng) for image in (a, b))
+            fused = fuse(a, b)
+            scores[photograph.path] = {t: score([a, b], image, reference=clean) for t, image in fused.items()}
+            ideal[photograph.path] = {"ground truth": score([a, b], clean)}
+            bar.update()
+    return scores, ideal
+
+
+def parse_colours(text: str) -> tuple[float, ...]:
+    """A type of argparse: three numbers in 0..1."""
+    factors = tuple(map(float, text.split(",")))
+    if len(factors) != 3 or not all(0 <= factor <= 1 for factor in factors):
+        raise argparse.ArgumentTypeError(f"{text}: three numbers in 0..1 are needed, as 1,0.15,0.2")
+    return factors
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command."""
     parser = cli.parser(__doc__, EXAMPLES)
     add = parser.add_argument
     add("--photos", metavar="DIR", help="the folder that was trained on (default: as `make data`)")
     add("--count", type=int, default=24, metavar="N", help="pairs (default: %(default)s)")
     add("--recipe", choices=sorted(RECIPES), default="defocus", help="(default: %(default)s)")
-    add("--colours", type=shares, default=(1, 1, 1), metavar="R,G,B", help="what is left of red, green"
-        " and blue, 0..1, as in things of one colour: 1,0.15,0.2")  # fmt: skip
-    add("--noise", type=float, default=0, metavar="SD", help="of a and b, in levels of 255, then JPEG too")
+    add("--colours", type=parse_colours, default=(1, 1, 1), metavar="R,G,B", help="factors of red, green"
+        " and blue, 0..1, for things of one colour: 1,0.15,0.2")  # fmt: skip
+    add("--noise", type=float, default=0, metavar="SD", help="standard deviation of noise in a and b, in"
+        " levels of 255; adds JPEG too")  # fmt: skip
     add("--model", default=models.DEFAULT, help="(default: %(default)s)")
     add("--net", metavar="DEPLOY", help="a deploy.prototxt instead; needs --weights")
     add("--weights", metavar="CAFFEMODEL", help="weights for --net")
     add("--select", action="append", default=[], metavar="KEY=VALUE,...", help="one more row, with these"
         " options of two_stream_fusion/stack/select.py instead of its own")  # fmt: skip
-    add(
-        "--methods", default="", metavar="TITLES", help="one more row for each: of the tables, between commas"
-    )
+    add("--methods", default="", metavar="TITLES", help="one more row for each: titles of the tables, between"
+        " commas")  # fmt: skip
     args = parser.parse_args(argv)
     if (args.net is None) != (args.weights is None):
         parser.error("--net and --weights go together")
     if args.count < 1 or args.noise < 0:
         parser.error("--count is 1 or more, --noise 0 or more")
-    return args
-
-
-def main(argv=None):
-    args = arguments(argv)
-    takes, selections = select.refine.__kwdefaults__, {"select": {}}
+    defaults, selections = select.refine.__kwdefaults__, {"select": {}}
     for text in args.select:
-        selections[f"select {text}"] = parse_options("select", takes, text.split(","))
-    compared = results.choose(args.methods) if args.methods else {}
-    os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe speaks up for errors only
-    from two_stream_fusion.methods.two_stream import (
-        TwoStream,  # late: --help and wrong arguments need no Caffe
-    )
+        selections[f"select {text}"] = parse_options("select", defaults, text.split(","))
+    entries = results.select_methods(args.methods) if args.methods else {}
+    os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe reports errors only
+    # Late: --help and wrong arguments need no Caffe.
+    from two_stream_fusion.methods.two_stream import TwoStream
 
     net = TwoStream(*((args.net, args.weights) if args.net else models.files(args.model, "two_stream")))
-    # Held back are the photographs that make_database.py holds back if not told otherwise.
+    # The split is that of make_database.py with its default options.
     spec = PairPatches(recipe=args.recipe)
-    rows, perfect = {}, {}
     with ThreadPoolExecutor() as pool:
-        entries = photographs(args.photos, spec, pool)
-    with tqdm(total=args.count, unit="pair", disable=None, leave=False) as bar:
-        for entry in entries:
-            if len(rows) == args.count:
-                break
-            a, b, clean = pair(entry, spec)
-            if (a == b).all():
-                continue
-            a, b, clean = (np.rint(x * np.float32(args.colours)).astype(np.uint8) for x in (a, b, clean))
-            if args.noise:
-                rng = np.random.default_rng(spec.seed)
-                a, b = (noisy(image, args.noise, rng) for image in (a, b))
-            images = fused(a, b, net, selections, compared)
-            rows[entry.path] = {t: score([a, b], image, reference=clean) for t, image in images.items()}
-            perfect[entry.path] = {"clean": score([a, b], clean)}
-            bar.update()
-    if not rows:
-        raise ValueError(f"{args.photos or 'the photographs'}: no pair, of {len(entries)} that are held back")
-    told = f", colours {args.colours}" if min(args.colours) < 1 else ""
-    print(f"mean of {len(rows)} pairs, recipe {args.recipe}, noise {args.noise:g}{told}\n")
-    means = results.mean(rows)
-    print(markdown(means, COLUMNS))
-    print(ideal(results.mean(perfect)["clean"], means, COLUMNS[2:]), end="")
+        photographs = held_out_photographs(args.photos, spec, pool)
+    scores, ideal = score_photographs(
+        photographs,
+        spec,
+        lambda a, b: fuse_all(a, b, net, selections, entries),
+        args.count,
+        args.colours,
+        args.noise,
+    )
+    if not scores:
+        folder = args.photos or "the photographs"
+        raise ValueError(f"{folder}: no pair, of {len(photographs)} held-out photographs")
+    colours = f", colours {args.colours}" if min(args.colours) < 1 else ""
+    print(f"mean of {len(scores)} pairs, recipe {args.recipe}, noise {args.noise:g}{colours}\n")
+    means = results.mean_scores(scores)
+    print(markdown_table(means, COLUMNS))
+    of_ground_truth = results.mean_scores(ideal)["ground truth"]
+    print(ground_truth_scores(of_ground_truth, means, COLUMNS[2:]), end="")
 
 
 if __name__ == "__main__":

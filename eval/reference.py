@@ -1,16 +1,15 @@
-"""Hold the comparison methods against others' images and implementations: means over the 13 Lytro pairs.
+"""Compare our versions of the other methods with others' images and implementations, on 13 Lytro pairs.
 
-Prints what ours score beside what theirs do, by the same metrics. The status is 1 where a value is more
-than TOLERANCE away. The values of theirs, and whose they are, stand in eval/lytro_tables.csv.
+Prints the mean scores of ours beside those of theirs, by the same metrics. The status is 1 where two differ
+by more than TOLERANCE. Their values and sources stand in eval/lytro_tables.csv.
 """
 
 from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import NamedTuple
+from typing import Mapping, NamedTuple, Sequence
 
-ROOT = Path(__file__).resolve().parents[1]
 from eval import pairs, results
 from two_stream_fusion import metrics
 from two_stream_fusion.base import cli, markdown_tables
@@ -24,16 +23,16 @@ TOLERANCE = 0.005
 
 
 class Row(NamedTuple):
-    """What somebody else's version of a method scores."""
+    """The scores of somebody else's version of a method."""
 
     method: str  # its title
-    options: dict[str, object]  # with which ours is the same
-    label: str  # of both
-    source: str
-    values: dict[str, float]
+    options: dict[str, object]  # those with which ours does the same
+    label: str  # the title and the options
+    source: str  # whose it is
+    values: dict[str, float]  # {metric: mean over the Lytro pairs}
 
 
-def rows() -> list[Row]:
+def read_rows() -> list[Row]:
     """The rows of eval/lytro_tables.csv."""
     names = {title: name for name, title in methods.TITLES.items()}
     with open(Path(__file__).with_name("lytro_tables.csv"), newline="", encoding="utf-8") as file:
@@ -49,45 +48,55 @@ def rows() -> list[Row]:
         ]
 
 
-def apart(ours, theirs) -> float:
-    """The largest difference of a metric."""
+def largest_difference(ours: Mapping[str, float], theirs: Mapping[str, float]) -> float:
+    """The largest absolute difference over the metrics of `theirs`."""
     return max(abs(ours[metric] - value) for metric, value in theirs.items())
 
 
-def main(argv=None):
+def comparison_table(rows: Sequence[Row], ours: Mapping[str, results.Scores]) -> str:
+    """A Markdown table of our scores, in brackets theirs.
+
+    Args:
+        rows: theirs.
+        ours: {label of a row: {metric: value}}.
+
+    Returns:
+        The table.
+    """
+    columns = list(rows[0].values)
+    lines = []
+    for row in rows:
+        cells = [f"{ours[row.label][metric]:.4f} ({row.values[metric]:.4f})" for metric in columns]
+        difference = f"{largest_difference(ours[row.label], row.values):.4f}"
+        lines.append([row.label, *cells, difference, row.source])
+    return markdown_tables.markdown(["method", *columns, "apart", "theirs"], lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; the status is 1 where a method is farther than TOLERANCE from theirs."""
     parser = cli.parser(__doc__, EXAMPLES)
     add = parser.add_argument
     add("--methods", metavar="TITLES", help="only these, between commas (default: all that there are)")
-    add(
-        "--tables",
-        type=Path,
-        default="build/tables",
-        help="where fused images are kept (default: %(default)s)",
-    )
+    add("--tables", type=Path, default="build/tables", help="where fused images are kept (default:"
+        " %(default)s)")  # fmt: skip
     add("--workers", type=int, help="images in work at a time (default: one for each core)")
     args = parser.parse_args(argv)
-    chosen = rows()
+    rows = read_rows()
     if args.methods:
-        wanted = args.methods.split(",")
-        unknown = set(wanted) - {row.method for row in chosen}
+        requested = args.methods.split(",")
+        unknown = set(requested) - {row.method for row in rows}
         if unknown:
-            parser.error(f"--methods: nothing to hold {unknown.pop()!r} against")
-        chosen = [row for row in chosen if row.method in wanted]
+            parser.error(f"--methods: nothing to compare {unknown.pop()!r} with")
+        rows = [row for row in rows if row.method in requested]
     names = {title: name for name, title in methods.TITLES.items()}
-    entries = {row.label: (names[row.method], row.options) for row in chosen}
-    scores, missing, failed = results.run(pairs.LYTRO, entries, args.tables / "fused", args.workers)
+    entries = {row.label: results.Entry(names[row.method], row.options) for row in rows}
+    scores, missing, failed = results.score_pairs(pairs.LYTRO, entries, args.tables / "fused", args.workers)
     if missing or failed:
-        raise ValueError("; ".join(f"{what}: {why}" for what, why in {**missing, **failed}.items()))
-    ours, columns = results.mean(scores), list(chosen[0].values)
+        raise ValueError("; ".join(f"{name}: {why}" for name, why in {**missing, **failed}.items()))
+    ours = results.mean_scores(scores)
     print(f"Means over {len(scores)} Lytro pairs: ours, in brackets theirs.\n")
-    header = ["method", *columns, "apart", "theirs"]
-    lines = []
-    for row in chosen:
-        cells = [f"{ours[row.label][metric]:.4f} ({row.values[metric]:.4f})" for metric in columns]
-        away = f"{apart(ours[row.label], row.values):.4f}"
-        lines.append([row.label, *cells, away, row.source])
-    print(markdown_tables.markdown(header, lines), end="")
-    far = [row.label for row in chosen if apart(ours[row.label], row.values) > TOLERANCE]
+    print(comparison_table(rows, ours), end="")
+    far = [row.label for row in rows if largest_difference(ours[row.label], row.values) > TOLERANCE]
     print(f"\nMore than {TOLERANCE} apart: {', '.join(far) or 'none'}.")
     return 1 if far else 0
 

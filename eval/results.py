@@ -1,6 +1,6 @@
-"""Fuse pairs by methods, score what comes of it, and keep the images: what tables and figures are made from.
+"""Fuse pairs by methods, score the fused images and keep them: what tables and figures are made from.
 
-Fused images are made again only where the pair, the method's code, its options or its weights have changed.
+An image is fused again only where the pair, the method's code, its options or its weights have changed.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import traceback
 from concurrent.futures import as_completed
 from functools import lru_cache
 from pathlib import Path
+from typing import Dict, Iterable, Mapping, NamedTuple, Sequence, Union
 
 import cv2
 import numpy as np
 
 from eval import pairs
-from eval.score import psnr, score
+from eval.score import score
 from two_stream_fusion.base import provenance
 from two_stream_fusion.base.interrupts import delay_interrupt
 from two_stream_fusion.base.parallel import process_pool
@@ -25,82 +26,149 @@ from two_stream_fusion.io import images
 from two_stream_fusion.methods import models
 from two_stream_fusion.methods import registry as methods
 from two_stream_fusion.metrics import preprocess
+from two_stream_fusion.metrics.fidelity import psnr
 
-PLAIN = ("2-1-2_f64_k5-defocus", "2-1-2_f64_k5-paper")  # "Ours" is the first of them that is shipped
+OURS_MODELS = ("2-1-2_f64_k5-defocus", "2-1-2_f64_k5-paper")  # "Ours" is the first of them that is shipped
 SELECT = "Ours+select"
-OUTLINES = "PSNR at outlines"  # where halos and seams are
+OUTLINE_PSNR = "PSNR at outlines"  # where halos and seams are
+
+PairName = Union[str, pairs.Files]
+Scores = Dict[str, float]  # {metric: value}
 
 
-def entries() -> dict[str, tuple[str, dict]]:
-    """{title: (method, options)} in the order of the tables; ours in several forms, the paper's net first."""
-    found = {title: (name, {}) for name, title in methods.TITLES.items() if name != "two_stream"}
+class Entry(NamedTuple):
+    """A row of a table: a method with options."""
+
+    method: str
+    options: dict[str, object]
+
+
+class Results(NamedTuple):
+    """What `score_pairs` returns."""
+
+    scores: dict[PairName, dict[str, Scores]]  # {pair: {title: {metric: value}}}
+    missing: dict[PairName, str]  # {pair or title: why it is missing}
+    failed: dict[str, str]  # {"TITLE on PAIR": what failed}
+
+
+def list_entries() -> dict[str, Entry]:
+    """The rows of the tables, {title: entry}; ours in several forms, the paper's net first."""
+    listed = {title: Entry(name, {}) for name, title in methods.TITLES.items() if name != "two_stream"}
     shipped = models.names()
-    plain = next((name for name in PLAIN if name in shipped), PLAIN[0])
-    found["Ours"] = ("two_stream", {"model": plain})
-    found[SELECT] = ("two_stream", {"model": plain, "refine": "select"})
+    ours = next((name for name in OURS_MODELS if name in shipped), OURS_MODELS[0])
+    listed["Ours"] = Entry("two_stream", {"model": ours})
+    listed[SELECT] = Entry("two_stream", {"model": ours, "refine": "select"})
     for name in shipped:
-        if name != plain:
-            found[f"Ours ({name})"] = ("two_stream", {"model": name})
-    return found
+        if name != ours:
+            listed[f"Ours ({name})"] = Entry("two_stream", {"model": name})
+    return listed
 
 
-def other_weights() -> set[str]:
-    """Titles of `entries` that are the network of Ours with other weights."""
-    return {title for title in entries() if title.startswith("Ours (")}
+def titles_with_other_weights() -> set[str]:
+    """Titles of `list_entries` that are the network of Ours with other weights."""
+    return {title for title in list_entries() if title.startswith("Ours (")}
 
 
-def choose(titles=None, varied=()) -> dict[str, tuple[str, dict]]:
-    """`entries`, those of `titles` (between commas) alone, with options in place of defaults.
+def select_methods(titles: str | None = None, settings: Iterable[str] = ()) -> dict[str, Entry]:
+    """Select rows of the tables and set their options.
 
-    varied: TITLE:KEY=VALUE,...; the title of the entry then says so. ValueError for a title that is not
-    there or has options twice, and for what methods.parse refuses.
+    Args:
+        titles: titles of `list_entries` between commas; None for all.
+        settings: strings TITLE:KEY=VALUE,..., as `set_options` takes them.
+
+    Returns:
+        {title: entry} in the order of the tables.
+
+    Raises:
+        ValueError: an unknown title, or as `set_options`.
     """
-    known = entries()
-    wanted = list(known) if titles is None else titles.split(",")
-    for title in wanted:
+    known = list_entries()
+    requested = list(known) if titles is None else titles.split(",")
+    for title in requested:
         if title not in known:
             raise ValueError(f"--methods: {title!r} is none of {', '.join(known)}")
-    return variants({title: known[title] for title in known if title in wanted}, varied)
+    return set_options({title: known[title] for title in known if title in requested}, settings)
 
 
-def variants(chosen, texts) -> dict:
-    """Entries with options, as TITLE:KEY=VALUE,..., in place of defaults, as `choose` has them."""
-    varied = {}
-    for text in texts:
-        title, given, settings = text.partition(":")
-        if not given:
+def set_options(entries: Mapping[str, Entry], settings: Iterable[str]) -> dict[str, Entry]:
+    """Replace default options.
+
+    Args:
+        entries: {title: entry}.
+        settings: strings TITLE:KEY=VALUE,..., one a title.
+
+    Returns:
+        {title: entry}; a title that has options names them.
+
+    Raises:
+        ValueError: a title that is not in `entries` or has options twice, and options that its method
+            refuses.
+    """
+    changed = {}
+    for text in settings:
+        title, colon, options_text = text.partition(":")
+        if not colon:
             raise ValueError(f"--set {text}: TITLE:KEY=VALUE,... is needed")
-        if title not in chosen:
-            raise ValueError(f"--set {text}: {title!r} is none of {', '.join(chosen)}")
-        if title in varied:
+        if title not in entries:
+            raise ValueError(f"--set {text}: {title!r} is none of {', '.join(entries)}")
+        if title in changed:
             raise ValueError(f"--set {text}: {title} has options already; name all of them in one --set")
-        name, options = chosen[title]
-        options = {**options, **methods.parse(name, re.split(r",(?=\w+=)", settings))}
-        varied[title] = f"{title} ({settings})", (name, options)
-    return dict(varied.get(title, (title, entry)) for title, entry in chosen.items())
+        name, options = entries[title]
+        options = {**options, **methods.parse(name, re.split(r",(?=\w+=)", options_text))}
+        changed[title] = f"{title} ({options_text})", Entry(name, options)
+    return dict(changed.get(title, (title, entry)) for title, entry in entries.items())
 
 
-def recipe(method, options) -> str:
-    """What an image depends on besides the pair, as text: options, code, nets and weights."""
+def cache_key(method: str, options: Mapping[str, object]) -> str:
+    """The options, code, nets and weights that a fused image depends on besides its pair, as text.
+
+    Args:
+        method: its name in the registry.
+        options: its options.
+
+    Returns:
+        JSON; equal texts give equal images.
+
+    Raises:
+        ValueError: a model whose files are not whole.
+    """
     code = provenance.code_digest(f"two_stream_fusion.methods.{method}")
     used = [options["model"]] if "model" in options else models.names(method)
-    trained = {
+    weights = {
         name: [provenance.sha256(path.read_bytes()) for path in models.files(name, method)] for name in used
     }
-    return json.dumps([method, options, code, trained], sort_keys=True)
+    return json.dumps([method, options, code, weights], sort_keys=True)
 
 
 @lru_cache(maxsize=4)  # photographs of any size: not all of many pairs at once
-def load(pair):
-    return pairs.load(pair)
+def load_pair(name: PairName) -> pairs.Pair:
+    """As pairs.load; the last few pairs are kept in memory."""
+    return pairs.load(name)
 
 
-def fuse(pair, title, method, options, folder) -> Path:
-    """The file of a fused image, made where it is not there yet; its name says what it was made of."""
-    a, b, _ = load(pair)
-    key = provenance.sha256(b"".join([recipe(method, options).encode(), a.tobytes(), b.tobytes()]))[:16]
-    own = f"-{provenance.sha256(str(pair[1:]).encode())[:8]}" if isinstance(pair, pairs.Files) else ""
-    folder = Path(folder, str(pair).replace("/", "-") + own)
+def fuse_pair(
+    name: PairName, title: str, method: str, options: Mapping[str, object], folder: str | Path
+) -> Path:
+    """Fuse a pair, unless the image is there.
+
+    Args:
+        name: the pair, as pairs.load takes it.
+        title: the row of the table, for the file's name.
+        method: its name in the registry.
+        options: its options.
+        folder: where fused images are kept, a folder a pair.
+
+    Returns:
+        The PNG file; its name holds the hash of `cache_key` and the pair. Older images of the same title are
+        removed.
+
+    Raises:
+        ValueError, OSError: the pair cannot be loaded or fused.
+    """
+    a, b, _ = load_pair(name)
+    key = provenance.sha256(b"".join([cache_key(method, options).encode(), a.tobytes(), b.tobytes()]))[:16]
+    own = f"-{provenance.sha256(str(name[1:]).encode())[:8]}" if isinstance(name, pairs.Files) else ""
+    folder = Path(folder, str(name).replace("/", "-") + own)
     path = folder / f"{title.replace(' ', '_')}-{key}.png"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
@@ -111,81 +179,123 @@ def fuse(pair, title, method, options, folder) -> Path:
     return path
 
 
-def job(pair, title, method, options, folder):
-    """The scores of a method on a pair, {metric: value}, or why there are none."""
+def score_pair(
+    name: PairName, title: str, method: str, options: Mapping[str, object], folder: str | Path
+) -> Scores | str:
+    """Fuse a pair and score the image, in a process of its own.
+
+    Args:
+        name, title, method, options, folder: as `fuse_pair` takes them.
+
+    Returns:
+        {metric: value}, with PSNR and SSIM where the ground truth is known; or why there are no scores.
+    """
     cv2.setNumThreads(1)
     try:
-        a, b, truth = load(pair)
-        fused = images.read(fuse(pair, title, method, options, folder))
+        a, b, truth = load_pair(name)
+        fused = images.read(fuse_pair(name, title, method, options, folder))
         scores = score([a, b], fused, reference=truth)
     except (ValueError, OSError) as error:
         return str(error)
-    except Exception as error:  # of a method in the making, say: the others are made all the same
+    except Exception as error:  # a fault in one method must not stop the others
         traceback.print_exc()
         return f"{type(error).__name__}: {error}"
-    if pair in pairs.TRUE:
+    if name in pairs.WITH_GROUND_TRUTH:
         (clean, _), gray = preprocess.prepare(truth, truth, fused)
-        at = pairs.outlines(pair)
-        scores[OUTLINES] = psnr(clean[at], gray[at])
+        band = pairs.outline_mask(name)
+        scores[OUTLINE_PSNR] = psnr(clean[band], gray[band])
     return scores
 
 
-def run(names, chosen, folder, workers=None):
-    """({pair: {title: {metric: value}}}, {pair or title: why it is missing}, {"TITLE on PAIR": what failed}).
+def score_pairs(
+    names: Sequence[PairName],
+    entries: Mapping[str, Entry],
+    folder: str | Path,
+    workers: int | None = None,
+) -> Results:
+    """Fuse and score all pairs by all methods, in several processes.
 
-    All cores are at work. names: pairs, as pairs.load takes them.
+    Args:
+        names: pairs, as pairs.load takes them.
+        entries: {title: entry}.
+        folder: where fused images are kept.
+        workers: number of processes; None for one a core.
+
+    Returns:
+        The scores, what is missing and what failed; the order is that of `names` and `entries`.
+
+    Raises:
+        ValueError: `workers` is less than 1.
     """
     from tqdm import tqdm
 
+    names = list(names)
     if workers is not None and workers < 1:
         raise ValueError(f"--workers {workers}: 1 or more")
-    missing, failed = {}, {}
-    for pair in names:
+    missing = _find_missing(names, entries)
+    jobs = [
+        (name, title, *entry, folder)
+        for name in names
+        for title, entry in entries.items()
+        if name not in missing and title not in missing
+    ]
+    # SRCNN, which takes by far the longest, comes first, so that the cores finish together.
+    jobs.sort(key=lambda job: job[2] != "srcnn")
+    # For the processes started here: each has a core, and Caffe reports errors only.
+    os.environ.update(OMP_NUM_THREADS="1", GLOG_minloglevel="2")
+    scored, failed = {}, {}
+    with process_pool(workers or os.cpu_count()) as pool:
+        with delay_interrupt():
+            futures = {pool.submit(score_pair, *job): job[:2] for job in jobs}
+        for future in tqdm(
+            as_completed(futures), "fusing", len(jobs), unit="image", disable=None, leave=False
+        ):
+            name, title = futures[future]
+            scores = future.result()
+            if isinstance(scores, str):
+                failed[f"{title} on {name}"] = scores
+            else:
+                scored[name, title] = scores
+    ordered = {
+        name: {title: scored[name, title] for title in entries if (name, title) in scored}
+        for name in names
+        if name not in missing
+    }
+    return Results(ordered, missing, failed)
+
+
+def _find_missing(names, entries):
+    """{pair or title: why it is missing}, before anything is fused."""
+    missing = {}
+    for name in names:
         try:
-            load(pair)
+            load_pair(name)
         except (ValueError, OSError) as error:
-            missing[pair] = str(error)
-    for title, (method, options) in chosen.items():
+            missing[name] = str(error)
+    for title, (method, options) in entries.items():
         try:
-            recipe(method, options)
+            cache_key(method, options)
             needed = provenance.source_files(f"two_stream_fusion.methods.{method}")
             if models.__name__ in needed and not models.names(method):
                 raise ValueError("its weights are not shipped")
         except ValueError as error:
             missing[title] = str(error)
-    jobs = [
-        (pair, title, *chosen[title], folder)
-        for pair in names
-        for title in chosen
-        if pair not in missing and title not in missing
-    ]
-    # SRCNN, which takes by far the longest, comes first, so that the cores finish together.
-    jobs.sort(key=lambda job: job[2] != "srcnn")
-    # Of the processes started here: each has a core, and Caffe speaks up for errors only.
-    os.environ.update(OMP_NUM_THREADS="1", GLOG_minloglevel="2")
-    results = {}
-    with process_pool(workers or os.cpu_count()) as pool:
-        with delay_interrupt():
-            futures = {pool.submit(job, *arguments): arguments[:2] for arguments in jobs}
-        for future in tqdm(
-            as_completed(futures), "fusing", len(jobs), unit="image", disable=None, leave=False
-        ):
-            pair, title = futures[future]
-            scores = future.result()
-            if isinstance(scores, str):
-                failed[f"{title} on {pair}"] = scores
-            else:
-                results[pair, title] = scores
-    ordered = {p: {t: results[p, t] for t in chosen if (p, t) in results} for p in names if p not in missing}
-    return ordered, missing, failed
+    return missing
 
 
-def mean(of) -> dict[str, dict[str, float]]:
-    """{title: {metric: mean}} of the scores of several pairs: of titles and metrics that all pairs have."""
-    first, means = next(iter(of.values())), {}
-    for title in first:
-        rows = [scores[title] for scores in of.values() if title in scores]
-        if len(rows) == len(of):
+def mean_scores(scores: Mapping[object, Mapping[str, Scores]]) -> dict[str, Scores]:
+    """Average the scores of several pairs.
+
+    Args:
+        scores: {pair: {title: {metric: value}}}, one pair or more.
+
+    Returns:
+        {title: {metric: mean}}, of the titles and metrics that all pairs have.
+    """
+    means = {}
+    for title in next(iter(scores.values())):
+        rows = [by_title[title] for by_title in scores.values() if title in by_title]
+        if len(rows) == len(scores):
             common = [metric for metric in rows[0] if all(metric in row for row in rows)]
             means[title] = {metric: float(np.mean([row[metric] for row in rows])) for metric in common}
     return means

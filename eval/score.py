@@ -7,6 +7,7 @@ import math
 import os
 import sys
 from pathlib import Path
+from typing import Iterable, NamedTuple, Sequence
 
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # of a damaged image the error below says enough
 import cv2
@@ -16,90 +17,128 @@ from two_stream_fusion import metrics
 from two_stream_fusion.base import cli, markdown_tables
 from two_stream_fusion.base.files import check_output, write_text
 from two_stream_fusion.io import images
-from two_stream_fusion.metrics import piella, preprocess, xydeas
+from two_stream_fusion.metrics import fidelity, piella, preprocess, xydeas
 
-NOTES = f"""examples:
+EXAMPLES = f"""examples:
   python eval/score.py near.png far.png fused.png
   python eval/score.py near.png far.png build/fused/*.png --json > scores.json
   python eval/score.py near.png far.png fused.png --reference clean.png --maps build/maps
   python eval/score.py near.png far.png fused.png --variants MI_bits,Qabf_hong
   python eval/score.py 1.tif 2.tif fused.tif --source 3.tif
 
-All images are of one size and depth, all gray or all colour (RGB of three equal channels counts as gray where
-others are gray); colour is scored on its Rec.601 luma, an alpha channel is left out, 16-bit levels count as
-v * 255 / 65535. PSNR is of the luma too. MI of constant images is not defined: nan. JSON has null for that,
-and for the infinite PSNR of identical images. Images that cannot be scored are named, and the status is 1.
+All images have one size and depth, and all are gray or all colour (RGB of three equal channels counts as gray
+where others are gray). Colour is scored on its Rec.601 luma, PSNR and SSIM too; an alpha channel is ignored;
+16-bit levels count as v * 255 / 65535. MI of constant images is undefined: nan. JSON has null for that, and
+for the infinite PSNR of identical images. An image that cannot be scored is named, and the status is 1.
 eval/compare.py fuses and scores many pairs by many methods.
 Variants, other toolboxes' forms under their own names: {", ".join(metrics.VARIANTS)}.
 What each is, its range and why toolboxes differ: two_stream_fusion/metrics/*.py and eval/CALIBRATION.md.
 """
 
 
-def arguments(argv=None):
-    parser = cli.parser(__doc__, NOTES)
-    add = parser.add_argument
-    add("a", metavar="A", help="source image")
-    add("b", metavar="B", help="source image")
-    add("fused", nargs="+", metavar="FUSED", help="what was fused from A and B, by one or more methods")
-    add("--source", action="append", default=[], metavar="C", help="a third source; again for more")
-    add("--variants", default="", metavar="NAMES", help="more columns: names between commas, or all")
-    add("--reference", metavar="CLEAN", help="the true image, where it is known: adds PSNR and SSIM")
-    add("--json", action="store_true", help="print a JSON list, one object for each fused image")
-    add("--csv", metavar="FILE", help="also write the scores to a file, all digits")
-    add("--maps", metavar="DIR", help="also write NAME.Qabf.png, NAME.Q.png (white is good), NAME.loss.png")
-    add("--force", action="store_true", help="replace files of --csv and --maps that exist")
-    args = parser.parse_args(argv)
-    named = filter(None, args.variants.split(","))
-    args.variants = list(metrics.VARIANTS if args.variants == "all" else named)
-    for name in args.variants:
-        if name not in metrics.VARIANTS:
-            parser.error(f"--variants: {name} is none of {', '.join(metrics.VARIANTS)}")
-    stems = [Path(path).stem for path in args.fused]
-    if args.maps and len(set(stems)) < len(stems):
-        parser.error("--maps: two fused images have the same name, their maps would too")
-    return args
+class Scores(NamedTuple):
+    """What `score_files` returns."""
+
+    rows: list[dict[str, object]]  # one a scored image: {"A", "B", ..., "fused": path; metric: value}
+    errors: dict[str, str]  # {path of a fused image: why it has no scores}
+    dtype: np.dtype  # of the images
 
 
-def score(sources, fused, variants=(), reference=None, names=None):
-    """{name: value} of the six metrics, the variants named, and PSNR (dB) and SSIM if there is a reference.
+def score(
+    sources: Sequence[np.ndarray],
+    fused: np.ndarray,
+    variants: Iterable[str] = (),
+    reference: np.ndarray | None = None,
+    names: Sequence[str] | None = None,
+) -> dict[str, float]:
+    """Score one fused image.
 
-    Arrays as metrics.evaluate takes them; names: of sources, fused and reference, for errors. PSNR and SSIM
-    are those of the luma.
+    Args:
+        sources: two or more source images, H x W or H x W x 3, uint8 or uint16.
+        fused: the fused image, of the same shape and dtype.
+        variants: names of metrics.VARIANTS to add.
+        reference: the ground truth, of the same shape and dtype; adds PSNR (dB) and SSIM of the luma.
+        names: what errors call the sources, the fused image and the reference.
+
+    Returns:
+        {metric: value}, the six of the paper first.
+
+    Raises:
+        ValueError: shapes or dtypes differ, or the images are too small for a metric.
     """
     names = names or ["A", "B", *map("source {}".format, range(3, len(sources) + 1)), "F", "the reference"]
     scores = metrics.evaluate(*sources, fused, names=names[: len(sources) + 1])
     for name in variants:
         scores[name] = metrics.VARIANTS[name](*sources, fused)
     if reference is not None:
-        import skimage.metrics as reference_metrics  # takes half a second, and is seldom needed
-
         (clean, _), gray = preprocess.prepare(
             reference, reference, fused, names=[names[-1]] * 2 + [names[-2]]
         )
-        if min(gray.shape) < 11:
+        if min(gray.shape) < fidelity.SSIM_MIN_SIDE:
             raise ValueError(f"{names[-2]} is {gray.shape}: SSIM needs 11 x 11 pixels or more")
-        scores["PSNR"] = psnr(clean, gray)
-        # the window and variances of Wang et al. 2004, DOI 10.1109/TIP.2003.819861
-        peak = 255 * preprocess.unit(gray)
-        form = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": peak}
-        scores["SSIM"] = float(reference_metrics.structural_similarity(clean, gray, **form))
+        scores["PSNR"] = fidelity.psnr(clean, gray)
+        scores["SSIM"] = fidelity.ssim(clean, gray)
     return scores
 
 
-def psnr(clean, image):
-    """PSNR in dB of uint8 or uint16 arrays of one shape; infinite where they are the same."""
-    error = np.mean((clean.astype(float) - image) ** 2)
-    with np.errstate(divide="ignore"):
-        return float(10 * np.log10((255 * preprocess.unit(image)) ** 2 / error))
+def score_files(
+    sources: Sequence[str | Path],
+    fused: Sequence[str | Path],
+    variants: Iterable[str] = (),
+    reference: str | Path | None = None,
+    maps: str | Path | None = None,
+) -> Scores:
+    """Score fused images that were made from the same sources.
+
+    Args:
+        sources: two or more files of source images.
+        fused: files of fused images.
+        variants: names of metrics.VARIANTS to add.
+        reference: the file of the ground truth, where it is known.
+        maps: a folder for the quality maps of each fused image (`write_maps`).
+
+    Returns:
+        The scores, the error of each fused image that has none, and the dtype of the images.
+
+    Raises:
+        ValueError, OSError: a source or the reference cannot be read.
+    """
+    from tqdm import tqdm
+
+    loaded = [images.read(path) for path in sources]
+    clean = images.read(reference) if reference else None
+    labels = ["A", "B", *map("source {}".format, range(3, len(sources) + 1))]
+    origin = dict(zip(labels, map(str, sources)))
+    names = list(map(str, sources))
+    result = Scores([], {}, loaded[0].dtype)
+    for path in tqdm(fused, unit="image", delay=2, disable=None if len(fused) > 1 else True):
+        try:
+            image = images.read(path)
+            scores = score(loaded, image, variants, clean, [*names, str(path), str(reference)])
+            if maps:
+                write_maps(loaded, image, maps, Path(path).stem)
+        except (ValueError, OSError) as error:
+            result.errors[str(path)] = str(error)
+            continue
+        result.rows.append({**origin, "fused": str(path), **scores})
+    return result
 
 
-def map_files(folder, stem):
-    """Where `write_maps` writes to."""
+def map_files(folder: str | Path, stem: str) -> list[Path]:
+    """The three files that `write_maps` writes."""
     return [Path(folder, f"{stem}.{name}.png") for name in ("Qabf", "Q", "loss")]
 
 
-def write_maps(sources, fused, folder, stem):
-    """Three gray pictures of the size of the images: local Qabf, local Q and lost edges."""
+def write_maps(sources: Sequence[np.ndarray], fused: np.ndarray, folder: str | Path, stem: str) -> None:
+    """Write three gray pictures: local Qabf, local Q (white is good) and lost edges (white is bad).
+
+    Args:
+        sources: source images, as `score` takes them.
+        fused: the fused image.
+        folder: where the pictures go; made where there is none.
+        stem: the beginning of their names.
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
     qabf, loss = xydeas.maps(*sources, fused)
     # The local Q of a window stands at its middle.
     q = cv2.copyMakeBorder(piella.quality_map(*sources, fused), 4, 3, 4, 3, cv2.BORDER_REPLICATE)
@@ -107,8 +146,8 @@ def write_maps(sources, fused, folder, stem):
         images.write(path, np.clip(np.rint(values), 0, 255).astype(np.uint8))
 
 
-def table(rows):
-    """Rows of scores as text, four decimals, without the sources, which are the same in all."""
+def format_table(rows: Sequence[dict[str, object]]) -> str:
+    """Rows of `score_files` as aligned text, four decimals, without the sources, which are equal in all."""
     header = ["fused", *(name for name, value in rows[0].items() if not isinstance(value, str))]
     lines = [[row["fused"], *(f"{row[name]:.4f}" for name in header[1:])] for row in rows]
     widths = [max(len(line[i]) for line in [header, *lines]) for i in range(len(header))]
@@ -118,54 +157,64 @@ def table(rows):
     )
 
 
-def _json(value):
-    # JSON knows neither NaN nor infinity.
-    return value if isinstance(value, str) or math.isfinite(value) else None
+def format_json(rows: Sequence[dict[str, object]]) -> str:
+    """Rows of `score_files` as a JSON list; null for NaN and infinity, which JSON does not have."""
+
+    def finite(value):
+        return value if isinstance(value, str) or math.isfinite(value) else None
+
+    return json.dumps([{name: finite(value) for name, value in row.items()} for row in rows], indent=1)
 
 
-def main(argv=None):
-    args = arguments(argv)
-    paths = [args.a, args.b, *args.source]
-    maps = [path for fused in args.fused if args.maps for path in map_files(args.maps, Path(fused).stem)]
-    for path in [*maps, args.csv] if args.csv else maps:
-        check_output(path, [*paths, *args.fused, *filter(None, [args.reference])], args.force)
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; the status is 1 where an image could not be scored."""
+    parser = cli.parser(__doc__, EXAMPLES)
+    add = parser.add_argument
+    add("a", metavar="A", help="source image")
+    add("b", metavar="B", help="source image")
+    add("fused", nargs="+", metavar="FUSED", help="images fused from A and B, by one or more methods")
+    add("--source", action="append", default=[], metavar="C", help="a third source; again for more")
+    add("--variants", default="", metavar="NAMES", help="more columns: names between commas, or all")
+    add("--reference", metavar="CLEAN", help="the ground truth, where it is known: adds PSNR and SSIM")
+    add("--json", action="store_true", help="print a JSON list, one object for each fused image")
+    add("--csv", metavar="FILE", help="also write the scores to a file, all digits")
+    add("--maps", metavar="DIR", help="also write NAME.Qabf.png, NAME.Q.png (white is good), NAME.loss.png")
+    add("--force", action="store_true", help="replace files of --csv and --maps that exist")
+    args = parser.parse_args(argv)
+    variants = list(filter(None, args.variants.split(",")))
+    if args.variants == "all":
+        variants = list(metrics.VARIANTS)
+    for name in variants:
+        if name not in metrics.VARIANTS:
+            parser.error(f"--variants: {name} is none of {', '.join(metrics.VARIANTS)}")
+    stems = [Path(path).stem for path in args.fused]
+    if args.maps and len(set(stems)) < len(stems):
+        parser.error("--maps: two fused images have the same name, their maps would too")
+    sources = [args.a, args.b, *args.source]
+    outputs = [path for stem in stems if args.maps for path in map_files(args.maps, stem)]
+    for path in [*outputs, args.csv] if args.csv else outputs:
+        check_output(path, [*sources, *args.fused, *filter(None, [args.reference])], args.force)
     if args.csv and not Path(args.csv).parent.is_dir():
         raise ValueError(f"{args.csv}: there is no folder {Path(args.csv).parent}")
-    sources = [images.read(path) for path in paths]
-    reference = images.read(args.reference) if args.reference else None
-    if sources[0].dtype == np.uint16:
-        print("score.py: 16-bit levels count as v * 255 / 65535", file=sys.stderr)
-    fused_paths = args.fused
-    if len(fused_paths) > 1:
-        from tqdm import tqdm
 
-        fused_paths = tqdm(fused_paths, unit="image", delay=2, disable=None)
-    if args.maps:
-        Path(args.maps).mkdir(parents=True, exist_ok=True)
-    called = dict(zip(["A", "B", *map("source {}".format, range(3, len(paths) + 1))], paths))
-    rows, failed = [], 0
-    for path in fused_paths:
-        try:
-            fused = images.read(path)
-            scores = score(sources, fused, args.variants, reference, [*paths, path, args.reference])
-            if args.maps:
-                write_maps(sources, fused, args.maps, Path(path).stem)
-        except (ValueError, OSError) as error:
-            named = "" if path in str(error) else f"{path}: "
-            print(f"score.py: error: {named}{error}", file=sys.stderr)
-            failed += 1
-            continue
-        rows.append({**called, "fused": path, **scores})
+    rows, errors, dtype = score_files(sources, args.fused, variants, args.reference, args.maps)
+    if dtype == np.uint16:
+        print(f"{parser.prog}: 16-bit levels count as v * 255 / 65535", file=sys.stderr)
+    for path, error in errors.items():
+        named = "" if path in error else f"{path}: "
+        print(f"{parser.prog}: error: {named}{error}", file=sys.stderr)
     if not rows:
         return 1
     if args.csv:
         write_text(args.csv, markdown_tables.comma_separated(rows[0], [row.values() for row in rows]))
-    if args.json:
-        print(json.dumps([{name: _json(value) for name, value in row.items()} for row in rows], indent=1))
-    else:
-        print(table(rows))
-    return 1 if failed else 0
+    print(format_json(rows) if args.json else format_table(rows))
+    return 1 if errors else 0
+
+
+def command() -> None:
+    """The command `two-stream-score`."""
+    cli.run(main)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command()

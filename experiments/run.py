@@ -29,8 +29,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 from tqdm import tqdm
 
-from experiments.trainings import Training, digest, train, which
-from tools import bench, nets, pictures, plot_log
+from experiments.trainings import Training, digest, identify_caffe, train
+from tools import nets, pictures, plot_log, timing
 from two_stream_fusion.base import cli, markdown_tables
 from two_stream_fusion.base.files import write_text
 
@@ -46,13 +46,13 @@ SIDE, GPU_SIDE = 256, 2048  # of the image whose fusion is timed, in pixels; a s
 CONDITIONS = ("net", "start", "trained on", "validated on", "iterations", "precision", "seeds")
 
 
-def names():
+def experiment_names() -> list[str]:
     """The experiments there are."""
     lists = [path for kind in ("runs.csv", "commands.txt") for path in HERE.glob(f"*/{kind}")]
     return sorted(path.parent.name for path in lists)
 
 
-def listed(path):
+def read_list(path: Path) -> dict:
     """The rows of a runs.csv: {label: (where it stands, in words, and {column: text})}.
 
     ValueError with file and line for a column or a cell that is missing, and for a label that stands twice.
@@ -83,7 +83,7 @@ def listed(path):
 def trainings_of(path, settings):
     """{label: its Trainings, one a seed} of a runs.csv. ValueError with file, line and label."""
     groups = {}
-    for label, (where, row) in listed(path).items():
+    for label, (where, row) in read_list(path).items():
         try:
             groups[label] = [Training(row, seed, settings) for seed in range(settings.seeds)]
         except (ValueError, OSError) as error:
@@ -91,9 +91,14 @@ def trainings_of(path, settings):
     return groups
 
 
-def measured(settings, subject, measure):
-    """What measure() gives for a subject (texts) on this machine, in seconds; measured once, then kept."""
-    how = (which(settings.caffe), settings.precision, settings.gpu, os.environ.get("OMP_NUM_THREADS"))
+def measured_once(settings, subject, measure):
+    """Seconds that measure() returns for a subject (texts); measured once on this machine, then kept."""
+    how = (
+        identify_caffe(settings.caffe),
+        settings.precision,
+        settings.gpu,
+        os.environ.get("OMP_NUM_THREADS"),
+    )
     path = settings.out / "timing" / digest(*subject, *how)
     if not path.is_file():
         write_text(path, f"{measure()}\n")
@@ -106,9 +111,9 @@ def iteration_time(training):
 
     def measure():
         model = training.model(training.vals[0].folder / "val.txt")
-        return bench.training(settings.caffe, settings.precision, model, settings.gpu) / 1e3
+        return timing.time_training(settings.caffe, settings.precision, model, settings.gpu) / 1e3
 
-    return measured(settings, ("iteration", training.on(patch, patch)), measure)
+    return measured_once(settings, ("iteration", training.on(patch, patch)), measure)
 
 
 def fusion_time(training):
@@ -116,7 +121,9 @@ def fusion_time(training):
     settings = training.settings
     side = SIDE if settings.gpu is None else GPU_SIDE
     how = (settings.caffe, settings.precision, training.name, side, settings.gpu)
-    return measured(settings, ("fusion", training.name), lambda: bench.inference(*how)[0] * 1e3 / side**2)
+    return measured_once(
+        settings, ("fusion", training.name), lambda: timing.time_inference(*how).milliseconds * 1e3 / side**2
+    )
 
 
 def summary(groups):
@@ -237,7 +244,7 @@ def keep(name, folder):
 def arguments(argv):
     parser = cli.parser(__doc__, EXAMPLES)
     add = parser.add_argument
-    add("names", nargs="*", metavar="NAME", help=f"{', '.join(names())} (default: all)")
+    add("names", nargs="*", metavar="NAME", help=f"{', '.join(experiment_names())} (default: all)")
     add("--iterations", type=int, metavar="N", help="(default: what each solver says)")
     add("--seeds", type=int, default=1, metavar="N", help="trainings of each (default: %(default)s)")
     add("--workers", type=int, default=1, metavar="N", help="trainings at a time (default: %(default)s)")
@@ -249,12 +256,12 @@ def arguments(argv):
     add("--out", type=Path, default="build/experiments", help="(default: %(default)s)")
     add("--keep", action="store_true", help="copy the results into experiments/NAME, beside its README")
     args = parser.parse_args(argv)
-    nets.refuse_unknown(args.names, names(), "experiment")
+    nets.refuse_unknown(args.names, experiment_names(), "experiment")
     if min(args.seeds, args.workers, args.iterations or 1) < 1 or args.iterations == 0:
         parser.error("--iterations, --seeds and --workers are 1 or more")
     if not (args.caffe / "caffe").is_file():
         parser.error(f"--caffe: there is no program `caffe` in {args.caffe}")
-    args.names = args.names or names()
+    args.names = args.names or experiment_names()
     args.precision = None if args.precision == "float32" else args.precision  # what no flag asks for, too
     args.out, args.caffe = args.out.absolute(), args.caffe.absolute()
     return args
@@ -284,7 +291,7 @@ def main(argv=None):
         try:
             train(seconds, args.workers)
         except KeyboardInterrupt:
-            print("stopped; the same command goes on from here", file=sys.stderr)
+            print("stopped; the same command resumes from here", file=sys.stderr)
             raise
         for name, group in groups.items():
             print(report(name, group, args.out / name))

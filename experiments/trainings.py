@@ -1,9 +1,8 @@
-"""Trainings done once: each is kept by what it is made of, goes on where it was, and is validated."""
+"""Trainings that are kept under a hash of their inputs, resumed where interrupted, and validated."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -20,25 +19,24 @@ from tqdm import tqdm
 
 from data_prep import builder, make_database
 from data_prep.photographs import training_photographs
-from tools import bench, plot_log
+from tools import plot_log, timing
+from two_stream_fusion.base import provenance
 from two_stream_fusion.methods import models
 
 ROOT = Path(__file__).resolve().parents[1]
 POINTS = 20  # validations along a shortened curve
 ORIGINS = ("mean", "random")
-
-
-# What a database is made of, by its name in the manifest.
+# The inputs of a database, by their names in the manifest.
 WORDS = {"sources": "photographs or masks", "made_with": "code or libraries behind it"}
 
 
-def digest(*parts):
-    """A name for what is made of these: the same for the same texts, whatever prints as them."""
-    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
+def digest(*parts: object) -> str:
+    """16 hexadecimal digits of the SHA-256 of the texts of `parts`: equal texts, equal digits."""
+    return provenance.sha256("\0".join(map(str, parts)).encode())[:16]
 
 
-def which(folder):
-    """Which Caffe the program `caffe` in a folder is: a text, the same for the same Caffe elsewhere."""
+def identify_caffe(folder: Path) -> str:
+    """Identify the program `caffe` in a folder: a text, equal for the same Caffe in another folder."""
     program = (folder / "caffe").read_bytes()
     if not program.startswith(b"#!"):
         return digest(program)
@@ -47,15 +45,15 @@ def which(folder):
     return started[1].decode() if started else digest(program.partition(b"\n")[2])
 
 
-def name_of(options):
-    """The name of the folder for a database: its options, and a hash where more of them had to change."""
+def database_name(options: str) -> str:
+    """The folder name of a database: its options, with a hash where characters had to be replaced."""
     words = shlex.split(options)
     name = re.sub(r"[^\w.]+", "_", options).strip("_") or "default"
     plain = all(re.fullmatch(r"--[a-z-]+|[a-z0-9.]+", word) for word in words)
     return name if plain else f"{name[:80]}-{digest(*words)[:8]}"
 
 
-def shorten(solver, iterations):
+def shorten(solver: caffe_pb2.SolverParameter, iterations: int) -> None:
     """Cut a SolverParameter to `iterations`, with as many points on the curve whatever its length.
 
     Tests take about a sixth of the time of training: half a batch for each iteration, forward only.
@@ -84,7 +82,7 @@ class Database:
             args = make_database.parse_arguments(shlex.split(options), refuse)
         except ValueError as error:
             raise ValueError(f"{options}: {error}") from None
-        self.folder = folder / name_of(options)
+        self.folder = folder / database_name(options)
         outdated = self._outdated(args)
         if outdated:
             print(f"{self.folder}: {outdated}", flush=True)
@@ -146,7 +144,9 @@ class Training:
             if self.train.photographs("train") & val.photographs("val"):
                 raise ValueError(f"{val.folder.name} holds photographs that are trained on")
         content = [self.on(self.train.key, self.vals[0].key), self.solver, self.origin]
-        self.folder = settings.out / "runs" / digest(*content, settings.precision, which(settings.caffe))
+        self.folder = (
+            settings.out / "runs" / digest(*content, settings.precision, identify_caffe(settings.caffe))
+        )
         self.final, self.log = self.folder / "final.caffemodel", self.folder / "train.log"
         self.first = self.folder / "first.caffemodel"
 
@@ -265,7 +265,7 @@ class Training:
         return path.with_suffix(".txt")
 
     def _caffe(self, command):
-        flags = bench.flags(self.settings.precision, self.settings.gpu)
+        flags = timing.caffe_flags(self.settings.precision, self.settings.gpu)
         return [self.settings.caffe / "caffe", *command, *flags]
 
     def _run(self, command, log, mode):
@@ -286,10 +286,10 @@ class Training:
         return process, log
 
 
-def train(seconds, workers):
-    """Train and validate what is not done yet, `workers` at a time, the longest first.
+def train(seconds: dict[Training, float], workers: int) -> None:
+    """Train and validate all trainings that are not finished, `workers` at a time, the longest first.
 
-    seconds: {Training: what an iteration takes}. At Ctrl-C each training saves a snapshot and stops.
+    seconds: {training: seconds an iteration}. At Ctrl-C each training saves a snapshot and stops.
     """
     work = {t: t.solver.max_iter * s for t, s in seconds.items()}
     shares = {t: t.share() for t in work}

@@ -85,9 +85,9 @@ def test_the_analysis_has_the_kept_numbers(name):
 
 
 @pytest.mark.parametrize(("row", "name"), [("Camera", "camera"), ("the colour pair", "colour")])
-def test_the_perfect_fusion_has_the_kept_scores(row, name):
+def test_the_ground_truth_has_the_kept_scores(row, name):
     kept = (ROOT / f"experiments/tables/truth_{name}.md").read_text(encoding="utf-8")
-    scores = re.search(r"^\| the perfect fusion \|(.*)\|$", kept, re.M)[1].split("|")
+    scores = re.search(r"^\| ground truth \|(.*)\|$", kept, re.M)[1].split("|")
     more = re.search(r"^\| of 14 rows score more \|(.*)\|$", kept, re.M)[1].split("|")
     cells = " | ".join(f"{score.strip()} ({n.strip()})" for score, n in zip(scores, more))
     assert f"| {row} | {cells} |" in README

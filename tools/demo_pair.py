@@ -9,6 +9,7 @@ coffee photograph (CC0), blurred in and around the cup as the paper blurs its tr
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Sequence
 
 import cv2
 import numpy as np
@@ -47,8 +48,18 @@ def board():
     return [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in (near, far)]
 
 
-def pair(name):
-    """Two images, and where they come from in words."""
+def make_pair(name: str) -> tuple[np.ndarray, np.ndarray, str]:
+    """Get a pair to fuse: a real one, or a rendered one where that cannot be fetched.
+
+    Args:
+        name: board, coffee, or a pair of data_prep/fetch.py.
+
+    Returns:
+        Two images, H x W x 3 uint8, and their source in words.
+
+    Raises:
+        ValueError: an unknown name.
+    """
     if name == "coffee":
         return (*coffee(), "scikit-image's coffee photograph, blurred in two ways")
     try:
@@ -56,10 +67,12 @@ def pair(name):
         return a, b, f"the real pair {name}"
     except OSError as error:
         near, far, _ = depth_pair.render_depth_pair()
-        return near, far, f"rendered from scikit-image's motorcycle photograph\n({error})"
+        source = "a pair rendered from scikit-image's motorcycle photograph and its disparity map"
+        return near, far, f"{source}\n({error})"
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command."""
     parser = cli.parser(__doc__, EXAMPLES)
     add = parser.add_argument
     add(
@@ -71,7 +84,7 @@ def main(argv=None):
         "--out", type=Path, default="build/demo", help="the folder for a.png and b.png (default: %(default)s)"
     )
     args = parser.parse_args(argv)
-    a, b, words = pair(args.pair)
+    a, b, words = make_pair(args.pair)
     args.out.mkdir(parents=True, exist_ok=True)
     images.write(args.out / "a.png", a)
     images.write(args.out / "b.png", b)

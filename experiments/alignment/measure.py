@@ -37,14 +37,14 @@ MOTIONS = {
 }
 
 
-def photograph(name):
+def read_photograph(name):
     """H x W x 3 float32 in 0..255."""
     import skimage
 
     return images.read(Path(skimage.__file__).parent / "data" / name).astype(np.float32)
 
 
-def motion(rng, size, pixels, degrees, scale, tilt):
+def random_motion(rng, size, pixels, degrees, scale, tilt):
     """A random 3 x 3 matrix about the centre of an image of `size` (height, width)."""
     height, width = size
     centre = np.array([[1, 0, (width - 1) / 2], [0, 1, (height - 1) / 2], [0, 0, 1]])
@@ -57,7 +57,7 @@ def motion(rng, size, pixels, degrees, scale, tilt):
     return _scaled(centre @ moved @ np.linalg.inv(centre))
 
 
-def pair(photo, rng, limits):
+def make_moved_pair(photo, rng, limits):
     """(reference, image, matrix): the photograph cut to its inside, uint8, focused left or right."""
     height, width = photo.shape[:2]
     left = np.clip(0.5 - (np.arange(width, dtype=np.float32) - width / 2) / 20, 0, 1)[None, :, None]
@@ -65,16 +65,16 @@ def pair(photo, rng, limits):
         left = 1 - left
     blurred = cv2.GaussianBlur(photo, (0, 0), rng.uniform(2, 4))
     size = (height - 2 * MARGIN, width - 2 * MARGIN)
-    matrix = motion(rng, size, *limits)
+    matrix = random_motion(rng, size, *limits)
     cut = np.array([[1, 0, MARGIN], [0, 1, MARGIN], [0, 0, 1]])
     reference = photo * left + blurred * (1 - left)
     reference = reference[MARGIN:-MARGIN, MARGIN:-MARGIN]
-    image = moved(blurred * left + photo * (1 - left), cut @ np.linalg.inv(matrix), size)
+    image = resample(blurred * left + photo * (1 - left), cut @ np.linalg.inv(matrix), size)
     image = image * np.exp(rng.uniform(np.log(0.8), np.log(1.25)))
-    return (*(noisy(v, rng) for v in (reference, image)), matrix)
+    return (*(add_noise(v, rng) for v in (reference, image)), matrix)
 
 
-def moved(photo, matrix, size):
+def resample(photo, matrix, size):
     """The photograph at the places the matrix gives, by cubic splines, which shift nothing by themselves."""
     rows, columns = np.indices(size)
     places = np.stack([columns.ravel(), rows.ravel(), np.ones(rows.size)])
@@ -85,18 +85,18 @@ def moved(photo, matrix, size):
     return np.stack(planes, axis=-1).reshape(*size, 3)
 
 
-def noisy(values, rng, deviation=3):
-    return np.clip(np.rint(values + rng.normal(0, deviation, values.shape)), 0, 255).astype(np.uint8)
+def add_noise(values, rng, sigma=3):
+    return np.clip(np.rint(values + rng.normal(0, sigma, values.shape)), 0, 255).astype(np.uint8)
 
 
-def synthetic(count):
+def measure_known_motions(count):
     """Rows of the table for `count` pairs of every photograph and kind of motion."""
-    photos = [photograph(name) for name in PHOTOGRAPHS]
+    photos = [read_photograph(name) for name in PHOTOGRAPHS]
     for kind, (model, *limits) in MOTIONS.items():
         errors, failed, seconds = [], 0, 0.0
         for i, photo in enumerate(photos):
             for j in range(count):
-                reference, image, truth = pair(photo, np.random.default_rng([i, j]), limits)
+                reference, image, truth = make_moved_pair(photo, np.random.default_rng([i, j]), limits)
                 start = time.perf_counter()
                 try:
                     found = align.estimate(reference, image, model)
@@ -109,9 +109,9 @@ def synthetic(count):
         yield [kind, model, f"{len(errors) + failed}", *(f"{n:.3f}" for n in numbers), f"{failed}"]
 
 
-def large():
+def measure_large_pair():
     """Seconds that a pair of 24 megapixels takes, and its error in pixels."""
-    photo = cv2.resize(photograph("astronaut.png"), (6000, 4000), interpolation=cv2.INTER_CUBIC)
+    photo = cv2.resize(read_photograph("astronaut.png"), (6000, 4000), interpolation=cv2.INTER_CUBIC)
     truth = np.array([[1.01, 0.005, -60], [-0.005, 1.01, 40], [0, 0, 1]])
     image = align.warp(photo.astype(np.uint8), np.linalg.inv(truth))
     start = time.perf_counter()
@@ -119,7 +119,7 @@ def large():
     return time.perf_counter() - start, align.corner_distance(found, truth, image.shape)
 
 
-def real(folder):
+def measure_folder(folder):
     """Rows of the table for the stacks and hand-held pairs below `folder`."""
     for place in sorted([*folder.glob("stacks/*/"), *folder.glob("pairs/handheld/*/")]):
         paths = [path for path in frames.inside(place) if path.stem != "expected"]
@@ -147,7 +147,7 @@ def real(folder):
         ]
 
 
-def table(header, rows):
+def print_table(header, rows):
     """Print a Markdown table, each row as soon as it is known."""
     print(markdown_tables.markdown(header, []), end="")
     for row in rows:
@@ -173,15 +173,15 @@ def main(argv=None):
         parser.error("--pairs takes 1 or more")
     print("Errors in pixels, root mean square over the corners\n")
     header = ["motion", "model", "pairs", "median", "90 %", "largest", "seconds", "failed"]
-    table(header, synthetic(args.pairs))
-    print("A pair of 24 megapixels: {:.1f} s, {:.2f} pixels off\n".format(*large()))
+    print_table(header, measure_known_motions(args.pairs))
+    print("A pair of 24 megapixels: {:.1f} s, {:.2f} pixels off\n".format(*measure_large_pair()))
     if os.environ.get("FUSION_DATA"):
         print(
             "Stacks, aligned to their middle frame by the affine model: how far the corners of the frame that"
         )
         print("is farthest go, and the likeness to the middle of the frame that is least alike\n")
         header = ["stack", "frames", "size", "pixels", "before", "after", "seconds a frame"]
-        table(header, real(Path(os.environ["FUSION_DATA"])))
+        print_table(header, measure_folder(Path(os.environ["FUSION_DATA"])))
     return 0
 
 

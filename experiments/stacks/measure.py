@@ -1,4 +1,4 @@
-"""Measure ways to fuse a focus stack, where the perfect fusion is known.
+"""Measure ways to fuse a focus stack, where the ground truth is known.
 
 The frames are rendered from scikit-image's motorcycle photograph and its depth, focused from back to front.
 What the network can do with them is compared: its own images and --refine select, each frame folded into what
@@ -13,11 +13,11 @@ from functools import reduce
 import numpy as np
 
 from data_prep import depth_pair
-from eval.score import psnr
 from two_stream_fusion.base import cli, markdown_tables
 from two_stream_fusion.methods import models
 from two_stream_fusion.methods import registry as methods
 from two_stream_fusion.methods.two_stream import TwoStream
+from two_stream_fusion.metrics.fidelity import psnr
 from two_stream_fusion.stack import choice as stack
 from two_stream_fusion.stack import select
 

@@ -16,7 +16,7 @@ def test_fusion_rules():
     assert calibrate.average(np.array([[0, 255]], np.uint8), np.array([[1, 255]], np.uint8)).tolist() == [
         [1, 255]
     ]
-    fused = calibrate.selection(a, b)
+    fused = calibrate.select_by_variance(a, b)
     np.testing.assert_array_equal(fused[:, :15], a[:, :15])
     np.testing.assert_array_equal(fused[:, 25:], b[:, 25:])
 

@@ -15,7 +15,7 @@ from two_stream_fusion.methods import registry as methods
 
 @pytest.fixture
 def photos(tmp_path, triple):
-    """A folder of two pairs, one with its perfect fusion, one in a folder of its own under other names."""
+    """A folder of two pairs, one with its ground truth, one in a folder of its own under other names."""
     folder = tmp_path / "photos"
     (folder / "second").mkdir(parents=True)
     a, b, sharp = triple
@@ -32,8 +32,8 @@ def photos(tmp_path, triple):
 
 
 def test_pairs_of_a_folder(photos):
-    (first, second), rest = pairs.within(photos)
-    assert str(first) == "photos/one" and first.truth == photos / "one_truth.png" and rest == {}
+    (first, second), rest = pairs.find_pairs(photos)
+    assert str(first) == "photos/one" and first.ground_truth == photos / "one_truth.png" and rest == {}
     assert second[1:] == (photos / "second" / "far.png", photos / "second" / "near.png", None)
     for name in ("x-1.tif", "x-2.png", "y_A.png", "y_B.png", "y_1.png", "lonely_A.png"):
         shutil.copy(photos / "one_A.png", photos / name)
@@ -47,7 +47,7 @@ def test_pairs_of_a_folder(photos):
     for name in ("overview.png", "mean.png"):  # two without a role, beside pairs: no pair
         shutil.copy(photos / "one_A.png", photos / name)
     no_pair = "neither NAME_A nor one of two alone in a folder"
-    found, rest = pairs.within(photos, photos / "out")
+    found, rest = pairs.find_pairs(photos, photos / "out")
     assert [pair.name for pair in found] == ["photos/one", "photos/x", "photos/second"]
     assert rest == {
         "photos/lonely": "lonely_A.png is without its other image",
@@ -63,7 +63,7 @@ def test_pairs_of_linked_folders_and_of_one_name(photos, tmp_path, capsys):
     shutil.copytree(photos, other)
     (tmp_path / "linked").mkdir()
     (tmp_path / "linked/here").symlink_to(photos)
-    assert [pair.a.name for pair in pairs.within(tmp_path / "linked")[0]] == ["one_A.png", "far.png"]
+    assert [pair.a.name for pair in pairs.find_pairs(tmp_path / "linked")[0]] == ["one_A.png", "far.png"]
     asked = [str(photos), f"{photos}/", f"{photos}/../photos", str(other), "--out", str(tmp_path / "out")]
     assert compare.main([*asked, "--methods", "CP", "--workers", "1"]) == 0
     with open(tmp_path / "out/scores.csv", newline="") as file:
@@ -94,7 +94,7 @@ def test_scores_and_means(photos, triple, tmp_path, capsys):
     assert made == {path: path.stat().st_mtime_ns for path in (out / "fused").rglob("*.png")}
 
 
-def test_perfect_fusions_add_psnr(photos, triple, tmp_path, capsys):
+def test_ground_truth_adds_psnr(photos, triple, tmp_path, capsys):
     shutil.rmtree(photos / "second")
     compare.main([str(photos), "--out", str(tmp_path / "out"), "--methods", "CP", "--workers", "1"])
     with open(tmp_path / "out" / "scores.csv", newline="") as file:

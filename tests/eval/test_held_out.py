@@ -30,7 +30,7 @@ def test_pairs_are_of_the_photographs_that_make_data_holds_back(photos, tmp_path
     held = {p["file"] for p in manifest["photographs"] if p["set"] == "val"}
     spec = PairPatches(recipe="defocus")
     with ThreadPoolExecutor(1) as pool:
-        entries = held_out.photographs(str(photos), spec, pool)
+        entries = held_out.held_out_photographs(str(photos), spec, pool)
     assert {Path(entry.path).name for entry in entries} == held and len(held) == 3
 
 
@@ -57,7 +57,7 @@ def test_photographs_in_one_colour(photos, monkeypatch, capsys):
         seen.append((a, b))
         return {"net": a}
 
-    monkeypatch.setattr(held_out, "fused", fused)
+    monkeypatch.setattr(held_out, "fuse_all", fused)
     net = ["--photos", str(photos), "--count", "1", "--model", "2-1-2_f32_k3-defocus"]
     held_out.main(net)
     held_out.main([*net, "--colours", "1,0.15,0"])
@@ -71,7 +71,7 @@ def test_photographs_in_one_colour(photos, monkeypatch, capsys):
 
 def test_noise_is_of_the_deviation_asked_for(photos):
     image = cv2.imread(str(photos / "03.png"))
-    noisy = held_out.noisy(image, 5, np.random.default_rng(0))
+    noisy = held_out.add_noise(image, 5, np.random.default_rng(0))
     assert 2 < (noisy.astype(float) - image).std() < 6
 
 
@@ -82,14 +82,14 @@ def test_jpeg_is_that_of_an_rgb_image():
     packed = io.BytesIO()
     Image.fromarray(image).save(packed, "JPEG", quality=held_out.JPEG)
     wanted = np.asarray(Image.open(packed)).astype(int)
-    apart = [np.abs(found - wanted).mean() for found in (held_out.noisy(image, 0, np.random), image)]
+    apart = [np.abs(found - wanted).mean() for found in (held_out.add_noise(image, 0, np.random), image)]
     assert apart[0] < apart[1] / 10
 
 
 def test_photographs_of_which_no_pair_can_be_made_are_said(photos, monkeypatch):
     same = np.zeros((20, 20, 3), np.uint8)
-    monkeypatch.setattr(held_out, "pair", lambda *_: (same, same, same))
-    with pytest.raises(ValueError, match="no pair, of 3 that are held back"):
+    monkeypatch.setattr(held_out, "make_pair", lambda *_: (same, same, same))
+    with pytest.raises(ValueError, match="no pair, of 3 held-out photographs"):
         held_out.main(["--photos", str(photos), "--model", "2-1-2_f32_k3-defocus"])
 
 

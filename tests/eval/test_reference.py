@@ -7,7 +7,7 @@ from eval import pairs, reference, results, tables
 from two_stream_fusion import metrics
 from two_stream_fusion.methods import registry as methods
 
-ROWS = reference.rows()
+ROWS = reference.read_rows()
 NAMES = {title: name for name, title in methods.TITLES.items()}
 
 
@@ -19,16 +19,16 @@ NAMES = {title: name for name, title in methods.TITLES.items()}
 def test_means_over_the_lytro_pairs(row):
     scores = []
     for name in pairs.LYTRO:
-        a, b, _ = results.load(name)
+        a, b, _ = results.load_pair(name)
         scores.append(metrics.evaluate(a, b, methods.fuse(NAMES[row.method], [a, b], **row.options)))
     assert len(scores) == 13
     ours = {metric: np.mean([of[metric] for of in scores]) for metric in metrics.METRICS}
-    assert reference.apart(ours, row.values) < reference.TOLERANCE
+    assert reference.largest_difference(ours, row.values) < reference.TOLERANCE
 
 
 def test_every_comparison_method_is_held_against_something():
     assert {row.method for row in ROWS} == set(methods.TITLES.values()) - {"Ours"}
-    assert set(tables.published("lytro_tables.csv")) == {row.method for row in ROWS if not row.options}
+    assert set(tables.read_published("lytro_tables.csv")) == {row.method for row in ROWS if not row.options}
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def small(monkeypatch):
     monkeypatch.setattr(pairs, "LYTRO", tuple(found))
     monkeypatch.setattr(
         reference.results,
-        "run",
+        "score_pairs",
         lambda names, entries, *_: (
             {
                 name: {
@@ -52,18 +52,18 @@ def small(monkeypatch):
             {},
         ),
     )  # the processes of the real one would not know these pairs
-    ours = results.mean(reference.results.run(found, {"LP": ("lp", {})})[0])["LP"]
+    ours = results.mean_scores(reference.results.score_pairs(found, {"LP": ("lp", {})})[0])["LP"]
     return reference.Row("LP", {}, "LP", "somebody", {m: round(v, 4) for m, v in ours.items()})
 
 
 def test_what_is_near_and_what_is_far(small, monkeypatch, capsys):
     near = small._replace(values={m: v + 0.004 for m, v in small.values.items()})
     far = small._replace(label="LP far", values={**small.values, "Qe": small.values["Qe"] - 0.006})
-    monkeypatch.setattr(reference, "rows", lambda: [near])
+    monkeypatch.setattr(reference, "read_rows", lambda: [near])
     assert reference.main([]) == 0
     said = capsys.readouterr().out
     assert f"({near.values['MI']:.4f})" in said and "| somebody |" in said and "apart: none" in said
-    monkeypatch.setattr(reference, "rows", lambda: [near, far])
+    monkeypatch.setattr(reference, "read_rows", lambda: [near, far])
     assert reference.main([]) == 1
     assert "More than 0.005 apart: LP far." in capsys.readouterr().out
 

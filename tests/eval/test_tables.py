@@ -32,41 +32,51 @@ def test_the_best_is_the_largest_as_shown():
     assert tables.best(table, "MI") == {"C"} and tables.best(table, "Q") == {"A", "B"}
 
 
+def test_a_difference_in_the_fourth_decimal_counts():
+    table = rows(A=0.5, B=0.5004, C=0.50036)
+    assert tables.best(table, "MI") == {"B", "C"}
+    assert tables.markdown_table(rows(A=0.25004), ("MI",)).splitlines()[-1] == "| A | **0.2500** |"
+    counted = tables.ground_truth_scores({"MI": 0.5}, rows(A=0.50004, B=0.5002), ("MI",))
+    assert counted.splitlines()[2:] == ["| ground truth | 0.5000 |", "| of 2 rows score more | 1 |"]
+
+
 def test_wins_by_hand():
     first, second = rows(Ours=0.5, LP=0.4, X=0.9), rows(Ours=0.3, LP=0.3, X=0.9)
     second["LP"]["IE"] = 7.0
     six = list(metrics.METRICS)
-    assert tables.wins({1: first, 2: second}, "Ours", ["LP"], six) == 6 + 5  # a tie counts, X does not
-    assert tables.wins({1: first, 2: second}, "Ours", ["LP"], ["IE", "MI"]) == 2 + 1
-    assert tables.wins({1: first}, "LP", ["Ours"], six) == 0
+    assert (
+        tables.count_cells_won({1: first, 2: second}, "Ours", ["LP"], six) == 6 + 5
+    )  # a tie counts, X does not
+    assert tables.count_cells_won({1: first, 2: second}, "Ours", ["LP"], ["IE", "MI"]) == 2 + 1
+    assert tables.count_cells_won({1: first}, "LP", ["Ours"], six) == 0
 
 
 def test_firsts_by_hand():
     first, second = rows(A=0.5, B=0.4), rows(A=0.3, B=0.3)
     second["B"]["Q"] = 0.8
-    text = tables.firsts({"x": first, "y": second}, ("MI", "Q"))
+    text = tables.count_wins({"x": first, "y": second}, ("MI", "Q"))
     assert text.splitlines()[2:] == ["| A | 2 | 1 |", "| B | 1 | 1 |"]
 
 
 def test_rank_agreement_by_hand():
     ours, theirs = rows(A=1, B=2, C=3, mine=9), rows(A=10, B=30, C=20)
     # Ranks 1 2 3 and 1 3 2: 1 - 6 * (0 + 1 + 1) / (3 * 8) = 0.5.
-    assert tables.agreement(ours, theirs, "MI") == pytest.approx(0.5)
-    assert np.isnan(tables.agreement(rows(A=1), theirs, "MI"))
+    assert tables.rank_correlation(ours, theirs, "MI") == pytest.approx(0.5)
+    assert np.isnan(tables.rank_correlation(rows(A=1), theirs, "MI"))
 
 
 def test_the_paper_wins_what_it_claims():
-    paper = tables.published()
+    paper = tables.read_published()
     compared = [title for title in paper[1] if title != "Ours"]
     assert list(paper) == [1, 2, 3, 4] and all(len(rows) == 10 for rows in paper.values())
-    assert tables.wins(paper, "Ours", compared, list(metrics.METRICS)) == 20
+    assert tables.count_cells_won(paper, "Ours", compared, list(metrics.METRICS)) == 20
     assert paper[1]["Ours"]["MI"] == 1.1574 and paper[2]["Ours"]["Qabf"] == 0.8066
 
 
 def test_marks():
-    table = tables.markdown(rows(LP=0.25, Ours=0.75), ("MI",), rows(LP=0.9, Ours=0.1))
+    table = tables.markdown_table(rows(LP=0.25, Ours=0.75), ("MI",), rows(LP=0.9, Ours=0.1))
     assert table.splitlines()[2:] == ["| LP | 0.2500 (**0.9000**) |", "| Ours | **0.7500** (0.1000) |"]
-    assert r"a\_b & \textbf{0.5000}" in tables.latex(rows(a_b=0.5, c=0.1), ("MI",))
+    assert r"a\_b & \textbf{0.5000}" in tables.latex_table(rows(a_b=0.5, c=0.1), ("MI",))
     assert tables.best(rows(LP=float("nan"), Ours=0.1), "MI") == {"Ours"}
 
 
@@ -92,9 +102,9 @@ def small(monkeypatch):
         raise OSError(f"{name}: cannot be fetched")
 
     monkeypatch.setattr(pairs, "load", load)
-    results.load.cache_clear()
+    results.load_pair.cache_clear()
     yield
-    results.load.cache_clear()
+    results.load_pair.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +138,7 @@ def test_tables_are_written_in_three_forms(made):
     assert re.search(r"Spearman\): IE -?\d\.\d\d, MI ", text)
     truth = (made / "truth_camera.md").read_text()
     assert "| method | PSNR | SSIM | PSNR at outlines |" in truth and "| LP | " in truth
-    assert "| the perfect fusion | " in truth
+    assert "| ground truth | " in truth
     summary = (made / "summary.md").read_text()
     assert "## Cells won" not in summary  # Ours is not among FAST
     for stem in ("table3", "table4", "truth_camera", "truth_colour"):
@@ -147,13 +157,13 @@ def test_only_what_changed_is_made_again(made, tmp_path, monkeypatch):
     shutil.copytree(made / "fused", folder)
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*.png")}
     assert len(before) == 6
-    same = results.fuse("camera", "LP", "lp", {}, folder)
+    same = results.fuse_pair("camera", "LP", "lp", {}, folder)
     assert before[same] == same.stat().st_mtime_ns
-    other = results.fuse("camera", "LP", "lp", {"levels": 2}, folder)
+    other = results.fuse_pair("camera", "LP", "lp", {"levels": 2}, folder)
     assert other != same and other.is_file() and not same.exists()  # what it was before is gone
-    code = results.recipe("lp", {})
+    code = results.cache_key("lp", {})
     monkeypatch.setattr(provenance, "sha256", lambda data: "changed")
-    assert results.recipe("lp", {}) != code
+    assert results.cache_key("lp", {}) != code
 
 
 def test_what_cannot_be_had_is_said(small, tmp_path, capsys):
@@ -165,7 +175,9 @@ def test_what_cannot_be_had_is_said(small, tmp_path, capsys):
 
 def test_methods_without_weights_are_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr(models, "names", lambda method="two_stream": [])
-    scores, missing, _ = results.run(["camera"], {"CNN": ("cnn", {}), "LP": ("lp", {})}, tmp_path, workers=1)
+    scores, missing, _ = results.score_pairs(
+        ["camera"], {"CNN": ("cnn", {}), "LP": ("lp", {})}, tmp_path, workers=1
+    )
     assert "weights" in missing["CNN"] and list(scores["camera"]) == ["LP"]
 
 
@@ -260,24 +272,24 @@ def test_unknown_methods_are_refused(capsys):
 
 def test_methods_of_figures_take_options_and_are_titled_by_them():
     chosen = {"LP": ("lp", {}), "RP": ("rp", {}), "Ours": ("two_stream", {"model": "x"})}
-    varied = results.variants(chosen, ["RP:rule=area_max,window=5", "Ours:refine=select"])
+    varied = results.set_options(chosen, ["RP:rule=area_max,window=5", "Ours:refine=select"])
     assert list(varied) == ["LP", "RP (rule=area_max,window=5)", "Ours (refine=select)"]
     assert varied["RP (rule=area_max,window=5)"] == ("rp", {"rule": "area_max", "window": 5})
     assert varied["Ours (refine=select)"] == ("two_stream", {"model": "x", "refine": "select"})
     assert chosen["RP"] == ("rp", {})
-    two = results.variants({"PSFs": ("psfs", {})}, ["PSFs:sigmas=1,2,area=0.01"])
+    two = results.set_options({"PSFs": ("psfs", {})}, ["PSFs:sigmas=1,2,area=0.01"])
     assert list(two.values()) == [("psfs", {"sigmas": (1, 2), "area": 0.01})]
     with pytest.raises(ValueError, match="--set XX:window=3: 'XX' is none of LP, RP, Ours"):
-        results.variants(chosen, ["XX:window=3"])
+        results.set_options(chosen, ["XX:window=3"])
     with pytest.raises(ValueError, match="'windw=3': rp takes levels=4"):
-        results.variants(chosen, ["RP:windw=3"])
+        results.set_options(chosen, ["RP:windw=3"])
     with pytest.raises(ValueError, match="--set RP:window=5: RP has options already"):
-        results.variants(chosen, ["RP:rule=area_max", "RP:window=5"])
+        results.set_options(chosen, ["RP:rule=area_max", "RP:window=5"])
 
 
 def test_figures(made, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(figures, "FIGURES", {8: "camera"})
-    monkeypatch.setattr(results, "entries", lambda: {"LP": ("lp", {})})
+    monkeypatch.setattr(results, "list_entries", lambda: {"LP": ("lp", {})})
     figures.main(["--tables", str(made), "--out", str(tmp_path), "--workers", "1"])
     assert images.read(tmp_path / "fig8.png").std() > 10
     assert "fig8.png: camera, 3 images" in capsys.readouterr().out
@@ -286,7 +298,7 @@ def test_figures(made, tmp_path, monkeypatch, capsys):
 
 def test_camera_is_the_pair_of_the_paper():
     a, b, truth = pairs.load("camera")
-    inside = pairs.photographer() > 0
+    inside = pairs.photographer_mask() > 0
     assert a.shape == (256, 256) and a.dtype == np.uint8
     # One is blurred where he is, the other everywhere else; away from the outline they are the truth.
     both = [np.abs(x.astype(int) - truth) for x in (a, b)]
@@ -298,10 +310,10 @@ def test_camera_is_the_pair_of_the_paper():
 
 
 def test_outlines_are_near_where_depth_jumps():
-    inside = pairs.photographer()
+    inside = pairs.photographer_mask()
     to_other = np.where(inside, *(cv2.distanceTransform(x, cv2.DIST_C, 3) for x in (inside, 1 - inside)))
-    np.testing.assert_array_equal(pairs.outlines("camera"), to_other <= pairs.BAND + 1)
+    np.testing.assert_array_equal(pairs.outline_mask("camera"), to_other <= pairs.BAND + 1)
     depth = depth_pair.scene()[1]
-    band = pairs.outlines("colour")
+    band = pairs.outline_mask("colour")
     jump = np.abs(np.diff(depth, axis=1)) > depth_pair.SHARP / 2
     assert band[:, 1:][jump].all() and 0.1 < band.mean() < 0.5

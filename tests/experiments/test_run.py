@@ -14,7 +14,7 @@ from caffe.proto import caffe_pb2
 
 from data_prep import builder, fetch, make_database, recipes
 from experiments import run, trainings
-from tools import bench
+from tools import timing
 from two_stream_fusion.io import images
 
 ROOT = Path(run.__file__).resolve().parents[1]
@@ -59,8 +59,8 @@ def lab(tmp_path, monkeypatch):
     (tmp_path / "experiments" / "tiny").mkdir(parents=True)
     rows = "label,solver,start,train,val\nfast,solver/2-1-2_f32_k3.prototxt,random,--patch 16,--patch 16\n"
     (tmp_path / "experiments" / "tiny" / "runs.csv").write_text(rows)
-    monkeypatch.setattr(bench, "training", lambda *_: 20.0)
-    monkeypatch.setattr(bench, "inference", lambda *_: (65.536, 0, 0, 0))
+    monkeypatch.setattr(timing, "time_training", lambda *_: 20.0)
+    monkeypatch.setattr(timing, "time_inference", lambda *_: timing.Inference(65.536, 0, 0, 0))
     return tmp_path
 
 
@@ -177,14 +177,14 @@ def test_the_same_caffe_elsewhere_and_float32_by_name_do_not_train_again(stub, l
     program = lab / "moved" / "caffe"
     program.write_text(program.read_text().replace("#!", "#!/usr/bin/env ", 1))
     forbid(monkeypatch)
-    monkeypatch.setattr(bench, "training", None)
+    monkeypatch.setattr(timing, "time_training", None)
     for folder in ("moved", "link"):
         again = [*options[:4], str(lab / folder), *options[5:]]
         assert options[3] == "--caffe"
         run.main(again)
         run.main([*again, "--precision", "float32"])
     program.write_text(program.read_text() + "# another\n")
-    monkeypatch.setattr(bench, "training", lambda *_: 20.0)
+    monkeypatch.setattr(timing, "time_training", lambda *_: 20.0)
     with pytest.raises(AssertionError, match="was started"):
         run.main(again)
 
@@ -197,11 +197,11 @@ def test_programs_that_pip_writes_are_the_same_by_what_they_start(tmp_path):
         (tmp_path / str(i)).mkdir()
         text = f"#!/venv{i}/bin/python\n{rest}\nfrom caffe.main import main\nsys.exit(main())\n"
         (tmp_path / str(i) / "caffe").write_text(text)
-        started.append(trainings.which(tmp_path / str(i)))
+        started.append(trainings.identify_caffe(tmp_path / str(i)))
     assert started == ["caffe.main", "caffe.main", "other.main"]
     (tmp_path / "0" / "caffe").write_bytes(b"\x7fELF program")
     (tmp_path / "1" / "caffe").write_bytes(b"\x7fELF another")
-    assert trainings.which(tmp_path / "0") != trainings.which(tmp_path / "1")
+    assert trainings.identify_caffe(tmp_path / "0") != trainings.identify_caffe(tmp_path / "1")
 
 
 @pytest.fixture
@@ -219,15 +219,15 @@ def test_databases_have_folders_of_their_own(lab):
         "--patch 25": "patch_25",
         "--patch 16 --val-share 0.5": "patch_16_val_share_0.5",
     }
-    assert {options: trainings.name_of(options) for options in kept} == kept
+    assert {options: trainings.database_name(options) for options in kept} == kept
     photos = ["'/tmp/p x'", "/tmp/p-x", "/tmp/p_x", "p_x", "P.x", "'p x'", "p.x", "p_gray", "'p --gray'"]
-    made = [trainings.name_of(f"--photos {path}") for path in photos] + [
-        trainings.name_of("--photos p --gray")
+    made = [trainings.database_name(f"--photos {path}") for path in photos] + [
+        trainings.database_name("--photos p --gray")
     ]
     assert len(set(made)) == len(made) and not any(" " in name or "/" in name for name in made)
     assert made[0].startswith("photos_tmp_p_x-") and made[-1] == "photos_p_gray"
-    assert trainings.name_of("--photos /tmp/p-x") == made[1]
-    assert len(trainings.name_of("--photos " + 300 * "A")) < 100
+    assert trainings.database_name("--photos /tmp/p-x") == made[1]
+    assert len(trainings.database_name("--photos " + 300 * "A")) < 100
 
 
 def test_a_database_is_made_again_where_photographs_are_others(lab, database, capsys):
@@ -321,7 +321,7 @@ def test_an_interrupted_training_goes_on(stub, lab, monkeypatch):
     (state,) = (lab / "out").glob("runs/*/run_iter_*.solverstate")
     stopped = int(state.stem.split("_")[-1])
     assert 1 <= stopped < 4
-    monkeypatch.setattr(bench, "training", None)  # timed already
+    monkeypatch.setattr(timing, "time_training", None)  # timed already
     stub(wait=0)
     run.main(options)
     (log,) = (lab / "out").glob("runs/*/train.log")
@@ -427,13 +427,13 @@ def test_mistakes_in_a_list_are_named_in_a_line(stub, lab, capsys, text, words):
 def test_a_list_that_a_spreadsheet_wrote_is_read_and_what_is_no_list_named(lab):
     path = lab / "experiments" / "tiny" / "runs.csv"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
-    assert list(run.listed(path)) == ["fast"]
+    assert list(run.read_list(path)) == ["fast"]
     path.write_bytes(path.read_bytes().replace(b"fast", "größer".encode("latin-1")))
     with pytest.raises(ValueError, match=r"runs\.csv: 'utf-8' codec can't decode"):
-        run.listed(path)
+        run.read_list(path)
     path.write_text(HEADER + 140000 * "x")
     with pytest.raises(ValueError, match=r"runs\.csv: field larger than"):
-        run.listed(path)
+        run.read_list(path)
 
 
 def test_commands_are_run_with_their_folder(lab, capfd):
@@ -491,7 +491,7 @@ def test_commands_are_there(path):
         assert (ROOT / shlex.split(line)[0]).is_file()
 
 
-@pytest.mark.parametrize("name", run.names())
+@pytest.mark.parametrize("name", run.experiment_names())
 def test_readmes_say_what_was_kept(name):
     folder = ROOT / "experiments" / name
     text = (folder / "README.md").read_text(encoding="utf-8")

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval import plain
-from tests.two_stream_fusion.metrics import slow_metrics
+from tests.two_stream_fusion.metrics import plain_metrics, slow_metrics
 from two_stream_fusion import metrics
 from two_stream_fusion.metrics import METRICS, VARIANTS
 
@@ -69,7 +68,7 @@ def test_slow_exact_arithmetic_16_bits():
 
 
 def test_plain_numpy(triple):
-    expected = plain.all_six(*triple)
+    expected = plain_metrics.all_six(*triple)
     assert metrics.evaluate(*triple) == pytest.approx(expected, abs=1e-12)
 
 

@@ -1,6 +1,6 @@
 """The six metrics as plain NumPy on whole images: the same definitions, written for reading, not for speed.
 
-What eval/bench.py and the tests hold metrics/ against. Gray uint8 only, two sources, nothing checked.
+The tests compare two_stream_fusion/metrics with it. Two gray uint8 sources; arguments are not checked.
 """
 
 from __future__ import annotations

@@ -1,0 +1,42 @@
+import sys
+
+import numpy as np
+import pytest
+
+from tools import bench_fuse
+from two_stream_fusion.io import images
+
+
+def test_whole_commands_are_timed(monkeypatch, capsys):
+    done = []
+
+    def measured(command):
+        done.append(command)
+        level = 100 + 2 * ("bfloat16" in command)
+        images.write(command[-1], np.full((3, 4, 3), level, np.uint8))
+        return 0.3, 0.2, 50 + len(done)
+
+    monkeypatch.setattr(bench_fuse, "measure_command", measured)
+    monkeypatch.setattr(bench_fuse.shutil, "which", lambda name: None)
+    bench_fuse.main(["--megapixels", "0.1", "--rounds", "3"])
+    table = capsys.readouterr().out.splitlines()
+    rows = [line for line in table if line.startswith("| `fuse.py")]
+    assert len(rows) == len(done) / 3
+    assert rows[0] == f"| `fuse.py` | 3.00 | 2.00 | {51 + len(rows)} |"
+    assert table[-1] == "bfloat16 differs from float32 by 2.00 levels of 255 in the mean, 2 at most"
+
+
+def test_a_command_is_measured():
+    seconds, work, memory = bench_fuse.measure_command(
+        [sys.executable, "-c", "import time; b'x' * 50_000_000; time.sleep(1)"]
+    )
+    assert seconds >= 1 and 0 < work < 1 + seconds and memory > 50
+    with pytest.raises(OSError, match="broken"):
+        bench_fuse.measure_command([sys.executable, "-c", "raise SystemExit('broken')"])
+
+
+@pytest.mark.parametrize("wrong", ["--rounds", "--megapixels"])
+def test_counts_are_more_than_nothing(wrong, capsys):
+    with pytest.raises(SystemExit) as stop:
+        bench_fuse.main([wrong, "0"])
+    assert stop.value.code == 2 and f"{wrong} 0: more than 0" in capsys.readouterr().err
