@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from data_prep import fetch
 from tools import demo_pair
 from two_stream_fusion.io import images
 from two_stream_fusion.stack import align
@@ -19,7 +20,7 @@ def test_coffee_is_sharp_in_one_of_the_two_everywhere(tmp_path, capsys):
 @pytest.mark.parametrize("name", ["lytro/lytro-06", "board"])
 def test_without_the_real_pair_one_is_rendered_and_said(tmp_path, capsys, monkeypatch, name):
     def offline(name, *_):
-        raise OSError(f"{name} cannot be fetched: no connection to https://example.org/{name}.jpg")
+        raise fetch.FetchError(name, "no connection", f"https://example.org/{name}.jpg")
 
     monkeypatch.setattr(demo_pair.fetch, "fetch", offline)
     demo_pair.main(["--pair", name, "--out", str(tmp_path)])
