@@ -19,7 +19,7 @@ from data_prep import make_database
 from data_prep.make_database import number
 from two_stream_fusion.base import cli
 from two_stream_fusion.methods import uwt
-from two_stream_fusion.methods.srcnn import LEVELS, LEVELS_OF_GRAY, SCALE, raised
+from two_stream_fusion.methods.srcnn import LEVELS, PLANE_SCALES, SCALE, interpolate
 
 EXAMPLES = """examples:
   python data_prep/make_srcnn_database.py --planes approximation
@@ -46,13 +46,13 @@ def rows(entry, settings):
     height, width = (n // step * step for n in image.shape[:2])
     sharp = make_database.planes(image)[3, :height, :width].astype(np.float32)
     half = cv2.resize(sharp, (width // SCALE, height // SCALE), interpolation=cv2.INTER_AREA)
-    wanted, given = (uwt.transform(x, LEVELS, spacing=SCALE) for x in (sharp, raised(half)))
+    wanted, given = (uwt.transform(x, LEVELS, spacing=SCALE) for x in (sharp, interpolate(half)))
     approximation = settings["planes"] == "approximation"
     for _ in range(settings["samples"]):
         plane = 0 if approximation else rng.integers(1, len(wanted))
         y, x = (rng.integers(MARGIN, n - MARGIN - PATCH + 1) for n in (height, width))
         crops = (planes[plane, y : y + PATCH, x : x + PATCH] for planes in (given, wanted))
-        yield [(crop[None] / LEVELS_OF_GRAY[settings["planes"]]).astype(np.float32) for crop in crops]
+        yield [(crop[None] / PLANE_SCALES[settings["planes"]]).astype(np.float32) for crop in crops]
 
 
 def main(argv=None):

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from data_prep import regions
-from two_stream_fusion.base import lens
+from two_stream_fusion.base import lens, pixels
 
 
 def paper(clean, region, rng):
@@ -125,7 +125,7 @@ def layered(clean, near, blurs):
         return tuple(_bytes(_blur(clean.astype(np.float32), *blur)) for blur in blurs)
     light = ((np.arange(256) / 255) ** 2.2).astype(np.float32)[clean]
     matte = near.astype(np.float32)[..., None]
-    far = light.reshape(-1, 3)[lens.nearest(~near)]
+    far = light.reshape(-1, 3)[pixels.nearest_index(~near)]
     soft = _blur(np.dstack([light * matte, matte]), *blurs[0])
     a = soft[..., :3] + far * (1 - soft[..., 3:])
     b = light * matte + _blur(far, *blurs[1]) * (1 - matte)

@@ -19,7 +19,7 @@ import numpy as np
 from eval import plain
 from two_stream_fusion import metrics
 from two_stream_fusion.base import cli
-from two_stream_fusion.methods import registry as methods
+from two_stream_fusion.methods import registry
 
 EXAMPLES = """examples:
   python eval/bench.py
@@ -53,7 +53,7 @@ def seconds(function, images):
 
 def method_seconds(name, pair):
     """Processor time of a method on a pair."""
-    return seconds(lambda a, b: methods.fuse(name, [a, b]), pair)
+    return seconds(lambda a, b: registry.fuse(name, [a, b]).image, pair)
 
 
 def most_held():
@@ -95,7 +95,7 @@ def main(argv=None):
 
     print("methods on the same, median (least) of up to 20 in ms, and the limit:")
     least = {}
-    for name, title in methods.TITLES.items():
+    for name, title in registry.TITLES.items():
         try:
             times = [method_seconds(name, images[:2])]  # and warm up
             while sum(times) < 2 and len(times) < 20:  # the slow ones vary little, and take long enough
@@ -118,12 +118,12 @@ def main(argv=None):
         for name, quick in least.items():
             expected = quick * 3 * images[0].size / 512**2
             if expected > LONGEST:
-                print(f"  {methods.TITLES[name]:6} left out: it takes about {expected / 60:.0f} minutes")
+                print(f"  {registry.TITLES[name]:6} left out: it takes about {expected / 60:.0f} minutes")
                 continue
             # A process each, since the peak of one never falls.
             with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
                 took, peak = process.submit(colour_pair, name, *images[0].shape).result()
-            print(f"  {methods.TITLES[name]:6} {took:8.3f} {peak:8.0f}")
+            print(f"  {registry.TITLES[name]:6} {took:8.3f} {peak:8.0f}")
 
 
 if __name__ == "__main__":

@@ -22,8 +22,7 @@ from eval.score import score
 from eval.tables import ideal, markdown
 from two_stream_fusion.base import cli
 from two_stream_fusion.base.options import parse_options
-from two_stream_fusion.methods import models
-from two_stream_fusion.methods import registry as methods
+from two_stream_fusion.methods import models, registry
 from two_stream_fusion.stack import select
 
 EXAMPLES = """examples:
@@ -69,7 +68,7 @@ def fused(a, b, net, selections, compared):
     for title, options in selections.items():
         made[title] = select.refine(a, b, made["net"], **options)[0]
     for title, (method, options) in compared.items():
-        made[title] = methods.fuse(method, [a, b], **options)
+        made[title] = registry.fuse(method, [a, b], **options).image
     return made
 
 
@@ -82,9 +81,7 @@ def arguments(argv):
     add("--colours", type=shares, default=(1, 1, 1), metavar="R,G,B", help="what is left of red, green"
         " and blue, 0..1, as in things of one colour: 1,0.15,0.2")  # fmt: skip
     add("--noise", type=float, default=0, metavar="SD", help="of a and b, in levels of 255, then JPEG too")
-    add("--model", default=models.DEFAULT, help="(default: %(default)s)")
-    add("--net", metavar="DEPLOY", help="a deploy.prototxt instead; needs --weights")
-    add("--weights", metavar="CAFFEMODEL", help="weights for --net")
+    models.add_model_arguments(parser)
     add("--select", action="append", default=[], metavar="KEY=VALUE,...", help="one more row, with these"
         " options of two_stream_fusion/stack/select.py instead of its own")  # fmt: skip
     add(
@@ -109,7 +106,7 @@ def main(argv=None):
         TwoStream,  # late: --help and wrong arguments need no Caffe
     )
 
-    net = TwoStream(*((args.net, args.weights) if args.net else models.files(args.model, "two_stream")))
+    net = TwoStream(*models.resolve_model(args.model, args.net, args.weights, method="two_stream"))
     # Held back are the photographs that make_database.py holds back if not told otherwise.
     settings = vars(make_database.arguments(["--recipe", args.recipe]))
     rows, perfect = {}, {}

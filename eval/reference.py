@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 from eval import pairs, results
 from two_stream_fusion import metrics
 from two_stream_fusion.base import cli, markdown_tables
-from two_stream_fusion.methods import registry as methods
+from two_stream_fusion.methods import registry
 
 EXAMPLES = """examples:
   python eval/reference.py
@@ -35,12 +35,12 @@ class Row(NamedTuple):
 
 def rows() -> list[Row]:
     """The rows of eval/lytro_tables.csv."""
-    names = {title: name for name, title in methods.TITLES.items()}
+    names = {title: name for name, title in registry.TITLES.items()}
     with open(Path(__file__).with_name("lytro_tables.csv"), newline="", encoding="utf-8") as file:
         return [
             Row(
                 row["method"],
-                methods.parse(names[row["method"]], row["options"].split()),
+                registry.parse_options(names[row["method"]], row["options"].split()),
                 f"{row['method']} {row['options']}".strip(),
                 row["source"],
                 {metric: float(row[metric]) for metric in metrics.METRICS if metric in row},
@@ -73,7 +73,7 @@ def main(argv=None):
         if unknown:
             parser.error(f"--methods: nothing to hold {unknown.pop()!r} against")
         chosen = [row for row in chosen if row.method in wanted]
-    names = {title: name for name, title in methods.TITLES.items()}
+    names = {title: name for name, title in registry.TITLES.items()}
     entries = {row.label: (names[row.method], row.options) for row in chosen}
     scores, missing, failed = results.run(pairs.LYTRO, entries, args.tables / "fused", args.workers)
     if missing or failed:

@@ -22,8 +22,7 @@ from two_stream_fusion.base import provenance
 from two_stream_fusion.base.interrupts import delay_interrupt
 from two_stream_fusion.base.parallel import process_pool
 from two_stream_fusion.io import images
-from two_stream_fusion.methods import models
-from two_stream_fusion.methods import registry as methods
+from two_stream_fusion.methods import models, registry
 from two_stream_fusion.metrics import preprocess
 
 PLAIN = ("2-1-2_f64_k5-defocus", "2-1-2_f64_k5-paper")  # "Ours" is the first of them that is shipped
@@ -33,7 +32,7 @@ OUTLINES = "PSNR at outlines"  # where halos and seams are
 
 def entries() -> dict[str, tuple[str, dict]]:
     """{title: (method, options)} in the order of the tables; ours in several forms, the paper's net first."""
-    found = {title: (name, {}) for name, title in methods.TITLES.items() if name != "two_stream"}
+    found = {title: (name, {}) for name, title in registry.TITLES.items() if name != "two_stream"}
     shipped = models.names()
     plain = next((name for name in PLAIN if name in shipped), PLAIN[0])
     found["Ours"] = ("two_stream", {"model": plain})
@@ -53,7 +52,7 @@ def choose(titles=None, varied=()) -> dict[str, tuple[str, dict]]:
     """`entries`, those of `titles` (between commas) alone, with options in place of defaults.
 
     varied: TITLE:KEY=VALUE,...; the title of the entry then says so. ValueError for a title that is not
-    there or has options twice, and for what methods.parse refuses.
+    there or has options twice, and for what registry.parse_options refuses.
     """
     known = entries()
     wanted = list(known) if titles is None else titles.split(",")
@@ -75,7 +74,7 @@ def variants(chosen, texts) -> dict:
         if title in varied:
             raise ValueError(f"--set {text}: {title} has options already; name all of them in one --set")
         name, options = chosen[title]
-        options = {**options, **methods.parse(name, re.split(r",(?=\w+=)", settings))}
+        options = {**options, **registry.parse_options(name, re.split(r",(?=\w+=)", settings))}
         varied[title] = f"{title} ({settings})", (name, options)
     return dict(varied.get(title, (title, entry)) for title, entry in chosen.items())
 
@@ -85,7 +84,8 @@ def recipe(method, options) -> str:
     code = provenance.code_digest(f"two_stream_fusion.methods.{method}")
     used = [options["model"]] if "model" in options else models.names(method)
     trained = {
-        name: [provenance.sha256(path.read_bytes()) for path in models.files(name, method)] for name in used
+        name: [provenance.sha256(path.read_bytes()) for path in models.model_files(name, method)]
+        for name in used
     }
     return json.dumps([method, options, code, trained], sort_keys=True)
 
@@ -104,7 +104,7 @@ def fuse(pair, title, method, options, folder) -> Path:
     path = folder / f"{title.replace(' ', '_')}-{key}.png"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        fused = methods.fuse(method, [a, b], **options)
+        fused = registry.fuse(method, [a, b], **options).image
         for old in folder.glob(f"{title.replace(' ', '_')}-{'?' * 16}.png"):
             old.unlink()
         images.write(path, fused)

@@ -3,7 +3,11 @@ import numpy as np
 import pytest
 
 from two_stream_fusion.base import lens
-from two_stream_fusion.methods import psfs
+from two_stream_fusion.methods import psfs, registry
+
+
+def fuse(*images, **options):
+    return registry.fuse("psfs", images, **options).image
 
 
 def image(seed, shape=(45, 61), dtype=np.uint8):
@@ -84,7 +88,7 @@ def test_small_regions_go_to_what_surrounds_them():
 
 def test_every_pixel_is_of_a_source_as_the_map_says():
     a, b = image(1, (40, 50, 3)), image(2, (40, 50, 3))
-    fused, from_a = psfs.fuse(a, b), psfs.decide(a, b)["decision"]
+    fused, from_a = fuse(a, b), psfs.decide(a, b)["decision"]
     np.testing.assert_array_equal(fused[from_a], a[from_a])
     np.testing.assert_array_equal(fused[~from_a], b[~from_a])
     assert 0 < from_a.mean() < 1
@@ -123,4 +127,4 @@ def test_one_image_sharp_all_over_is_taken_and_said():
 )
 def test_what_cannot_be_fused_is_refused(shape_a, shape_b, options, words):
     with pytest.raises(ValueError, match=words):
-        psfs.fuse(image(0, shape_a), image(1, shape_b), **options)
+        fuse(image(0, shape_a), image(1, shape_b), **options)
