@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ImageOps, UnidentifiedImageError
 
-from two_stream_fusion.io.images import opened
+from two_stream_fusion.io.decode import open_with_pillow
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 BITS_PER_SAMPLE = 258  # a tag of TIFF
@@ -71,7 +71,7 @@ def read(path) -> tuple[np.ndarray, str]:
     """
     data = Path(path).read_bytes()
     try:
-        image = opened(io.BytesIO(data))
+        image = open_with_pillow(io.BytesIO(data))
         if image.width * image.height > LARGEST:
             raise ValueError(f"{image.width}x{image.height} is over {LARGEST // 10**6} megapixels; scale it")
         bits = _bits(image, data)

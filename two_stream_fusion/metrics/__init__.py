@@ -13,7 +13,7 @@ evaluate  all of METRICS at once, the six sharing what they have in common
 
 from __future__ import annotations
 
-from . import entropy, mutual_information, piella, preprocess, xydeas
+from two_stream_fusion.metrics import entropy, mutual_information, piella, preprocess, xydeas
 
 METRICS = {
     "IE": entropy.entropy,

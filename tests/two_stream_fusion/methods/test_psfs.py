@@ -38,6 +38,18 @@ def test_known_sigmas_are_recovered(f, g, noise, search):
     assert not found.at_bound
 
 
+def test_the_grid_is_golden():
+    """Each sigma of the grid is the start for a pair of that blur; two more tell its ends."""
+    grid = (0.5, 1, 1.5, 2, 3, 4, 5, 6)
+    starts = {}
+    for sigma in (0.3, *grid, 7.5):
+        a, b, _, _ = pair(sigma, sigma)
+        planes = (x.astype(np.float32) for x in (a, b))
+        starts[sigma] = psfs._best_of_grid(*planes, "gaussian")
+    print(starts)
+    assert starts == {0.3: (0.5, 0.5), **{sigma: (sigma, sigma) for sigma in grid}, 7.5: (6, 6)}
+
+
 def test_colour_and_depth_do_not_change_the_estimate():
     a, b, _, _ = pair(2, 3)
     found = psfs.estimate(a, b)
