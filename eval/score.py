@@ -80,7 +80,7 @@ def score(sources, fused, variants=(), reference=None, names=None):
             raise ValueError(f"{names[-2]} is {gray.shape}: SSIM needs 11 x 11 pixels or more")
         scores["PSNR"] = psnr(clean, gray)
         # the window and variances of Wang et al. 2004, DOI 10.1109/TIP.2003.819861
-        peak = 255 * preprocess.unit(gray)
+        peak = 255 * preprocess.level_scale(gray)
         form = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": peak}
         scores["SSIM"] = float(reference_metrics.structural_similarity(clean, gray, **form))
     return scores
@@ -90,7 +90,7 @@ def psnr(clean, image):
     """PSNR in dB of uint8 or uint16 arrays of one shape; infinite where they are the same."""
     error = np.mean((clean.astype(float) - image) ** 2)
     with np.errstate(divide="ignore"):
-        return float(10 * np.log10((255 * preprocess.unit(image)) ** 2 / error))
+        return float(10 * np.log10((255 * preprocess.level_scale(image)) ** 2 / error))
 
 
 def map_files(folder, stem):

@@ -75,8 +75,8 @@ def test_imports_follow_the_code():
             module.split(".")[-1] for module in provenance.source_files(f"two_stream_fusion.methods.{name}")
         }
 
-    assert {"psfs", "common"} <= imported("psfs")
-    assert {"cnn", "common", "gf", "models"} <= imported("cnn")  # those within functions too
+    assert {"psfs", "coefficients", "pixels"} <= imported("psfs")
+    assert {"cnn", "coefficients", "gf", "models"} <= imported("cnn")  # those within functions too
     assert "select" in imported("two_stream") and "gf" not in imported("lp")
 
 

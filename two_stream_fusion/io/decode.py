@@ -116,7 +116,10 @@ def _decode_netpbm(data):
 def decode_with_opencv(data: bytes) -> np.ndarray:
     """Decode by OpenCV: H x W or H x W x C, R, G, B and alpha in this order."""
     with silenced_stderr():
-        return swap_rgb(cv2.imdecode(np.frombuffer(data, np.uint8), OPENCV_FLAGS))
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), OPENCV_FLAGS)
+    if image is None:
+        raise ValueError("OpenCV cannot decode it")
+    return swap_rgb(image)
 
 
 _stderr_lock = threading.Lock()

@@ -62,7 +62,8 @@ def page_numbers(file: tifffile.TiffFile) -> list[int]:
     """
     file.pages[0]
     every = range(len(file.pages))
-    return [i for i in every if not file.pages[i].subfiletype & 5] or list(every)
+    whole = [i for i in every if not file.pages[i].subfiletype & 5]  # type: ignore[union-attr]
+    return whole or list(every)
 
 
 def _check_page(path, page):

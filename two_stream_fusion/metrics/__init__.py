@@ -40,11 +40,11 @@ def evaluate(*images, names=None):
     """{name: value} of METRICS: evaluate(a, b, fused). names: what errors call the images."""
     sources, fused = preprocess.prepare(*images, names=names)
     joints = [entropy.histogram(source, fused) for source in sources]
-    q, qw, qe = piella.of_gray(sources, fused)
+    q, qw, qe = piella.evaluate_gray(sources, fused)
     six = {
-        "IE": entropy.of_counts(joints[0].sum(0)),
+        "IE": entropy.entropy_of_histogram(joints[0].sum(0)),
         "MI": mutual_information.normalised(joints),
-        "Qabf": xydeas.of_gray(sources, fused),
+        "Qabf": xydeas.evaluate_gray(sources, fused),
         "Q": q,
         "Qw": qw,
         "Qe": qe,
