@@ -115,9 +115,9 @@ def _decode_with_alpha(path, page, number):
             raise UnsupportedImage(f"{path}: alpha packed by {kind}; pack it by deflate, or not") from None
     if associated and pixels.dtype.kind == "u":
         alpha, top = pixels[..., -1:], np.iinfo(pixels.dtype).max
-        colours = np.rint(
-            pixels[..., :-1] * np.float32(top) / np.where(alpha, alpha, top)
-        )  # colours under zero alpha stay
+        # Colours under zero alpha stay as they are.
+        colours = pixels[..., :-1] * np.float32(top) / np.where(alpha, alpha, top)
+        colours = round_half_even(colours, pixels.dtype)
         pixels = np.concatenate([colours, alpha], axis=-1)
     return decode.apply_orientation(pixels, orientation)
 
