@@ -89,9 +89,8 @@ def _decode_with_opencv(path, number):
     with decode.silenced_stderr():
         if hasattr(cv2, "imcount"):
             return decode.swap_rgb(cv2.imreadmulti(str(path), number, 1, flags=decode.OPENCV_FLAGS)[1][0])
-        every = cv2.imreadmulti(str(path), flags=decode.OPENCV_FLAGS)[
-            1
-        ]  # before 4.5.4 OpenCV reads all or none
+        # OpenCV before 4.5.4 reads all pages or none.
+        every = cv2.imreadmulti(str(path), flags=decode.OPENCV_FLAGS)[1]
         return decode.swap_rgb(every[number])
 
 
