@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from two_stream_fusion.base import lens
+from two_stream_fusion.base import lens, pixels
 
 FAR, NEAR = 15, 50  # disparities in focus, in pixels: the wall, and the motorcycle
 SHARP = 16  # so far from the one in focus disparities are sharp too: each thing is in one of the two
@@ -96,7 +96,7 @@ def focus(sharp: np.ndarray, disparity: np.ndarray, at: float, depth: float = SH
     layer = np.round((disparity - disparity.min()) / LAYER).astype(int)
     image = np.zeros_like(light)
     for k in np.unique(layer):
-        nearest = lens.nearest(layer <= k)
+        nearest = pixels.nearest_index(layer <= k)
         own = (layer.ravel()[nearest] == k).astype(np.float32)[..., None]
         colour = light.reshape(-1, 3)[nearest] * own
         radius = BLUR * max(0, abs(disparity.min() + k * LAYER - at) - depth)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import ImageOps, UnidentifiedImageError
 
 from data_prep import fetch
-from two_stream_fusion.io.images import opened
+from two_stream_fusion.io.decode import open_with_pillow
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 BITS_PER_SAMPLE = 258  # a tag of TIFF
@@ -152,7 +152,7 @@ def read(path: str | Path) -> tuple[np.ndarray, str]:
     """
     data = Path(path).read_bytes()
     try:
-        image = opened(io.BytesIO(data))
+        image = open_with_pillow(io.BytesIO(data))
         if image.width * image.height > MAX_PIXELS:
             limit = f"over {MAX_PIXELS // 10**6} megapixels"
             raise ValueError(f"{image.width}x{image.height} is {limit}; scale it")

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from data_prep.regions import random_region
-from two_stream_fusion.base import lens
+from two_stream_fusion.base import lens, pixels
 
 Images = Tuple[np.ndarray, np.ndarray, np.ndarray]
 Blur = Tuple[str, float]  # "gaussian" or "disc", and its sigma in pixels
@@ -120,7 +120,7 @@ def blur_layers(clean: np.ndarray, near: np.ndarray, blurs: tuple[Blur, Blur]) -
         return tuple(_to_uint8(_blur(clean.astype(np.float32), *blur)) for blur in blurs)
     light = ((np.arange(256) / 255) ** GAMMA).astype(np.float32)[clean]
     matte = near.astype(np.float32)[..., None]
-    far = light.reshape(-1, 3)[lens.nearest(~near)]
+    far = light.reshape(-1, 3)[pixels.nearest_index(~near)]
     soft = _blur(np.dstack([light * matte, matte]), *blurs[0])
     a = soft[..., :3] + far * (1 - soft[..., 3:])
     b = light * matte + _blur(far, *blurs[1]) * (1 - matte)

@@ -12,7 +12,7 @@ from data_prep.builder import DatasetSpec, PlannedPhotograph, load_with_rng
 from data_prep.database import Datasets
 from data_prep.pair_patches import channels
 from two_stream_fusion.methods import uwt
-from two_stream_fusion.methods.srcnn import LEVELS, LEVELS_OF_GRAY, SCALE, raised
+from two_stream_fusion.methods.srcnn import LEVELS, PLANE_SCALES, SCALE, interpolate
 
 PATCH = 48
 MARGIN = 24  # pixels of the photograph's border left out: there the transform wraps around
@@ -51,9 +51,9 @@ class SrcnnPatches(DatasetSpec):
         height, width = (n // step * step for n in image.shape[:2])
         sharp = channels(image)[3, :height, :width].astype(np.float32)
         half = cv2.resize(sharp, (width // SCALE, height // SCALE), interpolation=cv2.INTER_AREA)
-        data, label = (uwt.transform(x, LEVELS, spacing=SCALE) for x in (raised(half), sharp))
+        data, label = (uwt.transform(x, LEVELS, spacing=SCALE) for x in (interpolate(half), sharp))
         for _ in range(self.samples):
             plane = 0 if self.planes == "approximation" else rng.integers(1, len(label))
             y, x = (rng.integers(MARGIN, n - MARGIN - PATCH + 1) for n in (height, width))
             crops = (planes[plane, y : y + PATCH, x : x + PATCH] for planes in (data, label))
-            yield [(crop[None] / LEVELS_OF_GRAY[self.planes]).astype(np.float32) for crop in crops]
+            yield [(crop[None] / PLANE_SCALES[self.planes]).astype(np.float32) for crop in crops]

@@ -19,7 +19,7 @@ import numpy as np
 
 from two_stream_fusion import metrics
 from two_stream_fusion.base import cli
-from two_stream_fusion.methods import registry as methods
+from two_stream_fusion.methods import registry
 
 EXAMPLES = """examples:
   python eval/bench.py
@@ -73,7 +73,7 @@ def time_method(name: str, images: Sequence[np.ndarray]) -> Timing:
     """
 
     def run():
-        return measure_seconds(lambda: methods.fuse(name, images))
+        return measure_seconds(lambda: registry.fuse(name, images).image)
 
     seconds = [run()]  # and warm up
     while sum(seconds) < 2 and len(seconds) < 20:
@@ -95,7 +95,7 @@ def measure_colour_pair(name: str, height: int, width: int) -> tuple[float, floa
     """Processor time in s of a method on a colour pair, and the peak memory of this process in MiB."""
     cv2.setNumThreads(1)
     pair = [np.dstack([image] * 3) for image in make_triple(height, width)[:2]]
-    return measure_seconds(lambda: methods.fuse(name, pair)), peak_memory()
+    return measure_seconds(lambda: registry.fuse(name, pair).image), peak_memory()
 
 
 def report_large(megapixels: float, fastest: Mapping[str, float]) -> None:
@@ -116,12 +116,12 @@ def report_large(megapixels: float, fastest: Mapping[str, float]) -> None:
     for name, seconds in fastest.items():
         expected = seconds * 3 * images[0].size / 512**2
         if expected > LONGEST:
-            print(f"  {methods.TITLES[name]:6} left out: it takes about {expected / 60:.0f} minutes")
+            print(f"  {registry.TITLES[name]:6} left out: it takes about {expected / 60:.0f} minutes")
             continue
         # A process each, since the peak of one never falls.
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
             elapsed, peak = process.submit(measure_colour_pair, name, *images[0].shape).result()
-        print(f"  {methods.TITLES[name]:6} {elapsed:8.3f} {peak:8.0f}")
+        print(f"  {registry.TITLES[name]:6} {elapsed:8.3f} {peak:8.0f}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -139,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"  {timing.median * 1e3:6.1f} ({timing.best * 1e3:.1f})")
     print("methods on the same, median (fastest) of up to 20 in ms, and the limit:")
     fastest = {}
-    for name, title in methods.TITLES.items():
+    for name, title in registry.TITLES.items():
         try:
             timing = time_method(name, images[:2])
         except ValueError as error:  # its weights are missing

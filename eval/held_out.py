@@ -26,8 +26,7 @@ from eval.score import score
 from eval.tables import ground_truth_scores, markdown_table
 from two_stream_fusion.base import cli
 from two_stream_fusion.base.options import parse_options
-from two_stream_fusion.methods import models
-from two_stream_fusion.methods import registry as methods
+from two_stream_fusion.methods import models, registry
 from two_stream_fusion.stack import select
 
 EXAMPLES = """examples:
@@ -98,7 +97,7 @@ def fuse_all(
     for title, options in selections.items():
         fused[title] = select.refine(a, b, fused["net"], **options)[0]
     for title, (method, options) in entries.items():
-        fused[title] = methods.fuse(method, [a, b], **options)
+        fused[title] = registry.fuse(method, [a, b], **options).image
     return fused
 
 
@@ -161,16 +160,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         " and blue, 0..1, for things of one colour: 1,0.15,0.2")  # fmt: skip
     add("--noise", type=float, default=0, metavar="SD", help="standard deviation of noise in a and b, in"
         " levels of 255; adds JPEG too")  # fmt: skip
-    add("--model", default=models.DEFAULT, help="(default: %(default)s)")
-    add("--net", metavar="DEPLOY", help="a deploy.prototxt instead; needs --weights")
-    add("--weights", metavar="CAFFEMODEL", help="weights for --net")
+    models.add_model_arguments(parser)
     add("--select", action="append", default=[], metavar="KEY=VALUE,...", help="one more row, with these"
         " options of two_stream_fusion/stack/select.py instead of its own")  # fmt: skip
     add("--methods", default="", metavar="TITLES", help="one more row for each: titles of the tables, between"
         " commas")  # fmt: skip
     args = parser.parse_args(argv)
-    if (args.net is None) != (args.weights is None):
-        parser.error("--net and --weights go together")
     if args.count < 1 or args.noise < 0:
         parser.error("--count is 1 or more, --noise 0 or more")
     defaults, selections = select.refine.__kwdefaults__, {"select": {}}
@@ -181,7 +176,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Late: --help and wrong arguments need no Caffe.
     from two_stream_fusion.methods.two_stream import TwoStream
 
-    net = TwoStream(*((args.net, args.weights) if args.net else models.files(args.model, "two_stream")))
+    net = TwoStream(*models.resolve_model(args.model, args.net, args.weights, method="two_stream"))
     # The split is that of make_database.py with its default options.
     spec = PairPatches(recipe=args.recipe)
     with ThreadPoolExecutor() as pool:

@@ -13,7 +13,7 @@ from typing import Mapping, NamedTuple, Sequence
 from eval import pairs, results
 from two_stream_fusion import metrics
 from two_stream_fusion.base import cli, markdown_tables
-from two_stream_fusion.methods import registry as methods
+from two_stream_fusion.methods import registry
 
 EXAMPLES = """examples:
   python eval/reference.py
@@ -34,12 +34,12 @@ class Row(NamedTuple):
 
 def read_rows() -> list[Row]:
     """The rows of eval/lytro_tables.csv."""
-    names = {title: name for name, title in methods.TITLES.items()}
+    names = {title: name for name, title in registry.TITLES.items()}
     with open(Path(__file__).with_name("lytro_tables.csv"), newline="", encoding="utf-8") as file:
         return [
             Row(
                 row["method"],
-                methods.parse(names[row["method"]], row["options"].split()),
+                registry.parse_options(names[row["method"]], row["options"].split()),
                 f"{row['method']} {row['options']}".strip(),
                 row["source"],
                 {metric: float(row[metric]) for metric in metrics.METRICS if metric in row},
@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if unknown:
             parser.error(f"--methods: nothing to compare {unknown.pop()!r} with")
         rows = [row for row in rows if row.method in requested]
-    names = {title: name for name, title in methods.TITLES.items()}
+    names = {title: name for name, title in registry.TITLES.items()}
     entries = {row.label: results.Entry(names[row.method], row.options) for row in rows}
     scores, missing, failed = results.score_pairs(pairs.LYTRO, entries, args.tables / "fused", args.workers)
     if missing or failed:

@@ -23,8 +23,7 @@ from two_stream_fusion.base import provenance
 from two_stream_fusion.base.interrupts import delay_interrupt
 from two_stream_fusion.base.parallel import process_pool
 from two_stream_fusion.io import images
-from two_stream_fusion.methods import models
-from two_stream_fusion.methods import registry as methods
+from two_stream_fusion.methods import models, registry
 from two_stream_fusion.metrics import preprocess
 from two_stream_fusion.metrics.fidelity import psnr
 
@@ -53,7 +52,7 @@ class Results(NamedTuple):
 
 def list_entries() -> dict[str, Entry]:
     """The rows of the tables, {title: entry}; ours in several forms, the paper's net first."""
-    listed = {title: Entry(name, {}) for name, title in methods.TITLES.items() if name != "two_stream"}
+    listed = {title: Entry(name, {}) for name, title in registry.TITLES.items() if name != "two_stream"}
     shipped = models.names()
     ours = next((name for name in OURS_MODELS if name in shipped), OURS_MODELS[0])
     listed["Ours"] = Entry("two_stream", {"model": ours})
@@ -114,7 +113,7 @@ def set_options(entries: Mapping[str, Entry], settings: Iterable[str]) -> dict[s
         if title in changed:
             raise ValueError(f"--set {text}: {title} has options already; name all of them in one --set")
         name, options = entries[title]
-        options = {**options, **methods.parse(name, re.split(r",(?=\w+=)", options_text))}
+        options = {**options, **registry.parse_options(name, re.split(r",(?=\w+=)", options_text))}
         changed[title] = f"{title} ({options_text})", Entry(name, options)
     return dict(changed.get(title, (title, entry)) for title, entry in entries.items())
 
@@ -135,7 +134,8 @@ def cache_key(method: str, options: Mapping[str, object]) -> str:
     code = provenance.code_digest(f"two_stream_fusion.methods.{method}")
     used = [options["model"]] if "model" in options else models.names(method)
     weights = {
-        name: [provenance.sha256(path.read_bytes()) for path in models.files(name, method)] for name in used
+        name: [provenance.sha256(path.read_bytes()) for path in models.model_files(name, method)]
+        for name in used
     }
     return json.dumps([method, options, code, weights], sort_keys=True)
 
@@ -172,7 +172,7 @@ def fuse_pair(
     path = folder / f"{title.replace(' ', '_')}-{key}.png"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        fused = methods.fuse(method, [a, b], **options)
+        fused = registry.fuse(method, [a, b], **options).image
         for old in folder.glob(f"{title.replace(' ', '_')}-{'?' * 16}.png"):
             old.unlink()
         images.write(path, fused)

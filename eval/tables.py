@@ -28,7 +28,7 @@ from eval.score import score
 from two_stream_fusion import metrics
 from two_stream_fusion.base import cli, markdown_tables
 from two_stream_fusion.base.files import write_text
-from two_stream_fusion.methods import registry as methods
+from two_stream_fusion.methods import registry
 
 EXAMPLES = """examples:
   python eval/tables.py                         what `make tables` runs: build/tables
@@ -275,7 +275,7 @@ def _cells_won_section(tables, paper, columns):
     both = {n: rows for n, rows in tables.items() if n in paper}
     common = set.intersection(*map(set, both.values())) if both else set()
     ours = [title for title in ("Ours", SELECT) if title in common]
-    compared = [title for title in methods.TITLES.values() if title != "Ours" and title in common]
+    compared = [title for title in registry.TITLES.values() if title != "Ours" and title in common]
     if not ours or not compared:
         return []
     cells = len(both) * len(columns)

@@ -23,8 +23,7 @@ from two_stream_fusion.base.cli import user_message
 from two_stream_fusion.base.files import atomic_write, check_output
 from two_stream_fusion.base.tiles import tiles
 from two_stream_fusion.io import images
-from two_stream_fusion.methods import models
-from two_stream_fusion.methods import registry as methods
+from two_stream_fusion.methods import models, registry
 from two_stream_fusion.stack import align, frames
 from two_stream_fusion.stack.choice import order
 
@@ -70,13 +69,13 @@ def parser():
     )
     options(
         "how to fuse",
-        ("--method", "(default: %(default)s)", kind(choices=methods.TITLES, default="two_stream")),
+        ("--method", "(default: %(default)s)", kind(choices=registry.TITLES, default="two_stream")),
         (
             "--set",
             "an option of a comparison method; again for more",
             kind("KEY=VALUE", action="append", default=[]),
         ),
-        ("--help-method", "what a method is and its options", kind("METHOD", choices=methods.TITLES)),
+        ("--help-method", "what a method is and its options", kind("METHOD", choices=registry.TITLES)),
         (
             "--refine",
             "of two_stream: none is the network's own image, select puts the photographs together as that"
@@ -243,10 +242,8 @@ def network(args):
                 f"--precision {args.precision}: this Caffe has float32 alone; caffe_torch has it"
             )
         caffe.set_precision(args.precision)
-    if args.net:
-        return TwoStream(args.net, args.weights)
-    name = models.FAST if args.fast else args.model or models.DEFAULT
-    return TwoStream(*models.files(name, "two_stream"))
+    name = models.FAST if args.fast else args.model
+    return TwoStream(*models.resolve_model(name, args.net, args.weights, method="two_stream"))
 
 
 def fuse(args, stack, net, report):
@@ -255,9 +252,10 @@ def fuse(args, stack, net, report):
     net: of two_stream, as `network` gives it.
     """
     if args.method != "two_stream":
-        decided = [] if methods.decides(args.method) and (args.maps or args.json) else None
+        keep = bool(args.maps or args.json)
         with bar(args, "fusing", total=len(stack), unit="image") as read:
-            return methods.fuse(args.method, read(stack), decided, **report["options"]), decided, None
+            result = registry.fuse(args.method, read(stack), keep_decisions=keep, **report["options"])
+        return result.image, result.decisions, None
     from two_stream_fusion.methods import two_stream
 
     refine = refinement(args, len(stack))
@@ -409,14 +407,14 @@ def check_maps(args, count):
     """ValueError where --map or --maps is asked of what has none."""
     if args.map and (args.method != "two_stream" or refinement(args, count) == "none"):
         raise ValueError("--map: no pixel is from one image alone; each is by --refine select")
-    if args.maps and not methods.decides(args.method):
+    if args.maps and not registry.find(args.method).has_maps:
         raise ValueError(f"--maps: {args.method} has none; gf, psfs and cnn have, and --map is two_stream's")
 
 
 def run(args):
     """Read, align, fuse, write and report one result."""
     start = time.perf_counter()
-    chosen = methods.parse(args.method, args.set) if args.set else {}
+    chosen = registry.parse_options(args.method, args.set) if args.set else {}
     sources = frames.find(args.images)
     check_outputs(args, sources)
     stack = frames.Frames(sources)
@@ -474,10 +472,10 @@ def help_method(name):
     """Print what a method is and its options."""
     own = name == "two_stream"  # its options have flags of their own, so that they can be checked together
     given = "given as --model, --refine and --tile" if own else "for --set"
-    print(methods.load(name).__doc__.strip(), f"\n\noptions, {given}:")
-    for key, value in methods.options(name).items():
+    print(registry.load(name).__doc__.strip(), f"\n\noptions, {given}:")
+    for key, value in registry.options(name).items():
         print(f"  {key}={value}")
-    print("\n" + inspect.getdoc(methods.load(name).fuse))
+    print("\n" + inspect.getdoc(registry.entry_point(name)))
 
 
 def attempt(args):

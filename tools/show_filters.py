@@ -9,6 +9,7 @@ from __future__ import annotations
 from tools import nets, pictures
 from two_stream_fusion.base import cli
 from two_stream_fusion.io import images
+from two_stream_fusion.methods import models
 
 EXAMPLES = """examples:
   python tools/show_filters.py --layer conv1_a -o filters.png --enlarge 8
@@ -29,7 +30,7 @@ def picture(weights, columns, enlarge):
 def main(argv=None):
     parser = cli.parser(__doc__, EXAMPLES)
     add = parser.add_argument
-    nets.add_arguments(parser)
+    models.add_model_arguments(parser)
     add("--layer", required=True, help="the layer's name in the prototxt")
     add("-o", "--output", required=True, help="the picture (.png ...), replaced if it is there")
     add("--columns", type=int, default=16, metavar="N", help="of tiles in colour (default: %(default)s)")

@@ -10,7 +10,9 @@ import numpy as np
 from tools import nets, pictures
 from two_stream_fusion.base import cli
 from two_stream_fusion.base.files import check_output
+from two_stream_fusion.base.pixels import check_alike
 from two_stream_fusion.io import images
+from two_stream_fusion.methods import models
 
 EXAMPLES = """examples:
   python tools/show_maps.py near.jpg far.jpg -o maps.png
@@ -87,14 +89,13 @@ def main(argv=None):
     add("-o", "--output", required=True, help="the picture (.png .pdf .svg), replaced if it is there")
     add("--blobs", nargs="+", default=FIGURE_2, metavar="BLOB", help=f"(default: {' '.join(FIGURE_2)})")
     add("--maps", type=int, default=16, metavar="N", help="of each blob (default: %(default)s)")
-    nets.add_arguments(parser)
+    models.add_model_arguments(parser)
     args = parser.parse_args(argv)
     if args.maps < 1:
         parser.error("--maps is 1 or more")
     check_output(args.output, args.images, force=True)
     a, b = map(images.read, args.images)
-    if a.shape != b.shape or a.dtype != b.dtype:
-        raise ValueError(f"images differ: {a.shape} {a.dtype} and {b.shape} {b.dtype}")
+    check_alike(a, b)
     found = maps(nets.open_net(args), a, b, args.blobs)
     draw(a, b, found, args.maps, args.output)
     print(f"{args.output}: {', '.join(f'{name} {planes.shape}' for name, planes in found.items())}")

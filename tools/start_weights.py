@@ -45,7 +45,7 @@ def mean_net(layers, paired=False):
 def trained_net(path, types):
     """The filters of a caffemodel as `mean_net` has them; types: {layer: type}."""
     found = {}
-    for layer in models.parse(path).layer:
+    for layer in models.read_caffemodel(path).layer:
         if len(layer.blobs) == 2:
             weights, bias = (np.array(blob.data).reshape(blob.shape.dim) for blob in layer.blobs)
             found[layer.name] = (by_output(weights, types.get(layer.name)), bias)

@@ -14,8 +14,7 @@ import numpy as np
 
 from data_prep import depth_pair
 from two_stream_fusion.base import cli, markdown_tables
-from two_stream_fusion.methods import models
-from two_stream_fusion.methods import registry as methods
+from two_stream_fusion.methods import models, registry
 from two_stream_fusion.methods.two_stream import TwoStream
 from two_stream_fusion.metrics.fidelity import psnr
 from two_stream_fusion.stack import choice as stack
@@ -53,8 +52,8 @@ def ways(net):
         "select, folded": lambda frames: reduce(selected, frames),
         "select, a tree": lambda frames: tree(selected, frames),
         "choice among all frames": lambda frames: stack.put_together(frames, stack.choose(net, frames)),
-        "GF": lambda frames: methods.fuse("gf", frames),
-        "LP, folded": lambda frames: methods.fuse("lp", frames),
+        "GF": lambda frames: registry.fuse("gf", frames).image,
+        "LP, folded": lambda frames: registry.fuse("lp", frames).image,
     }
 
 
@@ -65,7 +64,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if args.frames < 2:
         parser.error("--frames takes 2 or more")
-    net = TwoStream(*models.files(args.model, "two_stream"))
+    net = TwoStream(*models.model_files(args.model, "two_stream"))
     frames, sharp = render(args.frames)
     print(f"{args.frames} frames, {args.model}\n\n" + markdown_tables.markdown(["", "PSNR"], []), end="")
     for name, fuse in ways(net).items():

@@ -27,7 +27,7 @@ def test_srcnn_rows_are_planes_of_the_transform(smooth_photographs, tmp_path, pl
     wanted = [p for i, p in enumerate(transform) if (i == 0) == (planes == "approximation")]
     crops = np.concatenate([rows(out, split)["label"] for split in ("train", "val")])[:, 0]
     found = 0
-    for crop in crops * srcnn.LEVELS_OF_GRAY[planes]:
+    for crop in crops * srcnn.PLANE_SCALES[planes]:
         best = min(
             cv2.minMaxLoc(
                 cv2.matchTemplate(p.astype(np.float32), crop.astype(np.float32), cv2.TM_SQDIFF)

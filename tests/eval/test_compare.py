@@ -10,7 +10,7 @@ import pytest
 from eval import compare, pairs
 from two_stream_fusion import metrics
 from two_stream_fusion.io import images
-from two_stream_fusion.methods import registry as methods
+from two_stream_fusion.methods import registry
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_scores_and_means(photos, triple, tmp_path, capsys):
         (pair, title) for pair in ("photos/one", "photos/second") for title in ("LP (levels=2)", "CP")
     ]
     a, b, _ = triple
-    expected = metrics.evaluate(a, b, methods.fuse("lp", [a, b], levels=2))
+    expected = metrics.evaluate(a, b, registry.fuse("lp", [a, b], levels=2).image)
     assert {m: float(rows[0][m]) for m in expected} == pytest.approx(expected, abs=1e-6)
     said = capsys.readouterr().out
     assert said.startswith("## Mean of 2 pairs") and (out / "summary.md").read_text() in said
@@ -100,7 +100,7 @@ def test_ground_truth_adds_psnr(photos, triple, tmp_path, capsys):
     with open(tmp_path / "out" / "scores.csv", newline="") as file:
         (row,) = csv.DictReader(file)
     a, b, sharp = triple
-    fused = methods.fuse("cp", [a, b])
+    fused = registry.fuse("cp", [a, b]).image
     assert float(row["PSNR"]) == pytest.approx(cv2.PSNR(sharp, fused), abs=1e-5) and "SSIM" in row
     capsys.readouterr()
 

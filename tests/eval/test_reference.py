@@ -5,10 +5,10 @@ import pytest
 
 from eval import pairs, reference, results, tables
 from two_stream_fusion import metrics
-from two_stream_fusion.methods import registry as methods
+from two_stream_fusion.methods import registry
 
 ROWS = reference.read_rows()
-NAMES = {title: name for name, title in methods.TITLES.items()}
+NAMES = {title: name for name, title in registry.TITLES.items()}
 
 
 @pytest.mark.skipif("not os.environ.get('FUSION_DATA')", reason="FUSION_DATA names no folder of pairs")
@@ -20,14 +20,14 @@ def test_means_over_the_lytro_pairs(row):
     scores = []
     for name in pairs.LYTRO:
         a, b, _ = results.load_pair(name)
-        scores.append(metrics.evaluate(a, b, methods.fuse(NAMES[row.method], [a, b], **row.options)))
+        scores.append(metrics.evaluate(a, b, registry.fuse(NAMES[row.method], [a, b], **row.options).image))
     assert len(scores) == 13
     ours = {metric: np.mean([of[metric] for of in scores]) for metric in metrics.METRICS}
     assert reference.largest_difference(ours, row.values) < reference.TOLERANCE
 
 
 def test_every_comparison_method_is_held_against_something():
-    assert {row.method for row in ROWS} == set(methods.TITLES.values()) - {"Ours"}
+    assert {row.method for row in ROWS} == set(registry.TITLES.values()) - {"Ours"}
     assert set(tables.read_published("lytro_tables.csv")) == {row.method for row in ROWS if not row.options}
 
 
@@ -43,7 +43,7 @@ def small(monkeypatch):
         lambda names, entries, *_: (
             {
                 name: {
-                    label: metrics.evaluate(a, b, methods.fuse(method, [a, b], **options))
+                    label: metrics.evaluate(a, b, registry.fuse(method, [a, b], **options).image)
                     for label, (method, options) in entries.items()
                 }
                 for name, (a, b, _) in found.items()

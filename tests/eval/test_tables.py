@@ -14,8 +14,7 @@ from eval import figures, pairs, results, tables
 from two_stream_fusion import metrics
 from two_stream_fusion.base import parallel, provenance
 from two_stream_fusion.io import images
-from two_stream_fusion.methods import models
-from two_stream_fusion.methods import registry as methods
+from two_stream_fusion.methods import models, registry
 
 FAST = "DWT,LP,CP"
 
@@ -86,8 +85,8 @@ def test_imports_follow_the_code():
             module.split(".")[-1] for module in provenance.source_files(f"two_stream_fusion.methods.{name}")
         }
 
-    assert {"psfs", "common"} <= imported("psfs")
-    assert {"cnn", "common", "gf", "models"} <= imported("cnn")  # those within functions too
+    assert {"psfs", "coefficients", "pixels"} <= imported("psfs")
+    assert {"cnn", "coefficients", "gf", "models"} <= imported("cnn")  # those within functions too
     assert "select" in imported("two_stream") and "gf" not in imported("lp")
 
 
@@ -126,9 +125,9 @@ def test_tables_are_written_in_three_forms(made):
     assert [row["method"] for row in found] == FAST.split(",")
     assert list(found[0]) == ["table", "pair", "method", "IE", "MI", "Qabf", "Q", "Qw", "Qe"]
     a, b, _ = pairs.load("camera")
-    from two_stream_fusion.methods import registry as methods
+    from two_stream_fusion.methods import registry
 
-    fused = methods.fuse("lp", [a, b])
+    fused = registry.fuse("lp", [a, b]).image
     for metric, function in metrics.METRICS.items():
         assert float(found[1][metric]) == pytest.approx(function(a, b, fused), abs=1e-6)
     text = (made / "table3.md").read_text()
@@ -182,9 +181,9 @@ def test_methods_without_weights_are_left_out(tmp_path, monkeypatch):
 
 
 def failing(kind):
-    """methods.fuse that fails where LP is asked for colour."""
+    """registry.fuse that fails where LP is asked for colour."""
 
-    def fuse(name, images, whole=methods.fuse, **options):
+    def fuse(name, images, whole=registry.fuse, **options):
         if name == "lp" and images[0].ndim == 3:
             raise kind("gray only")
         return whole(name, images, **options)
@@ -212,7 +211,7 @@ class Here:
 @pytest.mark.parametrize(("kind", "why"), [(ValueError, "gray only"), (KeyError, "KeyError: 'gray only'")])
 def test_a_method_that_fails_on_a_pair_leaves_the_rest(kind, why, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(parallel, "ProcessPoolExecutor", Here)
-    monkeypatch.setattr(methods, "fuse", failing(kind))
+    monkeypatch.setattr(registry, "fuse", failing(kind))
     monkeypatch.setattr(pairs, "TABLES", {3: "camera", 4: "colour"})
     assert tables.main(["--out", str(tmp_path), "--methods", FAST, "--no-lytro"]) == 1
     out, err = capsys.readouterr()
@@ -231,7 +230,7 @@ def test_a_metric_more_is_a_column_more(tmp_path, monkeypatch, capsys):
     with open(tmp_path / "table3.csv", newline="") as file:
         found = list(csv.DictReader(file))
     a, b, _ = pairs.load("camera")
-    assert float(found[0]["SD"]) == pytest.approx(methods.fuse("lp", [a, b]).std(), abs=1e-6)
+    assert float(found[0]["SD"]) == pytest.approx(registry.fuse("lp", [a, b]).image.std(), abs=1e-6)
     text = (tmp_path / "table3.md").read_text()
     assert "| method | IE | MI | Qabf | Q | Qw | Qe | SD |" in text
     assert "SD" not in re.search(r"Spearman.*", text)[0]

@@ -16,7 +16,7 @@ from PIL import Image
 from tests.golden import nets
 from tools import fuse
 from two_stream_fusion.io import images
-from two_stream_fusion.methods import registry as methods
+from two_stream_fusion.methods import registry
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "prototxt/2-1-2_f32_k3/deploy.prototxt"
@@ -170,7 +170,7 @@ def test_what_a_method_takes_is_said(run):
     assert "options, given as --model, --refine and --tile:" in run("--help-method", "two_stream")[1]
 
 
-@pytest.mark.parametrize("method", sorted(set(methods.TITLES) - {"two_stream"}))
+@pytest.mark.parametrize("method", sorted(set(registry.TITLES) - {"two_stream"}))
 @pytest.mark.parametrize("sources", [("a.png", "b.png"), ("deep.png", "deep.png", "deep.png")])
 def test_every_method_fuses(run, folder, tmp_path, method, sources):
     status, said, errors = run(*sources, "-o", tmp_path / "out.png", "--method", method)
@@ -196,11 +196,11 @@ def test_options_that_do_not_fit_are_refused(run, tmp_path, setting):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("method", methods.TITLES)
+@pytest.mark.parametrize("method", registry.TITLES)
 def test_help_of_a_method_names_its_options(run, method):
     status, said, errors = run("--help-method", method)
     assert status == 0, errors
-    assert all(f"  {key}=" in said for key in methods.options(method))
+    assert all(f"  {key}=" in said for key in registry.options(method))
 
 
 def test_a_stack_has_a_map_a_report_and_a_panel(run, folder, tmp_path):
@@ -307,10 +307,9 @@ def test_maps_are_those_of_the_image_written(run, folder, tmp_path):
     for method in ("psfs", "gf"):
         assert run(*names, "-o", tmp_path / f"{method}.png", "--method", method, "--maps", tmp_path)[0] == 0
     sources = [images.read(folder / name) for name in names]
-    decided = []
-    methods.fuse("psfs", sources, decided)
-    assert len(decided) == 2
-    for number, step in enumerate(decided, 2):
+    decisions = registry.fuse("psfs", sources).decisions
+    assert len(decisions) == 2
+    for number, step in enumerate(decisions, 2):
         np.testing.assert_array_equal(
             images.read(tmp_path / f"psfs_image{number}_decision.png"), step["decision"] * np.uint8(255)
         )
@@ -628,7 +627,7 @@ def test_the_file_that_is_named_twice_is_said(run, tmp_path):
     [((16, 20, 4), "o.jpg", "JPEG has no alpha"), ((16, 16400, 3), "o.webp", "ends at 16383 pixels")],
 )
 def test_what_a_format_cannot_hold_is_said_before_the_work(run, tmp_path, monkeypatch, shape, name, words):
-    monkeypatch.setattr(methods, "fuse", None)  # what is not come to
+    monkeypatch.setattr(registry, "fuse", None)  # what is not come to
     pixels = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
     for i in "ab":
         images.write(tmp_path / f"{i}.png", pixels[..., :3], pixels[..., 3] if shape[2] == 4 else None)
@@ -638,19 +637,19 @@ def test_what_a_format_cannot_hold_is_said_before_the_work(run, tmp_path, monkey
 
 FAILS_WHILE_READING = """
 import sys, time
-from two_stream_fusion.io import images
-from two_stream_fusion.methods import registry as methods
+import cv2
+from two_stream_fusion.methods import registry
 from tools import fuse
-decode = images.cv2.imdecode
+decode = cv2.imdecode
 def slowly(*arguments):
     time.sleep(0.4)
     return decode(*arguments)
-def fails(method, frames, *rest):
+def fails(method, frames, **rest):
     coming = iter(frames)
     next(coming)
     time.sleep(0.2)  # the second is read now
     raise ValueError("of the first image")
-images.cv2.imdecode, methods.fuse = slowly, fails
+cv2.imdecode, registry.fuse = slowly, fails
 sys.exit(fuse.main(sys.argv[1:]))
 """
 
@@ -668,7 +667,7 @@ def test_too_little_memory_is_a_line(run, tmp_path, monkeypatch):
     def short(*arguments, **options):
         raise RuntimeError("[enforce fail] . DefaultCPUAllocator: can't allocate memory: you tried")
 
-    monkeypatch.setattr(methods, "fuse", short)
+    monkeypatch.setattr(registry, "fuse", short)
     found = run("a.png", "b.png", "-o", tmp_path / "o.png", "--method", "lp")
     assert found == (1, "", "fuse.py: error: not enough memory\n")
 

@@ -61,7 +61,8 @@ def user_message(error: BaseException) -> str | None:
     if not isinstance(error, (ValueError, OSError, ImportError)):
         return None
     path = getattr(error, "filename", None)
-    return f"{path}: {error.strerror}" if path and getattr(error, "strerror", None) else str(error)
+    reason = getattr(error, "strerror", None)
+    return f"{path}: {reason}" if path and reason else str(error)
 
 
 def _is_torch_out_of_memory(error):

@@ -13,7 +13,7 @@ from two_stream_fusion.base.interrupts import delay_interrupt
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 _partial_files: set[Path] = set()  # what `atomic_write` has in work
 
@@ -82,19 +82,25 @@ def check_output(path: str | Path, inputs=(), force: bool = False) -> None:
 
 @contextlib.contextmanager
 def atomic_folder(out: str | Path) -> Iterator[Path]:
-    """An empty folder beside `out`, which takes the place of `out` when the block is over.
+    """Give an empty folder beside `out`, which takes the place of `out` where the block ends well.
 
-    Where the block fails, the folder is removed and `out` is as before. ValueError where another process is
-    in such a block.
+    Args:
+        out: the folder to write. Where the block fails it stays as it was.
+
+    Yields:
+        The folder to write into.
+
+    Raises:
+        ValueError: another process is in such a block for `out`.
     """
-    out = Path(os.path.realpath(out)) if out.is_symlink() else out
-    part, old = (out.with_name(out.name + ending) for ending in (".part", ".old"))
+    out_path = Path(os.path.realpath(out) if os.path.islink(out) else out)
+    part, old = (out_path.with_name(out_path.name + ending) for ending in (".part", ".old"))
     part.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         if fcntl and not _locked(stack, part / "lock"):
-            raise ValueError(f"{out}: another run is making it: wait for it, or give another --out")
-        if old.exists() and not out.exists():  # a run was killed between the two
-            os.rename(old, out)
+            raise ValueError(f"{out_path}: another run is making it: wait for it, or give another --out")
+        if old.exists() and not out_path.exists():  # a run was killed between the two
+            os.rename(old, out_path)
         try:
             for left in part.iterdir():  # by a run that was killed
                 if left.is_dir():
@@ -104,11 +110,11 @@ def atomic_folder(out: str | Path) -> Iterator[Path]:
             yield part
             shutil.rmtree(old, ignore_errors=True)
             with delay_interrupt():
-                _exchange(part, out, old)
+                _exchange(part, out_path, old)
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             raise
-        (out / "lock").unlink(missing_ok=True)
+        (out_path / "lock").unlink(missing_ok=True)
         shutil.rmtree(old, ignore_errors=True)
 
 

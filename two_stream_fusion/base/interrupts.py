@@ -26,7 +26,7 @@ def delay_interrupt() -> Iterator[None]:
     try:
         yield
     finally:
-        if has_masks:
+        if mask is not None:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         signal.signal(signal.SIGINT, previous)
     if received:

@@ -1,4 +1,4 @@
-"""What a lens does to what is out of focus, and what it shows of what lies behind."""
+"""The blur of a lens that is out of focus."""
 
 from __future__ import annotations
 
@@ -6,21 +6,17 @@ import cv2
 import numpy as np
 
 
-def disc(image, radius) -> np.ndarray:
-    """`image` (H x W or H x W x C) averaged over a disc of a radius in pixels, mirrored at its borders.
+def disc(image: np.ndarray, radius: float) -> np.ndarray:
+    """Average an image over a disc, the blur of an ideal lens.
 
-    The disc's edge is softened by a pixel, so that any radius from 0 will do.
+    Args:
+        image: H x W or H x W x C, of any type that cv2.filter2D takes. Borders are mirrored, the edge
+            sample not repeated.
+        radius: in pixels, 0 or more. The edge of the disc is softened by a pixel, so fractions count.
+
+    Returns:
+        The blurred image, in the shape and dtype of `image`.
     """
-    reach = np.arange(-int(np.ceil(radius)), int(np.ceil(radius)) + 1)
-    kernel = np.clip(radius + 0.5 - np.hypot(reach[:, None], reach), 0, 1)
+    offsets = np.arange(-int(np.ceil(radius)), int(np.ceil(radius)) + 1)
+    kernel = np.clip(radius + 0.5 - np.hypot(offsets[:, None], offsets), 0, 1)
     return cv2.filter2D(image, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT_101)
-
-
-def nearest(marked) -> np.ndarray:
-    """H x W int: the flat index of the marked pixel (H x W bool, one or more) nearest to each pixel."""
-    _, labels = cv2.distanceTransformWithLabels(
-        (~marked).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    index = np.zeros(labels.max() + 1, int)
-    index[labels[marked]] = np.flatnonzero(marked)
-    return index[labels]

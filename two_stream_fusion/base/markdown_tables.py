@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
+from typing import Iterable, Sequence
 
 
-def row(cells) -> str:
+def row(cells: Iterable[object]) -> str:
     """A line of a Markdown table."""
     return "".join(f"| {cell} " if cell else "| " for cell in map(str, cells)) + "|"
 
 
-def markdown(header, rows) -> str:
+def markdown(header: Sequence[object], rows: Iterable[Iterable[object]]) -> str:
     """A Markdown table; each line ends."""
     return "\n".join([row(header), "|---" * len(header) + "|", *map(row, rows)]) + "\n"
 
 
-def comma_separated(header, rows) -> str:
+def comma_separated(header: Sequence[object], rows: Iterable[Iterable[object]]) -> str:
+    """A table as CSV; each line ends."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
     return text.getvalue()

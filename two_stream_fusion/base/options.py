@@ -37,7 +37,7 @@ def parse_options(owner: str, defaults: Mapping[str, object], settings: Iterable
                 numbers = tuple(map(float, value.split(",")))
                 options[key] = numbers if len(numbers) > 1 else numbers[0]
             else:
-                options[key] = type(default)(value)
+                options[key] = type(default)(value)  # type: ignore[call-arg]
         except (KeyError, ValueError):
             expected = "numbers are" if default is None else f"a value such as {default!r} is"
             raise ValueError(f"{setting!r}: {expected} needed") from None

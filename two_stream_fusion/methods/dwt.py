@@ -15,33 +15,45 @@ measures hardly differ by it. The result is clipped to the range of the type.
 from __future__ import annotations
 
 import cv2
+import numpy as np
 import pywt
 
-from two_stream_fusion.methods import common
+from two_stream_fusion.methods.coefficients import fuse_planes, merge_lowpass, select_coefficients
 
 _SHIFT = 45  # 13 modulo 16: the alignment of the survey's images at 4 levels; wide enough for its filters
 
 
 def fuse(
-    a,
-    b,
+    a: np.ndarray,
+    b: np.ndarray,
     *,
-    wavelet="bior2.2",
-    levels=4,
-    rule="area_max",
-    window=3,
-    mode="symmetric",
-    align="plain",
-    base="average",
-    colour="channels",
-):
-    """Fuse two images H x W or H x W x 3, uint8 or uint16, alike; returns one like them.
+    wavelet: str = "bior2.2",
+    levels: int = 4,
+    rule: str = "area_max",
+    window: int = 3,
+    mode: str = "symmetric",
+    align: str = "plain",
+    base: str = "average",
+    colour: str = "channels",
+) -> np.ndarray:
+    """Fuse two images by their wavelet transforms.
 
-    wavelet: a name of PyWavelets. levels: fewer, but one at least, where the image is too small for its
-    filters. rule: area_max, max_abs, energy or match, in a window of `window` pixels a side. mode: how
-    PyWavelets extends the border. align: plain, or reference (which has its own border, whatever the mode).
-    base: average, a or b. colour: channels or luma. ValueError for images that differ or have a side of
-    one pixel, and for options out of range.
+    Args:
+        a, b: H x W or H x W x 3 (RGB), uint8 or uint16, of one shape and dtype, 2 pixels a side or more.
+        wavelet: a name of PyWavelets.
+        levels: 1 to 16; fewer, but at least one, where the image is too small for the filters.
+        mode: how PyWavelets extends the border.
+        align: "plain", or "reference", which extends the border in its own way whatever `mode` says.
+        rule: "max_abs", "area_max", "energy" or "match", as coefficients.select_coefficients has them.
+        window: the side in pixels of the rule's window, odd.
+        base: the low-pass band: "average", "a" or "b".
+        colour: "channels" (R, G and B each by itself) or "luma".
+
+    Returns:
+        The fused image, in the shape and dtype of `a`.
+
+    Raises:
+        ValueError: the images cannot be fused, or an option is unknown or out of range.
     """
     if not 1 <= levels <= 16:
         raise ValueError(f"{levels} levels: there are 1 to 16")
@@ -56,12 +68,12 @@ def fuse(
         if align == "plain":
             return _fuse_planes(x, y, wavelet, mode, levels, rule, window, base)
         height, width = x.shape
-        deepest = max(x.shape).bit_length()  # there is nothing to split any more beyond
+        deepest = max(x.shape).bit_length()  # a plane of one sample has no more levels
         x, y = (_extend(plane, 2 ** min(levels, deepest)) for plane in (x, y))
         fused = _fuse_planes(x, y, wavelet, "periodization", levels, rule, window, base)
         return fused[_SHIFT : _SHIFT + height, _SHIFT : _SHIFT + width]
 
-    return common.by_channel(fuse_plane, a, b, colour=colour)
+    return fuse_planes(fuse_plane, a, b, colour=colour)
 
 
 def _fuse_planes(a, b, wavelet, mode, levels, rule, window, base):
@@ -70,8 +82,8 @@ def _fuse_planes(a, b, wavelet, mode, levels, rule, window, base):
     for _ in range(max(1, min(levels, pywt.dwtn_max_level(a.shape, wavelet)))):
         a, *bands_a = _split(a, wavelet, mode)
         b, *bands_b = _split(b, wavelet, mode)
-        details.append([common.stronger(x, y, rule, window) for x, y in zip(bands_a, bands_b)])
-    fused = common.residual(a, b, base)
+        details.append([select_coefficients(x, y, rule, window) for x, y in zip(bands_a, bands_b)])
+    fused = merge_lowpass(a, b, base)
     for bands in reversed(details):
         rows, columns = bands[0].shape  # the level below comes out one larger where these are odd
         fused = _join(fused[:rows, :columns], *bands, wavelet=wavelet, mode=mode)
@@ -88,7 +100,7 @@ def _split(plane, wavelet, mode):
 
 
 def _join(low, *bands, wavelet, mode):
-    """The plane that `_split` made bands of."""
+    """The inverse of `_split`."""
     halves = (pywt.idwt(low, bands[0], wavelet, mode), pywt.idwt(*bands[1:], wavelet, mode))
     return pywt.idwt(*map(cv2.transpose, halves), wavelet, mode)
 

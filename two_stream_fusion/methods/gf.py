@@ -18,58 +18,77 @@ filter's windows end at the border and are divided by the pixels they hold.
 
 from __future__ import annotations
 
+from typing import Sequence
+
 import cv2
 import numpy as np
 
-from two_stream_fusion.methods.common import by_channel, check, gray, rounded
+from two_stream_fusion.base.pixels import check_fusable, gray
+from two_stream_fusion.methods.coefficients import fuse_planes, to_levels
 
 BASE = (31, 31)  # window of the mean that is the base layer
 _TINY = 1e-12  # keeps the sum of the weights from zero
 
 
-def fuse(a, b, *more, r1=45, eps1=0.3, r2=7, eps2=1e-6, quantise=True) -> np.ndarray:
-    """Fuse two or more images, H x W or H x W x 3, uint8 or uint16, alike; the result is of their kind.
+def apply(images: Sequence[np.ndarray], decision: dict[str, np.ndarray]) -> np.ndarray:
+    """Sum the layers of images by the weights that `decide` gave them.
 
-    ValueError where the images cannot be fused or an option is out of range.
+    Args:
+        images: two or more, as for `decide`.
+        decision: what `decide` returned for them.
+
+    Returns:
+        The fused image, in the shape and dtype of the images.
     """
-    images = (a, b, *more)
-    return apply(images, decide(*images, r1=r1, eps1=eps1, r2=r2, eps2=eps2, quantise=quantise))
 
-
-def apply(images, decided) -> np.ndarray:
-    """Images put together as `decide` says of them."""
-
-    def fuse_planes(*planes):
+    def fuse_plane(*planes):
         fused = np.zeros(planes[0].shape)
         for i, plane in enumerate(planes, 1):
             base = cv2.blur(plane, BASE, borderType=cv2.BORDER_REPLICATE)
-            fused += decided[f"base_{i}"] * base
-            fused += decided[f"detail_{i}"] * (plane - base)
+            fused += decision[f"base_{i}"] * base
+            fused += decision[f"detail_{i}"] * (plane - base)
         return fused
 
-    return by_channel(fuse_planes, *images)
+    return fuse_planes(fuse_plane, *images)
 
 
-def decide(*images, r1=45, eps1=0.3, r2=7, eps2=1e-6, quantise=True):
-    """The weights that `fuse` gives the images, in their order: "base_1", "base_2", ..., "detail_1", ...
+def decide(
+    *images: np.ndarray,
+    r1: int = 45,
+    eps1: float = 0.3,
+    r2: int = 7,
+    eps2: float = 1e-6,
+    quantise: bool = True,
+) -> dict[str, np.ndarray]:
+    """Compute the weights of images in the fused image.
 
-    Each is H x W float64 in 0..1; at each pixel those of the bases sum to 1, and those of the details.
-    Options and errors as `fuse`.
+    Args:
+        images: two or more, H x W or H x W x 3 (RGB), uint8 or uint16, of one shape and dtype.
+        r1, eps1: radius in pixels and regularisation of the filter of the base weights.
+        r2, eps2: the same of the detail weights.
+        quantise: whether to round weights to steps of 1/255.
+
+    Returns:
+        "base_1", "base_2", ... and "detail_1", ..., in the order of the images, each H x W float64 in 0..1.
+        At each pixel the base weights sum to 1, and so do the detail weights.
+
+    Raises:
+        ValueError: the images cannot be fused, or an option is out of range.
     """
-    check(*images)
+    check_fusable(*images)
     for name, radius, eps in (("1", r1, eps1), ("2", r2, eps2)):
         if radius < 1 or radius != int(radius):
             raise ValueError(f"r{name}={radius}: the radius of a guided filter is a whole number from 1")
         if not eps > 0:
             raise ValueError(f"eps{name}={eps}: the regularisation of a guided filter is above 0")
-    grays = (image if image.ndim == 2 else rounded(gray(image), image) for image in images)
+    grays = (image if image.ndim == 2 else to_levels(gray(image), image) for image in images)
     guides = [image / np.iinfo(image.dtype).max for image in grays]
-    most, winner = _saliency(guides[0]), np.zeros(guides[0].shape, np.uint16)
+    highest, winner = _saliency(guides[0]), np.zeros(guides[0].shape, np.uint16)
     for i, guide in enumerate(guides[1:], 1):
         saliency = _saliency(guide)
-        np.copyto(winner, i, where=saliency > most)
-        np.maximum(most, saliency, out=most)
-    decided = {}
+        np.copyto(winner, i, where=saliency > highest)
+        np.maximum(highest, saliency, out=highest)
+    weights: dict[str, np.ndarray] = {}
     for layer, radius, eps in (("base", int(r1), eps1), ("detail", int(r2), eps2)):
         smooth = [
             guided_filter(guide, (winner == i).astype(np.float64), radius, eps)
@@ -77,7 +96,7 @@ def decide(*images, r1=45, eps1=0.3, r2=7, eps2=1e-6, quantise=True):
         ]
         for weight in smooth:
             np.clip(weight, 0, 1, out=weight)
-            if quantise:  # and left in steps of 1: the division by the sum takes them out
+            if quantise:  # in steps of 1 here; the division by the sum brings them to 0..1
                 weight *= 255
                 weight += 0.5
                 np.floor(weight, out=weight)
@@ -85,17 +104,23 @@ def decide(*images, r1=45, eps1=0.3, r2=7, eps2=1e-6, quantise=True):
         total = sum(smooth)
         for weight in smooth:
             weight /= total
-        decided.update((f"{layer}_{i}", weight) for i, weight in enumerate(smooth, 1))
-    return decided
+        weights.update((f"{layer}_{i}", weight) for i, weight in enumerate(smooth, 1))
+    return weights
 
 
-def guided_filter(guide, values, radius, eps) -> np.ndarray:
-    """H x W float64 `values`, smoothed but for the edges of `guide` (H x W float64 in 0..1).
+def guided_filter(guide: np.ndarray, values: np.ndarray, radius: int, eps: float) -> np.ndarray:
+    """Smooth values, but keep the edges of a guide (He et al., equations 5, 6 and 8).
 
-    Windows are 2 radius + 1 a side, cut at the border; eps is the variance of the guide below which
-    a window is flat.
+    Args:
+        guide: H x W float64 in 0..1.
+        values: H x W float64.
+        radius: in pixels. Windows have 2 radius + 1 pixels a side and end at the border.
+        eps: the variance of the guide below which a window counts as flat.
+
+    Returns:
+        H x W float64.
     """
-    radius = min(radius, max(guide.shape))  # a window that holds all
+    radius = min(radius, max(guide.shape))  # a window that covers the image
     rows, columns = (_window_lengths(n, radius) for n in guide.shape)
     pixels = rows[:, None] * columns
     side = (2 * radius + 1,) * 2
@@ -103,7 +128,7 @@ def guided_filter(guide, values, radius, eps) -> np.ndarray:
     def total(x):
         return cv2.boxFilter(x, cv2.CV_64F, side, normalize=False, borderType=cv2.BORDER_CONSTANT)
 
-    # Sums over windows rather than means, where either will do: every pass over an image takes its time.
+    # Sums in place of means wherever possible: each division is a pass over the image.
     sum_guide, sum_values = total(guide), total(values)
     mean_guide = sum_guide / pixels
     slope = total(guide * values)

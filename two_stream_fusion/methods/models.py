@@ -1,94 +1,160 @@
-"""The trained models that ship with the project, models/NAME/ with a readme.md that is their card; and how
-any prototxt and caffemodel is read."""
+"""The released models, models/NAME/ with a card readme.md each, and readers for Caffe's files."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
 DEFAULT = "2-1-2_f64_k5-defocus"
 FAST = "2-1-2_f32_k3-defocus"
-HEAD = ("method", "net", "caffemodel", "sha256")  # what the head of a readme.md has, as KEY: VALUE
+CARD_KEYS = ("method", "net", "caffemodel", "sha256")  # the lines KEY: VALUE that every card has
+
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 
-def names(method="two_stream") -> list[str]:
-    """Names of the models of a method, sorted."""
-    return [name for name in _all() if card(name)["method"] == method]
+def data_folder() -> Path:
+    """The folder that holds models/ and prototxt/.
 
-
-def card(name) -> dict[str, str]:
-    """The head of a model's readme.md: name, method, net, caffemodel, sha256, license, ...
-
-    ValueError for a name that is none, such as that of a model which is not trained yet, and for a readme
-    without the lines of HEAD.
+    An installed wheel has them inside the package, a checkout at its root.
     """
-    path = ROOT / "models" / name / "readme.md"
+    return _PACKAGE if (_PACKAGE / "models").is_dir() else _PACKAGE.parent
+
+
+def names(method: str = "two_stream") -> list[str]:
+    """The names of the models of a method, sorted. Errors as `card`."""
+    return [name for name in _all_names() if card(name)["method"] == method]
+
+
+def card(name: str) -> dict[str, str]:
+    """Read the head of a model's card.
+
+    Args:
+        name: of the model, a folder of models/.
+
+    Returns:
+        {key: value}, with the keys CARD_KEYS and others such as name, license and recipe.
+
+    Raises:
+        ValueError: there is no such model, or its readme.md lacks one of CARD_KEYS.
+    """
+    path = data_folder() / "models" / name / "readme.md"
     if not path.is_file():
-        raise ValueError(f"no model {name!r}: there are {', '.join(_all()) or 'none'}")
+        raise ValueError(f"no model {name!r}: there are {', '.join(_all_names()) or 'none'}")
     _, *head = path.read_text(encoding="utf-8").split("---", 2)
-    found = dict(line.split(": ", 1) for line in (head or [""])[0].splitlines() if ": " in line)
-    lacking = [key for key in HEAD if key not in found]
-    if lacking:
-        raise ValueError(f"{path}: no line {lacking[0]!r}: between --- and --- it has {', '.join(HEAD)}")
-    return found
+    values = dict(line.split(": ", 1) for line in (head or [""])[0].splitlines() if ": " in line)
+    missing = [key for key in CARD_KEYS if key not in values]
+    if missing:
+        raise ValueError(f"{path}: no line {missing[0]!r}: between --- and --- it has {', '.join(CARD_KEYS)}")
+    return values
 
 
-def files(name, method=None) -> tuple[Path, Path]:
-    """The deploy.prototxt and the .caffemodel of a model.
+def model_files(name: str, method: str | None = None) -> tuple[Path, Path]:
+    """Find the files of a model.
 
-    ValueError where there is no such model, it is not of the `method` named, or its weights are not whole.
+    Args:
+        name: of the model.
+        method: the method that it has to be of; None for any.
+
+    Returns:
+        The paths of its deploy.prototxt and its .caffemodel.
+
+    Raises:
+        ValueError: there is no such model, it belongs to another method, or its weights are missing or
+            damaged.
     """
     head = card(name)
     if method not in (None, head["method"]):
         raise ValueError(f"{name} is a model of {head['method']}, {method} has {', '.join(names(method))}")
-    weights = ROOT / "models" / name / head["caffemodel"]
+    weights = data_folder() / "models" / name / head["caffemodel"]
     if not weights.is_file():
         raise ValueError(f"{weights}: not there, though its readme.md names it")
     if hashlib.sha256(weights.read_bytes()).hexdigest() != head["sha256"]:
         raise ValueError(f"{weights}: not the file its readme.md describes (sha256 differs)")
-    return ROOT / "prototxt" / head["net"] / "deploy.prototxt", weights
+    return data_folder() / "prototxt" / head["net"] / "deploy.prototxt", weights
 
 
-def open_net(deploy, weights):
-    """The caffe.Net of a deploy.prototxt and weights for it, .caffemodel or HDF5, in phase TEST.
+def add_model_arguments(parser, default: str | None = DEFAULT) -> None:
+    """Add --model, --net and --weights to an argparse parser or group; `resolve_model` reads them.
 
-    OSError where a file is missing; ValueError where a file is not what it should be, or where the weights
-    have nothing for a layer: Caffe would leave that as its fillers have it.
+    Args:
+        parser: an ArgumentParser or a group of one.
+        default: of --model. None lets the command tell whether the option was given.
+    """
+    shown = f"a model of models/ (default: {default or DEFAULT})"
+    parser.add_argument("--model", default=default, metavar="NAME", help=shown)
+    parser.add_argument("--net", metavar="DEPLOY", help="a deploy.prototxt instead; needs --weights")
+    parser.add_argument("--weights", metavar="CAFFEMODEL", help="weights for --net")
+
+
+def resolve_model(
+    model: str | None = None,
+    net: str | Path | None = None,
+    weights: str | Path | None = None,
+    *,
+    method: str | None = None,
+) -> tuple[str | Path, str | Path]:
+    """Find the files that --model, --net and --weights name.
+
+    Args:
+        model: a released model; None for DEFAULT. Not looked at where `net` is given.
+        net, weights: a deploy.prototxt and its weights, or None.
+        method: as for `model_files`.
+
+    Returns:
+        The paths of the deploy.prototxt and the weights.
+
+    Raises:
+        ValueError: `net` and `weights` are not given together, or as `model_files`.
+    """
+    if (net is None) != (weights is None):
+        raise ValueError("--net and --weights go together")
+    if net is not None and weights is not None:
+        return net, weights
+    return model_files(model or DEFAULT, method)
+
+
+def open_net(deploy: str | Path, weights: str | Path):
+    """Open a net with its weights.
+
+    Args:
+        deploy: path of a deploy.prototxt.
+        weights: path of a .caffemodel or an HDF5 file of weights.
+
+    Returns:
+        The caffe.Net, in phase TEST.
+
+    Raises:
+        OSError: a file is missing.
+        ValueError: a file is not of its kind, or the weights lack a layer of the net. Caffe would leave that
+            layer as its fillers initialise it.
     """
     import caffe  # late: names and cards need no Caffe
 
     for path in (deploy, weights):
         if not Path(path).is_file():
             raise FileNotFoundError(f"no such file: {path}")
-    given = _layers(weights)
+    layers = _layers_with_weights(weights)
     net = caffe.Net(str(deploy), caffe.TEST, weights=str(weights))
-    lacking = [name for name in net.params if name not in given]
-    if lacking:
-        there = ", ".join(name for name, filled in given.items() if filled) or "no layers"
-        raise ValueError(f"{weights}: nothing for {', '.join(lacking)} of {deploy}; it has {there}")
+    missing = [name for name in net.params if name not in layers]
+    if missing:
+        existing = ", ".join(name for name, filled in layers.items() if filled) or "no layers"
+        raise ValueError(f"{weights}: nothing for {', '.join(missing)} of {deploy}; it has {existing}")
     return net
 
 
-def _layers(weights):
-    """{layer: whether there is something for it} of a file of weights; ValueError where it is none.
+def read_prototxt(path: str | Path, message):
+    """Read a prototxt into a protobuf message.
 
-    In HDF5 a layer that shares its parameters with an earlier one has nothing of its own.
-    """
-    import h5py
+    Args:
+        path: of the prototxt. Bytes that are not UTF-8, as in old comments, are replaced.
+        message: an empty message of Caffe's, such as a NetParameter.
 
-    if h5py.is_hdf5(weights):
-        with h5py.File(weights, "r") as file:
-            return {name: len(group) > 0 for name, group in file.get("data", {}).items()}
-    net = parse(weights)
-    return {layer.name: True for layer in (*net.layer, *net.layers) if layer.blobs}
+    Returns:
+        `message`, filled.
 
-
-def read_prototxt(path, message):
-    """Fill a protobuf message of Caffe's from the prototxt at `path`; returns it.
-
-    Bytes that are not UTF-8, as in old comments, do not matter. OSError where there is no such file,
-    ValueError where it is not such a message, or a net as they were before 2015.
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is no such message, or a net in the format of before 2015.
     """
     from google.protobuf import text_format  # late: names and cards need no Caffe
 
@@ -103,17 +169,36 @@ def read_prototxt(path, message):
     return message
 
 
-def parse(caffemodel):
-    """The NetParameter that a .caffemodel holds; ValueError where it is none."""
-    from caffe.proto import caffe_pb2
+def read_caffemodel(path: str | Path):
+    """Read the NetParameter of a .caffemodel.
 
-    data, net = Path(caffemodel).read_bytes(), caffe_pb2.NetParameter()
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not a caffemodel.
+    """
+    from caffe.proto import caffe_pb2  # late: names and cards need no Caffe
+
+    data, net = Path(path).read_bytes(), caffe_pb2.NetParameter()
     try:
         net.ParseFromString(data)
-    except Exception:  # DecodeError, whose home depends on the version of protobuf
-        raise ValueError(f"{caffemodel}: not a caffemodel") from None
+    except Exception:  # DecodeError, whose module depends on the version of protobuf
+        raise ValueError(f"{path}: not a caffemodel") from None
     return net
 
 
-def _all():
-    return sorted(path.parent.name for path in (ROOT / "models").glob("*/readme.md"))
+def _layers_with_weights(path):
+    """{layer: whether the file has blobs for it}; ValueError where the file is not one of weights.
+
+    In HDF5 a layer that shares its parameters with an earlier one has an empty group.
+    """
+    import h5py
+
+    if h5py.is_hdf5(path):
+        with h5py.File(path, "r") as file:
+            return {name: len(group) > 0 for name, group in file.get("data", {}).items()}
+    net = read_caffemodel(path)
+    return {layer.name: True for layer in (*net.layer, *net.layers) if layer.blobs}
+
+
+def _all_names():
+    return sorted(path.parent.name for path in (data_folder() / "models").glob("*/readme.md"))

@@ -19,23 +19,24 @@ Readings where the source is silent:
   majority in it. 1 is the plain method, whose map is grainy where the images are flat.
 - area: regions of the map under this share of the image go to what surrounds them. 0, the default, leaves
   them: 0.01 removes what tears edges of Clock, whose photographs are out of register, and specks on Pepsi,
-  but also small things, which costs 1.9 dB where the perfect fusion is known (the motorcycle).
+  but also small things, which costs 1.9 dB on the motorcycle, which has ground truth.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import NamedTuple
+from typing import NamedTuple, Sequence
 
 import cv2
 import numpy as np
 import scipy.optimize
 
 from two_stream_fusion.base.lens import disc
-from two_stream_fusion.methods.common import check, check_window, gray, without_specks
+from two_stream_fusion.base.pixels import check_fusable, gray, remove_small_regions
+from two_stream_fusion.methods.coefficients import check_window
 
-LOWEST, HIGHEST = 0.2, 8.0  # sigmas, in pixels
-GRID = (0.5, 1, 1.5, 2, 3, 4, 5, 6)
+MIN_SIGMA, MAX_SIGMA = 0.2, 8.0  # pixels
+GRID = (0.5, 1, 1.5, 2, 3, 4, 5, 6)  # pixels: the sigmas where the search "grid" begins
 _BORDER = cv2.BORDER_REFLECT_101
 
 
@@ -47,48 +48,67 @@ class Sigmas(NamedTuple):
 
     @property
     def at_bound(self) -> bool:
-        """Whether a sigma ran into the end of its range: one image is sharp all over, or the model fails."""
-        return min(self) < LOWEST + 0.01 or max(self) > HIGHEST - 0.01
+        """Whether a sigma lies at an end of its range: one image is sharp throughout, or the model fails."""
+        return min(self) < MIN_SIGMA + 0.01 or max(self) > MAX_SIGMA - 0.01
 
     def __str__(self) -> str:
-        ends = f" (the range ends at {LOWEST:g} and {HIGHEST:g}: is one photograph sharp throughout,"
+        ends = f" (the range ends at {MIN_SIGMA:g} and {MAX_SIGMA:g}: is one photograph sharp throughout,"
         ends += " or are they out of register?)"
         return f"f {self.f:.2f}, g {self.g:.2f}" + (ends if self.at_bound else "")
 
 
-def fuse(a, b, *, window=7, area=0.0, psf="gaussian", search="grid", sigmas=None) -> np.ndarray:
-    """Fuse two images, H x W or H x W x 3, uint8 or uint16, alike; the result is of their kind.
+def apply(images: Sequence[np.ndarray], decision: dict[str, object]) -> np.ndarray:
+    """Copy each pixel from the image that `decide` selected.
 
-    window: side in pixels, odd; 1 compares pixel by pixel. area: a share from 0 to below 0.5. sigmas: what
-    `estimate` found, or two numbers of pixels; None to estimate them by `psf` and `search`. ValueError where
-    the images cannot be fused or an option is unknown or out of range.
+    Args:
+        images: the two images, as for `decide`.
+        decision: what `decide` returned for them.
+
+    Returns:
+        The fused image, in the shape and dtype of the images.
     """
-    return apply((a, b), decide(a, b, window=window, area=area, psf=psf, search=search, sigmas=sigmas))
-
-
-def apply(images, decided) -> np.ndarray:
-    """Two images put together as `decide` says of them."""
     a, b = images
-    from_a = decided["decision"]
+    from_a = decision["decision"]
     return np.where(from_a if a.ndim == 2 else from_a[..., None], a, b)
 
 
-def decide(a, b, *, window=7, area=0.0, psf="gaussian", search="grid", sigmas=None):
-    """What `fuse` decides by: "sigmas", of type Sigmas, and "decision", H x W bool, true where a is taken.
+def decide(
+    a: np.ndarray,
+    b: np.ndarray,
+    *,
+    window: int = 7,
+    area: float = 0.0,
+    psf: str = "gaussian",
+    search: str = "grid",
+    sigmas: Sequence[float] | None = None,
+) -> dict[str, object]:
+    """Decide which of two images each pixel comes from.
 
-    Options and errors as `fuse`.
+    Args:
+        a, b: H x W or H x W x 3 (RGB), uint8 or uint16, of one shape and dtype, 2 pixels a side or more.
+        window: side in pixels of the window over differences and votes, odd; 1 compares pixel by pixel.
+        area: regions under this share of the image, 0 to below 0.5, go to their surroundings.
+        psf: "gaussian" or "disc".
+        search: "grid" or "evolution".
+        sigmas: the blur of the pair in pixels, (f, g); None to have `estimate` find it.
+
+    Returns:
+        "sigmas", a Sigmas, and "decision", H x W bool, true where `a` is taken.
+
+    Raises:
+        ValueError: the images cannot be fused, or an option is unknown or out of range.
     """
-    check(a, b)
+    check_fusable(a, b)
     check_window(window)
     if not 0 <= area < 0.5:
         raise ValueError(f"area={area}: a share of the image from 0 to below 0.5")
     if sigmas is None:
         sigmas = estimate(a, b, psf=psf, search=search)
         logging.getLogger(__name__).info("sigmas of the blur in pixels: %s", sigmas)
-    if np.shape(sigmas) != (2,) or not all(0 < sigma <= HIGHEST for sigma in sigmas):
-        raise ValueError(f"sigmas={sigmas}: two blurs, above 0 and at most {HIGHEST:g} pixels each")
+    if np.shape(sigmas) != (2,) or not all(0 < sigma <= MAX_SIGMA for sigma in sigmas):
+        raise ValueError(f"sigmas={sigmas}: two blurs, above 0 and at most {MAX_SIGMA:g} pixels each")
     sigmas = Sigmas(*sigmas)
-    a, b = _plane(a), _plane(b)
+    a, b = _gray_plane(a), _gray_plane(b)
     difference_a = cv2.absdiff(_blur(a, sigmas.f, psf), b)
     difference_b = cv2.absdiff(_blur(b, sigmas.g, psf), a)
     side = (int(window),) * 2
@@ -96,23 +116,33 @@ def decide(a, b, *, window=7, area=0.0, psf="gaussian", search="grid", sigmas=No
         difference_b, side, borderType=_BORDER
     )
     majority = cv2.blur(votes.astype(np.float32), side, borderType=_BORDER) > 0.5
-    return {"sigmas": sigmas, "decision": without_specks(majority, area * majority.size)}
+    return {"sigmas": sigmas, "decision": remove_small_regions(majority, area * majority.size)}
 
 
-def estimate(a, b, *, psf="gaussian", search="grid") -> Sigmas:
-    """The sigmas of a pair's blur, in pixels within 0.2..8. Options and errors as `fuse`."""
-    check(a, b)
-    a, b = _plane(a), _plane(b)
+def estimate(a: np.ndarray, b: np.ndarray, *, psf: str = "gaussian", search: str = "grid") -> Sigmas:
+    """Estimate the blur of a pair.
+
+    Args:
+        a, b, psf, search: as for `decide`.
+
+    Returns:
+        The sigmas in pixels, each within MIN_SIGMA..MAX_SIGMA.
+
+    Raises:
+        ValueError: as `decide`.
+    """
+    check_fusable(a, b)
+    a, b = _gray_plane(a), _gray_plane(b)
 
     def misfit(sigmas):
-        sigma_f, sigma_g = np.clip(sigmas, LOWEST, HIGHEST)
+        sigma_f, sigma_g = np.clip(sigmas, MIN_SIGMA, MAX_SIGMA)
         return _misfit(cv2.absdiff(_blur(a, sigma_f, psf), b), cv2.absdiff(_blur(b, sigma_g, psf), a))
 
     if search == "grid":
         start = _best_of_grid(a, b, psf)
-        # Steps of a fifth, and precision asked of the sigmas alone: the misfit's scale is the picture's.
+        # Steps of a fifth. Only the sigmas' precision ends the search: the misfit's scale is the picture's.
         simplex = [start, (1.2 * start[0], start[1]), (start[0], 1.2 * start[1])]
-        found = scipy.optimize.minimize(
+        best = scipy.optimize.minimize(
             misfit,
             start,
             method="Nelder-Mead",
@@ -120,9 +150,9 @@ def estimate(a, b, *, psf="gaussian", search="grid") -> Sigmas:
         ).x
     elif search == "evolution":
         # popsize counts per parameter: 8 for each of two is the population of 16.
-        found = scipy.optimize.differential_evolution(
+        best = scipy.optimize.differential_evolution(
             misfit,
-            [(LOWEST, HIGHEST)] * 2,
+            [(MIN_SIGMA, MAX_SIGMA)] * 2,
             popsize=8,
             mutation=0.6,
             recombination=0.6,
@@ -132,7 +162,7 @@ def estimate(a, b, *, psf="gaussian", search="grid") -> Sigmas:
         ).x
     else:
         raise ValueError(f"unknown search {search!r}: grid or evolution")
-    return Sigmas(*(float(sigma) for sigma in np.clip(found, LOWEST, HIGHEST)))
+    return Sigmas(*(float(sigma) for sigma in np.clip(best, MIN_SIGMA, MAX_SIGMA)))
 
 
 def _best_of_grid(a, b, psf):
@@ -147,11 +177,11 @@ def _best_of_grid(a, b, psf):
 
 
 def _misfit(difference_a, difference_b):
-    least = cv2.min(difference_a, difference_b)
-    return cv2.norm(least, cv2.NORM_L2SQR) / least.size
+    smaller = cv2.min(difference_a, difference_b)
+    return cv2.norm(smaller, cv2.NORM_L2SQR) / smaller.size
 
 
-def _plane(image):
+def _gray_plane(image):
     return gray(image).astype(np.float32)
 
 

@@ -8,17 +8,39 @@ Transactions on Communications 31(4), 1983, DOI 10.1109/TCOM.1983.1095851.
 
 from __future__ import annotations
 
+from typing import Callable
+
 import cv2
+import numpy as np
 
-from two_stream_fusion.methods.common import residual, stronger
+from two_stream_fusion.methods.coefficients import merge_lowpass, select_coefficients
 
 
-def fuse_planes(a, b, split, join, levels, rule, window, base):
-    """Fuse two H x W float64 planes: select the details of every level, join them onto one base.
+def fuse_pyramids(
+    a: np.ndarray,
+    b: np.ndarray,
+    split: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    join: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    levels: int,
+    rule: str,
+    window: int,
+    base: str,
+) -> np.ndarray:
+    """Fuse two planes: select the details of every level, then join them onto one base.
 
-    split(level, below) gives the detail of a level, given what the next coarser level predicts of it;
-    join(detail, below) is its inverse. levels: fewer where a side runs out. rule, window: of
-    common.stronger; base: of common.residual. ValueError for an option out of range.
+    Args:
+        a, b: H x W float64, of one shape.
+        split: split(level, below) is the detail of a level, given the prediction of the next coarser one.
+        join: join(detail, below) is the inverse of `split`.
+        levels: 1 or more; fewer are used where a side runs out.
+        rule, window: as for coefficients.select_coefficients.
+        base: as for coefficients.merge_lowpass.
+
+    Returns:
+        H x W float64, not clipped.
+
+    Raises:
+        ValueError: an option is unknown or out of range.
     """
     if levels < 1:
         raise ValueError(f"{levels} levels: at least 1 is needed")
@@ -27,8 +49,8 @@ def fuse_planes(a, b, split, join, levels, rule, window, base):
         height, width = a.shape
         a, detail_a = _halve(a, split)
         b, detail_b = _halve(b, split)
-        details.append(stronger(detail_a, detail_b, rule, window)[:height, :width])
-    fused = residual(a, b, base)
+        details.append(select_coefficients(detail_a, detail_b, rule, window)[:height, :width])
+    fused = merge_lowpass(a, b, base)
     for detail in reversed(details):
         height, width = detail.shape
         fused = join(detail, cv2.pyrUp(fused)[:height, :width])

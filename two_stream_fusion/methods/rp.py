@@ -13,23 +13,44 @@ clipped to the range of the type, the pyramid is not.
 
 from __future__ import annotations
 
-from two_stream_fusion.methods import common, pyramids
+import numpy as np
+
+from two_stream_fusion.methods import coefficients, pyramids
 
 _E = 1e-6
 
 
-def fuse(a, b, *, levels=4, rule="max_abs", window=3, base="average", colour="channels"):
-    """Fuse two images H x W or H x W x 3, uint8 or uint16, alike; returns one like them.
+def fuse(
+    a: np.ndarray,
+    b: np.ndarray,
+    *,
+    levels: int = 4,
+    rule: str = "max_abs",
+    window: int = 3,
+    base: str = "average",
+    colour: str = "channels",
+) -> np.ndarray:
+    """Fuse two images by their ratio of low-pass pyramids.
 
-    levels: of the pyramid, fewer where the image is too small. rule: max_abs, area_max, energy or match, in a
-    window of `window` pixels a side. base: average, a or b. colour: channels or luma.
-    ValueError for images that differ or have a side of one pixel, and for options out of range.
+    Args:
+        a, b: H x W or H x W x 3 (RGB), uint8 or uint16, of one shape and dtype, 2 pixels a side or more.
+        levels: of the pyramid; fewer where a side runs out.
+        rule: "max_abs", "area_max", "energy" or "match", as coefficients.select_coefficients has them.
+        window: the side in pixels of the rule's window, odd.
+        base: the low-pass band: "average", "a" or "b".
+        colour: "channels" (R, G and B each by itself) or "luma".
+
+    Returns:
+        The fused image, in the shape and dtype of `a`.
+
+    Raises:
+        ValueError: the images cannot be fused, or an option is unknown or out of range.
     """
 
     def fuse_plane(x, y):
-        return pyramids.fuse_planes(x, y, _ratio, _level, levels, rule, window, base)
+        return pyramids.fuse_pyramids(x, y, _ratio, _level, levels, rule, window, base)
 
-    return common.by_channel(fuse_plane, a, b, colour=colour)
+    return coefficients.fuse_planes(fuse_plane, a, b, colour=colour)
 
 
 def _ratio(level, below):

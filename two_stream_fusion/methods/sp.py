@@ -17,44 +17,56 @@ which lowers the scores a little. The result may overshoot and is clipped to the
 from __future__ import annotations
 
 from math import factorial
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 import cv2
 import numpy as np
 from scipy import fft
 
-from two_stream_fusion.methods import common
+from two_stream_fusion.base.pixels import check_fusable
+from two_stream_fusion.methods import coefficients
 
 
 def fuse(
-    a,
-    b,
+    a: np.ndarray,
+    b: np.ndarray,
     *,
-    levels=4,
-    orientations=4,
-    margin=None,
-    rule="max_abs",
-    window=3,
-    base="average",
-    colour="channels",
+    levels: int = 4,
+    orientations: int = 4,
+    margin: int | None = None,
+    rule: str = "max_abs",
+    window: int = 3,
+    base: str = "average",
+    colour: str = "channels",
 ) -> np.ndarray:
-    """Fuse two images H x W or H x W x 3, uint8 or uint16, alike; returns one like them.
+    """Fuse two images by their steerable pyramids.
 
-    levels: of the pyramid, fewer where the image is too small. orientations: 1 to 8 a level. margin: pixels
-    mirrored on each side, None for 2^(levels + 1). rule: max_abs, area_max, energy or match, in a window of
-    `window` pixels a side. base: average, a or b. colour: channels or luma.
-    ValueError for images that differ or have a side of one pixel, and for options out of range.
+    Args:
+        a, b: H x W or H x W x 3 (RGB), uint8 or uint16, of one shape and dtype, 2 pixels a side or more.
+        levels: of the pyramid; fewer where the image is too small.
+        orientations: bands of a level, 1 to 8.
+        margin: pixels mirrored on each side, 0 to 4096; None for 2^(levels + 1).
+        rule: "max_abs", "area_max", "energy" or "match", as coefficients.select_coefficients has them.
+        window: the side in pixels of the rule's window, odd.
+        base: the low-pass band: "average", "a" or "b".
+        colour: "channels" (R, G and B each by itself) or "luma".
+
+    Returns:
+        The fused image, in the shape and dtype of `a`.
+
+    Raises:
+        ValueError: the images cannot be fused, or an option is unknown or out of range.
     """
-    common.check(a, b)
+    check_fusable(a, b)
     pyramid = Pyramid(a.shape[:2], levels, orientations, margin)
 
-    def detail(x, y):
-        return common.stronger(x, y, rule, window)
+    def select(x, y):
+        return coefficients.select_coefficients(x, y, rule, window)
 
-    def rest(x, y):
-        return common.residual(x, y, base)
+    def merge(x, y):
+        return coefficients.merge_lowpass(x, y, base)
 
-    return common.by_channel(lambda x, y: pyramid.fuse(x, y, detail, rest), a, b, colour=colour)
+    return coefficients.fuse_planes(lambda x, y: pyramid.fuse(x, y, select, merge), a, b, colour=colour)
 
 
 class Level(NamedTuple):
@@ -62,13 +74,23 @@ class Level(NamedTuple):
 
     size: tuple[int, int]
     bands: list[np.ndarray]  # one an orientation, without its factor (-j)^(orientations - 1)
-    low: np.ndarray  # what goes on to the next octave, cut to the half spectrum of its size
+    low: np.ndarray  # the low-pass of the next octave, cut to the half spectrum of its size
 
 
 class Pyramid:
-    """The masks for planes of one shape (H, W); they serve every channel of a pair."""
+    """The masks of a steerable pyramid for planes of one shape; they serve every channel of a pair.
 
-    def __init__(self, shape, levels=4, orientations=4, margin=None):
+    Args:
+        shape: (H, W) of the planes.
+        levels, orientations, margin: as for `fuse`.
+
+    Raises:
+        ValueError: an option is out of range.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int], levels: int = 4, orientations: int = 4, margin: int | None = None
+    ):
         if levels < 1 or levels != int(levels):
             raise ValueError(f"levels={levels}: a pyramid has a whole number of levels, 1 or more")
         if orientations not in range(1, 9):
@@ -90,8 +112,23 @@ class Pyramid:
             self.levels.append(_level(size, int(orientations)))
             size = (size[0] // 2, size[1] // 2)
 
-    def fuse(self, x, y, detail, rest) -> np.ndarray:
-        """The plane rebuilt from detail(band of x, band of y) and rest(low-pass of x, low-pass of y)."""
+    def fuse(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        select: Callable[[np.ndarray, np.ndarray], np.ndarray],
+        merge: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    ) -> np.ndarray:
+        """Fuse two planes of the pyramid's shape.
+
+        Args:
+            x, y: H x W float64.
+            select: gives one band of two, H x W float64 each.
+            merge: gives one low-pass of two. It gets half spectra, so it has to be linear.
+
+        Returns:
+            H x W float64, not clipped.
+        """
         height, width = self.shape
         top = left = self.margin
         bottom, right = self.size[0] - height - top, self.size[1] - width - left
@@ -99,31 +136,31 @@ class Pyramid:
         for plane, spectrum in zip((x, y), spectra):
             plane = cv2.copyMakeBorder(plane, top, bottom, left, right, cv2.BORDER_REFLECT_101)
             spectrum[:] = fft.rfft2(plane)
-        high = detail(*_planes(spectra, self.high, self.size))
+        high = select(*_planes(spectra, self.high, self.size))
         spectra *= self.low
-        fused = self._fuse_levels(spectra, self.levels, detail, rest)
+        fused = self._fuse_levels(spectra, self.levels, select, merge)
         fused *= self.low
         fused += fft.rfft2(high) * self.high
         return fft.irfft2(fused, self.size)[top : top + height, left : left + width]
 
-    def _fuse_levels(self, spectra, levels, detail, rest):
-        """The fused half spectrum of the two in `spectra`, which is spent."""
+    def _fuse_levels(self, spectra, levels, select, merge):
+        """The fused half spectrum of the two in `spectra`, which it overwrites."""
         if not levels:
-            return rest(*spectra)  # a linear rule is the same on spectra
+            return merge(*spectra)  # a linear rule is the same on spectra
         (size, bands, low), *deeper = levels
         rows, columns = _central_rows(size[0]), slice(low.shape[1])
         deep = spectra[:, rows, columns] * low
         spectra *= self.phase
         fused = np.zeros_like(spectra[0])
         for band in bands:
-            fused += fft.rfft2(detail(*_planes(spectra, band, size))) * band
+            fused += fft.rfft2(select(*_planes(spectra, band, size))) * band
         fused *= self.phase.conjugate()
-        fused[rows, columns] += self._fuse_levels(deep, deeper, detail, rest) * low
+        fused[rows, columns] += self._fuse_levels(deep, deeper, select, merge) * low
         return fused
 
 
 def _planes(spectra, mask, size):
-    """What the mask lets through, as planes; one after the other, which holds less memory."""
+    """The masked spectra as planes, one after the other, which holds less memory."""
     return [fft.irfft2(spectrum * mask, size) for spectrum in spectra]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from caffe.proto import caffe_pb2
 
+from two_stream_fusion.base.pixels import LUMA, check_alike, check_fusable, round_half_even
 from two_stream_fusion.base.tiles import tiles
 from two_stream_fusion.methods import models
 from two_stream_fusion.stack import choice as stack
@@ -19,7 +20,9 @@ TILE = 512  # pixels a side: BVLC Caffe needs 6 GB for it, caffe_torch a tenth
 
 def fuse(a, b, *more, model=models.DEFAULT, refine="none", tile=TILE):
     """Fuse two or more images with one of the shipped models, by name: see TwoStream and fold."""
-    return fold(TwoStream(*models.files(model, "two_stream")), [a, b, *more], refine=refine, tile=tile)[0]
+    return fold(TwoStream(*models.model_files(model, "two_stream")), [a, b, *more], refine=refine, tile=tile)[
+        0
+    ]
 
 
 def fold(net, images, *, refine="none", tile=TILE, progress=iter):
@@ -77,8 +80,7 @@ class TwoStream:
         Returns the fused image, in the shape and dtype of the inputs; ValueError where they differ, and where
         the net makes something of another size.
         """
-        if a.shape != b.shape or a.dtype != b.dtype:
-            raise ValueError(f"images differ: {a.shape} {a.dtype} and {b.shape} {b.dtype}")
+        check_alike(a, b)
         fused = np.empty_like(a)
         for inner, outer, inside in progress(tiles(a.shape[:2], tile, self.reach)):
             part = self._forward(to_channels(a[outer]), to_channels(b[outer]))
@@ -150,22 +152,19 @@ def to_channels(image):
 
     Gray is Rec.601 luma; a gray image stands in all four channels.
     """
-    if image.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"images of dtype {image.dtype} cannot be fused: use uint8 or uint16")
-    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or 0 in image.shape:
-        raise ValueError(f"an image of shape {image.shape} cannot be fused: H x W or H x W x 3")
+    check_fusable(image, min_side=1)
     channels = np.empty((4, *image.shape[:2]), np.float32)
     if image.ndim == 2:
         channels[:] = image
     else:
         channels[:3] = image.transpose(2, 0, 1)
-        channels[3] = 0.299 * channels[0] + 0.587 * channels[1] + 0.114 * channels[2]
+        red, green, blue = LUMA
+        channels[3] = red * channels[0] + green * channels[1] + blue * channels[2]
     channels /= np.iinfo(image.dtype).max
     return channels
 
 
 def from_channels(channels, like):
     """The inverse of `to_channels`, rounded and clipped, in the shape and dtype of the image `like`."""
-    top = np.iinfo(like.dtype).max
     values = channels[3] if like.ndim == 2 else channels[:3].transpose(1, 2, 0)
-    return np.clip(np.rint(values * np.float32(top)), 0, top).astype(like.dtype)
+    return round_half_even(values * np.float32(np.iinfo(like.dtype).max), like.dtype)

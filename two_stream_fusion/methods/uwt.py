@@ -8,18 +8,24 @@ import numpy as np
 import pywt
 
 
-def transform(image, levels=2, spacing=1, wavelet="db2"):
-    """1 + 3 levels planes of an H x W image, each H x W: the approximation, then the details, coarse first.
+def transform(image: np.ndarray, levels: int = 2, spacing: int = 1, wavelet: str = "db2") -> np.ndarray:
+    """Transform an image into planes of its own size.
 
-    With spacing s the filters reach over every s-th pixel, which is what a transform of the image at 1/s of
-    its size reaches over: interpolating that one's planes by s gives the planes of the interpolated image.
-    H and W are multiples of 2^levels s; the image goes on at its other side. Normalised: the approximation
-    has the levels of the image.
+    Args:
+        image: H x W floats, H and W multiples of 2^levels spacing. It is continued periodically.
+        levels: of the transform.
+        spacing: the filters take every `spacing`-th pixel. Planes of the image at 1/s of its size,
+            interpolated by s, are planes of the interpolated image with a spacing of s.
+        wavelet: a name of PyWavelets.
+
+    Returns:
+        1 + 3 levels planes, each H x W, in the dtype of `image`: the approximation, then the details from
+        coarse to fine. The transform is normalised: the approximation has the levels of the image.
     """
     planes = np.empty((1 + 3 * levels, *image.shape), image.dtype)
     for y in range(spacing):
         for x in range(spacing):
-            with warnings.catch_warnings():  # of wavelets that keep no energy: the inverse undoes them too
+            with warnings.catch_warnings():  # wavelets that change the energy warn; the inverse undoes that
                 warnings.simplefilter("ignore", UserWarning)
                 first, *details = pywt.swt2(
                     image[y::spacing, x::spacing], wavelet, levels, trim_approx=True, norm=True
@@ -30,8 +36,8 @@ def transform(image, levels=2, spacing=1, wavelet="db2"):
     return planes
 
 
-def inverse(planes, spacing=1, wavelet="db2"):
-    """The image whose `transform` gave the planes."""
+def inverse(planes: np.ndarray, spacing: int = 1, wavelet: str = "db2") -> np.ndarray:
+    """Rebuild the image of which `transform` made the planes, H x W in their dtype."""
     image = np.empty(planes.shape[1:], planes.dtype)
     for y in range(spacing):
         for x in range(spacing):

@@ -13,7 +13,7 @@ evaluate  all of METRICS at once, the six sharing what they have in common
 
 from __future__ import annotations
 
-from . import entropy, mutual_information, piella, preprocess, xydeas
+from two_stream_fusion.metrics import entropy, mutual_information, piella, preprocess, xydeas
 
 METRICS = {
     "IE": entropy.entropy,
@@ -40,11 +40,11 @@ def evaluate(*images, names=None):
     """{name: value} of METRICS: evaluate(a, b, fused). names: what errors call the images."""
     sources, fused = preprocess.prepare(*images, names=names)
     joints = [entropy.histogram(source, fused) for source in sources]
-    q, qw, qe = piella.of_gray(sources, fused)
+    q, qw, qe = piella.evaluate_gray(sources, fused)
     six = {
-        "IE": entropy.of_counts(joints[0].sum(0)),
+        "IE": entropy.entropy_of_histogram(joints[0].sum(0)),
         "MI": mutual_information.normalised(joints),
-        "Qabf": xydeas.of_gray(sources, fused),
+        "Qabf": xydeas.evaluate_gray(sources, fused),
         "Q": q,
         "Qw": qw,
         "Qe": qe,

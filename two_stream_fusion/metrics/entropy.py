@@ -16,13 +16,13 @@ import numpy as np
 from two_stream_fusion.metrics import preprocess
 
 
-def entropy(*images):
+def entropy(*images: np.ndarray) -> float:
     """IE of the last image in bits: entropy(a, b, fused) -> float in 0..8. The sources are only checked."""
     _, fused = preprocess.prepare(*images)
-    return of_counts(histogram(fused))
+    return entropy_of_histogram(histogram(fused))
 
 
-def of_counts(counts):
+def entropy_of_histogram(counts):
     """Shannon entropy in bits of a histogram; exactly 0 where one bin holds everything."""
     p = counts[counts > 0] / counts.sum()
     return abs(float((p * np.log2(p)).sum()))

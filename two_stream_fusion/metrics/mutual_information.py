@@ -21,23 +21,25 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from two_stream_fusion.metrics import preprocess
-from two_stream_fusion.metrics.entropy import histogram, of_counts
+from two_stream_fusion.metrics.entropy import entropy_of_histogram, histogram
 
 
-def mutual_information(*images):
+def mutual_information(*images: np.ndarray) -> float:
     """MI: mutual_information(a, b, fused) -> float in 0..2, NaN where a term is 0/0."""
     sources, fused = preprocess.prepare(*images)
     return normalised(histogram(source, fused) for source in sources)
 
 
-def mutual_information_bits(*images):
+def mutual_information_bits(*images: np.ndarray) -> float:
     """MI_bits: I(A;F) + I(B;F) with log2, a float from 0 upward."""
     sources, fused = preprocess.prepare(*images)
     return sum(_entropies(histogram(source, fused))[0] for source in sources)
 
 
-def mutual_information_nats(*images):
+def mutual_information_nats(*images: np.ndarray) -> float:
     """MI_nats: I(A;F) + I(B;F) with the natural logarithm, a float from 0 upward."""
     return mutual_information_bits(*images) * math.log(2)
 
@@ -53,5 +55,5 @@ def normalised(joints):
 
 def _entropies(joint):
     """I(X;F) and H(X) + H(F) in bits."""
-    both = of_counts(joint.sum(1)) + of_counts(joint.sum(0))
-    return max(both - of_counts(joint), 0.0), both
+    both = entropy_of_histogram(joint.sum(1)) + entropy_of_histogram(joint.sum(0))
+    return max(both - entropy_of_histogram(joint), 0.0), both

@@ -61,39 +61,39 @@ _GAUSSIAN = _Window(11, _gaussian_sums, 1, 0.01, 0.03, 1e-13)
 _FLAT = 1e-6  # windows with less variance may be flat: in a flat one rounding leaves less than this
 
 
-def q(*images):
+def q(*images: np.ndarray) -> float:
     """Q: q(a, b, fused) -> float in -1..1."""
     return _means(*preprocess.prepare(*images), _levels, _BOX)[0]
 
 
-def qw(*images):
+def qw(*images: np.ndarray) -> float:
     """Qw: qw(a, b, fused) -> float in -1..1."""
     return _means(*preprocess.prepare(*images), _levels, _BOX)[1]
 
 
-def qe(*images):
+def qe(*images: np.ndarray) -> float:
     """Qe: qe(a, b, fused) -> float in -1..1."""
-    return of_gray(*preprocess.prepare(*images))[2]
+    return evaluate_gray(*preprocess.prepare(*images))[2]
 
 
-def qe_edge(*images):
+def qe_edge(*images: np.ndarray) -> float:
     """Qe_edge: Qw of the edge images alone, a float in -1..1."""
     return _means(*preprocess.prepare(*images), _edges, _BOX)[1]
 
 
-def q_gaussian(*images):
+def q_gaussian(*images: np.ndarray) -> float:
     """Q_gaussian: Q with SSIM's window and constants, a float in -1..1."""
     return _means(*preprocess.prepare(*images), _levels, _GAUSSIAN)[0]
 
 
-def qw_gaussian(*images):
+def qw_gaussian(*images: np.ndarray) -> float:
     """Qw_gaussian: Qw with SSIM's window and constants, a float in -1..1."""
     return _means(*preprocess.prepare(*images), _levels, _GAUSSIAN)[1]
 
 
-def qe_gaussian(*images):
+def qe_gaussian(*images: np.ndarray) -> float:
     """Qe_gaussian: Qe with SSIM's window and constants, a float in -1..1."""
-    return of_gray(*preprocess.prepare(*images), _GAUSSIAN)[2]
+    return evaluate_gray(*preprocess.prepare(*images), _GAUSSIAN)[2]
 
 
 def quality_map(*images):
@@ -105,7 +105,7 @@ def quality_map(*images):
     return quality
 
 
-def of_gray(sources, fused, window=_BOX):
+def evaluate_gray(sources, fused, window=_BOX):
     """(Q, Qw, Qe) of images that preprocess.prepare has returned."""
     mean, weighted = _means(sources, fused, _levels, window)
     return mean, weighted, weighted * _means(sources, fused, _edges, window)[1]
@@ -131,7 +131,7 @@ def _tiles(sources, fused, channel, window):
     images = [*sources, fused]
     # Sums take the place of means and variances, so that whole numbers stay whole as long as they can:
     # everything of the second order is area^2 times what the formulas say.
-    scale = (preprocess.unit(fused) * window.area) ** 2
+    scale = (preprocess.level_scale(fused) * window.area) ** 2
     c1, c2 = (window.k1 * 255) ** 2 * scale, (window.k2 * 255) ** 2 * scale
     for tile in preprocess.tiles(fused.shape[0] - more, fused.shape[1] - more):
         x, squares = channel(images, tuple(slice(s.start, s.stop + more) for s in tile))

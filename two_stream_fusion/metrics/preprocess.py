@@ -1,12 +1,15 @@
-"""What every metric asks of its images, and the tiles that they are worked through in."""
+"""Preprocessing of images for the metrics: checks, luma, tiles and gradients."""
 
 from __future__ import annotations
+
+from typing import Iterator, Sequence
 
 import cv2
 import numpy as np
 
-# Rec.601 luma in millionths, the weights of MATLAB's rgb2gray. Whole numbers make the rounding exact; cv2's
-# and PIL's own conversions differ by one level on a few pixels and move the metrics by up to 4e-5.
+# Rec.601 luma in millionths, the weights of MATLAB's rgb2gray. base/pixels.py has luma too, in floats.
+# Whole numbers make the rounding exact. The conversions of cv2 and PIL differ by one level on a few pixels,
+# which moves the metrics by up to 4e-5.
 _LUMA = np.array([298936, 587043, 114021])
 # Rows and columns of a tile: what is computed on at a time fits the processor's cache.
 _TILE = 48, 256
@@ -19,7 +22,7 @@ SOBEL = np.array([1.0, 2.0, 1.0])
 PREWITT = np.array([1.0, 1.0, 1.0])
 
 
-def prepare(*images, names=None):
+def prepare(*images: np.ndarray, names: Sequence[str] | None = None) -> tuple[list[np.ndarray], np.ndarray]:
     """The images as metrics need them: ([gray source, ...], gray fused image).
 
     images: two or more sources, then the fused image; each H x W (gray) or H x W x 3 (RGB), all of one
@@ -32,13 +35,13 @@ def prepare(*images, names=None):
         raise ValueError(f"a metric needs two or more sources and a fused image; {len(images)} given")
     if names is None:
         names = [chr(ord("A") + i) for i in range(len(images) - 1)] + ["F"]
-    images = [np.asarray(image) for image in images]
-    if any(image.ndim == 2 for image in images):  # the luma of equal channels is any of them, exactly
-        images = [image[..., 0] if _is_gray(image) else image for image in images]
-    for i, (name, image) in enumerate(zip(names, images)):
+    arrays = [np.asarray(image) for image in images]
+    if any(image.ndim == 2 for image in arrays):  # the luma of equal channels is any of them, exactly
+        arrays = [image[..., 0] if _is_gray(image) else image for image in arrays]
+    for i, (name, image) in enumerate(zip(names, arrays)):
         # An error names two images, since either may be the odd one: each source with the fused image.
-        j = -1 if i < len(images) - 1 else 0
-        partner = images[j]
+        j = -1 if i < len(arrays) - 1 else 0
+        partner = arrays[j]
         both = f"{name} is {_describe(image)}, {names[j]} is {_describe(partner)}"
         if not {image.dtype, partner.dtype} <= {np.dtype(np.uint8), np.dtype(np.uint16)}:
             raise ValueError(f"{both}: metrics are defined on uint8 (or uint16) images; convert it first")
@@ -50,16 +53,16 @@ def prepare(*images, names=None):
             raise ValueError(f"{both}: they must have the same size")
         if image.dtype != partner.dtype:
             raise ValueError(f"{both}: they must have the same depth")
-    *sources, fused = [_gray(image) for image in images]
+    *sources, fused = [_gray(image) for image in arrays]
     return sources, fused
 
 
-def unit(image):
+def level_scale(image: np.ndarray) -> int:
     """One 8-bit gray level in the levels of `image`: 1 for uint8, 257 for uint16 (65535 / 255)."""
     return 257 if image.dtype == np.uint16 else 1
 
 
-def tiles(height, width):
+def tiles(height: int, width: int) -> Iterator[tuple[slice, slice]]:
     """Cut height x width into tiles, each a pair of slices."""
     for top in range(0, height, _TILE[0]):
         for left in range(0, width, _TILE[1]):

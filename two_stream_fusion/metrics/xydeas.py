@@ -33,17 +33,17 @@ from two_stream_fusion.metrics import preprocess
 _ZERO = 1e-5  # stands for a zero gradient, in gray levels of 8 bits
 
 
-def qabf(*images):
+def qabf(*images: np.ndarray) -> float:
     """Qabf: qabf(a, b, fused) -> float in 0..0.9748."""
-    return of_gray(*preprocess.prepare(*images))
+    return evaluate_gray(*preprocess.prepare(*images))
 
 
-def qabf_hong(*images):
+def qabf_hong(*images: np.ndarray) -> float:
     """Qabf_hong: the variant of Hong's Qabf.m, a float in 0..0.9754."""
-    return of_gray(*preprocess.prepare(*images), _gradients_hong, _preservation_hong)
+    return evaluate_gray(*preprocess.prepare(*images), _gradients_hong, _preservation_hong)
 
 
-def qabf_2012(*images):
+def qabf_2012(*images: np.ndarray) -> float:
     """Qabf_2012: the variant of the toolbox of 2012, a float in 0..0.9867."""
     sources, fused = preprocess.prepare(*images)
     total = 0.0
@@ -65,11 +65,11 @@ def maps(*images):
     for tile, kept, g in _tiles(sources, fused, _gradients, _preservation):
         quality[tile] = (kept * g[:-1]).sum(0) / g[:-1].sum(0)
         weaker = (g[-1] < g[:-1]).any(0)
-        loss[tile] = weaker * ((1 - kept) * g[:-1]).sum(0) / preprocess.unit(fused)
+        loss[tile] = weaker * ((1 - kept) * g[:-1]).sum(0) / preprocess.level_scale(fused)
     return quality, loss
 
 
-def of_gray(sources, fused, gradients=None, preservation=None):
+def evaluate_gray(sources, fused, gradients=None, preservation=None):
     """Qabf of images that preprocess.prepare has returned."""
     kept_sum = weight_sum = 0.0
     for _, kept, g in _tiles(sources, fused, gradients or _gradients, preservation or _preservation):
@@ -89,7 +89,7 @@ def _tiles(sources, fused, gradients, preservation):
 
 def _gradients(images, tile):
     """Edge strengths g and orientations a in a tile of the images."""
-    zero = _ZERO * preprocess.unit(images[0])
+    zero = _ZERO * preprocess.level_scale(images[0])
     sx, sy = preprocess.gradients(images, tile, preprocess.SOBEL)
     g = cv2.magnitude(*(s.reshape(-1, s.shape[-1]) for s in (sx, sy))).reshape(sx.shape)
     np.maximum(g, zero, out=g)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from two_stream_fusion.methods.common import check
+from two_stream_fusion.base.pixels import check_fusable
 
 MODELS = {
     "translation": cv2.MOTION_TRANSLATION,
@@ -55,7 +55,7 @@ def estimate(reference, image, model="affine"):
     is to be believed: the images less alike than LIKE even so, a scale outside SCALES, a corner that moves
     farther than SHIFT. ValueError where the images differ in kind or there is no such model.
     """
-    check(reference, image)
+    check_fusable(reference, image)
     return _estimate(_pyramid(reference), _pyramid(image), model)
 
 
@@ -73,10 +73,10 @@ def chain(frames, reference=0, model="affine", progress=iter):
         raise IndexError(f"no frame {reference} in a stack of {len(frames)}")
     _check_model(model)
     origin = frames[reference]
-    check(origin)
+    check_fusable(origin)
     if max(origin.shape[:2]) > LONGEST:
         raise AlignmentError(f"sides of more than {LONGEST} pixels cannot be aligned", reference)
-    like = np.broadcast_to(origin.dtype.type(0), origin.shape)  # what `check` compares, and no pixels
+    like = np.broadcast_to(origin.dtype.type(0), origin.shape)  # what `check_fusable` compares, and no pixels
     origin = previous = _pyramid(origin)
     if _is_flat(origin):
         raise AlignmentError("nothing to align by: the image is flat", reference)
@@ -87,7 +87,7 @@ def chain(frames, reference=0, model="affine", progress=iter):
             previous = origin
         frame = frames[i]
         try:
-            check(like, frame)
+            check_fusable(like, frame)
             frame = _pyramid(frame)
             matrices[i] = _scaled(_estimate(previous, frame, model) @ matrices[nearer])
         except ValueError as error:
@@ -101,7 +101,7 @@ def warp(image, matrix):
 
     What lies outside the image is the image mirrored at its border. The identity leaves every pixel as it is.
     """
-    check(image)
+    check_fusable(image)
     if np.array_equal(matrix, np.eye(3)):
         return image.copy()
     # OpenCV's cubic kernel shifts what it interpolates by up to 0.05 pixels, this one by up to 0.025.
@@ -135,7 +135,7 @@ def match_exposure(reference, image):
     that focus matters little; places near black or saturation are left out. Rounded and clipped. An image
     whose gains are all within 0.2 % of 1, or with no place to compare, keeps its pixels as they are.
     """
-    check(reference, image)
+    check_fusable(reference, image)
     (theirs, usable), (ours, too) = _exposure(reference), _exposure(image)
     usable &= too
     if not usable.any():
@@ -159,7 +159,7 @@ def misaligned(reference, image):
     moving the image takes away little of what it is unlike the reference (LESS), as with pairs that are in
     register, or where one image is flat; infinite where no motion brings them together.
     """
-    check(reference, image)
+    check_fusable(reference, image)
     ours, theirs = _pyramid(reference, 200_000), _pyramid(image, 200_000)
     if _is_flat(ours) or _is_flat(theirs):
         return 0.0
@@ -186,7 +186,7 @@ def likeness(reference, image, matrix=None):
     The correlation, where they overlap, of their details some pixels wide in versions of ALIKE pixels; focus
     matters little there, and slow changes of brightness not at all. -1 where they hardly overlap.
     """
-    check(reference, image)
+    check_fusable(reference, image)
     return _likeness(_pyramid(reference), _pyramid(image), np.eye(3) if matrix is None else matrix)
 
 

@@ -15,8 +15,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from two_stream_fusion.base.pixels import check_fusable, gray, remove_small_regions
 from two_stream_fusion.base.tiles import map_tiles
-from two_stream_fusion.methods.common import check, gray, without_specks
 from two_stream_fusion.stack import potts
 from two_stream_fusion.stack.select import blur_reach, blurred, distance
 
@@ -85,13 +85,13 @@ def choose(net, frames, *, progress=iter, **how):
     won = np.zeros(previous.shape[:2], np.float32)
     best, choice = won.copy(), np.zeros(won.shape, np.uint16)
     for i, frame in enumerate(frames, start=1):
-        check(previous, frame)
+        check_fusable(previous, frame)
         fused = net(previous, frame, progress=progress, **how)
         won += map_tiles(_wins, (previous, frame, fused), blur_reach(DETAIL) + WINDOW // 2)
         better = potts.label((best - won) / np.float32(OUTLINE))
         choice[better], best[better] = i, won[better]
         previous = frame
-    return without_specks(choice, AREA * choice.size)
+    return remove_small_regions(choice, AREA * choice.size)
 
 
 def put_together(frames, choice):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from two_stream_fusion.base.pixels import MIN_SIDE
 from two_stream_fusion.io import images
-from two_stream_fusion.methods.common import SMALLEST
 from two_stream_fusion.stack import align
 
 ENDINGS = (*images.WRITABLE, ".bmp", ".pgm", ".ppm", ".heic", ".heif", *images.RAW)
@@ -32,9 +32,9 @@ class Frames:
             raise ValueError(f"{self.entries[0][0]}: one image alone; two or more are needed")
         first = images.load(*self.entries[0])
         self.shape = self.in_file = first.pixels.shape
-        if min(self.shape[:2]) < SMALLEST:
+        if min(self.shape[:2]) < MIN_SIDE:
             size = describe(self.shape, first.pixels.dtype)
-            raise ValueError(f"{self.name(0)} is {size}: the least are {SMALLEST}x{SMALLEST} pixels")
+            raise ValueError(f"{self.name(0)} is {size}: the least are {MIN_SIDE}x{MIN_SIDE} pixels")
         self.dtype, self.exif, self.icc = first.pixels.dtype, first.exif, first.icc
         self.alpha = first.alpha  # H x W, of the images read so far, the least opaque; None: opaque
         self.matrices = self.window = self.like = None

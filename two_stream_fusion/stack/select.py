@@ -15,8 +15,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from two_stream_fusion.base.pixels import check_fusable, gray, level_scale, remove_small_regions
 from two_stream_fusion.base.tiles import map_tiles
-from two_stream_fusion.methods.common import check, gray, scale, without_specks
 from two_stream_fusion.stack import potts
 
 SLOPE = 16  # gray levels of 255 a pixel: where both photographs stay under half of it, shades are gradual
@@ -35,7 +35,7 @@ def refine(a, b, fused, *, outline=12, detail=2, area=0.0003, seam=0.4, wide=6):
     show and where they would; 0 for hard ones.
     ValueError where images differ or an option is out of range.
     """
-    check(a, b, fused)
+    check_fusable(a, b, fused)
     if not (0 <= area < 1 and all(option >= 0 for option in (outline, detail, seam, wide))):
         raise ValueError(
             f"outline={outline}, detail={detail}, area={area}, seam={seam}, wide={wide}: area is a share from"
@@ -47,7 +47,7 @@ def refine(a, b, fused, *, outline=12, detail=2, area=0.0003, seam=0.4, wide=6):
         blur_reach(detail),
     )
     from_b = potts.label(farther / np.float32(outline)) if outline else farther < 0
-    from_b = without_specks(from_b, area * from_b.size)
+    from_b = remove_small_regions(from_b, area * from_b.size)
     weight = _softened(from_b.astype(np.float32), a, b, seam, wide)
     return map_tiles(_mixed, (a, b, weight)), from_b
 
@@ -69,7 +69,7 @@ def distance(image, fused, detail, measure=np.abs):
         difference = cv2.subtract(*planes, dtype=cv2.CV_32F)
         if detail:
             difference -= blurred(difference, detail)
-        difference /= np.float32(scale(image))
+        difference /= np.float32(level_scale(image))
         total += measure(difference, out=difference)
     total /= np.atleast_3d(image).shape[2]
     return total

@@ -1,9 +1,7 @@
-"""Discs of light, and the nearest pixel of a kind."""
+"""The blur of a disc."""
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from two_stream_fusion.base import lens
 
@@ -35,18 +33,3 @@ def test_a_disc_grows_steadily():
     assert disc[2, 2] == pytest.approx(1 / whole)
     assert disc[1, 2] == disc[2, 3] == pytest.approx(0.7 / whole)
     assert disc[1, 1] == pytest.approx((1.7 - 2**0.5) / whole)
-
-
-@given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**32 - 1))
-def test_the_nearest_is_marked_and_none_is_much_nearer(height, width, seed):
-    """OpenCV's distance by a mask of 5x5 is off by 2 % and a little."""
-    rng = np.random.default_rng(seed)
-    marked = rng.random((height, width)) < 0.3
-    marked.flat[rng.integers(marked.size)] = True
-    found = lens.nearest(marked)
-    assert marked.ravel()[found].all()
-    places = np.argwhere(marked)
-    for at in np.ndindex(height, width):
-        least = np.hypot(*(places - at).T).min()
-        to = np.hypot(*(np.array(np.unravel_index(found[at], marked.shape)) - at))
-        assert to <= 1.03 * least + 0.01

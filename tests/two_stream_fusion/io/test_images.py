@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from two_stream_fusion.io import images
+from two_stream_fusion.io import encode, images
 
 ENDINGS = (".png", ".tif", ".jpg", ".webp")
 
@@ -255,7 +255,7 @@ def unsuitable(folder):
     Image.fromarray(sample(np.uint8, 1)).save(small, "PNG")
     data = bytearray(small.getvalue())
     data[16:24] = (60000).to_bytes(4, "big") * 2
-    head = images._chunk(b"IHDR", bytes(data[16:29]))
+    head = encode.png_chunk(b"IHDR", bytes(data[16:29]))
     made["million"].write_bytes(bytes(data[:8]) + head + bytes(data[33:]))
     made["RAW"].write_bytes(b"none")
     return made

@@ -5,7 +5,11 @@ import pytest
 from scipy import ndimage
 
 from data_prep import depth_pair
-from two_stream_fusion.methods import cnn, models
+from two_stream_fusion.methods import cnn, models, registry
+
+
+def fuse(*images, **options):
+    return registry.fuse("cnn", images, **options).image
 
 
 def test_scores_of_parts_are_those_of_the_whole():
@@ -32,19 +36,19 @@ def test_the_focus_map_is_the_mean_over_the_patches_that_hold_a_pixel():
         total[2 * i : 2 * i + 16, 2 * j : 2 * j + 16] += score
         count[2 * i : 2 * i + 16, 2 * j : 2 * j + 16] += 1
     assert count.min() > 0
-    np.testing.assert_allclose(cnn.spread(found, size), total / count, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(cnn.mean_scores(found, size), total / count, rtol=0, atol=1e-12)
 
 
 def test_small_regions_of_either_kind_are_turned_over():
-    decision = np.zeros((30, 30), np.uint8)
+    decision = np.zeros((30, 30), bool)
     decision[2:4, 2:4] = 1  # 4 pixels
     decision[10:25, 10:25] = 1
     decision[15:17, 15:17] = 0
     decision[25, 25] = 1  # hangs on by its corner
     want = np.zeros_like(decision)
     want[10:25, 10:25] = want[25, 25] = 1
-    assert np.array_equal(cnn.without_small(decision, 5), want)
-    assert np.array_equal(cnn.without_small(decision, 4), decision)
+    assert np.array_equal(cnn.flip_small_regions(decision, 5), want)
+    assert np.array_equal(cnn.flip_small_regions(decision, 4), decision)
 
 
 def test_maps_and_the_image_they_make():
@@ -53,12 +57,12 @@ def test_maps_and_the_image_they_make():
     assert all(m.shape == (160, 220) and m.min() >= 0 and m.max() <= 1 for m in maps.values())
     assert set(np.unique(maps["decision"])) <= {0.0, 1.0} and 0.05 < maps["decision"].mean() < 0.95
     weight = maps["weight"][..., None]
-    np.testing.assert_array_equal(cnn.fuse(near, far), np.floor(weight * near + (1 - weight) * far + 0.5))
+    np.testing.assert_array_equal(fuse(near, far), np.floor(weight * near + (1 - weight) * far + 0.5))
 
 
 def test_better_than_either_photograph():
-    near, far, sharp = (image[:250, 200:500] for image in depth_pair.render_depth_pair())
-    error = [np.mean((x.astype(float) - sharp) ** 2) for x in (cnn.fuse(near, far), near, far)]
+    near, far, sharp = (image[:250, 200:500] for image in depth_pair.pair())
+    error = [np.mean((x.astype(float) - sharp) ** 2) for x in (fuse(near, far), near, far)]
     assert error[0] < 0.5 * min(error[1:])
 
 
@@ -66,11 +70,11 @@ def test_better_than_either_photograph():
 def test_options_out_of_range_are_named(bad):
     image = np.zeros((20, 20), np.uint8)
     with pytest.raises(ValueError, match=next(iter(bad))):
-        cnn.fuse(image, image, **bad)
+        fuse(image, image, **bad)
 
 
 def test_without_weights_it_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(models, "ROOT", tmp_path)
+    monkeypatch.setattr(models, "data_folder", lambda: tmp_path)
     image = np.zeros((20, 20), np.uint8)
     with pytest.raises(ValueError, match="no model 'cnn'"):
-        cnn.fuse(image, image)
+        fuse(image, image)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import pywt
 
-from two_stream_fusion.methods import common, dwt
+from two_stream_fusion.methods import coefficients, dwt
 
 
 def random_images(size, seed=0):
@@ -24,7 +24,8 @@ def plain(a, b, wavelet, levels, mode):
     """The recipe on float planes, by PyWavelets' own transform of many levels."""
     ca, cb = (pywt.wavedec2(v, wavelet, mode, levels) for v in (a, b))
     details = [
-        tuple(common.stronger(x, y, "area_max", 3) for x, y in zip(p, q)) for p, q in zip(ca[1:], cb[1:])
+        tuple(coefficients.select_coefficients(x, y, "area_max", 3) for x, y in zip(p, q))
+        for p, q in zip(ca[1:], cb[1:])
     ]
     return pywt.waverec2([(ca[0] + cb[0]) / 2, *details], wavelet, mode)[: a.shape[0], : a.shape[1]]
 

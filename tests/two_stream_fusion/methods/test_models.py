@@ -22,15 +22,15 @@ def test_cards_name_whole_files_that_caffe_loads(name):
     head = models.card(name)
     for field in ("name", "net", "caffemodel", "sha256", "license", "recipe", "iterations"):
         assert head[field], field
-    deploy, weights = models.files(name)
+    deploy, weights = models.model_files(name)
     net = caffe.Net(str(deploy), caffe.TEST, weights=str(weights))
     assert all(np.isfinite(blob.data).all() for blobs in net.params.values() for blob in blobs)
 
 
 @pytest.mark.parametrize("name", models.names())
 def test_models_fuse_better_than_either_photograph_or_their_mean(name):
-    near, far, sharp = (image[:250, 200:500] for image in depth_pair.render_depth_pair())
-    fused = TwoStream(*models.files(name))(near, far)
+    near, far, sharp = (image[:250, 200:500] for image in depth_pair.pair())
+    fused = TwoStream(*models.model_files(name))(near, far)
     mean = (near.astype(float) + far) / 2
     assert psnr(fused, sharp) > 3 + max(psnr(x, sharp) for x in (near, far, mean))
 
@@ -38,32 +38,32 @@ def test_models_fuse_better_than_either_photograph_or_their_mean(name):
 @pytest.mark.parametrize("name", [models.DEFAULT, models.FAST])
 def test_models_give_no_tint(name):
     """An image fused with itself keeps its mean colour to half a level."""
-    near, _, _ = (image[:250, 200:500] for image in depth_pair.render_depth_pair())
-    fused = TwoStream(*models.files(name))(near, near)
+    near, _, _ = (image[:250, 200:500] for image in depth_pair.pair())
+    fused = TwoStream(*models.model_files(name))(near, near)
     assert np.abs(fused.mean((0, 1)) - near.mean((0, 1))).max() < 0.5
 
 
 def test_damaged_weights_are_refused(tmp_path, monkeypatch):
-    shutil.copytree(models.ROOT / "models" / models.DEFAULT, tmp_path / "models" / models.DEFAULT)
-    monkeypatch.setattr(models, "ROOT", tmp_path)
+    shutil.copytree(models.data_folder() / "models" / models.DEFAULT, tmp_path / "models" / models.DEFAULT)
+    monkeypatch.setattr(models, "data_folder", lambda: tmp_path)
     weights = next((tmp_path / "models").glob("*/*.caffemodel"))
     weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(ValueError, match="sha256 differs"):
-        models.files(models.DEFAULT)
+        models.model_files(models.DEFAULT)
 
 
 def test_unknown_names_are_refused_with_the_known():
     with pytest.raises(ValueError, match=models.DEFAULT):
-        models.files("none")
+        models.model_files("none")
     with pytest.raises(ValueError, match=f"{models.DEFAULT} is a model of two_stream, cnn has cnn"):
-        models.files(models.DEFAULT, "cnn")
+        models.model_files(models.DEFAULT, "cnn")
 
 
 def own(tmp_path, monkeypatch, text):
     """models/ with one model of somebody's own, whose readme.md is `text`."""
     (tmp_path / "models/mine").mkdir(parents=True)
     (tmp_path / "models/mine/readme.md").write_text(text)
-    monkeypatch.setattr(models, "ROOT", tmp_path)
+    monkeypatch.setattr(models, "data_folder", lambda: tmp_path)
 
 
 def test_a_readme_without_a_head_is_named(tmp_path, monkeypatch):
@@ -72,24 +72,24 @@ def test_a_readme_without_a_head_is_named(tmp_path, monkeypatch):
         models.names()
 
 
-@pytest.mark.parametrize("missing", models.HEAD)
+@pytest.mark.parametrize("missing", models.CARD_KEYS)
 def test_a_head_that_lacks_a_line_is_named(missing, tmp_path, monkeypatch):
-    lines = [f"{key}: x" for key in models.HEAD if key != missing]
+    lines = [f"{key}: x" for key in models.CARD_KEYS if key != missing]
     own(tmp_path, monkeypatch, "\n".join(["---", *lines, "---", "", "words --- and more"]))
     with pytest.raises(ValueError, match=f"no line '{missing}'"):
         models.card("mine")
 
 
 def test_weights_that_a_card_names_have_to_be_there(tmp_path, monkeypatch):
-    own(tmp_path, monkeypatch, "\n".join(["---", *(f"{key}: x" for key in models.HEAD), "---"]))
+    own(tmp_path, monkeypatch, "\n".join(["---", *(f"{key}: x" for key in models.CARD_KEYS), "---"]))
     with pytest.raises(ValueError, match=r"mine/x: not there, though its readme\.md names it"):
-        models.files("mine")
+        models.model_files("mine")
 
 
 @pytest.mark.parametrize("kind", ["caffemodel", "h5"])
 def test_weights_of_another_net_are_refused(kind, tmp_path):
     """Caffe leaves a layer that a file has nothing for as its fillers have it: a dark, wrong image."""
-    deploy, weights = models.files(models.FAST)
+    deploy, weights = models.model_files(models.FAST)
     net = caffe.Net(str(deploy), caffe.TEST, weights=str(weights))
     same = str(tmp_path / f"w.{kind}")
     (net.save if kind == "caffemodel" else net.save_hdf5)(same)
@@ -101,14 +101,14 @@ def test_weights_of_another_net_are_refused(kind, tmp_path):
 
 
 def test_what_is_no_caffemodel_is_refused(tmp_path):
-    deploy, _ = models.files(models.FAST)
+    deploy, _ = models.model_files(models.FAST)
     (tmp_path / "notes.caffemodel").write_text("no weights, but words")
     with pytest.raises(ValueError, match=r"notes\.caffemodel: not a caffemodel"):
         models.open_net(deploy, tmp_path / "notes.caffemodel")
 
 
 def test_the_net_of_what_is_no_file_is_refused(tmp_path):
-    deploy, weights = models.files(models.FAST)
+    deploy, weights = models.model_files(models.FAST)
     for pair in ((tmp_path / "none", weights), (deploy, tmp_path / "none")):
         with pytest.raises(FileNotFoundError, match=r"no such file: .*none"):
             models.open_net(*pair)

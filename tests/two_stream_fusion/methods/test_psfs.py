@@ -3,7 +3,11 @@ import numpy as np
 import pytest
 
 from two_stream_fusion.base import lens
-from two_stream_fusion.methods import psfs
+from two_stream_fusion.methods import psfs, registry
+
+
+def fuse(*images, **options):
+    return registry.fuse("psfs", images, **options).image
 
 
 def image(seed, shape=(45, 61), dtype=np.uint8):
@@ -32,6 +36,18 @@ def test_known_sigmas_are_recovered(f, g, noise, search):
     assert found.f == pytest.approx(f, rel=0.1)
     assert found.g == pytest.approx(g, rel=0.1)
     assert not found.at_bound
+
+
+def test_the_grid_is_golden():
+    """A pair whose blur is in the grid starts there; one beyond the ends starts at them."""
+    grid = (0.5, 1, 1.5, 2, 3, 4, 5, 6)
+    starts = {0.3: 0.5, **{sigma: sigma for sigma in grid[1:]}, 7.5: 6}
+    for sigma, start in starts.items():
+        a, b = (image.astype(np.float32) for image in pair(sigma, sigma)[:2])
+        assert psfs._best_of_grid(a, b, "gaussian") == (start, start)
+    for sigma in (2.5, 3.5, 4.5):
+        a, b = (image.astype(np.float32) for image in pair(sigma, sigma)[:2])
+        assert set(psfs._best_of_grid(a, b, "gaussian")) <= set(grid)
 
 
 def test_colour_and_depth_do_not_change_the_estimate():
@@ -84,7 +100,7 @@ def test_small_regions_go_to_what_surrounds_them():
 
 def test_every_pixel_is_of_a_source_as_the_map_says():
     a, b = image(1, (40, 50, 3)), image(2, (40, 50, 3))
-    fused, from_a = psfs.fuse(a, b), psfs.decide(a, b)["decision"]
+    fused, from_a = fuse(a, b), psfs.decide(a, b)["decision"]
     np.testing.assert_array_equal(fused[from_a], a[from_a])
     np.testing.assert_array_equal(fused[~from_a], b[~from_a])
     assert 0 < from_a.mean() < 1
@@ -123,4 +139,4 @@ def test_one_image_sharp_all_over_is_taken_and_said():
 )
 def test_what_cannot_be_fused_is_refused(shape_a, shape_b, options, words):
     with pytest.raises(ValueError, match=words):
-        psfs.fuse(image(0, shape_a), image(1, shape_b), **options)
+        fuse(image(0, shape_a), image(1, shape_b), **options)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from two_stream_fusion.methods import registry as methods
+from two_stream_fusion.methods import registry
 
 WITHIN = {"dwt": 1, "lp": 1, "rp": 1, "cp": 1, "sp": 0, "psfs": 0, "gf": 0, "cnn": 0}
 WITHIN["srcnn"] = None  # its nets sharpen: tests/methods/test_srcnn.py says how far
@@ -14,7 +14,7 @@ every_method = pytest.mark.parametrize("name", WITHIN)  # and by how many levels
 
 def test_every_method_is_tested():
     assert set(WITHIN) | {"two_stream"} == set(
-        methods.TITLES
+        registry.TITLES
     )  # tests/methods/test_two_stream.py has the same
 
 
@@ -29,45 +29,64 @@ def test_kind_is_kept_and_equal_images_come_back(name, height, width, colour, de
     shape = (height, width, 3) if colour else (height, width)
     a, b = (image(i, shape, np.uint16 if deep else np.uint8) for i in (1, 2))
     before = a.copy(), b.copy()
-    fused = methods.fuse(name, [a, b])
+    fused = registry.fuse(name, [a, b]).image
     assert fused.shape == a.shape and fused.dtype == a.dtype
     np.testing.assert_array_equal(a, before[0])
     np.testing.assert_array_equal(b, before[1])
     if WITHIN[name] is not None:
-        assert np.abs(methods.fuse(name, [a, a]).astype(int) - a).max() <= WITHIN[name]
+        assert np.abs(registry.fuse(name, [a, a]).image.astype(int) - a).max() <= WITHIN[name]
 
 
 @every_method
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_flat_images_come_back(name, level):
     flat = np.full((33, 40, 3), level, np.uint8)
-    assert np.abs(methods.fuse(name, [flat, flat]).astype(int) - level).max() <= (WITHIN[name] is None)
+    assert np.abs(registry.fuse(name, [flat, flat]).image.astype(int) - level).max() <= (WITHIN[name] is None)
 
 
 @every_method
 def test_lines_of_one_pixel_are_refused(name):
     line = image(0, (1, 9))
     with pytest.raises(ValueError, match="too small"):
-        methods.fuse(name, [line, line])
+        registry.fuse(name, [line, line])
 
 
 def test_more_images_are_folded_or_taken_at_once():
     a, b, c = (image(i, (20, 30)) for i in range(3))
-    lp, gf = methods.load("lp").fuse, methods.load("gf").fuse
-    np.testing.assert_array_equal(methods.fuse("lp", [a, b, c]), lp(lp(a, b), c))
-    np.testing.assert_array_equal(methods.fuse("gf", [a, b, c]), gf(a, b, c))
+    lp, gf = registry.load("lp").fuse, registry.load("gf")
+    np.testing.assert_array_equal(registry.fuse("lp", [a, b, c]).image, lp(lp(a, b), c))
+    at_once = gf.apply([a, b, c], gf.decide(a, b, c))
+    np.testing.assert_array_equal(registry.fuse("gf", [a, b, c]).image, at_once)
     with pytest.raises(ValueError, match="no method 'none'"):
-        methods.fuse("none", [a, b])
+        registry.fuse("none", [a, b])
 
 
-@pytest.mark.parametrize("name", methods.TITLES)
+@pytest.mark.parametrize("name", registry.TITLES)
 @pytest.mark.parametrize("count", [0, 1])
 def test_fewer_than_two_images_are_refused(name, count):
     for images in ([image(1, (20, 20))] * count, iter([image(1, (20, 20))] * count)):
         with pytest.raises(ValueError, match="two images or more"):
-            methods.fuse(name, images)
+            registry.fuse(name, images)
 
 
 def test_an_option_given_twice_is_refused():
     with pytest.raises(ValueError, match="'levels=3': levels is given twice"):
-        methods.parse("lp", ["levels=2", "levels=3"])
+        registry.parse_options("lp", ["levels=2", "levels=3"])
+
+
+def test_decisions_are_one_a_step_of_methods_with_maps():
+    a, b, c = (image(i, (20, 30)) for i in range(3))
+    for name, steps in (("lp", 0), ("psfs", 2), ("gf", 1)):
+        fused = registry.fuse(name, [a, b, c])
+        assert len(fused.decisions) == steps
+        alone = registry.fuse(name, [a, b, c], keep_decisions=False)
+        assert alone.decisions == []
+        np.testing.assert_array_equal(alone.image, fused.image)
+
+
+@pytest.mark.parametrize("name", registry.METHODS)
+def test_rows_say_what_the_modules_have(name):
+    method, module = registry.find(name), registry.load(name)
+    has = [hasattr(module, function) for function in ("decide", "apply", "fuse")]
+    assert has == [method.has_maps, method.has_maps, not method.has_maps]
+    assert registry.options(name)

@@ -16,9 +16,9 @@ def test_without_the_nets_an_image_comes_back():
 def test_what_the_nets_are_given_is_the_interpolated_image():
     """Through planes, interpolation and the inverse at the raised size, the nets adding nothing."""
     image = np.random.default_rng(1).random((64, 96))
-    planes = np.stack([srcnn.raised(plane) for plane in srcnn.uwt.transform(image)])
+    planes = np.stack([srcnn.interpolate(plane) for plane in srcnn.uwt.transform(image)])
     back = srcnn.uwt.inverse(planes, srcnn.SCALE)
-    np.testing.assert_allclose(back[40:-40, 40:-40], srcnn.raised(image)[40:-40, 40:-40], atol=1e-12)
+    np.testing.assert_allclose(back[40:-40, 40:-40], srcnn.interpolate(image)[40:-40, 40:-40], atol=1e-12)
 
 
 @pytest.mark.parametrize("scale", [1, 2])
@@ -50,8 +50,8 @@ def test_the_nets_raise_better_than_interpolation_does():
     _, _, sharp = depth_pair.render_depth_pair()
     sharp = sharp[96:352, 200:520].astype(np.float64) @ [0.299, 0.587, 0.114]
     half = cv2.resize(sharp, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    raised = srcnn.uwt.inverse(srcnn.Nets()(srcnn.uwt.transform(half)), srcnn.SCALE)
-    errors = [np.mean((x - sharp)[40:-40, 40:-40] ** 2) for x in (raised, srcnn.raised(half))]
+    raised = srcnn.uwt.inverse(srcnn.RaisingNets()(srcnn.uwt.transform(half)), srcnn.SCALE)
+    errors = [np.mean((x - sharp)[40:-40, 40:-40] ** 2) for x in (raised, srcnn.interpolate(half))]
     assert errors[0] < 0.85 * errors[1]
 
 
@@ -65,7 +65,7 @@ def test_options_out_of_range_are_named(bad):
 
 
 def test_without_weights_it_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(models, "ROOT", tmp_path)
+    monkeypatch.setattr(models, "data_folder", lambda: tmp_path)
     image = np.zeros((20, 20), np.uint8)
     with pytest.raises(ValueError, match="no model 'srcnn"):
         srcnn.fuse(image, image)
