@@ -63,9 +63,8 @@ def main(argv=None):
         pattern = str(Path(os.environ["FUSION_DATA"], "stacks", name, STACKS[name]))
         fused, depth = work / f"{name}.png", work / f"{name}-depth.png"
         outputs = ["-o", str(fused), "--map", str(depth), "--force"]
-        if fuse.main([pattern, "--align", "--fast", *outputs]):
-            return 1
-        sources = frames.find([pattern])
+        fuse.main([pattern, "--align", "--fast", *outputs])
+        sources = frames.find_images([pattern])
         picture = shown(*(images.read(path) for path in (sources[0], sources[-1], fused, depth)))
         images.write(args.out / f"{name}.jpg", picture)
         print(f"{args.out / name}.jpg: first, last, fused, where from")

@@ -18,8 +18,10 @@ import numpy as np
 
 from eval import pairs
 from eval.score import psnr, score
+from two_stream_fusion import pipeline
 from two_stream_fusion.base import provenance
 from two_stream_fusion.base.interrupts import delay_interrupt
+from two_stream_fusion.base.options import parse_options
 from two_stream_fusion.base.parallel import process_pool
 from two_stream_fusion.io import images
 from two_stream_fusion.methods import models
@@ -75,14 +77,16 @@ def variants(chosen, texts) -> dict:
         if title in varied:
             raise ValueError(f"--set {text}: {title} has options already; name all of them in one --set")
         name, options = chosen[title]
-        options = {**options, **methods.parse(name, re.split(r",(?=\w+=)", settings))}
+        given = parse_options(name, pipeline.options(name), re.split(r",(?=\w+=)", settings))
+        options = {**options, **given}
         varied[title] = f"{title} ({settings})", (name, options)
     return dict(varied.get(title, (title, entry)) for title, entry in chosen.items())
 
 
 def recipe(method, options) -> str:
     """What an image depends on besides the pair, as text: options, code, nets and weights."""
-    code = provenance.code_digest(f"two_stream_fusion.methods.{method}")
+    composed = ["two_stream_fusion.pipeline"] if "refine" in options else []
+    code = provenance.code_digest(f"two_stream_fusion.methods.{method}", *composed)
     used = [options["model"]] if "model" in options else models.names(method)
     trained = {
         name: [provenance.sha256(path.read_bytes()) for path in models.files(name, method)] for name in used
@@ -104,7 +108,10 @@ def fuse(pair, title, method, options, folder) -> Path:
     path = folder / f"{title.replace(' ', '_')}-{key}.png"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        fused = methods.fuse(method, [a, b], **options)
+        if method == "two_stream":
+            fused = pipeline.fuse([a, b], method, **options, check_register=False).image
+        else:
+            fused = methods.fuse(method, [a, b], **options)
         for old in folder.glob(f"{title.replace(' ', '_')}-{'?' * 16}.png"):
             old.unlink()
         images.write(path, fused)

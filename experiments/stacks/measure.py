@@ -18,8 +18,9 @@ from two_stream_fusion.base import cli, markdown_tables
 from two_stream_fusion.methods import models
 from two_stream_fusion.methods import registry as methods
 from two_stream_fusion.methods.two_stream import TwoStream
-from two_stream_fusion.stack import choice as stack
 from two_stream_fusion.stack import select
+from two_stream_fusion.stack.blend import blend_frames
+from two_stream_fusion.stack.choice import select_frames
 
 EXAMPLES = """examples:
   python experiments/stacks/measure.py
@@ -52,7 +53,7 @@ def ways(net):
         "the network's images, a tree": lambda frames: tree(net, frames),
         "select, folded": lambda frames: reduce(selected, frames),
         "select, a tree": lambda frames: tree(selected, frames),
-        "choice among all frames": lambda frames: stack.put_together(frames, stack.choose(net, frames)),
+        "choice among all frames": lambda frames: blend_frames(frames, select_frames(net, frames)),
         "GF": lambda frames: methods.fuse("gf", frames),
         "LP, folded": lambda frames: methods.fuse("lp", frames),
     }
