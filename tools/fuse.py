@@ -184,8 +184,19 @@ def settings_from(args: argparse.Namespace) -> Settings:
 
 def outputs_from(args: argparse.Namespace) -> Outputs:
     """What to write, from the arguments of the command."""
-    paths = (args.output, args.panel, args.map, args.json, args.maps, args.align_only)
-    return Outputs(*(Path(path) if path else None for path in paths), force=args.force)
+    return Outputs(
+        image=_path(args.output),
+        panel=_path(args.panel),
+        choice_map=_path(args.map),
+        report=_path(args.json),
+        map_folder=_path(args.maps),
+        aligned_folder=_path(args.align_only),
+        force=args.force,
+    )
+
+
+def _path(name):
+    return Path(name) if name else None
 
 
 def fuse(words: list[str | Path], outputs: Outputs, settings: Settings) -> None:

@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Callable, Iterable, Iterator, Optional, Tuple
+from typing import Any, Callable, Iterable, Iterator, Optional, Tuple
 
 from two_stream_fusion.base.interrupts import delay_interrupt
 from two_stream_fusion.base.parallel import process_pool
@@ -100,7 +100,7 @@ def item_outputs(name: str, folders: Outputs) -> Outputs:
     """The outputs of the item of a name; a name without a suffix of an image becomes a PNG file."""
     path = Path(name)
     path = path if path.suffix.lower() in images.WRITABLE else path.with_name(path.name + ".png")
-    paths = {}
+    paths: dict[str, Any] = {}
     for kind, suffix in SUFFIXES.items():
         folder = getattr(folders, kind)
         paths[kind] = folder / path.with_suffix(suffix) if folder else None
@@ -131,7 +131,8 @@ def run_batch(items: Iterable[BatchItem], fuse_one: FuseOne, jobs: int = 1) -> I
     Yields:
         (item, error message or None), in the order in which they are finished.
     """
-    pending, again = list(items), []  # type: Tuple[List[BatchItem], List[BatchItem]]
+    pending = list(items)
+    again: list[BatchItem] = []
     for item in pending:
         for path in (*item.outputs.files(), item.outputs.map_folder):
             if path:

@@ -8,7 +8,7 @@ alike in shape and dtype. None is ever changed. experiments/alignment/measure.py
 
 from __future__ import annotations
 
-from typing import Callable, Iterable, Sequence
+from typing import Callable, Iterable, Protocol, Sequence
 
 import cv2
 import numpy as np
@@ -36,6 +36,14 @@ MIN_GAIN_FAR = 1 / 6  # the same where their corners are farther apart than FAR
 FAR = 0.005  # of the longer side
 
 
+class ImageSequence(Protocol):
+    """A list of images, or Frames."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: int, /) -> np.ndarray: ...
+
+
 def estimate(reference: np.ndarray, image: np.ndarray, model: str = "affine") -> np.ndarray:
     """Find the motion between two images.
 
@@ -61,7 +69,7 @@ def estimate(reference: np.ndarray, image: np.ndarray, model: str = "affine") ->
 
 
 def estimate_stack(
-    frames: Sequence[np.ndarray],
+    frames: ImageSequence,
     reference: int = 0,
     model: str = "affine",
     progress: Callable[[Iterable], Iterable] = iter,

@@ -6,7 +6,7 @@ Graphics 2(4), 1983, doi:10.1145/245.247.
 
 from __future__ import annotations
 
-from typing import Iterable
+from typing import Any, Iterable
 
 import cv2
 import numpy as np
@@ -32,15 +32,17 @@ def blend_frames(frames: Iterable[np.ndarray], choice: np.ndarray) -> np.ndarray
         An image like the frames. No value lies outside of those that the frames have at its pixel.
     """
     levels = 1 + max(0, int(np.log2(WIDEST_SCALE * max(choice.shape))))
-    bands = [np.float32(0)] * levels
-    low = high = None
+    bands: list[Any] = [np.float32(0)] * levels
+    low: Any = None
+    high: Any = None
     for i, frame in enumerate(frames):
         low = frame.copy() if low is None else cv2.min(low, frame, dst=low)
         high = frame.copy() if high is None else cv2.max(high, frame, dst=high)
         weight = (choice == i).astype(np.float32)
         if not weight.any():
             continue
-        band, weight = frame.astype(np.float32), gaussian_blur(weight, SEAM_SIGMA)
+        band: Any = frame.astype(np.float32)
+        weight = gaussian_blur(weight, SEAM_SIGMA)
         for level in range(levels):
             coarser = cv2.pyrDown(band)
             if level < levels - 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable
+from typing import Any, Callable
 
 import cv2
 import numpy as np
@@ -45,7 +45,7 @@ def detail_distance(
     """
     total = np.zeros(image.shape[:2], np.float32)
     for planes in zip(cv2.split(image), cv2.split(fused)):
-        difference = cv2.subtract(*planes, dtype=cv2.CV_32F)
+        difference: Any = cv2.subtract(*planes, dtype=cv2.CV_32F)
         if sigma:
             difference -= gaussian_blur(difference, sigma)
         difference /= np.float32(scale(image))

@@ -272,3 +272,24 @@ def test_sides_that_opencv_cannot_move_are_refused():
     wide = np.broadcast_to(np.uint8(0), (20, 32767))
     with pytest.raises(align.AlignmentError, match="more than 32766 pixels"):
         align.estimate_stack([wide, wide])
+
+
+def refocused(sigma, shift):
+    """(reference, image): focused left and right, both blurred, the second shifted to the left."""
+    photo = photograph()
+    left = np.arange(480)[None, :, None] < 240
+    views = [photo[:, :480], photo[:, shift : 480 + shift]]
+    near, far = ([cv2.GaussianBlur(view, (0, 0), sigma * k) for view in views] for k in (1, 2))
+    return np.where(left, near[0], far[0]), np.where(left, far[1], near[1])
+
+
+@pytest.mark.parametrize(
+    ("sigma", "shift", "pixels"),
+    [(6.2, 4, 4.39), (6.8, 4, 0), (3, 2, 2.10), (3.1, 2, 0)],
+)
+def test_golden_misalignment(sigma, shift, pixels):
+    """Moving takes away 0.176, 0.147, 0.344 and 0.321 of what these are unlike.
+
+    MIN_GAIN_FAR and MIN_GAIN, 1/6 and 1/3, lie between the first two and between the last two.
+    """
+    assert align.misalignment(*refocused(sigma, shift)) == pytest.approx(pixels, abs=0.05)

@@ -83,3 +83,16 @@ def test_frames_are_asked_for_once_and_one_is_held():
 
     blend_frames(read_all(), choice)
     assert read == list(range(8)) and most <= 2 and not held  # one, and the one that comes
+
+
+def test_golden_seams():
+    """Frames that differ in light (a step of 60) and in detail (a pattern of 40): how both go over a seam."""
+    i, j = np.indices((60, 120))
+    choice = (j >= 60).astype(np.uint16)
+    texture = (i * j) // 8 % 100
+    light = blend_frames([(texture + 60 * k).astype(np.uint8) for k in (0, 1)], choice) - texture
+    assert light[0, [40, 50, 57, 59, 60, 62, 70, 80]] == pytest.approx([0, 0, 13, 27, 34, 46, 60, 60], abs=1)
+    pattern = 40 * (-1) ** (i + j)
+    detail = blend_frames([np.full((60, 120), 100, np.uint8), (100 + pattern).astype(np.uint8)], choice)
+    shares = ((detail.astype(float) - 100) * np.sign(pattern))[20:40].mean(axis=0)
+    assert shares[57:63] == pytest.approx([0, 0, 4, 36, 40, 40], abs=0.6)

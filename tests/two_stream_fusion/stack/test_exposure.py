@@ -60,3 +60,10 @@ def test_images_that_differ_are_refused():
     for other in (image[:-1], image[..., 0], image.astype(np.uint16)):
         with pytest.raises(ValueError, match="differ"):
             match_exposure(image, other)
+
+
+def test_golden_gains():
+    photo = photograph()
+    darker = np.rint(cv2.GaussianBlur(photo, (0, 0), 1.5) * [0.8, 0.9, 0.85]).astype(np.uint8)
+    means = match_exposure(photo, darker).mean(axis=(0, 1))
+    assert means == pytest.approx([150.586, 118.663, 109.700], abs=0.02)
