@@ -65,7 +65,7 @@ def main(argv=None):
         outputs = ["-o", str(fused), "--map", str(depth), "--force"]
         if fuse.main([pattern, "--align", "--fast", *outputs]):
             return 1
-        sources = frames.find([pattern])
+        sources = frames.find_images([pattern])
         picture = make_picture(*(images.read(path) for path in (sources[0], sources[-1], fused, depth)))
         images.write(args.out / f"{name}.jpg", picture)
         print(f"{args.out / name}.jpg: first, last, fused, where from")

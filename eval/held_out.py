@@ -31,7 +31,8 @@ from two_stream_fusion.stack import select
 
 EXAMPLES = """examples:
   python eval/held_out.py --methods GF,PSFs,CNN
-  python eval/held_out.py --model 2-1-2_f32_k3-defocus --noise 2 --select outline=0 --select outline=24
+  python eval/held_out.py --model 2-1-2_f32_k3-defocus --noise 2 --select boundary_cost=0 \\
+      --select boundary_cost=24
   python eval/held_out.py --colours 1,0.15,0.2          red things
   python eval/held_out.py --net prototxt/2-1-2_f32_k3/deploy.prototxt \\
       --weights build/snapshots/2-1-2_f32_k3-defocus_1_iter_4000.caffemodel

@@ -19,8 +19,10 @@ import numpy as np
 
 from eval import pairs
 from eval.score import score
+from two_stream_fusion import pipeline
 from two_stream_fusion.base import provenance
 from two_stream_fusion.base.interrupts import delay_interrupt
+from two_stream_fusion.base.options import parse_options
 from two_stream_fusion.base.parallel import process_pool
 from two_stream_fusion.io import images
 from two_stream_fusion.methods import models, registry
@@ -113,7 +115,8 @@ def set_options(entries: Mapping[str, Entry], settings: Iterable[str]) -> dict[s
         if title in changed:
             raise ValueError(f"--set {text}: {title} has options already; name all of them in one --set")
         name, options = entries[title]
-        options = {**options, **registry.parse_options(name, re.split(r",(?=\w+=)", options_text))}
+        parsed = parse_options(name, pipeline.options(name), re.split(r",(?=\w+=)", options_text))
+        options = {**options, **parsed}
         changed[title] = f"{title} ({options_text})", Entry(name, options)
     return dict(changed.get(title, (title, entry)) for title, entry in entries.items())
 
@@ -131,7 +134,8 @@ def cache_key(method: str, options: Mapping[str, object]) -> str:
     Raises:
         ValueError: a model whose files are not whole.
     """
-    code = provenance.code_digest(f"two_stream_fusion.methods.{method}")
+    composed = ["two_stream_fusion.pipeline"] if "refine" in options else []
+    code = provenance.code_digest(f"two_stream_fusion.methods.{method}", *composed)
     used = [options["model"]] if "model" in options else models.names(method)
     weights = {
         name: [provenance.sha256(path.read_bytes()) for path in models.model_files(name, method)]
@@ -172,7 +176,10 @@ def fuse_pair(
     path = folder / f"{title.replace(' ', '_')}-{key}.png"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        fused = registry.fuse(method, [a, b], **options).image
+        if method == "two_stream":
+            fused = pipeline.fuse([a, b], method, **options, check_register=False).image
+        else:
+            fused = registry.fuse(method, [a, b], **options).image
         for old in folder.glob(f"{title.replace(' ', '_')}-{'?' * 16}.png"):
             old.unlink()
         images.write(path, fused)

@@ -19,6 +19,7 @@ from data_prep.recipes import RECIPES
 from two_stream_fusion.base import cli
 from two_stream_fusion.io import images
 from two_stream_fusion.stack import align
+from two_stream_fusion.stack.exposure import match_exposure
 
 EXAMPLES = """example:
   python tools/demo_pair.py --out build/demo
@@ -42,8 +43,8 @@ def board():
     """A circuit board with what is near in focus, and with what is far. OSError where it cannot be had."""
     near, far = (images.read(fetch.fetch(f"stacks/pcb/pcb_00{i}.jpg")) for i in (1, 7))
     matrix = align.estimate(near, far)
-    inside = align.common([np.eye(3), matrix], near.shape)
-    near, far = near[inside], align.match_exposure(near, align.warp(far, matrix))[inside]
+    inside = align.common_window([np.eye(3), matrix], near.shape)
+    near, far = near[inside], match_exposure(near, align.warp(far, matrix))[inside]
     size = [n // SHRINK for n in near.shape[1::-1]]
     return [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in (near, far)]
 

@@ -122,14 +122,14 @@ def measure_large_pair():
 def measure_folder(folder):
     """Rows of the table for the stacks and hand-held pairs below `folder`."""
     for place in sorted([*folder.glob("stacks/*/"), *folder.glob("pairs/handheld/*/")]):
-        paths = [path for path in frames.inside(place) if path.stem != "expected"]
+        paths = [path for path in frames.images_in_folder(place) if path.stem != "expected"]
         if len(paths) < 2:
             continue
         stack = frames.Frames(paths)
         middle = len(stack) // 2
         reference = stack[middle]
         start = time.perf_counter()
-        matrices = align.chain(stack, middle)
+        matrices = align.estimate_stack(stack, middle)
         seconds = (time.perf_counter() - start) / (len(stack) - 1)
         likes = [
             [align.likeness(reference, image, m) for m in (None, matrix)]

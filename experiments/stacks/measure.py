@@ -17,8 +17,9 @@ from two_stream_fusion.base import cli, markdown_tables
 from two_stream_fusion.methods import models, registry
 from two_stream_fusion.methods.two_stream import TwoStream
 from two_stream_fusion.metrics.fidelity import psnr
-from two_stream_fusion.stack import choice as stack
 from two_stream_fusion.stack import select
+from two_stream_fusion.stack.blend import blend_frames
+from two_stream_fusion.stack.choice import select_frames
 
 EXAMPLES = """examples:
   python experiments/stacks/measure.py
@@ -51,7 +52,7 @@ def ways(net):
         "the network's images, a tree": lambda frames: tree(net, frames),
         "select, folded": lambda frames: reduce(selected, frames),
         "select, a tree": lambda frames: tree(selected, frames),
-        "choice among all frames": lambda frames: stack.put_together(frames, stack.choose(net, frames)),
+        "choice among all frames": lambda frames: blend_frames(frames, select_frames(net, frames)),
         "GF": lambda frames: registry.fuse("gf", frames).image,
         "LP, folded": lambda frames: registry.fuse("lp", frames).image,
     }

@@ -36,12 +36,12 @@ def test_pairs_are_of_the_photographs_that_make_data_holds_back(photos, tmp_path
 
 def test_what_is_printed(photos, capsys):
     held_out.main(["--photos", str(photos), "--count", "2", "--model", "2-1-2_f32_k3-defocus",
-                    "--select", "outline=3,seam=0", "--methods", "LP"])  # fmt: skip
+                    "--select", "boundary_cost=3,seam_sigma=0", "--methods", "LP"])  # fmt: skip
     printed, perfect = capsys.readouterr().out.split("\n\n| |")
     head, _, _, _, *rows = printed.splitlines()
     assert head == "mean of 2 pairs, recipe defocus, noise 0"
     table = {row.split("|")[1].strip(): row.replace("*", "").split("|")[2:-1] for row in rows}
-    assert list(table) == ["net", "select", "select outline=3,seam=0", "LP"]
+    assert list(table) == ["net", "select", "select boundary_cost=3,seam_sigma=0", "LP"]
     assert float(table["net"][0]) > float(table["LP"][0]) > 25  # PSNR in dB
     assert all(0 < float(cell) < 2 for row in table.values() for cell in row[1:])
     *_, scores, above = [line.split("|")[2:-1] for line in perfect.splitlines()]
@@ -95,10 +95,10 @@ def test_photographs_of_which_no_pair_can_be_made_are_said(photos, monkeypatch):
 
 def test_mistakes_are_said(photos):
     photos = ["--photos", str(photos)]
-    with pytest.raises(ValueError, match="'outlin=3': select takes outline=12, detail="):
-        held_out.main([*photos, "--select", "outlin=3"])
-    with pytest.raises(ValueError, match="'outline': select takes outline=12"):
-        held_out.main([*photos, "--select", "outline"])
+    with pytest.raises(ValueError, match="'boundary=3': select takes boundary_cost=12, detail_sigma="):
+        held_out.main([*photos, "--select", "boundary=3"])
+    with pytest.raises(ValueError, match="'boundary_cost': select takes boundary_cost=12"):
+        held_out.main([*photos, "--select", "boundary_cost"])
     with pytest.raises(ValueError, match="'XX' is none of DWT"):
         held_out.main([*photos, "--methods", "XX"])
     with pytest.raises(ValueError, match="nowhere: no such folder"):

@@ -38,7 +38,7 @@ def test_the_board_is_in_register_and_sharp_near_or_far(tmp_path, capsys):
     sharpness = [[cv2.Laplacian(part, cv2.CV_32F).std() for part in (x[260:360], x[:120])] for x in (a, b)]
     assert sharpness[0][0] > 2 * sharpness[1][0]  # the connectors
     assert sharpness[1][1] > 2 * sharpness[0][1]  # the bars behind the board
-    assert align.misaligned(a, b) == 0
+    assert align.misalignment(a, b) == 0
 
 
 def test_an_unknown_pair_is_an_error(tmp_path):

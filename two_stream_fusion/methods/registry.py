@@ -50,7 +50,7 @@ METHODS: dict[str, Method] = {  # in the order of Tables 1 to 4
         Method("gf", "GF", _PACKAGE + "gf", takes_many=True, has_maps=True),
         Method("srcnn", "SRCNN", _PACKAGE + "srcnn", takes_many=False, has_maps=False),
         Method("cnn", "CNN", _PACKAGE + "cnn", takes_many=False, has_maps=True),
-        Method("two_stream", "Ours", _PACKAGE + "two_stream", takes_many=True, has_maps=False),
+        Method("two_stream", "Ours", _PACKAGE + "two_stream", takes_many=False, has_maps=False),
     )
 }
 TITLES: dict[str, str] = {name: method.title for name, method in METHODS.items()}

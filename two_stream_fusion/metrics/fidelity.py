@@ -21,7 +21,7 @@ def psnr(clean: np.ndarray, image: np.ndarray) -> float:
     """
     error = np.mean((clean.astype(float) - image) ** 2)
     with np.errstate(divide="ignore"):
-        return float(10 * np.log10((255 * preprocess.unit(image)) ** 2 / error))
+        return float(10 * np.log10((255 * preprocess.level_scale(image)) ** 2 / error))
 
 
 def ssim(clean: np.ndarray, image: np.ndarray) -> float:
@@ -42,6 +42,6 @@ def ssim(clean: np.ndarray, image: np.ndarray) -> float:
     """
     from skimage.metrics import structural_similarity  # late: it takes half a second, and is seldom needed
 
-    peak = 255 * preprocess.unit(image)
+    peak = 255 * preprocess.level_scale(image)
     form = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": peak}
     return float(structural_similarity(clean, image, **form))

@@ -1,49 +1,88 @@
-"""Photographs to fuse as a sequence that reads each when it is asked for."""
+"""Photographs to fuse, as a sequence that reads each one when it is asked for."""
 
 from __future__ import annotations
 
+import copy
 import glob
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Callable, Iterable, Iterator, NamedTuple, Sequence, Union
 
 import numpy as np
 
-from two_stream_fusion.base.pixels import MIN_SIDE
+from two_stream_fusion.base.pixels import MIN_SIDE, check_fusable
 from two_stream_fusion.io import images
 from two_stream_fusion.stack import align
+from two_stream_fusion.stack.exposure import match_exposure
 
 ENDINGS = (*images.WRITABLE, ".bmp", ".pgm", ".ppm", ".heic", ".heif", *images.RAW)
 
+Source = Union[str, Path, np.ndarray]
 
-class Frames:
-    """The images of `paths`, all pages of those that hold several, alike in size, depth and colour.
 
-    A sequence of arrays as images.read gives them, of which none is kept, but for the two of a pair, which
-    are asked for again and again; the first is read when this is made, for it sets what the others must be.
-    As they are in their files, until `register` has been called.
-    OSError and ValueError, which name the file, where one cannot be read or differs from the first.
+class Entry(NamedTuple):
+    """One image of a sequence: a page of a file, or an array.
+
+    position: its place among the sources, pages counted. name: for messages.
     """
 
-    def __init__(self, paths):
-        self.entries = [(Path(path), page) for path in paths for page in range(images.pages(path))]
-        if len(self.entries) < 2:
-            raise ValueError(f"{self.entries[0][0]}: one image alone; two or more are needed")
-        first = images.load(*self.entries[0])
-        self.shape = self.in_file = first.pixels.shape
-        if min(self.shape[:2]) < MIN_SIDE:
-            size = describe(self.shape, first.pixels.dtype)
-            raise ValueError(f"{self.name(0)} is {size}: the least are {MIN_SIDE}x{MIN_SIDE} pixels")
-        self.dtype, self.exif, self.icc = first.pixels.dtype, first.exif, first.icc
-        self.alpha = first.alpha  # H x W, of the images read so far, the least opaque; None: opaque
-        self.matrices = self.window = self.like = None
-        self._pair = {self.entries[0]: first} if len(self) == 2 else None
+    position: int
+    name: str
+    path: Path
+    page: int
+    pixels: np.ndarray | None = None
 
-    def __len__(self):
+    def load(self) -> images.Photograph:
+        """Read the image."""
+        if self.pixels is not None:
+            return images.Photograph(self.pixels)
+        return images.load(self.path, self.page)
+
+
+class Frames:
+    """Images alike in size, depth and colour: a sequence of arrays, as images.read gives them.
+
+    Files are read when their image is asked for, and none is kept. The exceptions are the two images of a
+    pair, which are asked for again and again. The first image is read at once, for it sets what the others
+    must be. `reordered` and `registered` give new sequences and leave this one as it is.
+
+    Args:
+        sources: files (all pages of those that hold several) or arrays, H x W or H x W x 3, uint8 or uint16.
+
+    Attributes:
+        shape, dtype: of every image.
+        exif, icc: metadata of the first image, bytes.
+        alpha: H x W, the least opaque of the images read so far, or None where all of them are opaque.
+        matrices, window: of registered images: see align.estimate_stack and align.common_window.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: an image is damaged, differs from the first, or is alone; the message names it.
+    """
+
+    def __init__(self, sources: Iterable[Source]):
+        self.entries = _entries(sources)
+        if len(self.entries) < 2:
+            alone = f"{self.entries[0].name}: one image alone; " if self.entries else ""
+            raise ValueError(f"{alone}two or more are needed")
+        first = self.entries[0].load()
+        self._source_shape = self.shape = first.pixels.shape
+        self.dtype, self.exif, self.icc = first.pixels.dtype, first.exif, first.icc
+        if min(self.shape[:2]) < MIN_SIDE:
+            size = describe(self.shape, self.dtype)
+            raise ValueError(f"{self.name(0)} is {size}: the least are {MIN_SIDE}x{MIN_SIDE} pixels")
+        self.alpha = first.alpha
+        self.matrices: list[np.ndarray] | None = None
+        self.window: tuple[slice, slice] | None = None
+        self._exposure_reference: np.ndarray | None = None
+        self._pair = {0: first} if len(self) == 2 else None
+
+    def __len__(self) -> int:
         return len(self.entries)
 
-    def __getitem__(self, i):
+    def __getitem__(self, i: int) -> np.ndarray:
         if not -len(self) <= i < len(self):
             raise IndexError(i)
         pixels, alpha = self.with_alpha(i % len(self))
@@ -51,101 +90,164 @@ class Frames:
             self.alpha = alpha if self.alpha is None else np.minimum(self.alpha, alpha)
         return pixels
 
-    def with_alpha(self, i):
-        """Image i (0..len - 1) and its own alpha, H x W, or None where opaque. Errors as of the class."""
-        found = (self._pair or {}).get(self.entries[i]) or images.load(*self.entries[i])
-        if self._pair is not None:
-            self._pair[self.entries[i]] = found
-        if found.pixels.shape != self.in_file or found.pixels.dtype != self.dtype:
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """In their order; the next is read while the one before is worked on."""
+        with ThreadPoolExecutor(1) as reader:
+            pending = reader.submit(self.__getitem__, 0)
+            for i in range(1, len(self) + 1):
+                image = pending.result()
+                if i < len(self):
+                    pending = reader.submit(self.__getitem__, i)
+                yield image
+
+    def with_alpha(self, i: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Image i (0 to len - 1) and its own alpha, H x W, or None where it is opaque.
+
+        Raises:
+            OSError, ValueError: as of the class.
+        """
+        photograph = self._load(i)
+        pixels, alpha = photograph.pixels, photograph.alpha
+        if pixels.shape != self._source_shape or pixels.dtype != self.dtype:
             raise ValueError(
-                f"{self.name(i)} is {describe(found.pixels.shape, found.pixels.dtype)}, {self.name(0)} is "
-                f"{describe(self.in_file, self.dtype)}: images to fuse must agree in size, depth and colour"
+                f"{self.name(i)} is {describe(pixels.shape, pixels.dtype)}, {self.name(0)} is "
+                f"{describe(self._source_shape, self.dtype)}: images to fuse must agree in size, depth and"
+                " colour"
             )
-        pixels, alpha = found.pixels, found.alpha
         if self.matrices is not None:
             pixels = align.warp(pixels, self.matrices[i])[self.window]
             alpha = None if alpha is None else align.warp(alpha, self.matrices[i])[self.window]
-            if self.like is not None:
-                pixels = align.match_exposure(self.like, pixels)
+            if self._exposure_reference is not None:
+                pixels = match_exposure(self._exposure_reference, pixels)
             pixels = np.ascontiguousarray(pixels)
         return pixels, alpha
 
-    def reorder(self, places):
-        """From here on have the images in another order: those at `places`, each once."""
-        self.entries = [self.entries[i] for i in places]
+    def reordered(self, places: Sequence[int]) -> Frames:
+        """The same images in another order: those at `places`, each once. For images not yet registered."""
+        frames = copy.copy(self)
+        frames.entries = [self.entries[i] for i in places]
+        return frames
 
-    def register(self, reference, model="affine", *, crop=True, exposure=True, progress=iter):
-        """From here on have all images as image `reference` sees the scene, and as bright.
+    def registered(
+        self,
+        reference: int,
+        model: str = "affine",
+        *,
+        crop: bool = True,
+        exposure: bool = True,
+        progress: Callable[[Iterable], Iterable] = iter,
+    ) -> Frames:
+        """The images as image `reference` sees the scene, and as bright.
 
-        model: as of align.estimate. crop: to what all of them show; else what an image does not show is
-        mirrored at its border. exposure: match brightness and white balance. progress: wraps the list of
-        images to align. ValueError, which names the file, for an image that cannot be aligned.
+        Args:
+            reference: a place in this sequence.
+            model: as of align.estimate.
+            crop: keep what all images show; otherwise what an image does not show is mirrored at its border.
+            exposure: match brightness and white balance.
+            progress: wraps the list of images to align.
+
+        Returns:
+            A new sequence, with `matrices` and `window`.
+
+        Raises:
+            ValueError: an image cannot be aligned; the message names it.
         """
+        frames = copy.copy(self)
         try:
-            self.matrices = align.chain(self, reference, model, progress)
+            frames.matrices = align.estimate_stack(self, reference, model, progress)
         except align.AlignmentError as error:
-            raise ValueError(f"{self.name(error.frame)}: {error}") from None
+            name = "" if error.frame is None else f"{self.name(error.frame)}: "
+            raise ValueError(f"{name}{error}") from None
         everything = (slice(0, self.shape[0]), slice(0, self.shape[1]))
-        self.window = align.common(self.matrices, self.shape) if crop else everything
-        self.shape = (*(side.stop - side.start for side in self.window), *self.shape[2:])
-        self.alpha = None
-        self.like = self[reference] if exposure else None
+        window = align.common_window(frames.matrices, self.shape) if crop else everything
+        frames.window = window
+        frames.shape = (*(side.stop - side.start for side in window), *self.shape[2:])
+        frames.alpha = None
+        frames._exposure_reference = None
+        frames._exposure_reference = frames[reference] if exposure else None
+        return frames
 
-    def __iter__(self):
-        """In their order; the next is read while the one before is worked on."""
-        with ThreadPoolExecutor(1) as reader:
-            coming = reader.submit(self.__getitem__, 0)
-            for i in range(1, len(self) + 1):
-                found = coming.result()
-                coming = reader.submit(self.__getitem__, i) if i < len(self) else None
-                yield found
+    def name(self, i: int) -> str:
+        """The file of an image, and its page where the file holds several; "image 1" and so on for arrays."""
+        return self.entries[i].name
 
-    def name(self, i) -> str:
-        """The file of an image, and its page where the file holds several."""
-        path, page = self.entries[i]
-        return f"{path}, page {page}" if (path, 1) in self.entries else str(path)
+    def _load(self, i):
+        entry = self.entries[i]
+        photograph = (self._pair or {}).get(entry.position) or entry.load()
+        if self._pair is not None:
+            self._pair[entry.position] = photograph
+        return photograph
 
 
-def describe(shape, dtype) -> str:
-    """An image's size, depth and kind in words."""
+def _entries(sources: Iterable[Source]) -> list[Entry]:
+    entries: list[Entry] = []
+    for source in sources:
+        if isinstance(source, np.ndarray):
+            check_fusable(source)
+            position = len(entries)
+            name = f"image {position + 1}"
+            entries.append(Entry(position, name, Path(name), 0, np.ascontiguousarray(source)))
+            continue
+        path = Path(source)
+        pages = images.pages(path)
+        for page in range(pages):
+            name = f"{path}, page {page}" if pages > 1 else str(path)
+            entries.append(Entry(len(entries), name, path, page))
+    return entries
+
+
+def describe(shape: tuple[int, ...], dtype: np.dtype) -> str:
+    """An image's size, depth and kind in words, such as "520x520 8 bit colour"."""
     kind = "gray" if len(shape) == 2 else "colour"
     return f"{shape[1]}x{shape[0]} {8 * np.dtype(dtype).itemsize} bit {kind}"
 
 
-def find(words) -> list[Path]:
-    """The files that are meant by names, patterns (*.tif), folders and lists (@list.txt, a name a line).
+def find_images(words: Iterable[str | Path]) -> list[Path]:
+    """The files that are meant by names, patterns, folders and lists.
 
-    Numbers in the names found in a folder or by a pattern count as such: 2.tif comes before 10.tif. Lines of
-    a list are relative to it. ValueError for a pattern, folder or list without an image.
+    Numbers in the names found in a folder or by a pattern count as numbers: 2.tif comes before 10.tif.
+
+    Args:
+        words: names, patterns (*.tif), folders, or lists (@list.txt: a name a line, relative to the list).
+
+    Returns:
+        The files in their order; names are not checked.
+
+    Raises:
+        OSError: a list cannot be read.
+        ValueError: there is no image for a pattern, folder or list.
     """
-    found = []
+    found: list[Path] = []
     for word in map(str, words):
         if word.startswith("@"):
-            try:
-                text = Path(word[1:]).read_text(encoding="utf-8-sig")
-            except UnicodeDecodeError:
-                raise ValueError(f"{word[1:]}: not a list of names") from None
-            here = Path(word[1:]).parent
-            lines = [line.strip() for line in text.splitlines()]
-            part = [here / line for line in lines if line and not line.startswith("#")]
+            paths = _read_list(Path(word[1:]))
         elif os.path.isdir(word):
-            part = inside(word)
+            paths = images_in_folder(word)
         elif glob.has_magic(word) and not os.path.exists(word):
-            part = sorted(map(Path, glob.glob(word)), key=in_order)
+            paths = sorted(map(Path, glob.glob(word)), key=natural_key)
         else:
-            part = [Path(word)]
-        if not part:
+            paths = [Path(word)]
+        if not paths:
             raise ValueError(f"{word}: no images there")
-        found += part
+        found += paths
     return found
 
 
-def inside(folder) -> list[Path]:
-    """The image files of a folder, in order; hidden ones, such as macOS's ._NAME.jpg, left out."""
+def images_in_folder(folder: str | Path) -> list[Path]:
+    """The image files of a folder in natural order; hidden ones, such as macOS's ._NAME.jpg, are left out."""
     files = (p for p in Path(folder).iterdir() if not p.name.startswith(".") and p.is_file())
-    return sorted((p for p in files if p.suffix.lower() in ENDINGS), key=in_order)
+    return sorted((p for p in files if p.suffix.lower() in ENDINGS), key=natural_key)
 
 
-def in_order(path):
-    """What to sort file names by, so that their numbers are in order."""
+def natural_key(path: str | Path) -> list[tuple[int, str]]:
+    """A key that sorts file names with their numbers as numbers."""
     return [(int(x), "") if x.isdigit() else (-1, x) for x in re.split(r"(\d+)", str(path)) if x]
+
+
+def _read_list(path):
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not a list of names") from None
+    lines = [line.strip() for line in text.splitlines()]
+    return [path.parent / line for line in lines if line and not line.startswith("#")]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.golden import nets
 from two_stream_fusion.methods import two_stream
-from two_stream_fusion.methods.two_stream import TwoStream, fold, from_channels, reach, to_channels
+from two_stream_fusion.methods.two_stream import TwoStream, from_channels, receptive_field_radius, to_channels
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -30,8 +30,8 @@ def image(seed, shape=(45, 61, 3), dtype=np.uint8):
 
 
 @pytest.mark.parametrize(("name", "pixels"), [("2-1-2_f64_k5", 8), ("2-1-2_f32_k3", 4), ("3-1-3_f64_k5", 12)])
-def test_reach_is_half_the_receptive_field(name, pixels):
-    assert reach(ROOT / "prototxt" / name / "deploy.prototxt") == pixels
+def test_the_radius_is_half_the_receptive_field(name, pixels):
+    assert receptive_field_radius(ROOT / "prototxt" / name / "deploy.prototxt") == pixels
 
 
 def test_a_net_that_steps_is_refused(tmp_path):
@@ -47,7 +47,10 @@ def test_a_pixel_reaches_no_further(net):
     difference = (net(a, b).astype(int) != net(changed, b)).any(2)
     rows, columns = np.nonzero(difference)
     assert difference.any()
-    assert abs(rows - 20).max() <= net.reach and abs(columns - 30).max() <= net.reach
+    assert (
+        abs(rows - 20).max() <= net.receptive_field_radius
+        and abs(columns - 30).max() <= net.receptive_field_radius
+    )
 
 
 @pytest.mark.parametrize("tile", [16, 23, 40])
@@ -68,33 +71,6 @@ def test_shape_and_dtype_are_kept_and_inputs_too(net, height, width, colour, dee
     assert fused.shape == a.shape and fused.dtype == a.dtype
     np.testing.assert_array_equal(a, before[0])
     np.testing.assert_array_equal(b, before[1])
-
-
-def test_folding_is_fusing_the_result_with_the_next(net):
-    a, b, c = (image(i) for i in range(3))
-    fused, choice = fold(net, [a, b, c])
-    np.testing.assert_array_equal(fused, net(net(a, b), c))
-    assert choice is None
-
-
-def test_photographs_put_together_say_where_each_pixel_is_from(net, monkeypatch):
-    """A net that knows the truth: each of the images is sharp in a strip of its own."""
-    truth = image(0, (40, 160))
-    monkeypatch.setattr(TwoStream, "__call__", lambda self, a, b, **_: np.maximum(a, b))
-    for count in (2, 4):
-        strip = np.arange(160) * count // 160
-        stack = [np.where(strip == i, truth, truth // 3) for i in range(count)]
-        fused, choice = fold(net, stack, refine="select")
-        assert choice.dtype == np.uint16
-        middle = (np.arange(160) % 40 >= 12) & (np.arange(160) % 40 < 28)
-        np.testing.assert_array_equal(choice[:, middle], np.tile(strip, (40, 1))[:, middle])
-        np.testing.assert_array_equal(fused[:, middle], truth[:, middle])
-
-
-@pytest.mark.parametrize(("count", "refine", "words"), [(1, "none", "two images"), (2, "best", "'best'")])
-def test_wrong_folds_are_refused(net, count, refine, words):
-    with pytest.raises(ValueError, match=words):
-        fold(net, [image(0)] * count, refine=refine)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -171,7 +147,7 @@ def test_even_filters_do_not_show_tiles(tmp_path):
     """Convolutions that take a pixel off, Deconvolutions that put it back: the window is not centred."""
     net = varied(tmp_path, ("kernel_size: 3", "kernel_size: 4", 6))
     a, b = image(1), image(2)
-    assert net.reach == 8
+    assert net.receptive_field_radius == 8
     assert np.abs(net(a, b, tile=16).astype(int) - net(a, b, tile=0)).max() <= 1
 
 

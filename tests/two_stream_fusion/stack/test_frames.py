@@ -76,23 +76,28 @@ def test_one_image_is_no_stack(folder):
 def test_what_a_user_may_name(folder, monkeypatch):
     (folder / "notes.txt").write_text("# the good ones\nf10.png\n\nf1.png\n")
     in_order = [folder / f"f{i}.png" for i in (1, 2, 10)]
-    assert frames.find([folder]) == in_order  # 10 after 2; no text files
-    assert frames.find([str(folder / "f*.png")]) == in_order
-    assert frames.find([f"@{folder / 'notes.txt'}"]) == [folder / "f10.png", folder / "f1.png"]
-    assert frames.find([folder / "f2.png", folder / "f1.png"]) == [folder / "f2.png", folder / "f1.png"]
+    assert frames.find_images([folder]) == in_order  # 10 after 2; no text files
+    assert frames.find_images([str(folder / "f*.png")]) == in_order
+    assert frames.find_images([f"@{folder / 'notes.txt'}"]) == [folder / "f10.png", folder / "f1.png"]
+    assert frames.find_images([folder / "f2.png", folder / "f1.png"]) == [
+        folder / "f2.png",
+        folder / "f1.png",
+    ]
     (folder / "f[1].png").write_bytes((folder / "f2.png").read_bytes())
-    assert frames.find([str(folder / "f[1].png")]) == [folder / "f[1].png"]  # a name before a pattern
+    assert frames.find_images([str(folder / "f[1].png")]) == [folder / "f[1].png"]  # a name before a pattern
     (folder / "notes.txt").write_text("f1.png\nf2.png\n", encoding="utf-8-sig")  # as Notepad writes it
-    assert frames.find([f"@{folder / 'notes.txt'}"]) == [*in_order[:1], folder / "f2.png"]
+    assert frames.find_images([f"@{folder / 'notes.txt'}"]) == [*in_order[:1], folder / "f2.png"]
     (folder / "._f1.png").write_bytes(b"what macOS leaves beside f1.png")
     (folder / "sub.png").mkdir()
-    assert frames.inside(folder) == [folder / f"f{i}.png" for i in (1, 2, 10)] + [folder / "f[1].png"]
+    assert frames.images_in_folder(folder) == [folder / f"f{i}.png" for i in (1, 2, 10)] + [
+        folder / "f[1].png"
+    ]
     (folder / "empty").mkdir()
     for word in (folder / "empty", f"{folder}/*.jpg"):
         with pytest.raises(ValueError, match="no images there"):
-            frames.find([word])
+            frames.find_images([word])
     with pytest.raises(OSError, match=r"none\.txt"):
-        frames.find(["@none.txt"])
+        frames.find_images(["@none.txt"])
     (folder / "binary.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(ValueError, match=r"binary\.txt: not a list"):
-        frames.find([f"@{folder / 'binary.txt'}"])
+        frames.find_images([f"@{folder / 'binary.txt'}"])

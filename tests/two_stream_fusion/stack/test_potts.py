@@ -12,7 +12,7 @@ from two_stream_fusion.stack import potts
 
 
 def energy(chosen, cost):
-    """What `label` makes least: the cost of what is chosen and the length of outlines."""
+    """What `binary_potts` minimises: the cost of what is chosen and the length of outlines."""
     chosen = np.asarray(chosen, np.float64)
     across, down = np.zeros_like(chosen), np.zeros_like(chosen)
     across[:, :-1] = np.diff(chosen, axis=1)
@@ -31,7 +31,7 @@ def test_the_least_of_all_labellings_of_a_small_image(shape, monkeypatch):
     more = []
     for _ in range(20):
         cost = rng.normal(0, 1.5, shape).astype(np.float32)
-        more.append(energy(potts.label(cost), cost) - min(energy(chosen, cost) for chosen in every))
+        more.append(energy(potts.binary_potts(cost), cost) - min(energy(chosen, cost) for chosen in every))
     assert max(more) < (0.01 if 1 in shape else 1)
     assert np.mean(more) < 0.1
 
@@ -42,11 +42,11 @@ def test_a_pixel_stays_where_it_is_worth_its_outline(size):
     cost = np.ones(size, np.float32)
     at = size[0] // 2, size[1] // 2
     cost[at] = -3.2
-    assert not potts.label(cost).any()
+    assert not potts.binary_potts(cost).any()
     cost[at] = -3.6
     expected = np.zeros(size, bool)
     expected[at] = True
-    np.testing.assert_array_equal(potts.label(cost), expected)
+    np.testing.assert_array_equal(potts.binary_potts(cost), expected)
 
 
 def test_where_nothing_speaks_neighbours_do_and_the_outline_is_the_shortest():
@@ -58,7 +58,7 @@ def test_where_nothing_speaks_neighbours_do_and_the_outline_is_the_shortest():
         half = 10 + abs(x - 120) // 2
         outside = np.abs(rows - 29.5) > half
         cost[outside, x] = np.where(x < 120, -5, 5)
-    chosen = potts.label(cost)
+    chosen = potts.binary_potts(cost)
     assert chosen[:, :115].all() and not chosen[:, 125:].any()
 
 
@@ -66,7 +66,7 @@ def test_far_from_any_rim_a_plain_is_filled():
     """A frame one pixel wide says 1 around 1000 x 1000 pixels that say nothing."""
     cost = np.zeros((1000, 1000), np.float32)
     cost[[0, -1]] = cost[:, [0, -1]] = -5
-    assert potts.label(cost).all()
+    assert potts.binary_potts(cost).all()
 
 
 def test_noise_is_smoothed_and_edges_stay():
@@ -75,7 +75,7 @@ def test_noise_is_smoothed_and_edges_stay():
     truth[30:90, 40:120] = True
     cost = np.where(truth, -0.3, 0.3) + rng.normal(0, 0.6, truth.shape)
     assert ((cost < 0) != truth).mean() > 0.25
-    wrong = potts.label(cost) != truth
+    wrong = potts.binary_potts(cost) != truth
     assert wrong.mean() < 0.01
     wrong[[29, 30, 89, 90]] = wrong[:, [39, 40, 119, 120]] = False
     assert wrong.mean() < 0.002
@@ -86,23 +86,23 @@ def test_noise_is_smoothed_and_edges_stay():
 def test_no_worse_than_one_label_or_each_pixel_by_itself(height, width, seed, spread):
     cost = np.random.default_rng(seed).normal(0, spread, (height, width)).astype(np.float32)
     before = cost.copy()
-    chosen = potts.label(cost)
+    chosen = potts.binary_potts(cost)
     assert chosen.dtype == bool and chosen.shape == cost.shape and (cost == before).all()
     least = min(energy(x, cost) for x in (np.zeros_like(cost), np.ones_like(cost), cost < 0))
     assert energy(chosen, cost) <= least + 1e-3 * height * width
 
 
 def test_equal_costs_choose_the_first_label():
-    assert not potts.label(np.zeros((50, 70), np.float32)).any()
+    assert not potts.binary_potts(np.zeros((50, 70), np.float32)).any()
 
 
 def test_rows_and_columns_are_alike():
     cost = np.random.default_rng(2).normal(0, 1, (48, 48)).astype(np.float32)
-    np.testing.assert_array_equal(potts.label(cost.T), potts.label(cost).T)
+    np.testing.assert_array_equal(potts.binary_potts(cost.T), potts.binary_potts(cost).T)
 
 
 def test_tiles_do_not_show(monkeypatch):
     cost = np.random.default_rng(3).normal(0, 1, (150, 170)).astype(np.float32)
-    at_once = potts.label(cost)
+    at_once = potts.binary_potts(cost)
     monkeypatch.setattr(tiles, "TILE", 40)
-    np.testing.assert_array_equal(potts.label(cost), at_once)
+    np.testing.assert_array_equal(potts.binary_potts(cost), at_once)

@@ -1,4 +1,4 @@
-"""fuse.py --batch."""
+"""batch.py, by the command that runs it: tools/fuse.py --batch."""
 
 import json
 import os
@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tools import fuse, fuse_batch
+from tools import fuse
+from two_stream_fusion import batch
 from two_stream_fusion.base.files import atomic_write
 from two_stream_fusion.io import images
 
@@ -23,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def folder(tmp_path, monkeypatch):
     """A folder of folders, one of them with a damaged image, and the same as a CSV file."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["fuse.py"])
     rng = np.random.default_rng(0)
     for name in ("one", "two", "bad", "ten"):
         (tmp_path / "in" / name).mkdir(parents=True)
@@ -35,8 +37,29 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+def main(*arguments):
+    """The exit status of the command, an error printed."""
+    sys.argv = ["fuse.py", *map(str, arguments)]
+    with pytest.raises(SystemExit) as stopped:
+        fuse.command()
+    if isinstance(stopped.value.code, str):  # what Python does with it
+        print(stopped.value.code, file=sys.stderr)
+        return 1
+    return stopped.value.code
+
+
 def run(*arguments):
-    return fuse.main([*map(str, arguments), "--method", "lp"])
+    return main(*arguments, "--method", "lp")
+
+
+def run_items(arguments, fuse_one):
+    """The outcomes, {output: error or None}, of a batch, with `fuse_one` in the place of the command's."""
+    args = fuse.parse_arguments([*arguments, "--method", "lp"])
+    items, _ = batch.plan_batch(args.batch, fuse.outputs_from(args))
+    return {str(item.outputs.image): error for item, error in batch.run_batch(items, fuse_one, args.jobs)}
+
+
+SETTINGS = fuse.settings_from(fuse.parse_arguments(["x", "-o", "y", "--method", "lp"]))
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -72,12 +95,12 @@ def test_lines_of_a_file(folder):
 
 def test_the_other_outputs_are_folders_too(folder, capfd):
     more = ("--json", "reports", "--panel", "panels", "--maps", "maps", "--method", "gf")
-    assert fuse.main(["--batch", "pairs.csv", "-o", "out", *more]) == 0
+    assert main("--batch", "pairs.csv", "-o", "out", *more) == 0
     assert json.loads((folder / "reports/deep/y.json").read_text())["sources"][0] == "in/two/0.png"
     assert images.read("panels/x.png").shape == (30, 120, 3)
     assert list((folder / "maps/x").glob("gf_*.png")) and list((folder / "maps/deep/y").glob("gf_*.png"))
     (folder / "reports/x.json").unlink()
-    assert fuse.main(["--batch", "pairs.csv", "-o", "out", *more, "--resume"]) == 0
+    assert main("--batch", "pairs.csv", "-o", "out", *more, "--resume") == 0
     assert (folder / "reports/x.json").is_file()
     assert "1 fused, 1 left out as whole" in capfd.readouterr().out
 
@@ -112,8 +135,8 @@ def test_a_missing_batch_is_said(folder, capfd):
 
 
 def test_only_readable_images_are_whole(folder):
-    assert fuse_batch.whole("in/one/0.png")
-    assert not fuse_batch.whole("in/bad/1.png") and not fuse_batch.whole("in/none.png")
+    assert batch.is_whole("in/one/0.png")
+    assert not batch.is_whole("in/bad/1.png") and not batch.is_whole("in/none.png")
 
 
 def test_warnings_are_said(folder, capfd):
@@ -140,11 +163,11 @@ def test_no_output_is_an_image_of_another(folder, capfd, more):
 def test_marks_of_utf_8_and_hidden_folders_are_passed_over(folder):
     lines = (folder / "pairs.csv").read_text().splitlines()[2:]
     (folder / "pairs.csv").write_text("\n".join(lines), encoding="utf-8-sig")
-    assert [name for name, _ in fuse_batch.items("pairs.csv")] == ["x.tif", "deep/y"]
+    assert [name for name, _ in batch.read_batch("pairs.csv")] == ["x.tif", "deep/y"]
     (folder / "in/one").rename(folder / "in/.one")
     (folder / "in/two/._0.png").write_bytes(b"what macOS leaves")
-    assert [name for name, _ in fuse_batch.items("in")] == ["bad", "ten", "two"]
-    assert dict(fuse_batch.items("in"))["two"] == [Path("in/two", f"{i}.png") for i in (0, 1)]
+    assert [name for name, _ in batch.read_batch("in")] == ["bad", "ten", "two"]
+    assert dict(batch.read_batch("in"))["two"] == [Path("in/two", f"{i}.png") for i in (0, 1)]
 
 
 def killed(item):
@@ -152,85 +175,73 @@ def killed(item):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_process_that_is_killed_is_said(folder, capfd):
-    args = fuse.arguments(["--batch", "pairs.csv", "-o", "out", "--method", "lp"])
-    fuse.listen(args.level)
-    assert fuse_batch.run(args, killed) == 1
-    said, errors = capfd.readouterr()
-    assert errors.count("a process was killed") == 2 == len(errors.splitlines())
-    assert said.endswith("0 fused, 0 left out as whole, 2 failed\n")
+def test_a_process_that_is_killed_is_said(folder):
+    outcomes = run_items(["--batch", "pairs.csv", "-o", "out"], killed)
+    assert outcomes == {
+        name: f"{name}: a process was killed, as where memory ends"
+        for name in ("out/x.tif", "out/deep/y.png")
+    }
 
 
-def unforeseen(args):
-    if args.output.endswith("x.tif"):
-        args.set = [None]  # what no command line gives
-    return fuse.attempt(args)
+def unforeseen(item):
+    """One gets settings that no command line gives."""
+    broken = SETTINGS._replace(fusing={**SETTINGS.fusing, "options": [None]})
+    return fuse.run_batch_item(item, broken if item.outputs.image.name == "x.tif" else SETTINGS)
 
 
-def test_an_unforeseen_error_takes_no_other_with_it(folder, capfd):
-    args = fuse.arguments(["--batch", "pairs.csv", "-o", "out", "--method", "lp"])
-    fuse.listen(args.level)
-    assert fuse_batch.run(args, unforeseen) == 1
-    said, errors = capfd.readouterr()
-    assert (
-        errors
-        == "fuse.py: error: out/x.tif: AttributeError: 'NoneType' object has no attribute 'partition'\n"
-    )
-    assert said.endswith("1 fused, 0 left out as whole, 1 failed\n") and (folder / "out/deep/y.png").exists()
+def test_an_unforeseen_error_takes_no_other_with_it(folder):
+    outcomes = run_items(["--batch", "pairs.csv", "-o", "out"], unforeseen)
+    assert outcomes["out/x.tif"].startswith("out/x.tif: TypeError: ")
+    assert outcomes["out/deep/y.png"] is None and (folder / "out/deep/y.png").exists()
 
 
 def killed_over_two(item):
-    if item.output.endswith("two.png"):
+    if item.outputs.image.name == "two.png":
         killed(item)
-    return fuse.attempt(item)
+    return fuse.run_batch_item(item, SETTINGS)
 
 
-def killed_after_writing(args):
+def killed_after_writing(item):
     """That of ten ends the first time before it can say what became of it."""
-    error = fuse.attempt(args)
-    if Path(args.output).stem == "ten" and not Path("killed").exists():
+    error = fuse.run_batch_item(item, SETTINGS)
+    if item.outputs.image.stem == "ten" and not Path("killed").exists():
         Path("killed").touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return error
 
 
-def test_what_a_killed_process_has_written_is_its_own(folder, capfd):
+def test_what_a_killed_process_has_written_is_its_own(folder):
     (folder / "out").mkdir()
     images.write(folder / "out/one.png", np.zeros((9, 9), np.uint8))
     before = (folder / "out/one.png").read_bytes()
-    args = fuse.arguments(["--batch", "in", "-o", "out", "--method", "lp", "--jobs", "2"])
-    fuse.listen(args.level)
-    assert fuse_batch.run(args, killed_after_writing) == 1
-    _, errors = capfd.readouterr()
+    outcomes = run_items(["--batch", "in", "-o", "out", "--jobs", "2"], killed_after_writing)
     assert (folder / "killed").exists()
-    assert "out/one.png: exists" in errors and (folder / "out/one.png").read_bytes() == before
-    assert "two.png" not in errors and "ten.png" not in errors
+    assert (
+        "out/one.png: exists" in outcomes["out/one.png"] and (folder / "out/one.png").read_bytes() == before
+    )
+    assert outcomes["out/two.png"] is None and outcomes["out/ten.png"] is None
     assert images.read(folder / "out/ten.png").shape == (30, 40, 3)
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
-def test_a_process_that_is_killed_takes_no_other_with_it(folder, capfd, jobs):
+def test_a_process_that_is_killed_takes_no_other_with_it(folder, jobs):
     (folder / "in/bad/1.png").unlink()
     (folder / "in/bad/0.png").unlink()
-    args = fuse.arguments(["--batch", "in", "-o", "out", "--method", "lp", "--jobs", str(jobs)])
-    fuse.listen(args.level)
-    assert fuse_batch.run(args, killed_over_two) == 1
-    said, errors = capfd.readouterr()
-    assert errors == "fuse.py: error: out/two.png: a process was killed, as where memory ends\n"
-    assert said.endswith("2 fused, 0 left out as whole, 1 failed\n")
+    outcomes = run_items(["--batch", "in", "-o", "out", "--jobs", str(jobs)], killed_over_two)
+    assert outcomes.pop("out/two.png") == "out/two.png: a process was killed, as where memory ends"
+    assert outcomes == {"out/one.png": None, "out/ten.png": None}
 
 
-def half_written(args):
-    with atomic_write(args.output) as beside:
+def half_written(item):
+    with atomic_write(item.outputs.image) as beside:
         beside.write_bytes(b"half")
         os.kill(os.getppid(), signal.SIGINT)
         time.sleep(60)
 
 
 def test_ctrl_c_leaves_nothing_half_written(folder):
-    args = fuse.arguments(["--batch", "pairs.csv", "-o", "out", "--method", "lp", "-q"])
     with pytest.raises(KeyboardInterrupt):
-        fuse_batch.run(args, half_written)
+        run_items(["--batch", "pairs.csv", "-o", "out", "-q"], half_written)
     assert [path for path in (folder / "out").rglob("*") if path.is_file()] == []
 
 
@@ -250,4 +261,4 @@ def test_ctrl_c_ends_it_without_a_word(folder):
     errors = started.communicate(timeout=60)[1]
     assert (started.returncode, errors) == (130, "")
     left = [path.name for path in (folder / "out").iterdir()]
-    assert len(left) < 40 and all(fuse_batch.whole(folder / "out" / name) for name in left)
+    assert len(left) < 40 and all(batch.is_whole(folder / "out" / name) for name in left)

@@ -1,0 +1,41 @@
+"""stack/order.py: the frames of a stack in the order of their focus."""
+
+import numpy as np
+import pytest
+
+from tests.two_stream_fusion.stack.scenes import receding, strips
+from two_stream_fusion.stack import order
+from two_stream_fusion.stack.order import focus_order
+
+
+@pytest.mark.parametrize("count", [3, 5, 12])
+def test_the_order_of_focus_is_found(count):
+    frames = receding(count)
+    assert focus_order(frames) == list(range(count))
+    assert focus_order(frames[::-1]) == list(range(count))  # from either end
+    for seed in range(5):
+        places = [int(i) for i in np.random.default_rng(seed).permutation(count)]
+        found = [places[i] for i in focus_order([frames[i] for i in places])]
+        assert found in ([*range(count)], [*range(count)][::-1])
+
+
+def test_frames_are_looked_at_in_small():
+    assert order._fit_within((3000, 2000, 3), 600) == (400, 600)
+    assert order._fit_within((200, 5000), 500) == (500, 20)
+    assert order._fit_within((300, 200), 600) == (200, 300)
+    assert order._fit_within((1, 5000), 500) == (500, 1)
+
+
+def test_an_order_that_will_do_is_kept():
+    """Frames alike in all but noise have no order of their own."""
+    truth, frames, _ = strips((60, 160))
+    assert focus_order(frames) == [0, 1, 2, 3]
+    assert focus_order([truth, truth, truth]) == [0, 1, 2]
+    assert focus_order([frames[0], frames[1]]) == [0, 1]
+
+
+@pytest.mark.parametrize(("detour", "expected"), [(0.8, [0, 1, 2, 3]), (1.2, [0, 2, 1, 3])])
+def test_golden_detour_that_keeps_the_given_order(monkeypatch, detour, expected):
+    """Four places on a line: the given path is 1 + detour / 10 times as long as the shortest."""
+    monkeypatch.setattr(order, "_detail_grid", lambda frame: np.full((24, 24), frame))
+    assert focus_order([0, 10, 10 - detour, 20]) == expected

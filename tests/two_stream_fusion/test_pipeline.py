@@ -1,0 +1,182 @@
+"""pipeline.py: photographs in, a fused image out."""
+
+import logging
+from pathlib import Path
+
+import caffe
+import cv2
+import numpy as np
+import pytest
+
+from tests.golden import nets
+from tests.two_stream_fusion.stack.scenes import photograph, receding
+from two_stream_fusion import pipeline
+from two_stream_fusion.io import images
+from two_stream_fusion.methods import registry
+from two_stream_fusion.methods.two_stream import TILE
+from two_stream_fusion.stack.frames import Frames
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOY = ROOT / "prototxt/2-1-2_f32_k3/deploy.prototxt"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """{net, weights} of the fast net, with weights that are not trained, but not trivial either."""
+    weights = tmp_path_factory.mktemp("weights") / "w.caffemodel"
+    net = caffe.Net(str(DEPLOY), caffe.TEST)
+    nets.set_weights(net)
+    net.save(str(weights))
+    return {"net": DEPLOY, "weights": weights}
+
+
+def image(seed, shape=(45, 61, 3), dtype=np.uint8):
+    return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+def larger(a, b, **_):
+    """A net that knows the truth where photographs are darker out of focus."""
+    return np.maximum(a, b)
+
+
+def test_folding_is_fusing_the_result_with_the_next(files):
+    a, b, c = (image(i) for i in range(3))
+    result = pipeline.fuse([a, b, c], refine="none", check_register=False, **files)
+    net = pipeline.open_network(**files)
+    np.testing.assert_array_equal(result.image, net(net(a, b), c))
+    assert result.choice is None and result.refine == "none" and result.maps == []
+    assert (result.net, result.weights) == (DEPLOY, files["weights"])
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_selected_pixels_say_where_they_are_from(count):
+    """Each of the images is sharp in a strip of its own."""
+    truth = image(0, (40, 160))
+    strip = np.arange(160) * count // 160
+    stack = [np.where(strip == i, truth, truth // 3) for i in range(count)]
+    fused, choice = pipeline.fuse_by_network(larger, stack, refine="select")
+    assert choice.dtype == np.uint16
+    middle = (np.arange(160) % 40 >= 12) & (np.arange(160) % 40 < 28)
+    np.testing.assert_array_equal(choice[:, middle], np.tile(strip, (40, 1))[:, middle])
+    np.testing.assert_array_equal(fused[:, middle], truth[:, middle])
+
+
+@pytest.mark.parametrize(("count", "refine", "words"), [(1, "none", "two images"), (2, "best", "'best'")])
+def test_wrong_folds_are_refused(count, refine, words):
+    with pytest.raises(ValueError, match=words):
+        pipeline.fuse_by_network(larger, [image(0)] * count, refine=refine)
+
+
+def test_two_images_are_fused_and_more_are_selected():
+    assert [pipeline.resolve_refine(None, count) for count in (2, 3, 9)] == ["none", "select", "select"]
+    assert pipeline.resolve_refine("select", 2) == "select" and pipeline.resolve_refine("none", 3) == "none"
+    assert pipeline.TILE == TILE
+
+
+def test_files_arrays_and_frames_are_the_same(tmp_path):
+    paths = [tmp_path / f"{i}.png" for i in range(3)]
+    for i, path in enumerate(paths):
+        images.write(path, image(i))
+    arrays = [image(i) for i in range(3)]
+    expected = registry.fuse("lp", arrays, levels=3)
+    for sources in (paths, map(str, paths), arrays, Frames(paths)):
+        result = pipeline.fuse(sources, "lp", options={"levels": 3}, check_register=False)
+        np.testing.assert_array_equal(result.image, expected)
+        assert result.refine is None and result.net is None and set(result.seconds) == {"align", "fuse"}
+    assert pipeline.fuse(arrays, "lp", check_register=False).aligned.names == [
+        "image 1",
+        "image 2",
+        "image 3",
+    ]
+
+
+def test_maps_are_what_a_method_decided_by():
+    result = pipeline.fuse([image(i) for i in range(3)], "psfs", check_register=False)
+    assert [step["decision"].shape for step in result.maps] == [(45, 61)] * 2
+
+
+def test_a_stack_is_put_in_order_and_in_register():
+    """Frames are shifted as named; matrices are in that order, frames in the order of focus."""
+    sharp = receding(4, (150, 200, 3))
+    shuffled = [np.ascontiguousarray(np.roll(sharp[i], 3 * i, axis=1)[:, 20:180]) for i in (2, 0, 3, 1)]
+    before = [x.copy() for x in shuffled]
+    frames = Frames(shuffled)
+    aligned = pipeline.align_frames(frames, "translation", reference=1, exposure=False)
+    assert aligned.order in ([1, 3, 0, 2], [2, 0, 3, 1]) and aligned.reference == 1
+    assert [round(matrix[0, 2]) for matrix in aligned.transforms] == [6, 0, 9, 3]
+    assert aligned.names == [f"image {i}" for i in (1, 2, 3, 4)]
+    assert aligned.frames.name(0) == f"image {aligned.order[0] + 1}"
+    assert aligned.frames.shape[1] <= 151 and aligned.window[1].start == 0
+    assert frames.shape == (150, 160, 3) and frames.matrices is None  # the caller's stays as it is
+    np.testing.assert_array_equal(frames[0], before[0])
+    fused = pipeline.fuse(shuffled, "lp", align="translation", reference=1, exposure=False)
+    np.testing.assert_array_equal(fused.transforms, aligned.transforms)
+
+
+def test_images_out_of_register_are_logged(caplog, capfd):
+    photo = photograph()
+    a, b = np.ascontiguousarray(photo[20:320, 50:400]), np.ascontiguousarray(photo[26:326, 62:412])
+    with caplog.at_level(logging.WARNING, "two_stream_fusion"):
+        pipeline.fuse([a, a], "lp")
+        assert not caplog.records
+        pipeline.fuse([a, b], "lp", check_register=False)
+        assert not caplog.records
+        pipeline.fuse([a, b], "lp")
+    assert "image 1 and image 2 seem 13.4 pixels apart" in caplog.text
+    assert capfd.readouterr().out == ""
+
+
+def test_progress_is_told_stage_by_stage(files):
+    seen = []
+
+    class Stage:
+        def __init__(self, *stage):
+            self.stage, self.count = stage, 0
+
+        def __enter__(self):
+            return self.track
+
+        def track(self, items):
+            for item in items:
+                yield item
+                self.count += 1
+
+        def __exit__(self, *_):
+            seen.append((*self.stage, self.count))
+
+    photo = cv2.resize(photograph(), (128, 100))
+    pipeline.fuse([photo] * 3, align="translation", tile=64, progress=Stage, **files)
+    assert seen == [
+        ("looking", 3, "image", 3),
+        ("aligning", 2, "image", 2),
+        ("fusing", 8, "tile", 8),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"method": "none"}, "no method 'none'"),
+        ({"refine": "best"}, "unknown refine 'best'"),
+        ({"options": {"levels": 3}}, "two_stream has no options"),
+        ({"net": "x"}, "net and weights go together"),
+        ({"net": "x", "weights": "y", "model": "z"}, "either a model"),
+        ({"model": "none"}, "no model 'none'"),
+        ({"method": "lp", "align": "sideways"}, "unknown model 'sideways'"),
+    ],
+)
+def test_wrong_arguments_are_refused(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        pipeline.fuse([image(0), image(1)], **arguments)
+
+
+def test_wrong_sources_are_refused():
+    with pytest.raises(ValueError, match="image 2 is 60x45 8 bit colour, image 1 is 61x45 8 bit colour"):
+        pipeline.fuse([image(0), image(1, (45, 60, 3))], "lp")
+    for sources in ([], [image(0)]):
+        with pytest.raises(ValueError, match="two or more are needed"):
+            pipeline.fuse(sources, "lp")
+    with pytest.raises(ValueError, match="dtype float64"):
+        pipeline.fuse([np.zeros((9, 9))] * 2, "lp")
+    with pytest.raises(IndexError, match="no image 2: there are 2"):
+        pipeline.fuse([image(0), image(1)], "lp", align="affine", reference=2)

@@ -1,0 +1,207 @@
+"""Many fusions in one command: what to fuse, and worker processes of which none takes another down."""
+
+from __future__ import annotations
+
+import csv
+import os
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Callable, Iterable, Iterator, Optional, Tuple
+
+from two_stream_fusion.base.interrupts import delay_interrupt
+from two_stream_fusion.base.parallel import process_pool
+from two_stream_fusion.io import images
+from two_stream_fusion.outputs import Outputs
+from two_stream_fusion.stack.frames import find_images, images_in_folder, natural_key
+
+SUFFIXES = {"panel": ".png", "choice_map": ".png", "map_folder": "", "report": ".json"}
+
+
+@dataclass(frozen=True)
+class BatchItem:
+    """One result of a batch.
+
+    sources: words as find_images takes them. outputs: files of this item. is_new: none of them existed.
+    """
+
+    sources: list[Path]
+    outputs: Outputs
+    is_new: bool
+
+
+FuseOne = Callable[[BatchItem], Optional[str]]
+Outcome = Tuple[BatchItem, Optional[str]]
+
+
+def read_batch(batch: str | Path) -> list[tuple[str, list[Path]]]:
+    """The names of outputs and the images of each.
+
+    Args:
+        batch: a CSV file with lines output,image,image,... (images relative to the file), or a folder of
+            folders, each of which gives its name to an output.
+
+    Returns:
+        (name, images) for each.
+
+    Raises:
+        OSError: there is no such file.
+        ValueError: it is neither, or a line does not fit.
+    """
+    batch = Path(batch)
+    found = _read_folders(batch) if batch.is_dir() else _read_csv(batch)
+    if not found:
+        form = "a result is a folder of images" if batch.is_dir() else "a result is a line OUTPUT,IMAGE,..."
+        raise ValueError(f"{batch}: nothing to fuse there; {form}")
+    names = [name for name, _ in found]
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated:
+        raise ValueError(f"{batch}: {repeated} is the output of two")
+    return found
+
+
+def plan_batch(batch: str | Path, folders: Outputs, resume: bool = False) -> tuple[list[BatchItem], int]:
+    """What is to be fused.
+
+    Args:
+        batch: as of `read_batch`.
+        folders: for each kind of output, the folder that it goes to.
+        resume: leave out what exists and is whole, and replace what is not.
+
+    Returns:
+        (items, number of those left out).
+
+    Raises:
+        ValueError: two items have an output in common, or the output of one is an image of another.
+    """
+    found = read_batch(batch)
+    inputs = set(_input_identities(found))
+    items: list[BatchItem] = []
+    skipped = 0
+    names: dict[Path, str] = {}
+    for name, sources in found:
+        outputs = item_outputs(name, folders)
+        paths = [path for path in (*outputs.files(), outputs.map_folder) if path]
+        for path in paths:
+            if path.exists() and _identity(path) in inputs:
+                raise ValueError(f"{path}: is one of the images to fuse")
+            if names.setdefault(path, name) != name:
+                raise ValueError(f"{path}: named for {names[path]} and for {name}")
+        if resume and outputs.image and is_whole(outputs.image) and all(path.exists() for path in paths):
+            skipped += 1
+            continue
+        is_new = not any(path.exists() for path in paths)
+        items.append(BatchItem(sources, replace(outputs, force=folders.force or resume), is_new))
+    return items, skipped
+
+
+def item_outputs(name: str, folders: Outputs) -> Outputs:
+    """The outputs of the item of a name; a name without a suffix of an image becomes a PNG file."""
+    path = Path(name)
+    path = path if path.suffix.lower() in images.WRITABLE else path.with_name(path.name + ".png")
+    paths: dict[str, Any] = {}
+    for kind, suffix in SUFFIXES.items():
+        folder = getattr(folders, kind)
+        paths[kind] = folder / path.with_suffix(suffix) if folder else None
+    return replace(folders, image=folders.image / path if folders.image else None, **paths)
+
+
+def is_whole(path: str | Path) -> bool:
+    """Whether there is an image at `path` that reads to its end."""
+    try:
+        images.read(path)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def run_batch(items: Iterable[BatchItem], fuse_one: FuseOne, jobs: int = 1) -> Iterator[Outcome]:
+    """Fuse items in worker processes.
+
+    A process may be killed, as where memory runs out. The items that were in work then are done again, each
+    alone, so that only the one at fault fails.
+
+    Args:
+        items: what to fuse. Folders of outputs are made.
+        fuse_one: called with an item in a worker process; gives an error message, or None. It must be
+            importable there.
+        jobs: the number of processes.
+
+    Yields:
+        (item, error message or None), in the order in which they are finished.
+    """
+    pending = list(items)
+    again: list[BatchItem] = []
+    for item in pending:
+        for path in (*item.outputs.files(), item.outputs.map_folder):
+            if path:
+                path.parent.mkdir(parents=True, exist_ok=True)
+    while pending or again:
+        group = pending or [again.pop()]
+        yield from _run_in_pool(group, fuse_one, jobs if pending else 1, again)
+
+
+def _run_in_pool(pending, fuse_one, jobs, again) -> Iterator[Outcome]:
+    """`run_batch` until `pending` is empty or a process is killed.
+
+    Items that were in work then are added to `again`, but for one that was alone.
+    """
+    working: dict[Future, BatchItem] = {}
+    try:
+        with process_pool(jobs) as pool:
+            while pending or working:
+                with delay_interrupt():
+                    while pending and len(working) < jobs:
+                        future = pool.submit(fuse_one, pending[0])
+                        working[future] = pending.pop(0)
+                for future in wait(working, return_when=FIRST_COMPLETED).done:
+                    error = future.result()
+                    yield working.pop(future), error
+    except BrokenProcessPool:
+        if jobs > 1:
+            for item in working.values():
+                force = item.outputs.force or item.is_new  # what exists by now is its own
+                again.append(replace(item, outputs=replace(item.outputs, force=force)))
+        else:
+            for item in working.values():
+                yield item, f"{item.outputs.image}: a process was killed, as where memory ends"
+
+
+def _read_folders(batch):
+    folders = (p for p in batch.iterdir() if p.is_dir() and not p.name.startswith("."))
+    found = ((folder.name, images_in_folder(folder)) for folder in sorted(folders, key=natural_key))
+    return [(name, paths) for name, paths in found if paths]
+
+
+def _read_csv(batch):
+    found = []
+    with open(batch, newline="", encoding="utf-8-sig") as file:
+        try:
+            rows = list(csv.reader(file))
+        except (csv.Error, UnicodeDecodeError):
+            raise ValueError(f"{batch}: not a CSV file of output,image,image,...") from None
+    for number, row in enumerate(rows, start=1):
+        cells = [cell.strip() for cell in row if cell.strip()]
+        if not cells or cells[0].startswith("#"):
+            continue
+        if len(cells) < 2:
+            raise ValueError(f"{batch}, line {number}: output,image,image,... is needed")
+        found.append((cells[0], [batch.parent / cell for cell in cells[1:]]))
+    return found
+
+
+def _input_identities(found):
+    """The identities of all images of a batch that exist."""
+    for _, sources in found:
+        try:
+            files = find_images(sources)
+        except (OSError, ValueError):  # reported when its turn comes
+            continue
+        yield from (_identity(path) for path in files if path.exists())
+
+
+def _identity(path):
+    """What all names of one file have in common."""
+    status = os.stat(path)
+    return status.st_dev, status.st_ino

@@ -1,0 +1,392 @@
+"""Fuse photographs from start to end: read, put in the order of focus, align, fuse.
+
+The commands and Python both come in here:
+
+    from two_stream_fusion import pipeline
+    result = pipeline.fuse(["near.jpg", "far.jpg"], align="affine")
+    result.image  # H x W x 3 uint8
+
+What is logged goes to the logger of this module. Nothing is printed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import time
+from functools import reduce
+from pathlib import Path
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    ContextManager,
+    Iterable,
+    Iterator,
+    Mapping,
+    NamedTuple,
+    Union,
+)
+
+import numpy as np
+
+from two_stream_fusion.base.tiles import tiles
+from two_stream_fusion.methods import models, registry
+from two_stream_fusion.stack import select
+from two_stream_fusion.stack.align import misalignment
+from two_stream_fusion.stack.blend import blend_frames
+from two_stream_fusion.stack.choice import select_frames
+from two_stream_fusion.stack.frames import Frames, Source
+from two_stream_fusion.stack.order import focus_order
+
+if TYPE_CHECKING:
+    from two_stream_fusion.methods.two_stream import TwoStream
+
+TILE = 512  # pixels a side: BVLC Caffe needs 6 GB for it, caffe_torch a tenth
+REFINEMENTS = ("none", "select")
+WARN_PIXELS = 1.5  # images that are farther apart get a warning where they are not aligned
+WARN_SHARE = 1 / 600  # of the longer side: the same for large images, which are compared on small versions
+
+Track = Callable[[Iterable], Iterable]
+Progress = Callable[[str, int, str], ContextManager[Track]]
+Sources = Union[Frames, Iterable[Source]]
+
+
+class Aligned(NamedTuple):
+    """Photographs as they are fused.
+
+    frames: the images, in the order of their focus and in register.
+    order: for each of `frames`, its place among the sources.
+    reference: the place among the sources of the image that the others were aligned to; None where they were
+        not aligned. So are the next two.
+    transforms: 3 x 3 float64 for each source, which take places (x, y, 1) in the reference to it.
+    window: (rows, columns), slices: what `frames` show of the reference.
+    """
+
+    frames: Frames
+    order: list[int]
+    reference: int | None = None
+    transforms: list[np.ndarray] | None = None
+    window: tuple[slice, slice] | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the sources, in their order."""
+        return [self.frames.name(self.order.index(i)) for i in range(len(self.order))]
+
+
+class Result(NamedTuple):
+    """A fused image, and how it was made.
+
+    image: H x W or H x W x 3, of the dtype of the sources.
+    alpha: H x W of that dtype, the least opaque of the sources, or None where all are opaque.
+    choice: H x W uint16, for each pixel the place in `aligned.frames` of the one that it comes from: a depth
+        map of a stack. None but for refine="select".
+    maps: what each step of a comparison method decided by, {name: map or number}; empty for other methods.
+    refine: "none" or "select"; None for comparison methods.
+    net, weights: files of the network; None for comparison methods.
+    aligned: what was fused.
+    seconds: {"align": ..., "fuse": ...}; opening the network counts as fusing.
+    """
+
+    image: np.ndarray
+    alpha: np.ndarray | None
+    choice: np.ndarray | None
+    maps: list[dict[str, Any]]
+    refine: str | None
+    net: Path | None
+    weights: Path | None
+    aligned: Aligned
+    seconds: dict[str, float]
+
+    @property
+    def transforms(self) -> list[np.ndarray] | None:
+        """As `aligned.transforms`."""
+        return self.aligned.transforms
+
+
+@contextlib.contextmanager
+def no_progress(stage: str, total: int, unit: str) -> Iterator[Track]:
+    """Show nothing. Others show a bar.
+
+    Args:
+        stage: what is done: "looking", "aligning" or "fusing".
+        total: the number of units in this stage.
+        unit: "image" or "tile".
+
+    Yields:
+        A function that wraps an iterable; all that it wraps in this stage has `total` items.
+    """
+    yield iter
+
+
+def fuse(
+    sources: Sources,
+    method: str = "two_stream",
+    *,
+    options: Mapping[str, Any] | None = None,
+    model: str | None = None,
+    net: str | Path | None = None,
+    weights: str | Path | None = None,
+    refine: str | None = None,
+    tile: int = TILE,
+    gpu: int | None = None,
+    precision: str = "float32",
+    align: str | None = None,
+    reference: int | None = None,
+    crop: bool = True,
+    exposure: bool = True,
+    check_register: bool = True,
+    progress: Progress = no_progress,
+) -> Result:
+    """Fuse photographs of one scene that are focused at different depths.
+
+    Args:
+        sources: two or more of one size, depth and colour: files, arrays (H x W or H x W x 3, uint8 or
+            uint16), or Frames.
+        method: a name of methods.registry.
+        options: of a comparison method, {name: value}.
+        model: of two_stream: a name of models/ (default: models.DEFAULT).
+        net, weights: of two_stream: a deploy.prototxt and its caffemodel, in place of a model.
+        refine: of two_stream: "none", the network's output, folded left to right (each fold costs some
+            detail); "select", each pixel from one of the photographs. The default is "none" for two images,
+            "select" for more.
+        tile: of two_stream: side in pixels of the squares that are computed at once, 0 for all at once.
+        gpu: of two_stream: the number of a GPU; the CPU where None.
+        precision: of two_stream: float32, or bfloat16 with caffe_torch.
+        align: bring the images into register first: translation, euclidean, affine or homography.
+        reference: the place among the sources of the image that the others are aligned to (default: the
+            middle one in the order of focus).
+        crop: crop aligned images to what all of them show, else mirror them at their borders.
+        exposure: match the brightness and white balance of aligned images.
+        check_register: log a warning where images that are not aligned seem to be out of register.
+        progress: shows how far the work is; see no_progress.
+
+    Returns:
+        The fused image and what is known of it.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: images differ or cannot be aligned, or an option does not fit.
+        IndexError: there is no image `reference`.
+    """
+    start = time.perf_counter()
+    frames = as_frames(sources)
+    is_network = method == "two_stream"
+    if is_network and options:
+        raise ValueError("two_stream has no options; model, refine and tile are arguments")
+    refine = resolve_refine(refine, len(frames)) if is_network else None
+    opening = time.perf_counter()
+    network = open_network(model, net, weights, gpu=gpu, precision=precision) if is_network else None
+    opened = time.perf_counter()
+    aligned = align_frames(
+        frames,
+        align,
+        reference=reference,
+        crop=crop,
+        exposure=exposure,
+        in_order=align is not None or refine == "select",
+        progress=progress,
+    )
+    if align is None and check_register:
+        _warn_if_misaligned(aligned.frames)
+    ready = time.perf_counter()
+    maps: list[dict[str, Any]] = []
+    choice = None
+    if network is not None:
+        steps = len(tiles(aligned.frames.shape[:2], tile, 0)) * (len(frames) - 1)
+        with progress("fusing", steps, "tile") as track:
+            image, choice = fuse_by_network(
+                network, aligned.frames, refine=refine or "none", tile=tile, progress=track
+            )
+    else:
+        with progress("fusing", len(frames), "image") as track:
+            image, maps = registry.fuse(method, track(aligned.frames), **(options or {}))
+    end = time.perf_counter()
+    return Result(
+        image=image,
+        alpha=aligned.frames.alpha,
+        choice=choice,
+        maps=maps,
+        refine=refine,
+        net=Path(network.deploy) if network else None,
+        weights=Path(network.weights) if network else None,
+        aligned=aligned,
+        seconds={"align": opening - start + ready - opened, "fuse": opened - opening + end - ready},
+    )
+
+
+def align_frames(
+    sources: Sources,
+    model: str | None = "affine",
+    *,
+    reference: int | None = None,
+    crop: bool = True,
+    exposure: bool = True,
+    in_order: bool = True,
+    progress: Progress = no_progress,
+) -> Aligned:
+    """Put photographs into the order of their focus and bring them into register.
+
+    Args:
+        sources: as of `fuse`.
+        model: translation, euclidean, affine or homography; None to leave the images where they are.
+        reference, crop, exposure, progress: as of `fuse`.
+        in_order: sort three or more images by their focus.
+
+    Returns:
+        The images as they are to be fused, and how they were moved.
+
+    Raises:
+        OSError, ValueError, IndexError: as `fuse`.
+    """
+    frames = as_frames(sources)
+    if reference is not None and not 0 <= reference < len(frames):
+        raise IndexError(f"no image {reference}: there are {len(frames)}")
+    order = list(range(len(frames)))
+    if in_order and len(frames) > 2:
+        with progress("looking", len(frames), "image") as track:
+            order = focus_order(track(frames))
+        if order != sorted(order):
+            frames = frames.reordered(order)
+            names = " ".join(frames.name(i) for i in range(len(frames)))
+            logging.getLogger(__name__).info("in the order of their focus: %s", names)
+    if model is None:
+        return Aligned(frames, order)
+    center = (len(frames) - 1) // 2 if reference is None else order.index(reference)
+    with progress("aligning", len(frames) - 1, "image") as track:
+        frames = frames.registered(center, model, crop=crop, exposure=exposure, progress=track)
+    matrices = frames.matrices or []
+    for i, matrix in enumerate(matrices):
+        logging.getLogger(__name__).debug(
+            "%s: shifted by %.2f, %.2f pixels, scaled by %.4f",
+            frames.name(i),
+            *matrix[:2, 2],
+            abs(np.linalg.det(matrix[:2, :2])) ** 0.5,
+        )
+    transforms = [matrices[order.index(i)] for i in range(len(order))]
+    return Aligned(frames, order, order[center], transforms, frames.window)
+
+
+def fuse_by_network(
+    network: Callable[..., np.ndarray],
+    frames: Frames | list[np.ndarray],
+    *,
+    refine: str = "none",
+    tile: int = TILE,
+    progress: Track = iter,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Fuse images that are in register by the two-stream network.
+
+    Args:
+        network: fuses two images: a TwoStream.
+        frames: two or more images, alike. They are read once, by "select" twice where there are more than
+            two.
+        refine: "none", the network's output, folded left to right (each fold costs some detail). Or "select",
+            each pixel from one of the images: of two by stack/select.py, of more, in the order of their
+            focus, by stack/choice.py and stack/blend.py.
+        tile, progress: as of TwoStream.
+
+    Returns:
+        (fused, choice): an image like the others, and H x W uint16, the place in `frames` of the image that
+        each pixel comes from; None for "none".
+
+    Raises:
+        ValueError: images differ, there are fewer than two, or `refine` is another.
+    """
+    if refine not in REFINEMENTS:
+        raise ValueError(f"unknown refine {refine!r}: none or select")
+    if len(frames) < 2:
+        raise ValueError("two images or more are needed")
+    if refine == "none":
+        return reduce(lambda a, b: network(a, b, tile=tile, progress=progress), frames), None
+    if len(frames) == 2:
+        a, b = frames
+        fused, from_b = select.refine(a, b, network(a, b, tile=tile, progress=progress))
+        return fused, from_b.astype(np.uint16)
+    choice = select_frames(network, frames, tile=tile, progress=progress)
+    return blend_frames(frames, choice), choice
+
+
+def open_network(
+    model: str | None = None,
+    net: str | Path | None = None,
+    weights: str | Path | None = None,
+    *,
+    gpu: int | None = None,
+    precision: str = "float32",
+) -> TwoStream:
+    """Open the two-stream network.
+
+    Args:
+        model: a name of models/ (default: models.DEFAULT).
+        net, weights: a deploy.prototxt and its caffemodel, in place of a model.
+        gpu: the number of a GPU; the CPU where None. It holds for Caffe as a whole, as precision does.
+        precision: float32, or bfloat16 with caffe_torch.
+
+    Returns:
+        The network, ready to fuse.
+
+    Raises:
+        OSError: a file is missing.
+        ValueError: a file is not what it should be, there is no such model or GPU, or options exclude each
+            other.
+    """
+    if (net is None) != (weights is None):
+        raise ValueError("net and weights go together")
+    if net is not None and model is not None:
+        raise ValueError("either a model, or net and weights")
+    import caffe  # late: the other methods need no Caffe
+
+    from two_stream_fusion.methods.two_stream import TwoStream
+
+    if gpu is not None:
+        caffe.set_device(gpu)
+        caffe.set_mode_gpu()
+    if precision != "float32":
+        if not hasattr(caffe, "set_precision"):
+            raise ValueError(f"precision {precision}: this Caffe has float32 alone; caffe_torch has it")
+        caffe.set_precision(precision)
+    if net is not None and weights is not None:
+        return TwoStream(net, weights)
+    return TwoStream(*models.model_files(model or models.DEFAULT, "two_stream"))
+
+
+def resolve_refine(refine: str | None, count: int) -> str:
+    """The refinement of two_stream for `count` images: `refine`, or its default where None.
+
+    Raises:
+        ValueError: there is no such refinement.
+    """
+    if refine is None:
+        return "none" if count == 2 else "select"
+    if refine not in REFINEMENTS:
+        raise ValueError(f"unknown refine {refine!r}: none or select")
+    return refine
+
+
+def options(method: str) -> dict[str, Any]:
+    """The options of a method and their defaults; those of two_stream are arguments of `fuse`.
+
+    Raises:
+        ValueError: there is no such method.
+    """
+    own = registry.options(method)
+    return {**own, "refine": "none"} if method == "two_stream" else own
+
+
+def as_frames(sources: Sources) -> Frames:
+    """The images of `fuse` as Frames."""
+    return sources if isinstance(sources, Frames) else Frames(sources)
+
+
+def _warn_if_misaligned(frames):
+    pixels = misalignment(frames[0], frames[1])
+    if pixels <= max(WARN_PIXELS, WARN_SHARE * max(frames.shape)):
+        return
+    if math.isinf(pixels):
+        problem = "not to show the same scene"
+    else:
+        problem = f"{pixels:.1f} pixels apart; --align brings images into register"
+    logging.getLogger(__name__).warning("%s and %s seem %s", frames.name(0), frames.name(1), problem)
