@@ -89,7 +89,7 @@ def test_make_targets_exist(target):
 
 @pytest.mark.parametrize("name", ["README.md", "docs/fusing.md"])
 def test_the_example_in_python_runs_anywhere(name, tmp_path):
-    a, b, _ = (image[:60, :80] for image in depth_pair.pair())
+    a, b, _ = (image[:60, :80] for image in depth_pair.render_depth_pair())
     images.write(tmp_path / "near.png", a)
     images.write(tmp_path / "far.png", b)
     (example,) = re.findall(r"```python\n(.*?)```", PAGES[name], re.S)

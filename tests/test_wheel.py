@@ -72,7 +72,7 @@ def test_commands_run_outside_of_the_checkout(wheel, tmp_path):
     (site / "libraries.pth").write_text(f"{paths['purelib']}\n{paths['platlib']}\n{ROOT / 'caffe_torch'}\n")
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps"]
     run([*pip, "--ignore-installed", "--no-index", str(wheel)], tmp_path)
-    a, b, _ = (image[:120, :160] for image in depth_pair.pair())
+    a, b, _ = (image[:120, :160] for image in depth_pair.render_depth_pair())
     images.write(tmp_path / "a.png", a)
     images.write(tmp_path / "b.png", b)
     home = run([python, "-c", "import two_stream_fusion as f; print(f.__file__)"], tmp_path, PYTHONPATH="")
