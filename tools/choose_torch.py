@@ -1,6 +1,6 @@
 """Print what pip is to install for PyTorch: its build for CPUs where there is no NVIDIA GPU.
 
-`make setup` runs this before anything is installed, so it needs the standard library and pip alone. On Linux
+`make setup` runs this before anything is installed, so it needs the standard library alone. On Linux
 pip's own choice is the build with CUDA, some gigabytes. Where PyTorch's index for CPUs cannot be reached within
 seconds, pip's own choice is taken.
 """
@@ -12,7 +12,7 @@ import sys
 
 TORCH = "torch==2.13.0"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-SECONDS = 20
+SECONDS = 10
 
 
 def succeeds(*command: str) -> bool:
@@ -34,9 +34,9 @@ def choose(has_gpu: bool, index_answers: bool) -> tuple[str, str]:
 
 def main() -> None:
     has_gpu = succeeds("nvidia-smi", "--list-gpus")
-    # By pip, which knows the user's proxies and certificates.
-    pip = [sys.executable, "-m", "pip", "--timeout", "5", "--retries", "0"]
-    answers = not has_gpu and succeeds(*pip, "index", "versions", "torch", "--index-url", CPU_INDEX)
+    # Not by pip, which may find torch in other places that the user's settings name.
+    ask = f"import urllib.request as r; r.urlopen('{CPU_INDEX}/torch/', timeout=5).read(1)"
+    answers = not has_gpu and succeeds(sys.executable, "-c", ask)
     arguments, reason = choose(has_gpu, answers)
     print(f"{reason}; make setup TORCH=... overrides", file=sys.stderr)
     print(arguments)

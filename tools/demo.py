@@ -41,8 +41,20 @@ def fuse() -> None:
     a, b, fused, panel = (str(DEMO / f"{name}.png") for name in ("a", "b", "fused", "panel"))
     run("1. A pair: two photographs of one scene, focused at different depths", "tools/demo_pair.py")
     source = LOG.with_name("demo-demo_pair.log").read_text(errors="replace")
-    print(f"   {'one rendered from depth, as no pair could be fetched' if 'rendered' in source else 'a real one'}")
-    run("2. Fusing it with the released weights", "tools/fuse.py", a, b, "-o", fused, "--panel", panel, "--force")
+    print(
+        f"   {'one rendered from depth, as no pair could be fetched' if 'rendered' in source else 'a real one'}"
+    )
+    run(
+        "2. Fusing it with the released weights",
+        "tools/fuse.py",
+        a,
+        b,
+        "-o",
+        fused,
+        "--panel",
+        panel,
+        "--force",
+    )
 
 
 def train_net(caffe: str) -> float:

@@ -1,8 +1,8 @@
 """Run `caffe train` with a progress bar, and keep its log in build/logs.
 
 The flags are those of `caffe train`. The log is named after the solver; an earlier log of that name becomes
-NAME.log.1, .2 and so on, and a run that resumes (-snapshot) adds to it. Ctrl-C saves a snapshot and stops. The
-exit status is that of `caffe`.
+NAME.log.1, .2 and so on, and a run that resumes (-snapshot) adds to it. Ctrl-C saves a snapshot and stops.
+The exit status is that of `caffe`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _TEST_LOSS = re.compile(r"Test net output #\d+: loss = (\S+)(?: \(\* \S+ = (\S+)
 
 
 class Progress:
-    """Shows how far a training is, by the lines of its log: a bar on a terminal, else a line for each test."""
+    """Shows how far a training is, by its log: a bar on a terminal, a line for each test."""
 
     def __init__(self, name: str):
         self._name, self._bar, self._total, self._tested, self._loss = name, None, None, 0, None
