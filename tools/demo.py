@@ -40,21 +40,11 @@ def fuse() -> None:
     """Fuse a pair with the released weights: fused.png and panel.png."""
     a, b, fused, panel = (str(DEMO / f"{name}.png") for name in ("a", "b", "fused", "panel"))
     run("1. A pair: two photographs of one scene, focused at different depths", "tools/demo_pair.py")
-    source = LOG.with_name("demo-demo_pair.log").read_text(errors="replace")
-    print(
-        f"   {'one rendered from depth, as no pair could be fetched' if 'rendered' in source else 'a real one'}"
-    )
-    run(
-        "2. Fusing it with the released weights",
-        "tools/fuse.py",
-        a,
-        b,
-        "-o",
-        fused,
-        "--panel",
-        panel,
-        "--force",
-    )
+    printed = LOG.with_name("demo-demo_pair.log").read_text(errors="replace")
+    rendered = "   rendered from depth, since no real pair could be fetched"
+    print(rendered if "rendered" in printed else "   a real pair")
+    outputs = ["-o", fused, "--panel", panel, "--force"]
+    run("2. Fusing it with the released weights", "tools/fuse.py", a, b, *outputs)
 
 
 def train_net(caffe: str) -> float:
