@@ -1,8 +1,8 @@
 """Print what pip is to install for PyTorch: its build for CPUs where there is no NVIDIA GPU.
 
-`make setup` runs this before anything is installed, so it needs the standard library alone. On Linux pip's
-own choice is the build with CUDA, some gigabytes. It is taken too where PyTorch's index for CPUs cannot be reached
-within seconds.
+`make setup` runs this before anything is installed, so it needs the standard library alone. On Linux
+pip's own choice is the build with CUDA, some gigabytes. It is taken too where PyTorch's index for CPUs
+cannot be reached within seconds.
 """
 
 from __future__ import annotations
