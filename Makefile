@@ -3,14 +3,15 @@ SHELL       := bash
 .SHELLFLAGS := -e -o pipefail -c
 PYTHON ?= python3
 VENV   ?= .venv
-# As pip gives it; CPUs alone: make setup TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
-TORCH  ?= torch==2.13.0
+# What pip installs. By default PyTorch's build for CPUs where there is no NVIDIA GPU, else pip's own choice (with CUDA on
+# Linux). Your own choice: make setup TORCH="torch==2.13.0"
+TORCH  ?=
 SOLVER ?= solver/adam.prototxt
 
 PY    := $(VENV)/bin/python
 CAFFE := $(VENV)/bin/caffe
 
-.PHONY: help setup demo data train fuse tables figures experiments bvlc-caffe bench test test-slow test-gpu test-bvlc lint clean
+.PHONY: help setup demo data train fuse tables figures experiments bvlc-caffe bench test test-slow test-gpu test-bvlc test-wheel lint clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -18,31 +19,22 @@ help:
 setup: $(VENV)/.done ## .venv with `python` and `caffe`
 $(VENV)/.done: pyproject.toml caffe_torch/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet $(TORCH)
+	torch="$(TORCH)"; test -n "$$torch" || torch="$$($(PY) tools/choose_torch.py)"; \
+	$(PY) -m pip install --quiet $$torch
 	$(PY) -m pip install --quiet -e caffe_torch -e '.[test]'
 	# Programs run in place import one another by their folders' names: eval, data_prep, tools.
 	echo "$(CURDIR)" > "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/two-stream-fusion-checkout.pth"
 	touch $@
 
-demo: setup ## train a minute, fuse a pair with the shipped weights: build/demo
-	test -f build/data/train.txt || $(MAKE) data
-	mkdir -p build/demo build/logs
-	$(CAFFE) train -solver solver/demo.prototxt 2>&1 | tee -i build/logs/demo.log
-	$(PY) tools/plot_log.py build/logs/demo.log -o build/demo/loss.png
-	$(PY) tools/demo_pair.py --out build/demo
-	$(PY) tools/fuse.py build/demo/a.png build/demo/b.png -o build/demo/fused.png --panel build/demo/panel.png --force
+demo: setup ## fuse a pair with the released weights, then train for a minute: build/demo
+	$(PY) tools/demo.py --caffe "$(CAFFE)"
 
 data: setup ## patch databases in build/data: make data [PHOTOS=DIR] [PATCH=50] [RECIPE=paper] [PAIRS=1] [RECOLOUR=1]
 	mkdir -p build/snapshots build/logs
 	$(PY) data_prep/make_database.py $(and $(PHOTOS),--photos "$(PHOTOS)") $(and $(PATCH),--patch $(PATCH)) $(and $(RECIPE),--recipe $(RECIPE)) $(and $(PAIRS),--pairs $(PAIRS)) $(and $(RECOLOUR),--recolour)
 
 train: setup ## make train [SOLVER=solver/adam.prototxt] [GPU=0] [BATCH=64] [FROM=....solverstate]; an earlier log stays, as .1
-	mkdir -p build/snapshots build/logs
-	name=$$(basename "$(SOLVER)"); log=build/logs/$${name%.*}.log; n=1; \
-	while [ -e "$$log.$$n" ]; do n=$$((n + 1)); done; \
-	if [ -z "$(FROM)" ] && [ -e "$$log" ]; then mv "$$log" "$$log.$$n"; fi; \
-	$(CAFFE) train -solver "$(SOLVER)" $(and $(GPU),-gpu $(GPU)) $(and $(BATCH),-batch $(BATCH)) $(and $(FROM),-snapshot "$(FROM)") 2>&1 \
-		| tee -i $(and $(FROM),-a) "$$log"
+	$(PY) tools/train.py --caffe "$(CAFFE)" -solver "$(SOLVER)" $(and $(GPU),-gpu $(GPU)) $(and $(BATCH),-batch $(BATCH)) $(and $(FROM),-snapshot "$(FROM)")
 
 fuse: setup ## make fuse A=near.jpg B=far.jpg OUT=sharp.png
 	$(PY) tools/fuse.py "$(A)" "$(B)" -o "$(OUT)"
@@ -75,9 +67,14 @@ test-gpu: setup ## the tests of caffe_torch on a CUDA GPU: make test-gpu [GPU=0]
 test-bvlc: setup bvlc-caffe ## BVLC Caffe and caffe_torch side by side
 	$(PY) -m pytest -m bvlc
 
-lint: setup ## ruff and its formatter
+lint: setup ## ruff, its formatter, spelling, types
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m codespell_lib
+	$(PY) -m mypy
+
+test-wheel: setup ## install the wheel elsewhere and run its commands
+	$(PY) -m pytest -m 'slow or not slow' tests/test_wheel.py
 
 clean: ## remove what was derived; .venv stays
 	rm -rf build

@@ -1,7 +1,10 @@
 """What `make train` does with its log and its variables; a program in place of `caffe`."""
 
+import os
 import shutil
+import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -23,10 +26,14 @@ def train(tmp_path):
     """Starts `make train` with variables in a folder of its own, and returns the process."""
     (tmp_path / "caffe").write_text(CAFFE)
     (tmp_path / "caffe").chmod(0o755)
+    (tmp_path / "tools").symlink_to(ROOT / "tools")
 
     def start(*variables):
         make = ["make", "--silent", "-f", ROOT / "Makefile", "-o", "setup", "train", "CAFFE=./caffe"]
-        return subprocess.Popen([*make, *variables], cwd=tmp_path, stdout=subprocess.PIPE)
+        make.append(f"PY={sys.executable}")
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        command = [*make, *variables]
+        return subprocess.Popen(command, cwd=tmp_path, env=environment, start_new_session=True)
 
     return start
 
@@ -45,7 +52,7 @@ def test_paths_may_have_spaces(train, tmp_path):
     again = "<-gpu><0><-batch><8><-snapshot><my snap.solverstate>\ndone\n"
     again = "<train><-solver><solver/my solver.prototxt>" + again
     assert logs(tmp_path) == {"my solver.log": said + again}
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["build", "caffe"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["build", "caffe", "tools"]
 
 
 def test_an_earlier_log_stays(train, tmp_path):
@@ -76,3 +83,16 @@ def test_a_training_that_fails_fails_make(train, tmp_path):
     (tmp_path / "caffe").write_text("#!/bin/sh\necho out of luck\nexit 3\n")
     assert train().wait() == 2
     assert logs(tmp_path) == {"adam.log": "out of luck\n"}
+
+
+def test_ctrl_c_leaves_time_for_a_snapshot(train, tmp_path):
+    script = "#!/bin/sh\ntrap 'sleep 0.5; echo saved; exit 0' INT\necho ready\nwhile :; do sleep 0.05; done\n"
+    (tmp_path / "caffe").write_text(script)
+    process = train()
+    until = time.monotonic() + 30
+    while "ready" not in logs(tmp_path).get("adam.log", ""):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    process.wait()
+    assert logs(tmp_path) == {"adam.log": "ready\nsaved\n"}

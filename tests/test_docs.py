@@ -1,4 +1,4 @@
-"""README tells the truth where a program can check it."""
+"""README and docs/ tell the truth where a program can check it."""
 
 import ast
 import csv
@@ -16,13 +16,18 @@ from two_stream_fusion.io import images
 from two_stream_fusion.methods import models
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
+}
+README, TRAINING, RESULTS = PAGES["README.md"], PAGES["docs/training.md"], PAGES["docs/results.md"]
+TEXT = "\n".join(PAGES.values())
 
 
 def rows(*first):
     """Cells of the table rows whose first cell holds one of the names."""
     table = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in README.splitlines() if "|" in line
+        [cell.strip() for cell in line.strip("|").split("|")] for line in TRAINING.splitlines() if "|" in line
     ]
     return {name: row for row in table for name in first if name in re.split(r"[,\s\[\]]+", row[0])}
 
@@ -41,37 +46,57 @@ def test_parameters_of_the_nets(name):
 
 @pytest.mark.parametrize("name", models.names())
 def test_models_have_the_psnr_of_their_cards(name):
-    row = next(line for line in README.splitlines() if f"](models/{name}/readme.md)" in line)
     card = (ROOT / "models" / name / "readme.md").read_text(encoding="utf-8")
-    assert f"that is {row.split('|')[5].strip()} (" in card
+    for page, column in ((README, 3), (TRAINING, 5)):
+        row = next(line for line in page.splitlines() if f"models/{name}/readme.md)" in line)
+        assert f"that is {row.split('|')[column].strip()} (" in card
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(([^)#]+)\)", README))))
-def test_links_lead_somewhere(path):
-    assert (ROOT / path).exists()
+def test_readme_is_short():
+    assert len(README) <= 9000
+    assert len(re.findall(r"\d\.\d", README)) <= 30
+
+
+def anchors(page):
+    """What the headings of a page are linked by."""
+    headings = re.findall(r"^#+ (.*)$", page, re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_lead_somewhere(name):
+    for path, anchor in re.findall(r"\]\(([^)#\s]*)(#[^)]+)?\)", PAGES[name]):
+        if path.startswith("https://"):
+            continue
+        target = (ROOT / name).parent / path if path else ROOT / name
+        assert target.exists(), path
+        if anchor:
+            assert anchor[1:] in anchors(target.read_text(encoding="utf-8")), anchor
 
 
 @pytest.mark.parametrize(
-    "command", sorted(set(re.findall(r"python ((?:tools|eval|data_prep)/\w+\.py)", README)))
+    "command", sorted(set(re.findall(r"python ((?:tools|eval|data_prep|experiments|docs)/[\w/]+\.py)", TEXT)))
 )
 def test_commands_exist(command):
     assert (ROOT / command).is_file()
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)", README, re.M))))
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)", TEXT, re.M))))
 def test_make_targets_exist(target):
     name = target[0] or target[1]
     assert re.search(rf"^{name}:", (ROOT / "Makefile").read_text(), re.M)
 
 
-def test_the_example_in_python_runs_anywhere(tmp_path):
+@pytest.mark.parametrize("name", ["README.md", "docs/fusing.md"])
+def test_the_example_in_python_runs_anywhere(name, tmp_path):
     a, b, _ = (image[:60, :80] for image in depth_pair.render_depth_pair())
     images.write(tmp_path / "near.png", a)
     images.write(tmp_path / "far.png", b)
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    (example,) = re.findall(r"```python\n(.*?)```", PAGES[name], re.S)
     done = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert list(ast.literal_eval(done.stdout)) == list(metrics.METRICS)
+    if done.stdout:
+        assert list(ast.literal_eval(done.stdout)) == list(metrics.METRICS)
     assert images.read(tmp_path / "sharp.png").shape == a.shape
 
 
@@ -81,7 +106,7 @@ def test_the_analysis_has_the_kept_numbers(name):
         for row in csv.DictReader(file):
             columns = ("PSNR", "parameters", "s an iteration", "s a megapixel")
             numbers = " | ".join(row[column] for column in columns)
-            assert f"| {row['label']} | {numbers} |" in README
+            assert f"| {row['label']} | {numbers} |" in RESULTS
 
 
 @pytest.mark.parametrize(("row", "name"), [("Camera", "camera"), ("the colour pair", "colour")])
@@ -90,7 +115,7 @@ def test_the_ground_truth_has_the_kept_scores(row, name):
     scores = re.search(r"^\| ground truth \|(.*)\|$", kept, re.M)[1].split("|")
     more = re.search(r"^\| of 14 rows score more \|(.*)\|$", kept, re.M)[1].split("|")
     cells = " | ".join(f"{score.strip()} ({n.strip()})" for score, n in zip(scores, more))
-    assert f"| {row} | {cells} |" in README
+    assert f"| {row} | {cells} |" in RESULTS
 
 
 def test_the_tables_have_the_kept_numbers():
@@ -98,7 +123,7 @@ def test_the_tables_have_the_kept_numbers():
     for number, pair in ((1, "Clock"), (2, "Pepsi")):
         kept[pair] = ROOT / f"experiments/tables/table{number}.md"
     titles = {"ours": "Ours", "ours + select": "Ours+select", "the paper's own": "Ours"}
-    found = re.findall(r"^\| ([\w ]+), ([^|]+?) \|((?: [\d.]+ \|){6})$", README, re.M)
+    found = re.findall(r"^\| ([\w ]+), ([^|]+?) \|((?: [\d.]+ \|){6})$", RESULTS, re.M)
     assert {pair for pair, *_ in found} == set(kept)
     for pair, title, cells in found:
         table = kept[pair].read_text(encoding="utf-8").replace("*", "")

@@ -1,0 +1,1 @@
+"""Programs that users run: `python tools/NAME.py --help` describes each."""

@@ -1,0 +1,46 @@
+"""Print what pip is to install for PyTorch: its build for CPUs where there is no NVIDIA GPU.
+
+`make setup` runs this before anything is installed, so it needs the standard library alone. On Linux
+pip's own choice is the build with CUDA, some gigabytes. It is taken too where PyTorch's index for CPUs
+cannot be reached within seconds.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+TORCH = "torch==2.13.0"
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+SECONDS = 10
+
+
+def succeeds(*command: str) -> bool:
+    """Whether a command can be run and ends well within SECONDS."""
+    try:
+        return not subprocess.run(command, capture_output=True, timeout=SECONDS).returncode
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def choose(has_gpu: bool, index_answers: bool) -> tuple[str, str]:
+    """Arguments of `pip install`, and one line that says why."""
+    if has_gpu:
+        return TORCH, "PyTorch: pip's own choice, since nvidia-smi finds a GPU"
+    if not index_answers:
+        return TORCH, f"PyTorch: pip's own choice, since {CPU_INDEX} cannot be reached"
+    return f"{TORCH} --index-url {CPU_INDEX}", "PyTorch: the build for CPUs, since nvidia-smi finds no GPU"
+
+
+def main() -> None:
+    has_gpu = succeeds("nvidia-smi", "--list-gpus")
+    # Not by pip, which may find torch in other places that the user's settings name.
+    ask = f"import urllib.request as r; r.urlopen('{CPU_INDEX}/torch/', timeout=5).read(1)"
+    answers = not has_gpu and succeeds(sys.executable, "-c", ask)
+    arguments, reason = choose(has_gpu, answers)
+    print(f"{reason}; make setup TORCH=... overrides", file=sys.stderr)
+    print(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Show what this project does: fuse two photographs with the released weights, then train a net for a minute.
+
+The pictures go to build/demo, the logs to build/logs. `make demo` runs this.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from tools import plot_log, train
+from two_stream_fusion.base import cli
+
+EXAMPLES = """example:
+  python tools/demo.py
+"""
+DEMO, LOG = Path("build/demo"), Path("build/logs/demo.log")
+SOLVER = "solver/demo.prototxt"
+
+
+def run(title: str, *arguments: str) -> None:
+    """Run a Python program of this checkout; what it prints goes to build/logs/demo-NAME.log.
+
+    Raises:
+        ValueError: the program failed; the message names its log and its last line.
+    """
+    print(title, flush=True)
+    log = LOG.with_name(f"demo-{Path(arguments[0]).stem}.log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "wb") as file:
+        status = subprocess.call([sys.executable, *arguments], stdout=file, stderr=subprocess.STDOUT)
+    if status:
+        last = log.read_text(errors="replace").strip().rpartition("\n")[2]
+        raise ValueError(f"{arguments[0]} ended with status {status}: {last} (log: {log})")
+
+
+def fuse() -> None:
+    """Fuse a pair with the released weights: fused.png and panel.png."""
+    a, b, fused, panel = (str(DEMO / f"{name}.png") for name in ("a", "b", "fused", "panel"))
+    run("1. A pair: two photographs of one scene, focused at different depths", "tools/demo_pair.py")
+    printed = LOG.with_name("demo-demo_pair.log").read_text(errors="replace")
+    rendered = "   rendered from depth, since no real pair could be fetched"
+    print(rendered if "rendered" in printed else "   a real pair")
+    outputs = ["-o", fused, "--panel", panel, "--force"]
+    run("2. Fusing it with the released weights", "tools/fuse.py", a, b, *outputs)
+
+
+def train_net(caffe: str) -> float:
+    """Train the fast net for 500 iterations and draw its loss: loss.png.
+
+    Returns:
+        The PSNR on the validation patches, in dB.
+
+    Raises:
+        ValueError: the training failed.
+    """
+    if not Path("build/data/train.txt").exists():
+        run("3. Training data: blurred pairs of photographs, cut into patches", "data_prep/make_database.py")
+    print("4. Training the fast net from random filters: 500 iterations, about a minute", flush=True)
+    if train.train(["-solver", SOLVER], caffe, LOG):
+        raise ValueError(f"the training failed (log: {LOG})")
+    with open(LOG, errors="replace") as file:
+        curves = plot_log.parse(file)
+    plot_log.plot({"demo": curves}, DEMO / "loss.png", patch=50)
+    return plot_log.psnr(curves[1][-1][1], patch=50)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = cli.parser(__doc__, EXAMPLES)
+    default = shlex.quote(str(Path(sys.executable).with_name("caffe")))
+    parser.add_argument("--caffe", metavar="COMMAND", default=default, help="default: %(default)s")
+    args = parser.parse_args(argv)
+    DEMO.mkdir(parents=True, exist_ok=True)
+    fuse()
+    psnr = train_net(args.caffe)
+    print(f"   validation PSNR: {psnr:.2f} dB (the released weights of this net: 47.98 dB on other patches)")
+    print("Open these:")
+    print(f"   {DEMO}/panel.png   both photographs and the fused image")
+    print(f"   {DEMO}/fused.png   the fused image")
+    print(f"   {DEMO}/loss.png    how the loss fell")
+    print(f"The log: {LOG}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
