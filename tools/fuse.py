@@ -297,10 +297,9 @@ def method_help(name: str) -> str:
     """What a method is, and its options."""
     is_network = name == "two_stream"  # its options have flags, so that they can be checked together
     flags = "given as --model, --refine and --tile" if is_network else "for --set"
-    module = registry.load(name)
-    lines = [f"{(module.__doc__ or '').strip()} \n\noptions, {flags}:"]
+    lines = [f"{(registry.load(name).__doc__ or '').strip()} \n\noptions, {flags}:"]
     lines += [f"  {key}={value}" for key, value in pipeline.options(name).items()]
-    return "\n".join([*lines, "", inspect.getdoc(module.fuse) or ""])
+    return "\n".join([*lines, "", inspect.getdoc(registry.entry_point(name)) or ""])
 
 
 def configure_logging(level: int) -> None:

@@ -237,7 +237,7 @@ def test_a_photograph_that_changes_meanwhile_is_noticed(folder):
 
 SHARED = {
     *("data_prep.builder", "data_prep.database", "data_prep.fetch", "data_prep.photographs"),
-    *("two_stream_fusion.base.files", "two_stream_fusion.io.images", "data_prep.pair_patches"),
+    *("two_stream_fusion.base.files", "two_stream_fusion.io.decode", "data_prep.pair_patches"),
     *("data_prep.recipes", "data_prep.regions", "two_stream_fusion.base.lens"),
 }
 

@@ -2,7 +2,7 @@ from eval import bench
 
 
 def test_bench_prints_metrics_methods_and_memory(capsys, monkeypatch):
-    monkeypatch.setattr(bench.methods, "TITLES", {"lp": "LP", "gf": "GF"})
+    monkeypatch.setattr(bench.registry, "TITLES", {"lp": "LP", "gf": "GF"})
     bench.main(["--rounds", "1", "--megapixels", "0.3"])
     out = capsys.readouterr().out
     assert "six metrics on 512 x 512" in out and "peak memory" in out

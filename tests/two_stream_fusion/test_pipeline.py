@@ -78,7 +78,7 @@ def test_files_arrays_and_frames_are_the_same(tmp_path):
     for i, path in enumerate(paths):
         images.write(path, image(i))
     arrays = [image(i) for i in range(3)]
-    expected = registry.fuse("lp", arrays, levels=3)
+    expected = registry.fuse("lp", arrays, levels=3).image
     for sources in (paths, map(str, paths), arrays, Frames(paths)):
         result = pipeline.fuse(sources, "lp", options={"levels": 3}, check_register=False)
         np.testing.assert_array_equal(result.image, expected)

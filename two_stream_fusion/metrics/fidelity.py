@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import preprocess
+from two_stream_fusion.metrics import preprocess
 
 SSIM_MIN_SIDE = 11  # pixels: the window of SSIM
 

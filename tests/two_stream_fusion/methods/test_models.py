@@ -29,7 +29,7 @@ def test_cards_name_whole_files_that_caffe_loads(name):
 
 @pytest.mark.parametrize("name", models.names())
 def test_models_fuse_better_than_either_photograph_or_their_mean(name):
-    near, far, sharp = (image[:250, 200:500] for image in depth_pair.pair())
+    near, far, sharp = (image[:250, 200:500] for image in depth_pair.render_depth_pair())
     fused = TwoStream(*models.model_files(name))(near, far)
     mean = (near.astype(float) + far) / 2
     assert psnr(fused, sharp) > 3 + max(psnr(x, sharp) for x in (near, far, mean))
@@ -38,7 +38,7 @@ def test_models_fuse_better_than_either_photograph_or_their_mean(name):
 @pytest.mark.parametrize("name", [models.DEFAULT, models.FAST])
 def test_models_give_no_tint(name):
     """An image fused with itself keeps its mean colour to half a level."""
-    near, _, _ = (image[:250, 200:500] for image in depth_pair.pair())
+    near, _, _ = (image[:250, 200:500] for image in depth_pair.render_depth_pair())
     fused = TwoStream(*models.model_files(name))(near, near)
     assert np.abs(fused.mean((0, 1)) - near.mean((0, 1))).max() < 0.5
 
