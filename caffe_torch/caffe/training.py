@@ -11,7 +11,7 @@ import torch
 from . import cuda_graph, device, glog, parallel, snapshot, solvers, upgrade
 from .net import Net
 from .proto import caffe_pb2
-from .prototxt import placed, read_prototxt
+from .prototxt import read_prototxt, with_location
 
 TRAIN, TEST = caffe_pb2.TRAIN, caffe_pb2.TEST
 
@@ -112,7 +112,7 @@ class Solver:
         try:
             built = Net(net, merged.phase, level=None)
         except ValueError as error:
-            raise placed(error, name, name) from None
+            raise with_location(error, name, name) from None
         for weights in filter(None, ",".join(self.param.weights).split(",")):
             glog.info(f"Finetuning from {weights}")
             built.copy_from(weights)
@@ -346,8 +346,8 @@ class Solver:
             torch._foreach_mul_(grads, 1 / param.iter_size)
         self._change(self._rates())
         for blob in blobs:
-            blob.show()
-            blob.show(diff=True)
+            blob.sync_host()
+            blob.sync_host(diff=True)
 
     def _rates(self):
         """What `_change` takes at this iteration."""
