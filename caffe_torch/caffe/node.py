@@ -13,7 +13,7 @@ from .prototxt import LayerError
 
 @dataclass
 class Parameter:
-    """A learnable blob; layers that share it have the same record. A multiplier is None where none is given."""
+    """A learnable blob, one record for all layers that share it. A multiplier is None where none is given."""
 
     blob: Blob
     lr_mult: float | None = None

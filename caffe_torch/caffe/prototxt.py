@@ -1,4 +1,4 @@
-"""Prototxt files, and nets as they are built: layers chosen by rules, blobs read twice split."""
+"""Prototxt files, and nets as they are built: layers chosen by rules, a Split after every blob read twice."""
 
 import os
 import re
@@ -95,7 +95,7 @@ def unmet_reason(rule, state) -> str:
 
 
 def build_graph(param: caffe_pb2.NetParameter) -> caffe_pb2.NetParameter:
-    """The net as it is built: as it is chosen, blobs read twice split."""
+    """The net as it is built: layers filtered by their rules, a Split after every blob read twice."""
     return _with_splits(filter_layers(param))
 
 
