@@ -12,7 +12,7 @@ from . import device
 _DAMAGED = OSError, RuntimeError, KeyError, TypeError, AttributeError
 
 
-def looked_for(path) -> str:
+def missing_path_hint(path) -> str:
     """What to add where the file at `path` is missing: nothing for an absolute path."""
     return "" if os.path.isabs(path) else " (paths are relative to the folder caffe runs in)"
 

@@ -9,15 +9,15 @@ import torch
 from . import device
 from .proto import caffe_pb2
 
-_MOST = 2**60  # numbers: their bytes must be a number that PyTorch can count to
+_MAX_COUNT = 2**60  # numbers: PyTorch counts their bytes in 64 bits
 
 
-def _nobody():
+def _no_reference():
     """A weak reference to nothing."""
 
 
-def _being_recorded(tensor):
-    """Whether what is asked for on a tensor's GPU is recorded, not done (see graph.py)."""
+def _is_capturing(tensor):
+    """Whether kernels on the tensor's GPU are captured, not run (see cuda_graph.py)."""
     return tensor is not None and tensor.is_cuda and torch.cuda.is_current_stream_capturing()
 
 
@@ -26,98 +26,100 @@ class _Memory:
 
     As Caffe's SyncedMemory: whoever is given the host array may write to it, so the next use on the
     device copies it up. On a CPU both are the same memory and nothing is copied. An array that a program
-    still holds is brought up to date by `show`.
+    still holds is brought up to date by `sync_host`.
     """
 
     def __init__(self, shape):
         self.shape = tuple(shape)
-        self._tensor = None  # None: it begins with what is kept, the rest are zeros
-        self._kept = None  # what there was before a change of shape
-        self._capacity = math.prod(self.shape)  # the most numbers there were since memory was last new
-        self._written = None  # the array given out, where the device does not have what it holds
-        self._given = _nobody  # weak reference to the array given out
+        self._tensor = None  # None: the numbers of _previous, then zeros
+        self._previous = None  # the tensor before a change of shape
+        self._capacity = math.prod(self.shape)  # the largest count since memory was last allocated
+        self._written = None  # the host array, while it may be newer than the device
+        self._host_ref = _no_reference  # weak reference to the host array
 
     def reshape(self, shape):
-        """Take another shape. What is there stays, as far as it goes, until memory must be new."""
+        """Change the shape. The numbers stay, as many as fit, until more memory is needed."""
         if tuple(shape) == self.shape:
             return
         shape, now = tuple(int(n) for n in shape), None
-        if self._written is not None or self._kept is None:
-            now = self.settled()
-        kept = now if self._kept is None else self._kept  # of which the tensor is the beginning
+        if self._written is not None or self._previous is None:
+            now = self.tensor_or_none()
+        previous = now if self._previous is None else self._previous  # the tensor is its first numbers
         if math.prod(shape) > self._capacity:
-            self._capacity, kept = math.prod(shape), None
-        self.shape, self._tensor, self._kept, self._given = shape, None, kept, _nobody
+            self._capacity, previous = math.prod(shape), None
+        self.shape, self._tensor, self._previous, self._host_ref = shape, None, previous, _no_reference
 
     def tensor(self):
         where = device.device()
-        if self._tensor is None and self._kept is None:
+        if self._tensor is None and self._previous is None:
             self._tensor = torch.zeros(self.shape, device=where)
         elif self._tensor is None:
-            self._tensor = self._beginning(math.prod(self.shape))
+            self._tensor = self._prefix(math.prod(self.shape))
         if self._tensor.device != where:
-            self._tensor, self._kept = self._tensor.to(where), None
+            self._tensor, self._previous = self._tensor.to(where), None
         if self._written is not None:
             # By `data`: gradients are those at the values written, which autograd need not know of.
             self._tensor.data.copy_(torch.from_numpy(self._written))
             self._written = None
         return self._tensor
 
-    def _beginning(self, count):
-        """So many of the numbers kept, zeros behind them, in the shape of now."""
-        self._kept = self._kept.reshape(-1)
-        if len(self._kept) < count:
-            self._kept = torch.cat([self._kept, self._kept.new_zeros(count - len(self._kept))])
-        return self._kept[:count].view(self.shape)
+    def _prefix(self, count):
+        """The first `count` numbers of _previous, zeros behind them, in the present shape."""
+        self._previous = self._previous.reshape(-1)
+        if len(self._previous) < count:
+            self._previous = torch.cat(
+                [self._previous, self._previous.new_zeros(count - len(self._previous))]
+            )
+        return self._previous[:count].view(self.shape)
 
-    def settled(self):
-        """The tensor, with what a program wrote to the array given out; None where there are no values."""
-        nothing = self._tensor is None and self._kept is None
+    def tensor_or_none(self):
+        """The tensor, with what a program wrote to the host array; None where there are no values."""
+        nothing = self._tensor is None and self._previous is None
         return None if nothing and self._written is None else self.tensor()
 
     def set(self, tensor):
         self.shape = tuple(tensor.shape)
         self._capacity = max(self._capacity, tensor.numel())
-        self._tensor, self._kept, self._written = tensor.detach(), None, None
+        self._tensor, self._previous, self._written = tensor.detach(), None, None
 
     def clear(self):
-        self._tensor, self._kept, self._written = None, None, None
-        self.show()
+        self._tensor, self._previous, self._written = None, None, None
+        self.sync_host()
 
     def array(self):
-        array, tensor = self.show(), self.tensor()
+        array, tensor = self.sync_host(), self.tensor()
         if array is None and tensor.device.type == "cpu":
             if tensor.dtype != torch.float32:  # bfloat16 between layers
-                tensor, self._kept = tensor.float(), None
+                tensor, self._previous = tensor.float(), None
                 self._tensor = tensor
             array = tensor.numpy()
         elif array is None:
             array = tensor.float().cpu().numpy()
         if tensor.device.type != "cpu":
             self._written = array
-        self._given = weakref.ref(array)
+        self._host_ref = weakref.ref(array)
         return array
 
-    def show(self):
-        """The array given out, with the values of now; None where nobody holds it any more."""
-        array = self._given()
+    def sync_host(self):
+        """Copy the values to the host array and return it; None where no program has it any more."""
+        array = self._host_ref()
         if array is None or array.shape != self.shape:
             return None
-        if _being_recorded(self._tensor):  # there are no values yet
+        if _is_capturing(self._tensor):  # there are no values yet
             return array
-        tensor, held = self.tensor(), torch.from_numpy(array)
-        if held.data_ptr() != tensor.data_ptr():
-            held.copy_(tensor)
+        tensor, host = self.tensor(), torch.from_numpy(array)
+        if host.data_ptr() != tensor.data_ptr():
+            host.copy_(tensor)
             if tensor.device.type == "cpu":  # what is written to it counts
-                self._tensor, self._kept = held, None
+                self._tensor, self._previous = host, None
         return array
 
 
 class Blob:
     """An array and its gradient.
 
-    data, diff: float32 NumPy arrays that can be written in place (`blob.data[...] = x`). They go on showing
-    what the blob holds, until it is given another shape.
+    data, diff: float32 NumPy arrays that can be written in place (`blob.data[...] = x`). They follow
+    the blob's values until its shape changes.
     tensor, grad: the same as tensors on the device in force.
     """
 
@@ -150,31 +152,31 @@ class Blob:
     def grad(self, value: torch.Tensor):
         self._diff.set(value)
 
-    def held(self) -> tuple:
-        """The tensors that `tensor` and `grad` are now, None for one without values, for `hold`."""
-        return tuple(memory.settled() for memory in (self._data, self._diff))
+    def tensors(self) -> tuple:
+        """(tensor, grad) as they are now, None for one without values; for `restore`."""
+        return tuple(memory.tensor_or_none() for memory in (self._data, self._diff))
 
-    def hold(self, held: tuple) -> None:
-        """Be the tensors that `held` gave, whatever was written to them since."""
-        for memory, tensor in zip((self._data, self._diff), held, strict=True):
+    def restore(self, tensors: tuple) -> None:
+        """Use the tensors that `tensors` returned, with whatever was written to them since."""
+        for memory, tensor in zip((self._data, self._diff), tensors, strict=True):
             if tensor is not None and memory._tensor is not tensor:
-                memory.shape, memory._tensor, memory._kept = tuple(tensor.shape), tensor, None
+                memory.shape, memory._tensor, memory._previous = tuple(tensor.shape), tensor, None
             memory._written = None
-            memory.show()
+            memory.sync_host()
 
     def clear_grad(self) -> None:
         """Make the gradient zero (it takes no memory until it is next used)."""
         self._diff.clear()
 
-    def show(self, diff=False) -> None:
-        """Bring an array that was given out as `data` (or as `diff`) up to date, where it is still held."""
-        (self._diff if diff else self._data).show()
+    def sync_host(self, diff=False) -> None:
+        """Bring the array that `data` (or `diff`) returned up to date, while a program has it."""
+        (self._diff if diff else self._data).sync_host()
 
     def accumulate_grad(self, value: torch.Tensor) -> None:
         """Add to the gradient, as Caffe's layers do for their parameters."""
         if value.shape != self.shape:
             value = value.reshape(self.shape)
-        if self._diff.settled() is None:
+        if self._diff.tensor_or_none() is None:
             self._diff.set(value)
         else:
             self.grad.add_(value)
@@ -204,7 +206,7 @@ class Blob:
 
     def reshape(self, *shape: int) -> None:
         """Give the blob another shape. Its contents stay while the count is none that it never had before."""
-        if any(int(n) < 0 for n in shape) or math.prod(map(int, shape)) > _MOST:
+        if any(int(n) < 0 for n in shape) or math.prod(map(int, shape)) > _MAX_COUNT:
             raise ValueError(f"a blob cannot have the shape {shape}")
         self._data.reshape(shape)
         self._diff.reshape(shape)
@@ -238,8 +240,8 @@ class Shared(Blob):
     tensor = property(lambda self: self._owner.tensor.view(self._shape))
     grad = property(lambda self: self._owner.grad.view(self._shape))
 
-    def show(self, diff=False):
-        self._owner.show(diff)
+    def sync_host(self, diff=False):
+        self._owner.sync_host(diff)
 
     def accumulate_grad(self, value):
         self._owner.accumulate_grad(value)

@@ -3,18 +3,18 @@
 import math
 
 from . import glog
-from .prototxt import chosen, unmet
+from .prototxt import filter_layers, unmet_reason
 
 
 def log(net, param) -> None:
     """Log how the Net `net` was built from the NetParameter `param`, in Caffe's words and order."""
     for spec in param.layer:
         for rule in spec.include or spec.exclude:
-            reason = unmet(rule, param.state)
+            reason = unmet_reason(rule, param.state)
             if not reason:
                 break
             glog.info(f"The NetState {reason} specified by a rule in layer {spec.name}")
-    glog.info(f"Initializing net from parameters: \n{chosen(param)}")
+    glog.info(f"Initializing net from parameters: \n{filter_layers(param)}")
     counts: list = []  # the numbers in each top so far
     owners: dict = {}  # name of a parameter -> the layer and index that have it first
     for layer in net.layers:

@@ -1,6 +1,6 @@
-"""Training iterations as CUDA graphs: what a GPU is to do is recorded once, then asked for in one call.
+"""Training iterations as CUDA graphs: the kernels are captured once, then launched by one call.
 
-The kernels of an iteration over a small batch are done sooner than the CPU can ask for them one by one.
+For a small batch a GPU runs the kernels faster than the CPU can launch them one by one.
 """
 
 import contextlib
@@ -9,18 +9,18 @@ import torch
 
 from . import device, parallel
 
-# Iterations before one is recorded: libraries choose algorithms and take memory at their first calls.
+# Iterations before one is captured: libraries choose algorithms and allocate memory at their first calls.
 WARM_UP = 3
 
 
-def possible() -> bool:
-    """Whether iterations can be recorded: on one GPU alone."""
+def can_capture() -> bool:
+    """Whether iterations can be captured: on a single GPU."""
     return device.device().type == "cuda" and parallel.count == 1
 
 
 @contextlib.contextmanager
-def _recording(graph):
-    """Records what is asked for within; raises what fails there, not that the recording cannot be ended."""
+def _capturing(graph):
+    """Capture the kernels launched within; raise what fails there, not that the capture cannot be ended."""
     failed = None
     try:
         # Other threads may read files ahead meanwhile.
@@ -42,13 +42,14 @@ def _recording(graph):
 
 
 class Iteration:
-    """Forward, backward and update of a net, recorded; nothing is computed before `replay`.
+    """Forward, backward and update of a net, captured; nothing is computed before `replay`.
 
-    net: a Net with a batch loaded. change: changes the parameters by their gradients; called with a rate for
-    each, as 0-d tensors. RuntimeError, or ValueError from a layer, where one of them waits for the GPU.
+    net: a Net with a batch loaded. apply_rule: updates the parameters from their gradients; called with
+    a rate for each, as 0-d tensors.
+    RuntimeError, or ValueError from a layer, where one of them waits for the GPU.
     """
 
-    def __init__(self, net, change):
+    def __init__(self, net, apply_rule):
         self._net, self._precision = net, device.precision()
         self._weights = [blob.tensor for blob in net.learnable_params]
         self._batch = [blob.tensor.clone() for blob in net.source_blobs]
@@ -57,19 +58,19 @@ class Iteration:
         self._rates = torch.zeros(len(self._weights), device=device.device())
         net.clear_param_diffs()
         blobs = dict.fromkeys([*net.blobs.values(), *net.learnable_params])
-        for blob in blobs:  # what a program wrote goes to the GPU now
-            blob.held()
+        for blob in blobs:  # copies to the GPU what a program wrote
+            blob.tensors()
         self._graph = torch.cuda.CUDAGraph()
-        with _recording(self._graph):
+        with _capturing(self._graph):
             self._loss = net.forward_loss(load=False)
             net.backward_once()
-            change(list(self._rates))
-        self._held = [(blob, blob.held()) for blob in blobs]
+            apply_rule(list(self._rates))
+        self._tensors = [(blob, blob.tensors()) for blob in blobs]
         for blob, tensor in zip(net.source_blobs, self._batch, strict=True):
             blob.tensor = tensor  # a layer in place has given it its top, which nothing is in yet
 
-    def fits(self) -> bool:
-        """Whether the net is as it was when this was recorded: shapes, parameters' memory, precision."""
+    def still_valid(self) -> bool:
+        """Whether the net is as it was at the capture: shapes, parameters' memory, precision."""
         return (
             self._precision == device.precision()
             and [t.shape for t in self._batch] == [blob.shape for blob in self._net.source_blobs]
@@ -77,9 +78,9 @@ class Iteration:
         )
 
     def replay(self, rates: list) -> torch.Tensor:
-        """Do it with the batch that is loaded now, and these rates; the loss as a 0-d tensor.
+        """Run the iteration on the batch that is loaded now, with these rates; the loss as a 0-d tensor.
 
-        The net's blobs then hold what came of it, as after an iteration that was not recorded.
+        The net's blobs then have its results, as after an iteration that was not captured.
         """
         if self._batch:
             torch._foreach_copy_(self._batch, [blob.tensor for blob in self._net.source_blobs])
@@ -87,6 +88,6 @@ class Iteration:
         rates = torch.tensor(rates, pin_memory=self._rates.is_cuda)
         self._rates.copy_(rates, non_blocking=True)
         self._graph.replay()
-        for blob, held in self._held:
-            blob.hold(held)
+        for blob, tensors in self._tensors:
+            blob.restore(tensors)
         return self._loss.clone()

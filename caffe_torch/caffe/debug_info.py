@@ -3,29 +3,27 @@
 import torch
 
 from . import glog
+from .node import Node
 
 
-def forward(net, i) -> None:
-    """Log what layer i of the net made, and its parameters."""
-    layer, name = net.layers[i], net.layers[i].spec.name
-    for top in layer.spec.top:
-        glog.info(f"    [Forward] Layer {name}, top blob {top} data: {_mean(net.blobs[top].tensor)}")
+def forward(node: Node) -> None:
+    """Log the tops and the parameters of a layer that has run forward."""
+    layer, name = node.layer, node.name
+    for top, blob in zip(layer.spec.top, node.tops, strict=True):
+        glog.info(f"    [Forward] Layer {name}, top blob {top} data: {_mean(blob.tensor)}")
     for j, blob in enumerate(layer.blobs):
         label = (layer.spec.param[j].name if j < len(layer.spec.param) else "") or j
         glog.info(f"    [Forward] Layer {name}, param blob {label} data: {_mean(blob.tensor)}")
 
 
-def backward(net, i) -> None:
-    """Log the gradients that layer i of the net made."""
-    layer, (bottoms, params) = net.layers[i], net._needs[i]
-    name = layer.spec.name
-    for bottom, needed in zip(layer.spec.bottom, bottoms, strict=True):
+def backward(node: Node) -> None:
+    """Log the gradients of a layer that has run backward."""
+    for bottom, blob, needed in zip(node.layer.spec.bottom, node.bottoms, node.bottom_needs, strict=True):
         if needed:
-            diff = _mean(net.blobs[bottom].grad)
-            glog.info(f"    [Backward] Layer {name}, bottom blob {bottom} diff: {diff}")
-    for j, (blob, needed) in enumerate(zip(layer.blobs, params, strict=True)):
+            glog.info(f"    [Backward] Layer {node.name}, bottom blob {bottom} diff: {_mean(blob.grad)}")
+    for j, (blob, needed) in enumerate(zip(node.layer.blobs, node.param_needs, strict=True)):
         if needed:
-            glog.info(f"    [Backward] Layer {name}, param blob {j} diff: {_mean(blob.grad)}")
+            glog.info(f"    [Backward] Layer {node.name}, param blob {j} diff: {_mean(blob.grad)}")
 
 
 def norms(net) -> None:

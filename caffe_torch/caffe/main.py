@@ -139,10 +139,10 @@ def _gpus(flags):
     numbers = flags["gpu"].split(",") if flags["gpu"] else []
     if not all(number.isdigit() for number in numbers):
         raise ValueError(f"-gpu {flags['gpu']}: give the number of a GPU, several with commas, or all")
-    chosen = list(map(int, numbers))
-    if len(set(chosen)) < len(chosen):
+    indices = list(map(int, numbers))
+    if len(set(indices)) < len(indices):
         raise ValueError(f"-gpu {flags['gpu']}: names a GPU twice")
-    return chosen
+    return indices
 
 
 def _use(gpus, flags):
@@ -308,15 +308,15 @@ def main(arguments=None) -> int:
             if not (isinstance(error, _MISTAKES) or device.out_of_memory(error)):
                 raise
             who = f"process {parallel.rank} of {parallel.count}: " if parallel.count > 1 else ""
-            glog.failed(f"{who}{_told(error)}")
+            glog.failed(f"{who}{_error_message(error)}")
             return 1
         except KeyboardInterrupt:
             return 130
 
 
-def _told(error):
+def _error_message(error):
     if isinstance(error, OSError) and error.filename is not None:
-        hint = atomic_files.looked_for(error.filename) if isinstance(error, FileNotFoundError) else ""
+        hint = atomic_files.missing_path_hint(error.filename) if isinstance(error, FileNotFoundError) else ""
         return f"{error.filename}: {error.strerror}{hint}"
     if device.out_of_memory(error):
         reason = str(error).partition("\n")[0]

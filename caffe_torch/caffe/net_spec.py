@@ -12,10 +12,10 @@ from collections import Counter, OrderedDict
 from .proto import caffe_pb2
 
 
-def _settings_of(kind):
+def _settings_of(type_name):
     """The field of LayerParameter that holds the settings of a layer type, or None."""
     for field in caffe_pb2.LayerParameter.DESCRIPTOR.fields:
-        if field.message_type is not None and field.message_type.name == f"{kind}Parameter":
+        if field.message_type is not None and field.message_type.name == f"{type_name}Parameter":
             return field.name
     return None
 
@@ -64,11 +64,11 @@ class Top:
 class _Function:
     """A layer with its inputs, written into a net once for all its tops."""
 
-    def __init__(self, kind, inputs, params):
-        self.kind, self.inputs, self.params = kind, inputs, dict(params)
+    def __init__(self, type_name, inputs, params):
+        self.type_name, self.inputs, self.params = type_name, inputs, dict(params)
         for i, top in enumerate(inputs):
             if not isinstance(top, Top):
-                raise TypeError(f"{kind} input {i} is not a Top (type is {type(top)})")
+                raise TypeError(f"{type_name} input {i} is not a Top (type is {type(top)})")
         self.ntop = self.params.pop("ntop", 1)
         self.in_place = self.params.pop("in_place", False)
         self.tops = tuple(Top(self, n) for n in range(self.ntop))
@@ -79,14 +79,14 @@ class _Function:
             return
         for top in self.inputs:
             top.fn.write(written, names, counts)
-        layer = caffe_pb2.LayerParameter(type=self.kind)
+        layer = caffe_pb2.LayerParameter(type=self.type_name)
         layer.bottom.extend(written[top.fn].top[top.n] for top in self.inputs)
         if self.in_place:
             layer.top.extend(layer.bottom)
         else:
-            layer.top.extend(_name(top, self.kind, names, counts) for top in self.tops)
-        layer.name = _name(self.tops[0] if self.tops else self, self.kind, names, counts)
-        own = _settings_of(self.kind)
+            layer.top.extend(_name(top, self.type_name, names, counts) for top in self.tops)
+        layer.name = _name(self.tops[0] if self.tops else self, self.type_name, names, counts)
+        own = _settings_of(self.type_name)
         for name, value in self.params.items():
             if own and not name.endswith("param") and hasattr(getattr(layer, own), name):
                 _assign(getattr(layer, own), name, value)
@@ -95,15 +95,15 @@ class _Function:
         written[self] = layer
 
 
-def _name(item, kind, names, counts):
+def _name(item, type_name, names, counts):
     """The name a top was given in the net, or its layer type and a number."""
     if item not in names:
-        counts[kind] += 1
-        names[item] = f"{kind}{counts[kind]}"
+        counts[type_name] += 1
+        names[item] = f"{type_name}{counts[type_name]}"
     return names[item]
 
 
-def layer(kind):
+def layer(type_name):
     """What L.Convolution and so on are: a function of bottoms and settings that gives the tops.
 
     Beside the layer's settings it takes ntop (how many tops, default 1), in_place and the fields of
@@ -111,7 +111,7 @@ def layer(kind):
     """
 
     def tops(*bottoms, **settings):
-        function = _Function(kind, bottoms, settings)
+        function = _Function(type_name, bottoms, settings)
         if function.ntop == 0:
             return function
         return function.tops[0] if function.ntop == 1 else function.tops
@@ -122,8 +122,8 @@ def layer(kind):
 class _Params:
     """P.Pooling.MAX and so on, the named values of a layer's settings."""
 
-    def __getattr__(self, kind):
-        return getattr(caffe_pb2, f"{kind}Parameter")
+    def __getattr__(self, type_name):
+        return getattr(caffe_pb2, f"{type_name}Parameter")
 
 
 class NetSpec:

@@ -1,4 +1,4 @@
-"""Prototxt files, and nets as they are built: layers chosen by rules, blobs read twice split."""
+"""Prototxt files, and nets as they are built: layers chosen by rules, a Split after every blob read twice."""
 
 import os
 import re
@@ -35,7 +35,7 @@ class LayerError(ValueError):
         self.layer = spec.name
 
 
-def placed(error, net, path=None) -> ValueError:
+def with_location(error, net, path=None) -> ValueError:
     """`error` with the net it is about in front, and the line of the layer where it is of one in a file."""
     layer = getattr(error, "layer", None)
     lines = _lines_of(path, layer) if layer is not None and path and os.path.isfile(path) else []
@@ -73,11 +73,11 @@ def included(layer, state) -> bool:
 
     if layer.include and layer.exclude:
         raise LayerError(layer, "give include rules or exclude rules, not both")
-    met = any(not unmet(rule, state) for rule in layer.include or layer.exclude)
+    met = any(not unmet_reason(rule, state) for rule in layer.include or layer.exclude)
     return met if layer.include else not met
 
 
-def unmet(rule, state) -> str:
+def unmet_reason(rule, state) -> str:
     """Why a NetStateRule is not met, in Caffe's words; nothing where it is."""
     if rule.HasField("phase") and rule.phase != state.phase:
         return f"phase ({state.phase}) differed from the phase ({rule.phase})"
@@ -94,12 +94,12 @@ def unmet(rule, state) -> str:
     return ""
 
 
-def prepared(param: caffe_pb2.NetParameter) -> caffe_pb2.NetParameter:
-    """The net as it is built: as it is chosen, blobs read twice split."""
-    return _with_splits(chosen(param))
+def build_graph(param: caffe_pb2.NetParameter) -> caffe_pb2.NetParameter:
+    """The net as it is built: layers filtered by their rules, a Split after every blob read twice."""
+    return _with_splits(filter_layers(param))
 
 
-def chosen(param: caffe_pb2.NetParameter) -> caffe_pb2.NetParameter:
+def filter_layers(param: caffe_pb2.NetParameter) -> caffe_pb2.NetParameter:
     """The net with the layers that its state's rules leave in."""
     state, net = param.state, caffe_pb2.NetParameter()
     net.CopyFrom(param)

@@ -5,6 +5,7 @@ refuses what is truncated, damaged or made for another net, with the file's name
 """
 
 import base64
+import filecmp
 import json
 import os
 
@@ -203,6 +204,24 @@ def load_state(path) -> caffe_pb2.SolverState:
         except (ValueError, IndexError) as error:
             raise ValueError(f"{path}: damaged: {error}") from None
     return state
+
+
+def find_weights(state: str, stored: str) -> str:
+    """The path of a solver state's weights: `stored` in it, or beside it where those are others.
+
+    A state is moved together with its weights, and another run may then write to the stored path, which
+    BVLC Caffe reads all the same.
+    """
+    beside = os.path.join(os.path.dirname(state), os.path.basename(stored))
+    if not os.path.exists(beside):
+        if not os.path.exists(stored):
+            raise FileNotFoundError(2, f"No such file or directory, nor one beside {state}", stored)
+        return stored
+    if os.path.exists(stored):
+        if filecmp.cmp(stored, beside, shallow=False):
+            return stored
+        glog.warning(f"{state}: taking the weights beside it, {beside}; {stored}, which it names, has others")
+    return beside
 
 
 # What Caffe's solver states lack: the position in the data, the random numbers, the last losses

@@ -1,6 +1,5 @@
-"""The solver: the loop that trains a net, tests it, reports, and saves what is needed to go on."""
+"""The solver: the loop that trains a net, tests it, logs, and writes snapshots."""
 
-import filecmp
 import math
 import os
 import time
@@ -8,18 +7,16 @@ from collections import deque
 
 import torch
 
-from . import cuda_graph, device, glog, parallel, snapshot, solvers, upgrade
+from . import cuda_graph, device, glog, parallel, snapshot, solver_nets, solvers
 from .net import Net
 from .proto import caffe_pb2
-from .prototxt import placed, read_prototxt
-
-TRAIN, TEST = caffe_pb2.TRAIN, caffe_pb2.TEST
+from .solver_nets import read_solver
 
 
 class Solver:
     """Trains the net that a solver file names, by Caffe's rules.
 
-    solver: path of a solver prototxt, or what `read_solver` gives of one and that path, for errors.
+    solver: path of a solver prototxt; or a SolverParameter, and in `path` the name for errors.
     batch: rows in a batch of every HDF5Data layer of the training net, 0 for what the net says.
     ValueError and OSError say what is wrong with the solver, the net or the data.
 
@@ -46,16 +43,16 @@ class Solver:
         if self.param.random_seed >= 0 or parallel.count > 1:
             parallel.set_random_seed(self.param.random_seed)
         self.iter = 0
-        self.net = self._train_net(batch)
-        self.test_nets = self._test_nets()
+        self.net = solver_nets.train_net(self.param, batch)
+        self.test_nets = solver_nets.test_nets(self.param)
         self._rule = self._rule_class(self.param, [blob.tensor for blob in self.net.learnable_params])
         self._losses: deque = deque(maxlen=self.param.average_loss)
-        self._resumed = False  # the losses are those of the run gone on with
+        self._resumed = False  # whether _losses are those of the run that is resumed
         self._stop_early = False
         self._callbacks: list = []
-        self._recorded = None  # a cuda_graph.Iteration
-        self._warm = 0  # iterations on a GPU that nothing is recorded of
-        self._progress = lambda done: None  # told the iterations done
+        self._captured = None  # a cuda_graph.Iteration
+        self._warm = 0  # iterations done on a GPU before the first is captured
+        self._progress = lambda done: None  # called with the iterations done
         self.action = lambda: None  # asked between iterations: None, "stop" or "snapshot"
         glog.info("Solver scaffolding done.")
 
@@ -66,8 +63,8 @@ class Solver:
         self._rule_class = solvers.RULES[self.rule] if self.rule else solvers.rule_of(param)
         self._rule_class(param, [])
         solvers.check_policy(param)
-        self._train_source()
-        self._test_sources()
+        solver_nets.train_source(param)
+        solver_nets.test_sources(param)
         if param.regularization_type not in ("L1", "L2"):
             raise ValueError(f"regularization_type {param.regularization_type!r}: use L1 or L2")
         if param.average_loss < 1 or param.iter_size < 1:
@@ -86,91 +83,6 @@ class Solver:
             folder = os.path.dirname(folder) or "."
         if not (os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)):
             raise ValueError(f"{self._name}: snapshot_prefix {prefix!r}: {folder} cannot be written to")
-
-    @staticmethod
-    def _read(source):
-        """The NetParameter of a path, or of a NetParameter, and the name for errors in it."""
-        net, path = caffe_pb2.NetParameter(), None
-        if isinstance(source, caffe_pb2.NetParameter):
-            net.CopyFrom(source)
-        else:
-            path = source
-            read_prototxt(path, net)
-        name = path or "the net in the solver"
-        try:
-            upgrade.net(net, path)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
-        return net, name
-
-    def _build(self, net, name, phase, state):
-        """The Net of a NetParameter, with the weights to begin with."""
-        merged = caffe_pb2.NetState(phase=phase)
-        merged.MergeFrom(net.state)
-        merged.MergeFrom(state)
-        net.state.CopyFrom(merged)
-        try:
-            built = Net(net, merged.phase, level=None)
-        except ValueError as error:
-            raise placed(error, name, name) from None
-        for weights in filter(None, ",".join(self.param.weights).split(",")):
-            glog.info(f"Finetuning from {weights}")
-            built.copy_from(weights)
-        return built
-
-    def _train_source(self):
-        """The field that names the training net, and what it holds."""
-        param = self.param
-        given = [n for n in ("train_net_param", "train_net", "net_param", "net") if param.HasField(n)]
-        if len(given) != 1:
-            raise ValueError(
-                "a solver names one training net, by net, net_param, train_net or train_net_param; "
-                f"this one has {' and '.join(given) or 'none'}"
-            )
-        return given[0], getattr(param, given[0])
-
-    def _train_net(self, batch):
-        kind, source = self._train_source()
-        how = f"specified in {kind}." if kind.endswith("_param") else f"from {kind} file: {source}"
-        glog.info(f"Creating training net {how}")
-        net, name = self._read(source)
-        if batch:
-            layers = [layer for layer in net.layer if layer.type == "HDF5Data"]
-            if not layers:
-                raise ValueError(f"{name}: has no HDF5Data layer to take batches of {batch} from")
-            for layer in layers:
-                layer.hdf5_data_param.batch_size = batch
-        return self._build(net, name, TRAIN, self.param.train_state)
-
-    def _test_sources(self):
-        """The same of every test net."""
-        param = self.param
-        sources = [
-            (name, source) for name in ("test_net_param", "test_net") for source in getattr(param, name)
-        ]
-        instances = len(param.test_iter)
-        generic = [(name, getattr(param, name)) for name in ("net_param", "net") if param.HasField(name)]
-        if instances < len(sources) or (instances > len(sources) and not generic):
-            raise ValueError(
-                f"{len(sources)} test nets and {instances} values of test_iter: give one for each"
-            )
-        sources += generic * (instances - len(sources))
-        if instances and param.test_interval < 1:
-            raise ValueError("test_iter is given, so test_interval must be 1 or more")
-        if param.test_state and len(param.test_state) != instances:
-            raise ValueError(f"{len(param.test_state)} values of test_state for {instances} test nets")
-        return sources
-
-    def _test_nets(self):
-        param, sources = self.param, self._test_sources()
-        states = list(param.test_state) or [caffe_pb2.NetState()] * len(sources)
-        read, nets = [self._read(source) for _, source in sources], []
-        for i, ((kind, source), (net, name), state) in enumerate(zip(sources, read, states, strict=True)):
-            how = kind if kind.endswith("_param") else f"{kind} file: {source}"
-            glog.info(f"Creating test net (#{i}) specified by {how}")
-            nets.append(self._build(net, name, TEST, state))  # a test net may have layers of its own to fill
-            nets[-1].debug_info = param.debug_info
-        return nets
 
     # Training
 
@@ -223,9 +135,9 @@ class Solver:
                 on_start()
             display = param.display and self.iter % param.display == 0
             self.net.debug_info = bool(display and param.debug_info)
-            recorded = None if self.net.debug_info else self._record()
-            if recorded:
-                loss = recorded.replay(self._rates())
+            captured = None if self.net.debug_info else self._captured_iteration()
+            if captured:
+                loss = captured.replay(self._rates())
             else:
                 self.net.clear_param_diffs()
                 loss = self._gradients()
@@ -246,7 +158,7 @@ class Solver:
                 shown, since = self.iter, now
             for _, on_gradients in self._callbacks:
                 on_gradients()
-            if recorded:
+            if captured:
                 self._log_rate()
                 self.iter = done
             else:
@@ -259,20 +171,20 @@ class Solver:
                 self._stop_early = True
                 return
 
-    def _record(self):
-        """A cuda_graph.Iteration with the next batch loaded, or None: what it is to do comes one by one."""
+    def _captured_iteration(self):
+        """A cuda_graph.Iteration with the next batch loaded, or None: the iteration runs uncaptured."""
         param, net = self.param, self.net
-        looked_into = self._callbacks or net.has_hooks or param.clip_gradients >= 0 or param.iter_size > 1
-        if not cuda_graph.possible() or looked_into or not net.learnable_params:
+        observed = self._callbacks or net.has_hooks or param.clip_gradients >= 0 or param.iter_size > 1
+        if not cuda_graph.can_capture() or observed or not net.learnable_params:
             return None
-        if self._recorded and not self._recorded.fits():
-            self._recorded, self._warm = None, 0
+        if self._captured and not self._captured.still_valid():
+            self._captured, self._warm = None, 0
         if self._warm < cuda_graph.WARM_UP:
             self._warm += 1
             return None
         net.load()
-        self._recorded = self._recorded or cuda_graph.Iteration(net, self._change)
-        return self._recorded
+        self._captured = self._captured or cuda_graph.Iteration(net, self._apply_rule)
+        return self._captured
 
     def _gradients(self):
         """Forward and backward, iter_size times; the mean loss as a tensor."""
@@ -335,22 +247,22 @@ class Solver:
         grads = [blob.grad for blob in blobs]
         parallel.average(grads)
         if param.clip_gradients >= 0:
-            norm, most = torch.stack(torch._foreach_norm(grads)).norm().item(), param.clip_gradients
-            if norm > most:
+            norm, limit = torch.stack(torch._foreach_norm(grads)).norm().item(), param.clip_gradients
+            if norm > limit:
                 glog.info(
-                    f"Gradient clipping: scaling down gradients (L2 norm {norm:g} > {most:g}) "
-                    f"by scale factor {most / norm:g}"
+                    f"Gradient clipping: scaling down gradients (L2 norm {norm:g} > {limit:g}) "
+                    f"by scale factor {limit / norm:g}"
                 )
-                torch._foreach_mul_(grads, most / norm)
+                torch._foreach_mul_(grads, limit / norm)
         if param.iter_size > 1:
             torch._foreach_mul_(grads, 1 / param.iter_size)
-        self._change(self._rates())
+        self._apply_rule(self._rates())
         for blob in blobs:
-            blob.show()
-            blob.show(diff=True)
+            blob.sync_host()
+            blob.sync_host(diff=True)
 
     def _rates(self):
-        """What `_change` takes at this iteration."""
+        """What `_apply_rule` takes at this iteration."""
         rate, correction = self.lr, self._rule.correction(self.iter + 1)
         if not math.isfinite(rate):
             raise FloatingPointError(
@@ -358,7 +270,7 @@ class Solver:
             )
         return [rate * mult * correction for mult in self.net.params_lr]
 
-    def _change(self, rates):
+    def _apply_rule(self, rates):
         """Take off each parameter what the rule makes of its gradient, with these rates."""
         param, net = self.param, self.net
         grads, weights = zip(*[(blob.grad, blob.tensor) for blob in net.learnable_params], strict=True)
@@ -406,7 +318,7 @@ class Solver:
                 self.snapshot()
             self._stop_early = self._stop_early or action == "stop"
 
-    # Saving and going on
+    # Snapshots
 
     def snapshot(self) -> None:
         """Write the weights and the state of the solver, or nothing where a parameter is not finite."""
@@ -443,7 +355,7 @@ class Solver:
         state = snapshot.load_state(path)
         history = snapshot.history_of(state, self._rule.history, path)
         if state.learned_net:
-            self.net.copy_from(_weights_of(path, state.learned_net))
+            self.net.copy_from(snapshot.find_weights(path, state.learned_net))
         for tensor, values in zip(self._rule.history, history, strict=True):
             tensor.copy_(values)
         if not snapshot.holds_hdf5(path):
@@ -467,24 +379,6 @@ class Solver:
     def share_weights(self, net: Net) -> None:
         """Make `net` use the parameters of the training net."""
         net.share_with(self.net)
-
-
-def _weights_of(state, stored):
-    """The weights of a solver state: at the path `stored` in it, or beside it where those are others.
-
-    A state is moved together with its weights, and another run may then write to the stored path, which
-    BVLC Caffe reads all the same.
-    """
-    beside = os.path.join(os.path.dirname(state), os.path.basename(stored))
-    if not os.path.exists(beside):
-        if not os.path.exists(stored):
-            raise FileNotFoundError(2, f"No such file or directory, nor one beside {state}", stored)
-        return stored
-    if os.path.exists(stored):
-        if filecmp.cmp(stored, beside, shallow=False):
-            return stored
-        glog.warning(f"{state}: taking the weights beside it, {beside}; {stored}, which it names, has others")
-    return beside
 
 
 def _outputs(net):
@@ -530,13 +424,6 @@ class AdamSolver(Solver):
 
 
 _SOLVERS = {cls.rule: cls for cls in Solver.__subclasses__()}
-
-
-def read_solver(path) -> caffe_pb2.SolverParameter:
-    """What a solver prototxt says, in today's form, its snapshots named after it where they have no name."""
-    param = read_prototxt(path, caffe_pb2.SolverParameter())
-    upgrade.solver(param, path)
-    return param
 
 
 def get_solver(path) -> Solver:

@@ -85,5 +85,5 @@ def on_a_cpu(monkeypatch) -> None:
 
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "graph", Recorded)
-    monkeypatch.setattr(cuda_graph, "possible", lambda: True)
-    monkeypatch.setattr(blob, "_being_recorded", lambda tensor: Recorded.going_on)
+    monkeypatch.setattr(cuda_graph, "can_capture", lambda: True)
+    monkeypatch.setattr(blob, "_is_capturing", lambda tensor: Recorded.going_on)

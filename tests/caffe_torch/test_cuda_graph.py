@@ -89,10 +89,10 @@ SETTINGS = [
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_recorded_iterations_are_those_done_one_by_one(settings, monkeypatch):
     recorded = trained(ROWS, settings=settings)
-    assert recorded._recorded
+    assert recorded._captured
     monkeypatch.setattr(cuda_graph, "WARM_UP", 100)
     by_one = trained(ROWS, settings=settings)
-    assert not by_one._recorded
+    assert not by_one._captured
     np.testing.assert_allclose(weights(recorded), weights(by_one), rtol=1e-5, atol=1e-6)
     for name, blob in recorded.net.blobs.items():
         np.testing.assert_allclose(blob.data, by_one.net.blobs[name].data, rtol=1e-4, atol=1e-5)
@@ -110,7 +110,7 @@ def test_the_cpu_computes_the_same():
 @pytest.mark.parametrize("settings", ['iter_size: 2 type: "SGD"', 'clip_gradients: 0.1 type: "SGD"'])
 def test_what_cannot_be_recorded_is_done_one_by_one(settings):
     made = trained(ROWS, settings=settings)
-    assert not made._recorded and np.isfinite(weights(made)).all()
+    assert not made._captured and np.isfinite(weights(made)).all()
 
 
 def test_callbacks_and_hooks_are_called_every_time():
@@ -137,7 +137,7 @@ def test_parameters_shared_since_are_those_trained():
     made.net.share_with(other.net)
     before = weights(other)
     made.step(8)
-    assert made._recorded and (weights(other) != before).any()
+    assert made._captured and (weights(other) != before).any()
     np.testing.assert_array_equal(weights(made), weights(other))
 
 
@@ -152,7 +152,7 @@ def test_arrays_given_out_show_what_is_replayed():
         np.testing.assert_array_equal(shown, made.net.blobs["ip"].tensor.cpu().numpy())
         x, bias = made.net.blobs["x"].data, made.net.params["ip"][1].data + made.net.params["ip"][1].diff
         np.testing.assert_allclose(shown, x @ before.T + bias, rtol=1e-4, atol=1e-5)
-    assert made._recorded
+    assert made._captured
 
 
 def test_what_a_program_writes_counts():
@@ -168,18 +168,18 @@ def test_what_a_program_writes_counts():
 
 def test_other_shapes_and_precisions_are_recorded_anew():
     made = trained(LINEAR)
-    first = made._recorded
+    first = made._captured
     for name in "xy":
         made.net.blobs[name].reshape(9, 3)
         made.net.blobs[name].data[...] = 1
     made.net.reshape()
     made.step(12)
-    assert made._recorded and made._recorded is not first
+    assert made._captured and made._captured is not first
     assert made.net.blobs["ip"].data.shape == (9, 3)
-    second = made._recorded
+    second = made._captured
     caffe.set_precision("bfloat16")
     made.step(12)
-    assert made._recorded and made._recorded is not second
+    assert made._captured and made._captured is not second
     assert made.net.blobs["ip"].tensor.dtype == torch.bfloat16
 
 
@@ -208,7 +208,7 @@ def test_dropout_drops_others_every_time():
     for _ in range(20):
         made.step(1)
         masks.add((made.net.blobs["ip"].data == 0).tobytes())
-    assert made._recorded and len(masks) > 10
+    assert made._captured and len(masks) > 10
 
 
 @pytest.mark.parametrize("resident", [True, False])

@@ -7,7 +7,7 @@ operations on such tensors PyTorch loads its compiler, as long a wait as for PyT
 
 import torch
 
-from .. import device
+from .. import device, net_spec
 from ..proto import caffe_pb2
 
 _REGISTRY: dict = {}
@@ -128,7 +128,7 @@ def type_list() -> list:
     return sorted(_REGISTRY)
 
 
-def precise(tensor: torch.Tensor) -> torch.Tensor:
+def at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
     """`tensor`, in float32 where it had fewer bits: sums over many values need them."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
@@ -144,9 +144,7 @@ def __getattr__(name):
     """caffe.layers is also pycaffe's L: `L.Convolution(bottom, num_output=64)`; see net_spec.py."""
     if not name[:1].isupper():
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from ..net_spec import layer
-
-    return layer(name)
+    return net_spec.layer(name)
 
 
 from . import (  # noqa: E402, F401  (fill the registry)

@@ -228,7 +228,7 @@ def _listed(source):
         hint = ""
         if isinstance(error, FileNotFoundError):
             hint = (
-                f"{atomic_files.looked_for(source)}; the program that makes the HDF5 files"
+                f"{atomic_files.missing_path_hint(source)}; the program that makes the HDF5 files"
                 " writes this list of them"
             )
         raise ValueError(f"hdf5_data_param.source {source!r}: {error.strerror}{hint}") from None
@@ -236,9 +236,8 @@ def _listed(source):
         raise ValueError(f"hdf5_data_param.source {source!r} lists no files")
     for path in paths:
         if not os.path.exists(path):
-            raise ValueError(
-                f"hdf5_data_param.source {source!r} lists {path}: no such file{atomic_files.looked_for(path)}"
-            )
+            hint = atomic_files.missing_path_hint(path)
+            raise ValueError(f"hdf5_data_param.source {source!r} lists {path}: no such file{hint}")
     return paths
 
 

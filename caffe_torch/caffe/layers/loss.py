@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from ..proto import caffe_pb2
-from . import Layer, canonical_axis, precise, register
+from . import Layer, at_least_float32, canonical_axis, register
 
 _VALID = caffe_pb2.LossParameter.VALID
 _BATCH_SIZE = caffe_pb2.LossParameter.BATCH_SIZE
@@ -26,7 +26,9 @@ class EuclideanLoss(Layer):
 
     def forward(self, params, a, b):
         _check_alike(a.shape, b.shape)
-        return F.mse_loss(precise(a), precise(b).reshape(a.shape), reduction="sum") / (2 * a.shape[0])
+        return F.mse_loss(at_least_float32(a), at_least_float32(b).reshape(a.shape), reduction="sum") / (
+            2 * a.shape[0]
+        )
 
 
 def _check_alike(a, b):
@@ -49,7 +51,7 @@ def _classes(scores, labels, axis):
 def by_class(scores: torch.Tensor, labels: torch.Tensor, axis: int) -> tuple:
     """Scores as (outer, classes, inner), classes along `axis`, and labels as integers (outer, inner)."""
     outer, _, inner = _classes(scores.shape, labels.shape, axis)
-    return precise(scores).reshape(outer, -1, inner), labels.reshape(outer, inner).long()
+    return at_least_float32(scores).reshape(outer, -1, inner), labels.reshape(outer, inner).long()
 
 
 def at_labels(values: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -144,7 +146,7 @@ class SigmoidCrossEntropyLoss(_CrossEntropy):
 
     def forward(self, params, scores, targets):
         _check_alike(scores.shape, targets.shape)
-        scores, targets = precise(scores), precise(targets).reshape(scores.shape)
+        scores, targets = at_least_float32(scores), at_least_float32(targets).reshape(scores.shape)
         kept = self.kept(targets)
         losses = F.binary_cross_entropy_with_logits(scores, targets, reduction="none")
         return (losses * kept).sum() / self.divisor(kept, scores.shape[0])

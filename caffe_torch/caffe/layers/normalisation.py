@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from ..proto import caffe_pb2
-from . import Layer, canonical_axis, precise, register
+from . import Layer, at_least_float32, canonical_axis, register
 
 
 @register("BatchNorm")
@@ -43,7 +43,7 @@ class BatchNorm(Layer):
 
     def forward(self, params, x):
         means, variances, count = (param.detach() for param in params)
-        x = precise(x)
+        x = at_least_float32(x)
         if self.use_store:
             factor = torch.where(count == 0, 0, 1 / count)
             mean, variance = means * factor, variances * factor
@@ -82,7 +82,7 @@ class LRN(Layer):
     def forward(self, params, x):
         self.top_shapes(x.shape)
         opt, size, reach = self.opt, self.opt.local_size, self.opt.local_size // 2
-        x = precise(x)
+        x = at_least_float32(x)
         if opt.norm_region == caffe_pb2.LRNParameter.WITHIN_CHANNEL:
             mean, k = F.avg_pool2d(x * x, size, 1, reach), 1
         else:
@@ -103,4 +103,4 @@ class Softmax(Layer):
         return [shape]
 
     def forward(self, params, x):
-        return torch.softmax(precise(x), canonical_axis(self.opt.axis, x.dim()))
+        return torch.softmax(at_least_float32(x), canonical_axis(self.opt.axis, x.dim()))
