@@ -440,7 +440,7 @@ class Solver:
         written by BVLC Caffe does not have them, so the data starts at its first row.
         """
         path = os.fspath(path)
-        state = snapshot.load_state(path)
+        state = snapshot.load_state(path, self._rule.history)
         history = snapshot.history_of(state, self._rule.history, path)
         if state.learned_net:
             self.net.copy_from(_weights_of(path, state.learned_net))

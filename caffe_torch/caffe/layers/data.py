@@ -126,9 +126,14 @@ class HDF5Data(Source):
         }
 
     def restore(self, state: dict) -> None:
-        """Go on from a position of the same files; ValueError where the files are others."""
+        """Go on from a position of the same files.
+
+        ValueError where the files are others, TypeError for what is no position in any files.
+        """
         files, place, row, rows = (state[name] for name in ("files", "place", "row", "rows"))
-        fits = sorted(files) == list(range(len(self.paths))) and row < self.lengths[files[place]]
+        if not (_is_order(files) and _is_index(place) and _is_index(row) and (rows is None or _is_order(rows))):
+            raise TypeError("the position in the data is none")
+        fits = len(files) == len(self.paths) and place < len(files) and row < self.lengths[files[place]]
         if not fits or (rows is not None and len(rows) != self.lengths[files[place]]):
             raise ValueError("the position in the data does not fit the files listed now")
         self._file_order, self._place, self._row = np.array(files), place, row
@@ -211,6 +216,17 @@ class DummyData(Source):
         if self.fillers[i].type == "constant":
             self._constants[i] = values
         return values
+
+
+def _is_index(value):
+    """Whether a value from a file counts something: a whole number, 0 or more."""
+    return type(value) is int and value >= 0
+
+
+def _is_order(values):
+    """Whether a value from a file is a list of the numbers from 0, each once, in any order."""
+    indices = isinstance(values, list) and all(map(_is_index, values))
+    return indices and sorted(values) == list(range(len(values)))
 
 
 def _listed(source):
