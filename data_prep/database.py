@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import h5py
@@ -30,14 +31,17 @@ class Database:
             self.files.append((path, _allocate(path, min(self.rows, rows - first), self.datasets)))
 
     def put(self, row, arrays):
-        """Write row `row` of the datasets, in their order."""
+        """Write row `row` of the datasets, in their order; OSError where the disk does not take it whole."""
         path, starts = self.files[row // self.rows]
         with open(path, "r+b", buffering=0) as file:
             for start, array, (shape, dtype) in zip(starts, arrays, self.datasets.values()):
                 if array.shape != shape or array.dtype != dtype:
                     raise ValueError(f"a row of {array.shape} {array.dtype}, not {shape} {dtype}")
                 file.seek(start + row % self.rows * array.nbytes)
-                file.write(array.tobytes())
+                written = file.write(array.tobytes())
+                if written != array.nbytes:  # as on a disk that gets full in the middle
+                    words = f"{written} of {array.nbytes} bytes were written: is the disk full?"
+                    raise OSError(errno.ENOSPC, words, str(path))
 
 
 def row_bytes(datasets):

@@ -220,13 +220,9 @@ class Blob:
     def from_proto(self, proto: caffe_pb2.BlobProto) -> None:
         """Take the values of a stored blob; ValueError where its shape or size is another."""
         values = array_of(proto)
-        self.check_shape(values.shape)
+        if not same_shape(values.shape, self.shape):
+            raise ValueError(f"stored shape {shown(values.shape)}, the net has {self.shape}")
         self.data[...] = values.reshape(self.shape)
-
-    def check_shape(self, stored: tuple) -> None:
-        """ValueError where values stored in a shape are not for this blob."""
-        if not same_shape(stored, self.shape):
-            raise ValueError(f"stored shape {shown(stored)}, the net has {self.shape}")
 
 
 class Shared(Blob):

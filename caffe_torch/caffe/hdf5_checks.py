@@ -1,7 +1,7 @@
 """What an HDF5 file may hold: numbers of its own, of the shape that is wanted, in bounded memory.
 
-HDF5 can name other files, which whoever sends a file would then have read, and a few bytes of it can stand for
-many gigabytes. Both are refused by what the file says of itself, before any number is read.
+HDF5 can name other files, which whoever sends a file would then have read, and a few bytes of it can stand
+for many gigabytes. Both are refused by what the file says of itself, before any number is read.
 """
 
 import math
@@ -78,10 +78,7 @@ def read_numbers(dataset, where: str, check_shape=None) -> np.ndarray:
     if dataset.dtype.kind not in "fiu" or dataset.shape is None:
         raise ValueError(f"{where}: holds {dataset.dtype}, not numbers")
     if check_shape is not None:
-        try:
-            check_shape(dataset.shape)
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from None
+        check_shape(dataset.shape)
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             return dataset[()].astype(np.float32)

@@ -43,7 +43,7 @@ def _read_proto(path, message):
 
 
 def _bad_text(message):
-    """The name of a field of text that holds other bytes, which protobuf lets pass; nothing where none does."""
+    """The name of a field of text that holds other bytes, which protobuf lets pass; "" where none does."""
     for field, value in message.ListFields():
         if field.type not in (field.TYPE_STRING, field.TYPE_MESSAGE):
             continue
@@ -137,8 +137,15 @@ def load_hdf5(net, path) -> None:
                     if first:
                         raise ValueError(f"{where}: missing")
                     continue  # shared, stored where it is first used
-                values = hdf5_checks.read_numbers(stored[str(i)], where, blob.check_shape)
+                values = hdf5_checks.read_numbers(
+                    stored[str(i)], where, functools.partial(_check_weights, where, blob)
+                )
                 blob.data[...] = values.reshape(blob.shape)
+
+
+def _check_weights(where, blob, stored):
+    if not same_shape(stored, blob.shape):
+        raise ValueError(f"{where}: stored shape {shown(stored)}, the net has {blob.shape}")
 
 
 # Solver states
@@ -160,9 +167,9 @@ def history_of(state: caffe_pb2.SolverState, wanted: list, path: str) -> list:
     for i, (proto, tensor) in enumerate(zip(state.history, wanted, strict=True)):
         try:
             values = array_of(proto)
-            _check_history(tensor, values.shape)
         except ValueError as error:
             raise ValueError(f"{path}: history {i}: {error}") from None
+        _check_history(f"{path}: history {i}", tensor, values.shape)
         if not np.isfinite(values).all():
             raise ValueError(f"{path}: history {i} has NaN or infinite values")
         history.append(torch.from_numpy(values).reshape(tensor.shape))
@@ -226,7 +233,7 @@ def load_state(path, wanted=None) -> caffe_pb2.SolverState:
             raise ValueError(_other_count(path, count, len(wanted)))
         for i in range(count):
             where = f"{path}: history {i}"
-            check = None if wanted is None else functools.partial(_check_history, wanted[i])
+            check = None if wanted is None else functools.partial(_check_history, where, wanted[i])
             values = hdf5_checks.read_numbers(file["history"].get(str(i)), where, check)
             state.history.append(proto_of(torch.from_numpy(values)))
     return state
@@ -238,9 +245,9 @@ def _other_count(path, stored, wanted):
     )
 
 
-def _check_history(tensor, stored):
+def _check_history(where, tensor, stored):
     if not same_shape(stored, tuple(tensor.shape)):
-        raise ValueError(f"it has the shape {shown(stored)}, this net's is {tuple(tensor.shape)}")
+        raise ValueError(f"{where} has the shape {shown(stored)}, this net's is {tuple(tensor.shape)}")
 
 
 # What Caffe's solver states lack: the position in the data, the random numbers, the last losses

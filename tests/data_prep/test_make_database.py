@@ -305,6 +305,7 @@ def test_the_older_database_comes_back_where_the_new_one_cannot_take_its_place(t
         "data/old.h5",
     ]
     monkeypatch.undo()
+    (out / files.MARK).touch()
     rename(out, tmp_path / "data.old")  # a run was killed between the two renames
     with pytest.raises(ValueError, match="wrong"), files.atomic_folder(out):
         raise ValueError("wrong")

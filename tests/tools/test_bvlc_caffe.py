@@ -172,7 +172,7 @@ def quick(monkeypatch):
     made = []
 
     def unpack(debs, prefix):
-        prefix.mkdir()
+        prefix.mkdir(exist_ok=True)
         (prefix / "file").write_text("x")
         made.append(prefix)
 

@@ -131,7 +131,9 @@ class HDF5Data(Source):
         ValueError where the files are others, TypeError for what is no position in any files.
         """
         files, place, row, rows = (state[name] for name in ("files", "place", "row", "rows"))
-        if not (_is_order(files) and _is_index(place) and _is_index(row) and (rows is None or _is_order(rows))):
+        if not (
+            _is_order(files) and _is_index(place) and _is_index(row) and (rows is None or _is_order(rows))
+        ):
             raise TypeError("the position in the data is none")
         fits = len(files) == len(self.paths) and place < len(files) and row < self.lengths[files[place]]
         if not fits or (rows is not None and len(rows) != self.lengths[files[place]]):
