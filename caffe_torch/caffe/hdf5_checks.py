@@ -31,12 +31,16 @@ def check_links(file: h5py.File, path: str) -> None:
         where = f"{path}: {name.decode(errors='replace')!r}"
         if kind not in (h5py.h5l.TYPE_HARD, h5py.h5l.TYPE_SOFT):
             raise ValueError(f"{where} is a link to another file, which is not followed")
-        if kind == h5py.h5l.TYPE_SOFT and name not in file:
-            raise ValueError(f"{where} is a link that leads to nothing in the file")
-        if kind == h5py.h5l.TYPE_HARD:
+    for name, kind in links:
+        where = f"{path}: {name.decode(errors='replace')!r}"
+        try:
             item = h5py.h5o.open(file.id, name)
-            if isinstance(item, h5py.h5d.DatasetID):
-                _check_storage(item, where)
+        except (KeyError, ValueError):
+            if kind == h5py.h5l.TYPE_HARD:
+                raise
+            raise ValueError(f"{where} is a link that leads to nothing in the file") from None
+        if isinstance(item, h5py.h5d.DatasetID):
+            _check_storage(item, where)
 
 
 def _check_storage(dataset, where):

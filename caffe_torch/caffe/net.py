@@ -10,7 +10,7 @@ import torch
 from . import build_log, debug_info, device, fillers, glog, layers, upgrade
 from .blob import Blob, Shared
 from .proto import caffe_pb2
-from .prototxt import LayerError, placed, prepared, read_prototxt
+from .prototxt import LayerError, check_numbers, placed, prepared, read_prototxt
 
 TRAIN, TEST = caffe_pb2.TRAIN, caffe_pb2.TEST
 
@@ -89,6 +89,7 @@ class Net:
         self._given_rates.append([param.lr_mult for param in spec.param])
         if not spec.HasField("phase"):
             spec.phase = self.phase
+        check_numbers(spec)
         layer = layers.create(spec, spec.phase)
         unnamed = layer.is_loss and not spec.top
         if unnamed:
@@ -167,6 +168,7 @@ class Net:
                     owner = owner._replace(**{name: ours})
             self._owned[index] = owner
             return index
+        device.check_room(shape, f"parameter {i}")
         blob = Blob(shape)
         blob.tensor = fillers.fill(filler, shape).to(device.device())
         self._owned.append(
@@ -191,6 +193,7 @@ class Net:
         bottoms, tops = self._layer_blobs(i)
         shapes = layer.top_shapes(*(blob.shape for blob in bottoms))
         for name, blob, shape in zip(layer.spec.top, tops, shapes, strict=True):
+            device.check_room(shape, f"top {name!r}")
             blob.reshape(*shape)
             if name in self._loss_weights:  # what the gradient of the loss with respect to it is
                 blob.grad.fill_(self._loss_weights[name])

@@ -11,7 +11,7 @@ import torch
 from . import cuda_graph, device, glog, parallel, snapshot, solvers, upgrade
 from .net import Net
 from .proto import caffe_pb2
-from .prototxt import placed, read_prototxt
+from .prototxt import check_numbers, placed, read_prototxt
 
 TRAIN, TEST = caffe_pb2.TRAIN, caffe_pb2.TEST
 
@@ -63,6 +63,11 @@ class Solver:
 
     def _check(self):
         param = self.param
+        settings = caffe_pb2.SolverParameter()
+        settings.CopyFrom(param)
+        for name in ("net_param", "train_net_param", "test_net_param"):  # as nets, with their layers' names
+            settings.ClearField(name)
+        check_numbers(settings, finite=None)
         self._rule_class = solvers.RULES[self.rule] if self.rule else solvers.rule_of(param)
         self._rule_class(param, [])
         solvers.check_policy(param)

@@ -276,6 +276,12 @@ def _head(path, names):
         if len(rows) > 1:
             raise ValueError(f"{path}: the datasets {', '.join(names)} differ in rows: {sorted(rows)}")
         size = sum(int(d.size) * (1 if d.dtype == np.uint8 else 4) for d in datasets)
+        unpacked = max(int(d.size) * d.dtype.itemsize for d in datasets)
+        if max(size, unpacked) > device.machine_memory():
+            raise ValueError(
+                f"{path}: takes {max(size, unpacked) / 2**30:.0f} GiB of memory; "
+                f"there are {device.machine_memory() / 2**30:.0f} in all: make several files of it"
+            )
         floats = any(d.dtype.kind == "f" for d in datasets)
         return rows.pop(), [d.shape[1:] for d in datasets], size, floats
 
