@@ -9,6 +9,8 @@ seed are as in make_database.py.
 
 from __future__ import annotations
 
+import two_stream_fusion.base.cli  # noqa: F401
+
 import argparse
 
 import cv2

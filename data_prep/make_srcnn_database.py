@@ -10,6 +10,8 @@ make_database.py.
 
 from __future__ import annotations
 
+import two_stream_fusion.base.cli  # noqa: F401
+
 import argparse
 
 import cv2

@@ -9,6 +9,8 @@ The methods are those of the tables. Two leave marks in this form that other opt
 
 from __future__ import annotations
 
+import two_stream_fusion.base.cli  # noqa: F401
+
 from pathlib import Path
 
 import cv2

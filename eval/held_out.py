@@ -7,6 +7,8 @@ recipe of data_prep; none is sharp on both sides.
 
 from __future__ import annotations
 
+import two_stream_fusion.base.cli  # noqa: F401
+
 import argparse
 import os
 from concurrent.futures import ThreadPoolExecutor

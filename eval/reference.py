@@ -6,6 +6,8 @@ than TOLERANCE away. The values of theirs, and whose they are, stand in eval/lyt
 
 from __future__ import annotations
 
+import two_stream_fusion.base.cli  # noqa: F401
+
 import csv
 from pathlib import Path
 from typing import NamedTuple

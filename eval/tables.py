@@ -7,6 +7,8 @@ whose perfect fusion is known. What is fused is kept, and made again only where 
 
 from __future__ import annotations
 
+import two_stream_fusion.base.cli  # noqa: F401
+
 import csv
 import math
 from pathlib import Path

@@ -5,6 +5,8 @@ Machines drift, so the two run alternately and the ratio of the medians is what 
 
 from __future__ import annotations
 
+import two_stream_fusion.base.cli  # noqa: F401
+
 import os
 import re
 import shutil

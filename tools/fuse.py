@@ -13,13 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+from two_stream_fusion.base.cli import user_message
+
 import numpy as np
 from tqdm import tqdm
 
 import two_stream_fusion
 from tools import fuse_batch
 from two_stream_fusion.base import cli
-from two_stream_fusion.base.cli import user_message
 from two_stream_fusion.base.files import atomic_write, check_output
 from two_stream_fusion.base.tiles import tiles
 from two_stream_fusion.io import images

@@ -126,9 +126,8 @@ def check_room(shape: tuple, what: str) -> None:
     """ValueError where float32 numbers of a shape are more than the device in force can ever hold."""
     size = 4 * math.prod(shape)
     if size > memory():
-        raise ValueError(
-            f"{what} of shape {tuple(shape)} takes {size / 2**30:.0f} GiB; there are {memory() / 2**30:.0f} in all"
-        )
+        needed, there = (f"{bytes_ / 2**30:.0f}" for bytes_ in (size, memory()))
+        raise ValueError(f"{what} of shape {tuple(shape)} takes {needed} GiB; there are {there} in all")
 
 
 def set_random_seed(seed: int) -> None:

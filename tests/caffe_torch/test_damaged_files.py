@@ -1,5 +1,7 @@
 """Files with any damage end in one line that names them: weights, solver states, HDF5 and prototxt."""
 
+# ruff: noqa: E501 (tables of damage)
+
 import contextlib
 import random
 import re

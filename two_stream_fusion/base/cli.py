@@ -1,7 +1,7 @@
 """How a command begins and ends: its parser, its exit status, and errors in one line.
 
-A command imports this module before all others (ruff sorts it there), so that Ctrl-C during its imports, which
-take seconds, ends it as it does later.
+A command imports this module before all others (ruff sorts it there), so that Ctrl-C during its imports,
+which take seconds, ends it as it does later.
 """
 
 from __future__ import annotations
