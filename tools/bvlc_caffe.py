@@ -161,7 +161,7 @@ class Apt:
     """apt in private directories under `folder`: its own lists, sources and idea of what is installed.
 
     The machine's apt configuration still says how to reach the network (proxies, certificates); its hooks,
-    preferences, lists and package state are neither used nor changed; whatever it says, none is trusted unsigned.
+    preferences, lists and package state are neither used nor changed; none is trusted unsigned.
     """
 
     def __init__(

@@ -504,6 +504,7 @@ def listen(level):
 
 
 def main(argv=None):
+    cli.end_imports()
     args = arguments(argv)
     listen(args.level)
     try:

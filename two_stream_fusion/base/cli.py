@@ -36,6 +36,12 @@ if (
     signal.signal(signal.SIGINT, _end_at_interrupt)
 
 
+def end_imports() -> None:
+    """Let Ctrl-C raise KeyboardInterrupt from now on. `run` does it; a command without `run` does it itself."""
+    if signal.getsignal(signal.SIGINT) is _end_at_interrupt:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def parser(doc: str, examples: str = "") -> argparse.ArgumentParser:
     """An argument parser in this project's form.
 
@@ -63,8 +69,7 @@ def run(main: Callable[[], int | None]) -> None:
     Raises:
         SystemExit: always, but for faults of ours.
     """
-    if signal.getsignal(signal.SIGINT) is _end_at_interrupt:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    end_imports()
     try:
         sys.exit(main())
     except KeyboardInterrupt:

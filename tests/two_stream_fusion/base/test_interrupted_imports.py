@@ -21,13 +21,17 @@ COMMANDS = sorted(
 # What the first slow import of a command is replaced by.
 INTERRUPTED = "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(0.5)\n"
 SLOW = "numpy", "cv2", "h5py", "scipy", "skimage", "matplotlib", "PIL", "tqdm", "pooch", "torch", "caffe"
+OWN = {  # commands that import nothing but Python's own
+    "tools/bvlc_caffe.py": ["concurrent"],
+    "tools/bench.py": ["statistics"],
+    "data_prep/fetch.py": ["csv"],
+}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals to itself")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_interrupt_during_imports_says_nothing(command, tmp_path):
-    # bvlc_caffe.py has none but Python's own
-    for name in ("concurrent",) if command.endswith("bvlc_caffe.py") else SLOW:
+    for name in OWN.get(command, SLOW):
         (tmp_path / f"{name}.py").write_text(INTERRUPTED)
     done = subprocess.run(
         [sys.executable, ROOT / command, "--help"],
