@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Mapping, Sequence, Tuple
 
@@ -48,6 +49,7 @@ class Database:
 
         Raises:
             ValueError: an array of another shape or dtype.
+            OSError: the disk did not take the whole row.
         """
         file_index, row_in_file = divmod(row, self.rows_per_file)
         with open(self.paths[file_index], "r+b", buffering=0) as file:
@@ -57,7 +59,10 @@ class Database:
                 if array.shape != shape or array.dtype != dtype:
                     raise ValueError(f"a row of {array.shape} {array.dtype}, not {shape} {dtype}")
                 file.seek(offset + row_in_file * array.nbytes)
-                file.write(array.tobytes())
+                written = file.write(array.tobytes())
+                if written != array.nbytes:  # as on a disk that fills up
+                    message = f"{written} of {array.nbytes} bytes were written: is the disk full?"
+                    raise OSError(errno.ENOSPC, message, str(self.paths[file_index]))
 
 
 def row_bytes(datasets: Datasets) -> int:

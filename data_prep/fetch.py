@@ -8,6 +8,8 @@ stays.
 
 from __future__ import annotations
 
+import two_stream_fusion.base.cli  # noqa: F401
+
 import csv
 import errno
 import hashlib

@@ -9,6 +9,8 @@ make_database.py.
 
 from __future__ import annotations
 
+import two_stream_fusion.base.cli  # noqa: F401
+
 from data_prep.cnn_patches import CnnPatches
 from data_prep.database_command import add_common_options, run_build, whole_number
 from two_stream_fusion.base import cli

@@ -8,6 +8,8 @@ same seed gives the same rows, whatever the number of workers.
 
 from __future__ import annotations
 
+import two_stream_fusion.base.cli  # noqa: F401
+
 import argparse
 from typing import Callable, NoReturn, Sequence
 

@@ -10,6 +10,8 @@ make_database.py.
 
 from __future__ import annotations
 
+import two_stream_fusion.base.cli  # noqa: F401
+
 from data_prep.database_command import add_common_options, run_build, whole_number
 from data_prep.srcnn_patches import PLANES, SrcnnPatches
 from two_stream_fusion.base import cli

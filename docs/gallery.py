@@ -6,6 +6,8 @@ the gallery shows, at full size in build/gallery.
 
 from __future__ import annotations
 
+import two_stream_fusion.base.cli  # noqa: F401
+
 import os
 from pathlib import Path
 

@@ -6,6 +6,8 @@ eval/toolbox_values.csv, those of papers in eval/published_values.csv.
 
 from __future__ import annotations
 
+import two_stream_fusion.base.cli  # noqa: F401
+
 import csv
 from pathlib import Path
 from typing import Callable, Mapping, Sequence, Tuple

@@ -5,6 +5,8 @@ Fused images are kept, and made again only where something has changed (eval/res
 
 from __future__ import annotations
 
+import two_stream_fusion.base.cli  # noqa: F401
+
 import sys
 from pathlib import Path
 from typing import Mapping, Sequence

@@ -9,6 +9,8 @@ specks on Clock and Pepsi; the options of the last example remove them.
 
 from __future__ import annotations
 
+import two_stream_fusion.base.cli  # noqa: F401
+
 from pathlib import Path
 from typing import Mapping, Sequence
 

@@ -7,6 +7,8 @@ image of a pair is blurred in part.
 
 from __future__ import annotations
 
+import two_stream_fusion.base.cli  # noqa: F401
+
 import argparse
 import os
 from concurrent.futures import Executor, ThreadPoolExecutor

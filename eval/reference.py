@@ -6,6 +6,8 @@ by more than TOLERANCE. Their values and sources stand in eval/lytro_tables.csv.
 
 from __future__ import annotations
 
+import two_stream_fusion.base.cli  # noqa: F401
+
 import csv
 from pathlib import Path
 from typing import Mapping, NamedTuple, Sequence

@@ -7,6 +7,8 @@ whose ground truth is known. Fused images are kept, and made again only where so
 
 from __future__ import annotations
 
+import two_stream_fusion.base.cli  # noqa: F401
+
 import csv
 import math
 from pathlib import Path

@@ -13,6 +13,8 @@ numbers come from the logs of `caffe train` and `caffe test`, whichever Caffe wr
 
 from __future__ import annotations
 
+import two_stream_fusion.base.cli  # noqa: F401
+
 import csv
 import fcntl
 import os

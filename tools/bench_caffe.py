@@ -5,6 +5,8 @@ The speed of a machine drifts. The two therefore run alternately, and the ratio 
 
 from __future__ import annotations
 
+import two_stream_fusion.base.cli  # noqa: F401
+
 import os
 import re
 import statistics

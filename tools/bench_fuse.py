@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import two_stream_fusion.base.cli  # noqa: F401
+
 import os
 import shutil
 import statistics

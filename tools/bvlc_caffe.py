@@ -9,12 +9,20 @@ the library path for their own process alone. Needs Python >= 3.8, apt-get and d
 
 from __future__ import annotations
 
+import os
+import signal
+
+if (
+    __name__ == "__main__"
+):  # Ctrl-C during the imports: no traceback; alone here, without this project's packages
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+
 import argparse
 import concurrent.futures
 import ctypes
 import fcntl
 import hashlib
-import os
 import platform
 import re
 import shutil
@@ -27,7 +35,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = Path(__file__).with_name("bvlc_caffe.lock")
 SUITE = "bullseye"
-STAMP = ".bvlc-caffe"  # written last: a prefix without it is not whole
+STAMP = ".bvlc-caffe"  # what a prefix was made from, written last; a folder without it is somebody else's
 
 # What the lock is resolved from: Caffe and pycaffe, a fast BLAS, and what this repository's commands import.
 WANTED = (
@@ -153,7 +161,7 @@ class Apt:
     """apt in private directories under `folder`: its own lists, sources and idea of what is installed.
 
     The machine's apt configuration still says how to reach the network (proxies, certificates); its hooks,
-    preferences, lists and package state are neither used nor changed.
+    preferences, lists and package state are neither used nor changed; none is trusted unsigned.
     """
 
     def __init__(
@@ -183,6 +191,10 @@ APT::Architecture "amd64";
 APT::Install-Recommends "false";
 APT::Sandbox::User "";
 APT::Update::Error-Mode "any";
+APT::Get::AllowUnauthenticated "false";
+Acquire::AllowInsecureRepositories "false";
+Acquire::AllowWeakRepositories "false";
+Acquire::AllowDowngradeToInsecureRepositories "false";
 Acquire::Check-Valid-Until "false";
 Acquire::Languages "none";
 Acquire::Retries "3";
@@ -269,7 +281,7 @@ def extract(deb: Path, prefix: Path) -> None:
 
 def unpack(debs: list[Path], prefix: Path) -> None:
     """Lay the packages out under prefix, add the launchers, mend what expects its files in /usr or /etc."""
-    prefix.mkdir(parents=True)
+    prefix.mkdir(parents=True, exist_ok=True)
     pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
     jobs = [pool.submit(extract, deb, prefix) for deb in debs]
     try:
@@ -319,7 +331,7 @@ def build(prefix: Path, mirrors: list[str], lock: Path = LOCK) -> bool:
     stamp = hashlib.sha256(lock.read_bytes() + Path(__file__).read_bytes()).hexdigest()
     cache = prefix.with_name(prefix.name + "-debs")
     cache.mkdir(parents=True, exist_ok=True)
-    with open(cache / "lock", "w") as turn:
+    with open(cache / "lock", "a") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)  # two at once: the second waits, then finds the work done
         made = prefix / STAMP
         if made.exists() and made.read_text() == stamp:
@@ -330,8 +342,10 @@ def build(prefix: Path, mirrors: list[str], lock: Path = LOCK) -> bool:
         download(packages, cache, mirrors or machine_mirrors())
         part, old = (prefix.with_name(prefix.name + suffix) for suffix in ("-part", "-old"))
         for leftover in (part, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+            remove_own(leftover)
         try:
+            part.mkdir(parents=True)
+            (part / STAMP).write_text("not whole")
             unpack([cache / package.deb for package in packages], part)
             check(part)
             (part / STAMP).write_text(stamp)
@@ -340,8 +354,23 @@ def build(prefix: Path, mirrors: list[str], lock: Path = LOCK) -> bool:
             part.rename(prefix)
         finally:
             for leftover in (part, old):
-                shutil.rmtree(leftover, ignore_errors=True)
+                remove_own(leftover)
     return True
+
+
+def remove_own(folder: Path) -> None:
+    """Remove a folder with the stamp, or an empty one. ValueError for what this command did not make."""
+    if not os.path.lexists(folder):
+        return
+    is_ours = folder.is_dir() and not folder.is_symlink()
+    if not is_ours or not ((folder / STAMP).is_file() or not any(folder.iterdir())):
+        raise ValueError(f"{folder} was not made by this command, which needs the name: move it elsewhere")
+    for left in folder.iterdir():  # the stamp last, so that half a folder still has it
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        elif left.name != STAMP:
+            left.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_lock(lock: Path, mirrors: list[str]) -> int:
@@ -411,4 +440,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())

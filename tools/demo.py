@@ -5,6 +5,8 @@ The pictures go to build/demo, the logs to build/logs. `make demo` runs this.
 
 from __future__ import annotations
 
+import two_stream_fusion.base.cli  # noqa: F401
+
 import shlex
 import subprocess
 import sys

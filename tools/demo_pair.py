@@ -8,6 +8,8 @@ coffee photograph (CC0), blurred in and around the cup as the paper blurs its tr
 
 from __future__ import annotations
 
+import two_stream_fusion.base.cli  # noqa: F401
+
 from pathlib import Path
 from typing import Sequence
 

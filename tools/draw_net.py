@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import two_stream_fusion.base.cli  # noqa: F401
+
 from tools import pictures
 from two_stream_fusion.base import cli
 from two_stream_fusion.methods import models

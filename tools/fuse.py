@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import two_stream_fusion.base.cli  # noqa: F401
+
 import argparse
 import contextlib
 import inspect
@@ -317,6 +319,7 @@ def program_name() -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
+    cli.end_imports()
     args = parse_arguments(argv)
     if args.help_method:
         print(method_help(args.help_method))

@@ -6,6 +6,8 @@ the colours of R, G and B. Elsewhere a tile joins one channel to one other, and 
 
 from __future__ import annotations
 
+import two_stream_fusion.base.cli  # noqa: F401
+
 from tools import nets, pictures
 from two_stream_fusion.base import cli
 from two_stream_fusion.io import images

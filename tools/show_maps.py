@@ -5,6 +5,8 @@ Of each blob, the maps that vary the most over the image, each stretched from bl
 
 from __future__ import annotations
 
+import two_stream_fusion.base.cli  # noqa: F401
+
 import numpy as np
 
 from tools import nets, pictures

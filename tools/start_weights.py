@@ -9,6 +9,8 @@ and count for nothing in the last layer until they have learned what to correct.
 
 from __future__ import annotations
 
+import two_stream_fusion.base.cli  # noqa: F401
+
 import os
 
 import numpy as np

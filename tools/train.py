@@ -7,6 +7,8 @@ The exit status is that of `caffe`.
 
 from __future__ import annotations
 
+import two_stream_fusion.base.cli  # noqa: F401
+
 import collections
 import os
 import re

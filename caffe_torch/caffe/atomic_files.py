@@ -6,7 +6,7 @@ import os
 
 import h5py
 
-from . import device
+from . import device, hdf5_checks
 
 # What h5py raises in the middle of a file that is damaged, or holds a group where a dataset is looked for.
 _DAMAGED = OSError, RuntimeError, KeyError, TypeError, AttributeError
@@ -54,9 +54,11 @@ def hdf5(path):
         raise ValueError(f"{path}: not a whole HDF5 file: {_line(error)}") from None
     with file:
         try:
+            hdf5_checks.check_links(file, path)
             yield file
-        except _DAMAGED as error:
-            if device.out_of_memory(error):
+        except (ValueError, *_DAMAGED) as error:
+            ours = isinstance(error, ValueError) and str(error).startswith(path)
+            if ours or device.out_of_memory(error):
                 raise
             raise ValueError(f"{path}: damaged: {_line(error)}") from None
 

@@ -223,7 +223,7 @@ class Blob:
         """Take the values of a stored blob; ValueError where its shape or size is another."""
         values = array_of(proto)
         if not same_shape(values.shape, self.shape):
-            raise ValueError(f"stored shape {values.shape}, the net has {self.shape}")
+            raise ValueError(f"stored shape {shown(values.shape)}, the net has {self.shape}")
         self.data[...] = values.reshape(self.shape)
 
 
@@ -260,10 +260,16 @@ def array_of(proto: caffe_pb2.BlobProto) -> np.ndarray:
         shape = (proto.num, proto.channels, proto.height, proto.width)
     else:
         shape = (len(proto.data) or len(proto.double_data),)
-    values = np.array(proto.data or proto.double_data, np.float32)
-    if values.size != int(np.prod(shape)):
-        raise ValueError(f"stored shape {shape} does not fit its {values.size} values")
+    with np.errstate(over="ignore"):  # whoever reads them looks for infinite values
+        values = np.array(proto.data or proto.double_data, np.float32)
+    if values.size != math.prod(shape) or any(n < 0 for n in shape):
+        raise ValueError(f"stored shape {shown(shape)} does not fit its {values.size} values")
     return values.reshape(shape)
+
+
+def shown(shape: tuple) -> str:
+    """A shape in words short enough for a line, however many axes a damaged file gives it."""
+    return str(tuple(shape)) if len(shape) <= 8 else f"of {len(shape)} axes"
 
 
 def same_shape(stored: tuple, wanted: tuple) -> bool:

@@ -4,6 +4,9 @@ Caffe keeps these in one thread-local object and every layer asks it; so does th
 """
 
 import contextlib
+import functools
+import math
+import os
 import random
 
 import numpy as np
@@ -101,6 +104,30 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     )
+
+
+def memory() -> int:
+    """The bytes of memory of the device in force; on a CPU those of the machine."""
+    if _device.type == "cuda":
+        return torch.cuda.get_device_properties(_device).total_memory
+    return machine_memory()
+
+
+@functools.lru_cache(None)
+def machine_memory() -> int:
+    """The bytes of memory of the machine; a very large number where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return 2**62
+
+
+def check_room(shape: tuple, what: str) -> None:
+    """ValueError where float32 numbers of a shape are more than the device in force can ever hold."""
+    size = 4 * math.prod(shape)
+    if size > memory():
+        needed, there = (f"{bytes_ / 2**30:.0f}" for bytes_ in (size, memory()))
+        raise ValueError(f"{what} of shape {tuple(shape)} takes {needed} GiB; there are {there} in all")
 
 
 def set_random_seed(seed: int) -> None:

@@ -14,7 +14,7 @@ from .net_pycaffe import PycaffeNames
 from .net_weights import NetWeights
 from .node import Node, Parameter, plan_backward
 from .proto import caffe_pb2
-from .prototxt import LayerError, build_graph, read_prototxt, with_location
+from .prototxt import LayerError, build_graph, check_numbers, read_prototxt, with_location
 
 TRAIN, TEST = caffe_pb2.TRAIN, caffe_pb2.TEST
 _FILTERS = ("Convolution", "Deconvolution", "InnerProduct")
@@ -85,6 +85,7 @@ class Net(NetWeights, PycaffeNames):
         rates = [param.lr_mult for param in spec.param]
         if not spec.HasField("phase"):
             spec.phase = self.phase
+        check_numbers(spec)
         layer = layers.create(spec, spec.phase)
         automatic = layer.is_loss and not spec.top
         if automatic:
@@ -130,6 +131,7 @@ class Net(NetWeights, PycaffeNames):
         if spec.name and spec.name in named:
             _check_shared(spec, named[spec.name], tuple(shape))
             return named[spec.name]
+        device.check_room(shape, f"parameter {i}")
         blob = Blob(shape)
         blob.tensor = fillers.fill(filler, shape).to(device.device())
         rates = {n: getattr(spec, n) for n in ("lr_mult", "decay_mult") if spec.HasField(n)}

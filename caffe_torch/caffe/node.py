@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from . import device
 from .blob import Blob
 from .layers import Layer, Source
 from .prototxt import LayerError
@@ -60,6 +61,7 @@ class Node:
         """Give the tops their shapes, and those that count as losses the gradient of the loss."""
         shapes = self.layer.top_shapes(*(blob.shape for blob in self.bottoms))
         for name, blob, shape in zip(self.layer.spec.top, self.tops, shapes, strict=True):
+            device.check_room(shape, f"top {name!r}")
             blob.reshape(*shape)
             if name in loss_weights:
                 blob.grad.fill_(loss_weights[name])

@@ -1,5 +1,6 @@
 """Prototxt files, and nets as they are built: layers chosen by rules, a Split after every blob read twice."""
 
+import math
 import os
 import re
 from collections import Counter
@@ -24,7 +25,45 @@ def read_prototxt(path, message):
         return text_format.Parse(text, message)
     except text_format.ParseError as error:
         line = f"{error.GetLine()}: a value that is not UTF-8"
-        raise ValueError(f"{path}: {line if 'surrogates' in str(error) else error}") from None
+        words = " ".join(str(error).split())
+        raise ValueError(f"{path}: {line if 'surrogates' in words else words[:_MOST_WORDS]}") from None
+    except RecursionError:
+        raise ValueError(f"{path}: messages within one another, deeper than any net has them") from None
+    except Exception as error:  # protobuf's parser ends in any on some damaged texts, by its version
+        if isinstance(error, MemoryError):
+            raise
+        raise ValueError(
+            f"{path}: not a valid prototxt: {' '.join(str(error).split())[:_MOST_WORDS]}"
+        ) from None
+
+
+_MOST_WORDS = 1000  # characters of an error that are shown: protobuf's repeats the whole line of the file
+# Infinity is a limit, or none, in other fields.
+_FINITE = ("lr_mult", "decay_mult", "loss_weight", "blobs_lr", "weight_decay")
+
+
+def check_numbers(message, finite=_FINITE) -> None:
+    """Refuse numbers that no net is built of.
+
+    Args:
+        message: any message but for its weights, BlobProto.
+        finite: names of the fields that infinity is wrong in; None for all.
+
+    Raises:
+        ValueError: a field holds NaN, or infinity where `finite` names it.
+    """
+    for field, value in message.ListFields():
+        for one in value if hasattr(value, "extend") else [value]:
+            if isinstance(one, float) and (
+                math.isnan(one) or not (math.isfinite(one) or _may_be_infinite(field, finite))
+            ):
+                raise ValueError(f"{field.name} is {one:g}")
+            if field.message_type is not None and field.message_type.name != "BlobProto":
+                check_numbers(one, finite)
+
+
+def _may_be_infinite(field, finite):
+    return finite is not None and field.name not in finite
 
 
 class LayerError(ValueError):

@@ -6,15 +6,17 @@ refuses what is truncated, damaged or made for another net, with the file's name
 
 import base64
 import filecmp
+import functools
 import json
 import os
 
+import h5py
 import numpy as np
 import torch
 from google.protobuf.message import DecodeError, EncodeError
 
-from . import atomic_files, device, glog, parallel, upgrade
-from .blob import array_of, same_shape
+from . import atomic_files, device, glog, hdf5_checks, parallel, upgrade
+from .blob import array_of, same_shape, shown
 from .proto import caffe_pb2
 
 
@@ -36,7 +38,23 @@ def _read_proto(path, message):
         message.ParseFromString(data)
     except DecodeError:
         raise ValueError(f"{path}: not a {kind} file, or a truncated one ({len(data)} bytes)") from None
+    if field := _bad_text(message):
+        raise ValueError(f"{path}: damaged: {field} holds bytes that are not text")
     return message
+
+
+def _bad_text(message):
+    """The name of a field of text that holds other bytes, which protobuf lets pass; "" where none does."""
+    for field, value in message.ListFields():
+        if field.type not in (field.TYPE_STRING, field.TYPE_MESSAGE):
+            continue
+        for one in value if hasattr(value, "extend") else [value]:
+            if field.type == field.TYPE_MESSAGE:
+                if found := _bad_text(one):
+                    return found
+            elif isinstance(one, bytes) or "\0" in one:
+                return field.name
+    return ""
 
 
 _FIRST_FIELDS = b"\x08", b"\x0a", b"\x12", b"\xa2"  # of the messages Caffe writes: iter, name, layers, layer
@@ -101,6 +119,8 @@ def load_hdf5(net, path) -> None:
     with atomic_files.hdf5(path) as file:
         if "data" not in file:
             raise ValueError(f"{path}: no group /data: not a file of weights")
+        if not isinstance(file["data"], h5py.Group):
+            raise ValueError(f"{path}: /data is no group: not a file of weights")
         for name, stored in file["data"].items() if glog.nets else ():
             if name not in net.bottom_names:
                 glog.info(f"Ignoring source layer {name}")
@@ -118,17 +138,15 @@ def load_hdf5(net, path) -> None:
                     if first:
                         raise ValueError(f"{where}: missing")
                     continue  # shared, stored where it is first used
-                values = _dataset(stored[str(i)], where)
-                if not same_shape(values.shape, blob.shape):
-                    raise ValueError(f"{where}: stored shape {values.shape}, the net has {blob.shape}")
+                values = hdf5_checks.read_numbers(
+                    stored[str(i)], where, functools.partial(_check_weights, where, blob)
+                )
                 blob.data[...] = values.reshape(blob.shape)
 
 
-def _dataset(dataset, where):
-    try:
-        return dataset[()].astype(np.float32)
-    except OSError as error:
-        raise ValueError(f"{where}: damaged: {error}") from None
+def _check_weights(where, blob, stored):
+    if not same_shape(stored, blob.shape):
+        raise ValueError(f"{where}: stored shape {shown(stored)}, the net has {blob.shape}")
 
 
 # Solver states
@@ -144,22 +162,25 @@ def proto_of(tensor: torch.Tensor) -> caffe_pb2.BlobProto:
 def history_of(state: caffe_pb2.SolverState, wanted: list, path: str) -> list:
     """The history in a solver state as tensors shaped as `wanted`; ValueError if it does not fit."""
     if len(state.history) != len(wanted):
-        raise ValueError(
-            f"{path}: {len(state.history)} history blobs, this solver keeps {len(wanted)}: "
-            "the state of another net or solver type"
-        )
+        raise ValueError(_other_count(path, len(state.history), len(wanted)))
+    _check_iteration(state, path)
     history = []
     for i, (proto, tensor) in enumerate(zip(state.history, wanted, strict=True)):
         try:
             values = array_of(proto)
         except ValueError as error:
             raise ValueError(f"{path}: history {i}: {error}") from None
-        if not same_shape(values.shape, tuple(tensor.shape)):
-            raise ValueError(
-                f"{path}: history {i} has the shape {values.shape}, this net's is {tuple(tensor.shape)}"
-            )
+        _check_history(f"{path}: history {i}", tensor, values.shape)
+        if not np.isfinite(values).all():
+            raise ValueError(f"{path}: history {i} has NaN or infinite values")
         history.append(torch.from_numpy(values).reshape(tensor.shape))
     return history
+
+
+def _check_iteration(state, path):
+    for name in ("iter", "current_step"):
+        if getattr(state, name) < 0:
+            raise ValueError(f"{path}: damaged: {name} is {getattr(state, name)}")
 
 
 def save_state(path, state: caffe_pb2.SolverState) -> None:
@@ -177,8 +198,11 @@ def save_state(path, state: caffe_pb2.SolverState) -> None:
             group.create_dataset(str(i), data=array_of(proto))
 
 
-def load_state(path) -> caffe_pb2.SolverState:
-    """Read a solver state written here or by Caffe, in either form."""
+def load_state(path, wanted=None) -> caffe_pb2.SolverState:
+    """Read a solver state written here or by Caffe, in either form.
+
+    wanted: tensors of the shapes that the history must have; without it any are read.
+    """
     path = os.fspath(path)
     if not holds_hdf5(path):
         state = _read_proto(path, caffe_pb2.SolverState())
@@ -186,23 +210,33 @@ def load_state(path) -> caffe_pb2.SolverState:
             if not state.HasField(name):
                 raise ValueError(f"{path}: no {name}: not a solver state")
         return state
-    state = caffe_pb2.SolverState()
+    state, size = caffe_pb2.SolverState(), os.path.getsize(path)
     with atomic_files.hdf5(path) as file:
         for name in ("iter", "learned_net", "current_step", "history"):
             if name not in file:
                 raise ValueError(f"{path}: no {name}: not a solver state")
+        for name in ("iter", "current_step"):
+            number = hdf5_checks.read_whole_number(file[name], f"{path}: {name}")
+            if not 0 <= number < 2**31:
+                raise ValueError(f"{path}: damaged: {name} is {number}")
+            setattr(state, name, number)
+        name = hdf5_checks.read_bytes(file["learned_net"], f"{path}: learned_net", size)
         try:
-            state.iter = int(np.ravel(file["iter"][()])[0])
-            state.current_step = int(np.ravel(file["current_step"][()])[0])
-            name = file["learned_net"][()]
-            state.learned_net = name.decode() if isinstance(name, bytes) else str(name)
-            if "resume" in file:
-                state.resume = file["resume"][()].tobytes()
-            for i in range(len(file["history"])):
-                values = file["history"][str(i)][()].astype(np.float32)
-                state.history.append(proto_of(torch.from_numpy(values)))
-        except (ValueError, IndexError) as error:
-            raise ValueError(f"{path}: damaged: {error}") from None
+            state.learned_net = name.decode()
+        except UnicodeDecodeError:
+            raise ValueError(f"{path}: damaged: learned_net holds bytes that are not text") from None
+        if "\0" in state.learned_net:
+            raise ValueError(f"{path}: damaged: learned_net holds bytes that are not text")
+        if "resume" in file:
+            state.resume = hdf5_checks.read_bytes(file["resume"], f"{path}: resume", size)
+        count = len(file["history"])
+        if wanted is not None and count != len(wanted):
+            raise ValueError(_other_count(path, count, len(wanted)))
+        for i in range(count):
+            where = f"{path}: history {i}"
+            check = None if wanted is None else functools.partial(_check_history, where, wanted[i])
+            values = hdf5_checks.read_numbers(file["history"].get(str(i)), where, check)
+            state.history.append(proto_of(torch.from_numpy(values)))
     return state
 
 
@@ -222,6 +256,17 @@ def find_weights(state: str, stored: str) -> str:
             return stored
         glog.warning(f"{state}: taking the weights beside it, {beside}; {stored}, which it names, has others")
     return beside
+
+
+def _other_count(path, stored, wanted):
+    return (
+        f"{path}: {stored} history blobs, this solver keeps {wanted}: the state of another net or solver type"
+    )
+
+
+def _check_history(where, tensor, stored):
+    if not same_shape(stored, tuple(tensor.shape)):
+        raise ValueError(f"{where} has the shape {shown(stored)}, this net's is {tuple(tensor.shape)}")
 
 
 # What Caffe's solver states lack: the position in the data, the random numbers, the last losses
@@ -270,8 +315,11 @@ def restore_resume_state(nets: dict, stored: bytes, path: str) -> list:
             torch.set_rng_state(_rng_state(state["cpu"]))
         if parallel.rank == 0 and state["cuda"] and device.device().type == "cuda":
             torch.cuda.set_rng_state(_rng_state(state["cuda"]))
-        return [float(loss) for loss in state["losses"]]
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError) as error:
+        losses = [float(loss) for loss in state["losses"]]
+        if not np.isfinite(losses).all():
+            raise ValueError("a loss is NaN or infinite")
+        return losses
+    except (ValueError, LookupError, TypeError, AttributeError, RuntimeError, ArithmeticError) as error:
         raise ValueError(
             f"{path}: the record of the data position and random state is damaged: {error}"
         ) from None

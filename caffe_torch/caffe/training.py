@@ -10,6 +10,7 @@ import torch
 from . import cuda_graph, device, glog, parallel, snapshot, solver_nets, solvers
 from .net import Net
 from .proto import caffe_pb2
+from .prototxt import check_numbers
 from .solver_nets import read_solver
 
 
@@ -60,6 +61,11 @@ class Solver:
 
     def _check(self):
         param = self.param
+        settings = caffe_pb2.SolverParameter()
+        settings.CopyFrom(param)
+        for name in ("net_param", "train_net_param", "test_net_param"):  # as nets, with their layers' names
+            settings.ClearField(name)
+        check_numbers(settings, finite=None)
         self._rule_class = solvers.RULES[self.rule] if self.rule else solvers.rule_of(param)
         self._rule_class(param, [])
         solvers.check_policy(param)
@@ -352,7 +358,7 @@ class Solver:
         written by BVLC Caffe does not have them, so the data starts at its first row.
         """
         path = os.fspath(path)
-        state = snapshot.load_state(path)
+        state = snapshot.load_state(path, self._rule.history)
         history = snapshot.history_of(state, self._rule.history, path)
         if state.learned_net:
             self.net.copy_from(snapshot.find_weights(path, state.learned_net))

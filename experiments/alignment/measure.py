@@ -7,6 +7,8 @@ found and the true one take the corners. Printed as Markdown.
 
 from __future__ import annotations
 
+import two_stream_fusion.base.cli  # noqa: F401
+
 import os
 import time
 from pathlib import Path

@@ -8,6 +8,8 @@ Printed as Markdown, PSNR in dB.
 
 from __future__ import annotations
 
+import two_stream_fusion.base.cli  # noqa: F401
+
 from functools import reduce
 
 import numpy as np

@@ -172,7 +172,7 @@ def quick(monkeypatch):
     made = []
 
     def unpack(debs, prefix):
-        prefix.mkdir()
+        prefix.mkdir(exist_ok=True)
         (prefix / "file").write_text("x")
         made.append(prefix)
 
@@ -222,6 +222,43 @@ def test_a_folder_of_somebody_elses_is_not_replaced(tmp_path, quick):
     with pytest.raises(ValueError, match="was not made by this command"):
         bvlc_caffe.build(tmp_path / "home", ["URL"])
     assert (tmp_path / "home" / "precious").exists()
+
+
+@pytest.mark.parametrize("ending", ["old", "part"])
+@pytest.mark.parametrize("error", [None, OSError])
+def test_folders_of_others_beside_the_prefix_stay(tmp_path, quick, monkeypatch, ending, error):
+    def fail(prefix):
+        if error:
+            raise error
+
+    monkeypatch.setattr(bvlc_caffe, "check", fail)
+    theirs = tmp_path / f"bvlc-{ending}" / "precious"
+    theirs.parent.mkdir()
+    theirs.write_text("x")
+    with pytest.raises(ValueError, match=f"bvlc-{ending} was not made by this command"):
+        bvlc_caffe.build(tmp_path / "bvlc", ["URL"])
+    assert theirs.exists() and not (tmp_path / "bvlc").exists()
+
+
+def test_what_a_killed_run_left_is_taken_away(tmp_path, quick):
+    for ending in ("old", "part"):
+        (tmp_path / f"bvlc-{ending}" / "usr").mkdir(parents=True)
+        (tmp_path / f"bvlc-{ending}" / bvlc_caffe.STAMP).write_text("x")
+    assert bvlc_caffe.build(tmp_path / "bvlc", ["URL"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bvlc", "bvlc-debs"]
+
+
+@needs_apt
+def test_an_unsigned_mirror_pins_nothing(mirror, tmp_path, monkeypatch):
+    url, _, _ = mirror
+    keyring = tmp_path / "keyring.gpg"
+    keyring.touch()
+    lax = tmp_path / "lax.conf"
+    lax.write_text('Acquire::AllowInsecureRepositories "true"; APT::Get::AllowUnauthenticated "true";')
+    monkeypatch.setenv("APT_CONFIG", str(lax))
+    apt = bvlc_caffe.Apt(tmp_path / "apt", [url], f"signed-by={keyring}")
+    with pytest.raises(OSError, match="not signed"):
+        apt("apt-get", "update")
 
 
 @pytest.mark.parametrize(

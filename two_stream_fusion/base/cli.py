@@ -1,11 +1,45 @@
-"""How a command begins and ends: its parser, its exit status, and errors in one line."""
+"""How a command begins and ends: its parser, its exit status, and errors in one line.
+
+A command imports this module before all others (ruff sorts it there), so that Ctrl-C during its imports,
+which take seconds, ends it as it does later.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Callable
+
+
+def _end_at_interrupt(*_) -> None:
+    os._exit(130)  # at once: an exception could be swallowed where PyTorch starts
+
+
+def _is_command():
+    """Whether the program of this process is a file of this project, and no test or program of others."""
+    root, program = Path(__file__).resolve().parents[2], getattr(sys.modules["__main__"], "__file__", None)
+    return (
+        program is not None and root in Path(program).resolve().parents and "tests" not in Path(program).parts
+    )
+
+
+# Where a shell runs it in the background, SIGINT is ignored and stays so.
+if (
+    threading.current_thread() is threading.main_thread()
+    and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    and _is_command()
+):
+    signal.signal(signal.SIGINT, _end_at_interrupt)
+
+
+def end_imports() -> None:
+    """Let Ctrl-C raise KeyboardInterrupt from now on: `run` calls it, or a command without `run`."""
+    if signal.getsignal(signal.SIGINT) is _end_at_interrupt:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def parser(doc: str, examples: str = "") -> argparse.ArgumentParser:
@@ -35,6 +69,7 @@ def run(main: Callable[[], int | None]) -> None:
     Raises:
         SystemExit: always, but for faults of ours.
     """
+    end_imports()
     try:
         sys.exit(main())
     except KeyboardInterrupt:

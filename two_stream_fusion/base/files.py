@@ -15,6 +15,8 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+MARK = ".two_stream_fusion.lock"  # in a folder that `atomic_folder` makes or replaces: its lock and its mark
+
 _partial_files: set[Path] = set()  # what `atomic_write` has in work
 
 
@@ -84,6 +86,9 @@ def check_output(path: str | Path, inputs=(), force: bool = False) -> None:
 def atomic_folder(out: str | Path) -> Iterator[Path]:
     """Give an empty folder beside `out`, which takes the place of `out` where the block ends well.
 
+    The names OUT.part and OUT.old are used meanwhile. Nothing there is touched without the MARK of this
+    function.
+
     Args:
         out: the folder to write. Where the block fails it stays as it was.
 
@@ -91,42 +96,73 @@ def atomic_folder(out: str | Path) -> Iterator[Path]:
         The folder to write into.
 
     Raises:
-        ValueError: another process is in such a block for `out`.
+        ValueError: another process is in such a block for `out`, or OUT.part or OUT.old is somebody else's.
     """
     out_path = Path(os.path.realpath(out) if os.path.islink(out) else out)
     part, old = (out_path.with_name(out_path.name + ending) for ending in (".part", ".old"))
+    for folder in (part, old):
+        _refuse_unmarked(folder)
     part.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        if fcntl and not _locked(stack, part / "lock"):
+        if fcntl and not _locked(stack, part / MARK):
             raise ValueError(f"{out_path}: another run is making it: wait for it, or give another --out")
+        (part / MARK).touch()  # without fcntl too
         if old.exists() and not out_path.exists():  # a run was killed between the two
             os.rename(old, out_path)
+            (out_path / MARK).unlink(missing_ok=True)
         try:
             for left in part.iterdir():  # by a run that was killed
                 if left.is_dir():
                     shutil.rmtree(left)
-                elif left.name != "lock":
+                elif left.name != MARK:
                     left.unlink()
             yield part
-            shutil.rmtree(old, ignore_errors=True)
+            _remove_marked(old)
             with delay_interrupt():
                 _exchange(part, out_path, old)
         except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
+            _remove_marked(part)
             raise
-        (out_path / "lock").unlink(missing_ok=True)
-        shutil.rmtree(old, ignore_errors=True)
+        (out_path / MARK).unlink(missing_ok=True)
+        _remove_marked(old)
+
+
+def _refuse_unmarked(folder):
+    """ValueError where there is something that `atomic_folder` did not make."""
+    if not os.path.lexists(folder):
+        return
+    is_ours = folder.is_dir() and not folder.is_symlink()
+    if not is_ours or not ((folder / MARK).is_file() or not any(folder.iterdir())):
+        raise ValueError(f"{folder}: was not made by this program, which needs the name: move it elsewhere")
+
+
+def _remove_marked(folder):
+    """Remove a folder with the mark; the mark goes last, so that half a folder still has it."""
+    if not (folder / MARK).is_file() or folder.is_symlink():
+        return
+    for left in folder.iterdir():
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        elif left.name != MARK:
+            with contextlib.suppress(OSError):
+                left.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _exchange(part, out, old):
     """Give the folder `out` the name `old`, and `part` that of `out`; neither where the second fails."""
-    if out.exists():
-        os.rename(out, old)
+    _refuse_unmarked(old)  # made while the block ran
+    if old.exists():
+        old.rmdir()  # empty
     try:
+        if out.exists():
+            (out / MARK).touch()
+            os.rename(out, old)
         os.rename(part, out)  # with its lock, so that nobody takes the folder meanwhile
     except OSError:
         if old.exists():
             os.rename(old, out)
+        (out / MARK).unlink(missing_ok=True)
         raise
 
 

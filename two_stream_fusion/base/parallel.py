@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from typing import Iterator
 
@@ -13,15 +14,16 @@ from two_stream_fusion.base import files
 
 @contextlib.contextmanager
 def process_pool(count: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool of new processes that end where the block ends by an error or Ctrl-C.
+    """A pool of new processes that end where the block ends by an error or Ctrl-C, or with this process.
 
-    Half-finished work is not waited for, and its partial files are removed.
+    Half-finished work is not waited for, and its partial files are removed. However this process ends, by
+    SIGKILL too, they end with it: else they would work on, and hold its standard output open.
 
     Args:
         count: number of processes, 1 or more.
     """
     pool = ProcessPoolExecutor(
-        count, multiprocessing.get_context("spawn"), _on_terminate, (files.remove_partial_files,)
+        count, multiprocessing.get_context("spawn"), _end_with_parent, (files.remove_partial_files,)
     )
     try:
         yield pool
@@ -33,5 +35,12 @@ def process_pool(count: int) -> Iterator[ProcessPoolExecutor]:
         pool.shutdown()
 
 
-def _on_terminate(handler):
-    signal.signal(signal.SIGTERM, handler)  # in a function of ours, which Python 3.8 can send to a process
+def _end_with_parent(end):
+    """Call `end` at SIGTERM, and when the parent is no more. A function of ours: Python 3.8 can send it."""
+    signal.signal(signal.SIGTERM, end)
+    threading.Thread(target=_wait_for_parent, args=(end,), daemon=True).start()
+
+
+def _wait_for_parent(end):
+    multiprocessing.parent_process().join()  # by a pipe that only the parent holds: no polling, on any system
+    end()

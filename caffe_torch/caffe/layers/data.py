@@ -126,9 +126,16 @@ class HDF5Data(Source):
         }
 
     def restore(self, state: dict) -> None:
-        """Go on from a position of the same files; ValueError where the files are others."""
+        """Go on from a position of the same files.
+
+        ValueError where the files are others, TypeError for what is no position in any files.
+        """
         files, place, row, rows = (state[name] for name in ("files", "place", "row", "rows"))
-        fits = sorted(files) == list(range(len(self.paths))) and row < self.lengths[files[place]]
+        if not (
+            _is_order(files) and _is_index(place) and _is_index(row) and (rows is None or _is_order(rows))
+        ):
+            raise TypeError("the position in the data is none")
+        fits = len(files) == len(self.paths) and place < len(files) and row < self.lengths[files[place]]
         if not fits or (rows is not None and len(rows) != self.lengths[files[place]]):
             raise ValueError("the position in the data does not fit the files listed now")
         self._file_order, self._place, self._row = np.array(files), place, row
@@ -213,6 +220,17 @@ class DummyData(Source):
         return values
 
 
+def _is_index(value):
+    """Whether a value from a file counts something: a whole number, 0 or more."""
+    return type(value) is int and value >= 0
+
+
+def _is_order(values):
+    """Whether a value from a file is a list of the numbers from 0, each once, in any order."""
+    indices = isinstance(values, list) and all(map(_is_index, values))
+    return indices and sorted(values) == list(range(len(values)))
+
+
 def _listed(source):
     """The paths in the text file `source`, one a line."""
     if not source:
@@ -257,6 +275,12 @@ def _head(path, names):
         if len(rows) > 1:
             raise ValueError(f"{path}: the datasets {', '.join(names)} differ in rows: {sorted(rows)}")
         size = sum(int(d.size) * (1 if d.dtype == np.uint8 else 4) for d in datasets)
+        unpacked = max(int(d.size) * d.dtype.itemsize for d in datasets)
+        if max(size, unpacked) > device.machine_memory():
+            raise ValueError(
+                f"{path}: takes {max(size, unpacked) / 2**30:.0f} GiB of memory; "
+                f"there are {device.machine_memory() / 2**30:.0f} in all: make several files of it"
+            )
         floats = any(d.dtype.kind == "f" for d in datasets)
         return rows.pop(), [d.shape[1:] for d in datasets], size, floats
 

@@ -1,5 +1,7 @@
 """Files and folders that appear whole or not at all."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
 
@@ -26,6 +28,7 @@ def test_the_older_folder_comes_back_where_the_new_one_fails(tmp_path, monkeypat
         "data/old.h5",
     ]
     monkeypatch.undo()
+    (out / files.MARK).touch()
     rename(out, tmp_path / "data.old")  # a run was killed between the two renames
     with pytest.raises(ValueError, match="wrong"), files.atomic_folder(out):
         raise ValueError("wrong")
@@ -43,3 +46,65 @@ def test_a_folder_just_finished_by_another_run_is_refused(tmp_path, monkeypatch)
     with pytest.raises(ValueError, match="another run"), files.atomic_folder(tmp_path / "data"):
         pass
     assert [p.name for p in tmp_path.iterdir()] == ["data"]
+
+
+def listing(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("ending", ["old", "part"])
+@pytest.mark.parametrize("kind", ["folder", "file", "link"])
+@pytest.mark.parametrize("older", [False, True])
+def test_a_folder_of_the_user_is_refused_by_name(ending, kind, older, tmp_path):
+    out, theirs = tmp_path / "out", tmp_path / f"out.{ending}"
+    if older:
+        out.mkdir()
+        (out / "old.h5").touch()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "precious").touch()
+    if kind == "folder":
+        theirs.mkdir()
+        (theirs / "precious").touch()
+    elif kind == "file":
+        theirs.write_text("precious")
+    else:
+        theirs.symlink_to(tmp_path / "elsewhere")
+    before = listing(tmp_path)
+    with pytest.raises(
+        ValueError, match=rf"out\.{ending}: was not made by this program"
+    ), files.atomic_folder(out):
+        raise AssertionError("not reached")
+    assert listing(tmp_path) == before
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_a_user_makes_meanwhile_stays(fails, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "old.h5").touch()
+    with pytest.raises(ValueError, match=r"wrong|out\.old: was not made"), files.atomic_folder(out) as part:
+        (part / "new.h5").touch()
+        (tmp_path / "out.old").mkdir()
+        (tmp_path / "out.old" / "precious").touch()
+        if fails:
+            raise ValueError("wrong")
+    assert listing(tmp_path) == ["out", "out.old", "out.old/precious", "out/old.h5"]
+
+
+def test_what_a_killed_run_left_is_taken_away(tmp_path):
+    for name in ("out.old", "out.part"):
+        (tmp_path / name / "train").mkdir(parents=True)
+        (tmp_path / name / files.MARK).touch()
+        (tmp_path / name / "train" / "0.h5").touch()
+    (tmp_path / "out").mkdir()
+    with files.atomic_folder(tmp_path / "out") as part:
+        (part / "new.h5").touch()
+    assert listing(tmp_path) == ["out", "out/new.h5"]
+
+
+def test_empty_folders_of_these_names_are_used(tmp_path):
+    for name in ("out", "out.old", "out.part"):
+        (tmp_path / name).mkdir()
+    with files.atomic_folder(tmp_path / "out") as part:
+        (part / "new.h5").touch()
+    assert (tmp_path / "out" / "new.h5").exists() and not (tmp_path / "out.part").exists()

@@ -1,0 +1,469 @@
+"""Files with any damage end in one line that names them: weights, solver states, HDF5 and prototxt."""
+
+# ruff: noqa: E501 (tables of damage)
+
+import contextlib
+import random
+import re
+import resource
+import signal
+import warnings
+from pathlib import Path
+
+import caffe
+import h5py
+import numpy as np
+import pytest
+import torch
+from caffe import device, snapshot, training
+from caffe.main import main
+
+NET = """
+name: "n"
+layer { name: "d" type: "HDF5Data" top: "a" top: "label"
+  hdf5_data_param { source: "list.txt" batch_size: 4 shuffle: true } }
+layer { name: "c1" type: "Convolution" bottom: "a" top: "c1" param { lr_mult: 1 decay_mult: 1 }
+  convolution_param { num_output: 4 kernel_size: 3 pad: 1 stride: 1 weight_filler { type: "xavier" } } }
+layer { name: "r1" type: "ReLU" bottom: "c1" top: "c1" }
+layer { name: "p1" type: "Pooling" bottom: "c1" top: "p1" pooling_param { pool: MAX kernel_size: 2 stride: 2 } }
+layer { name: "l1" type: "LRN" bottom: "p1" top: "l1" lrn_param { local_size: 3 alpha: 0.0001 beta: 0.75 } }
+layer { name: "s1" type: "Scale" bottom: "l1" top: "s1" scale_param { bias_term: true axis: 1 } }
+layer { name: "sl" type: "Slice" bottom: "s1" top: "s2" top: "s3" slice_param { axis: 1 slice_point: 2 } }
+layer { name: "cc" type: "Concat" bottom: "s2" bottom: "s3" top: "cc" concat_param { axis: 1 } }
+layer { name: "dc" type: "Deconvolution" bottom: "cc" top: "dc" convolution_param {
+  num_output: 3 kernel_h: 2 kernel_w: 2 stride: 2 group: 1 dilation: 1 weight_filler { type: "gaussian" std: 0.01 } } }
+layer { name: "rs" type: "Reshape" bottom: "dc" top: "rs" reshape_param { shape { dim: 0 dim: -1 } } }
+layer { name: "dr" type: "Dropout" bottom: "rs" top: "rs" dropout_param { dropout_ratio: 0.5 } }
+layer { name: "pw" type: "Power" bottom: "rs" top: "pw" power_param { power: 1 scale: 0.5 shift: 0.1 } }
+layer { name: "ip" type: "InnerProduct" bottom: "pw" top: "ip"
+  inner_product_param { num_output: 5 weight_filler { type: "uniform" min: -0.1 max: 0.1 } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" loss_weight: 1 }
+"""
+SOLVER = """
+net: "net.prototxt" type: "Adam" base_lr: 0.01 lr_policy: "step" gamma: 0.5 stepsize: 5 power: 0.75
+momentum: 0.9 momentum2: 0.999 delta: 1e-8 weight_decay: 0.001 max_iter: 2 display: 2 average_loss: 2
+iter_size: 1 test_iter: 1 test_interval: 2 clip_gradients: 10 snapshot: 2 snapshot_prefix: "s"
+random_seed: 1 solver_mode: CPU regularization_type: "L2"
+"""
+STATE = "s_iter_2.solverstate"
+WEIGHTS = "s_iter_2.caffemodel"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A trained net: net.prototxt, solver.prototxt, weights and states in both forms, data.h5."""
+    monkeypatch.chdir(tmp_path)
+    random_numbers = np.random.default_rng(0)
+    with h5py.File("data.h5", "w") as file:
+        file["a"] = random_numbers.random((6, 2, 8, 8), np.float32)
+        file["label"] = random_numbers.integers(0, 5, (6, 1)).astype(np.float32)
+    Path("list.txt").write_text("data.h5\n")
+    Path("net.prototxt").write_text(NET)
+    for form in ("HDF5", "BINARYPROTO"):
+        Path("solver.prototxt").write_text(f"{SOLVER} snapshot_format: {form}\n")
+        training.Solver("solver.prototxt").solve()
+    return tmp_path
+
+
+def run(capfd, *arguments):
+    """The exit status of the command, and the last line of its log."""
+    status = main(["train", "-solver", "solver.prototxt", *arguments])
+    return status, capfd.readouterr().err.splitlines()[-1]
+
+
+# HDF5 that takes more than it holds
+
+
+def test_the_shape_is_compared_before_anything_is_read(folder, capfd):
+    with h5py.File(WEIGHTS + ".h5", "r+") as file:
+        del file["data/c1/0"]
+        file["data/c1"].create_dataset("0", (2**40,), "f4", chunks=(2**18,), compression="gzip")
+    status, line = run(capfd, "-weights", WEIGHTS + ".h5")
+    assert status == 1
+    assert line.endswith(
+        ".h5: layer 'c1', parameter 0: stored shape (1099511627776,), the net has (4, 2, 3, 3)"
+    )
+
+
+@pytest.mark.parametrize("dtype", ["S8", "c8", np.dtype(("f4", (2**20,))), h5py.string_dtype()])
+def test_weights_that_are_no_numbers_are_refused(dtype, folder, capfd):
+    with h5py.File(WEIGHTS + ".h5", "r+") as file:
+        del file["data/c1/1"]
+        file["data/c1"].create_dataset("1", (4,), dtype)
+    status, line = run(capfd, "-weights", WEIGHTS + ".h5")
+    assert status == 1 and "layer 'c1', parameter 1: holds" in line and "not numbers" in line
+
+
+def external_link(file, name):
+    file[name] = h5py.ExternalLink("other.h5", "/values")
+
+
+def link_out_of_the_file(file, name):
+    file["aside"] = h5py.ExternalLink("other.h5", "/")
+    file[name] = h5py.SoftLink("/aside/values")
+
+
+def virtual(file, name):
+    layout = h5py.VirtualLayout((4,), "f4")
+    layout[:] = h5py.VirtualSource("other.h5", "values", (4,))
+    file.create_virtual_dataset(name, layout)
+
+
+def external_storage(file, name):
+    file.create_dataset(name, (4,), "f4", external=[("other.h5", 0, 16)])
+
+
+@pytest.mark.parametrize("make", [external_link, link_out_of_the_file, virtual, external_storage])
+@pytest.mark.parametrize(
+    ("path", "name", "flag"),
+    [
+        (WEIGHTS + ".h5", "data/c1/1", "-weights"),
+        (STATE + ".h5", "history/1", "-snapshot"),
+        ("data.h5", "label", ""),
+    ],
+)
+def test_numbers_of_other_files_are_not_read(make, path, name, flag, folder, capfd):
+    with h5py.File("other.h5", "w") as file:
+        file["values"] = np.zeros(4, np.float32)
+    with h5py.File(path, "r+") as file:
+        del file[name]
+        make(file, name)
+    status, line = run(capfd, *([flag, path] if flag else []))
+    assert status == 1
+    assert re.search(rf"{re.escape(path)}: '(aside|{name})' (is|has) .*other file", line), line
+
+
+def test_a_link_within_the_file_is_followed(folder, capfd):
+    with h5py.File(WEIGHTS + ".h5", "r+") as file:
+        file.move("data/c1/1", "aside")
+        file["data/c1/1"] = h5py.SoftLink("/aside")
+    assert run(capfd, "-weights", WEIGHTS + ".h5")[0] == 0
+
+
+def test_a_link_to_nothing_is_refused(folder, capfd):
+    with h5py.File(WEIGHTS + ".h5", "r+") as file:
+        file["data/c1/2"] = h5py.SoftLink("/nothing")
+    status, line = run(capfd, "-weights", WEIGHTS + ".h5")
+    assert status == 1 and "'data/c1/2' is a link that leads to nothing in the file" in line
+
+
+def test_chunks_larger_than_their_dataset_are_refused(folder, capfd):
+    with h5py.File(WEIGHTS + ".h5", "r+") as file:
+        del file["data/c1/1"]
+        file["data/c1"].create_dataset("1", (4,), "f4", maxshape=(None,), chunks=(2**28,), compression="gzip")
+    status, line = run(capfd, "-weights", WEIGHTS + ".h5")
+    assert status == 1 and "'data/c1/1' has chunks of 1073741824 bytes for 16 in all" in line
+
+
+def test_data_larger_than_the_memory_is_refused_unread(folder, capfd):
+    with h5py.File("data.h5", "r+") as file:
+        del file["a"]
+        file.create_dataset(
+            "a", (6, 2**20, 2**10, 2**10), "f4", chunks=(1, 1, 2**10, 2**10), compression="gzip"
+        )
+    status, line = run(capfd)
+    assert status == 1 and "data.h5" in line and "memory" in line, line
+
+
+# Solver states
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("iter", np.float32([np.inf])), ("iter", np.int32([-2])), ("iter", np.int64([2**40])), ("iter", np.int32([1, 2])),
+     ("learned_net", np.bytes_(b"\xff\xfe")), ("learned_net", np.float32(3)), ("resume", np.float64([1])),
+     ("history", np.float32(1))],
+)  # fmt: skip
+def test_a_state_in_hdf5_with_another_value_is_refused(name, value, folder, capfd):
+    with h5py.File(STATE + ".h5", "r+") as file:
+        del file[name]
+        file[name] = value
+    status, line = run(capfd, "-snapshot", STATE + ".h5")
+    assert status == 1 and line.startswith(f"caffe: error: {STATE}.h5: ")
+
+
+RECORDS = {
+    "deep": b"[" * 100_000,
+    "a number too large": b'{"layers": {}, "losses": [], "numpy": 1e999}',
+    "no object": b"[]",
+    "a loss": None,
+    "a row": None,
+    "the place": None,
+}
+
+
+@pytest.mark.parametrize("what", RECORDS)
+def test_a_damaged_record_is_refused(what, folder, capfd):
+    state = snapshot.load_state(STATE)
+    record = state.resume.decode()
+    edited = {
+        "a loss": re.sub(r'"losses": \[[^]]*\]', f'"losses": [1{"0" * 400}]', record),
+        "a row": re.sub(r'"rows": \[\d', '"rows": [99999999999999999999999', record),
+        "the place": record.replace('"place": ', '"place": -'),
+    }
+    state.resume = edited[what].encode() if what in edited else RECORDS[what]
+    assert state.resume.decode() != record
+    snapshot.save_state(STATE, state)
+    if what == "the place" and '"place": -0' in edited[what]:
+        state.resume = edited[what].replace('"place": -0', '"place": -3').encode()
+        snapshot.save_state(STATE, state)
+    status, line = run(capfd, "-snapshot", STATE)
+    assert status == 1 and line.startswith(f"caffe: error: {STATE}: the record of the data position"), line
+
+
+@pytest.mark.parametrize("name", [b"\xff\xfe", b"a\0b"])
+def test_a_name_that_is_no_text_is_refused(name, folder, capfd):
+    content = Path(STATE).read_bytes()
+    Path(STATE).write_bytes(content.replace(WEIGHTS.encode(), name.ljust(len(WEIGHTS), b"x")))
+    status, line = run(capfd, "-snapshot", STATE)
+    assert (
+        status == 1 and line == f"caffe: error: {STATE}: damaged: learned_net holds bytes that are not text"
+    )
+
+
+def test_a_history_without_numbers_is_refused(folder, capfd):
+    state = snapshot.load_state(STATE)
+    state.history[0].data[0] = np.nan
+    snapshot.save_state(STATE, state)
+    status, line = run(capfd, "-snapshot", STATE)
+    assert status == 1 and line == f"caffe: error: {STATE}: history 0 has NaN or infinite values"
+
+
+# Prototxt
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("base_lr: 0.01", "base_lr: nan"), ("base_lr: 0.01", "base_lr: 1e60"), ("momentum: 0.9", "momentum: inf"),
+     ("weight_decay: 0.001", "weight_decay: nan"), ("max_iter: 2", f"max_iter: {'9' * 5000}"),
+     ("average_loss: 2", "average_loss: 2147483648"), ("iter_size: 1", "iter_size: {"),
+     ("iter_size: 1", "net_param {" * 2000)],
+)  # fmt: skip
+def test_a_damaged_solver_is_named(old, new, folder, capfd):
+    text = Path("solver.prototxt").read_text()
+    Path("solver.prototxt").write_text(text.replace(old, new, 1))
+    status, line = run(capfd)
+    assert status == 1 and line.startswith("caffe: error: solver.prototxt: "), line
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("num_output: 4", "num_output: 4000000000"), ("num_output: 5", "num_output: 4294967295"),
+     ("num_output: 4", "num_output: -4"), ("pad: 1", "pad: 4294967295"), ("kernel_size: 3", "kernel_size: 4294967295"),
+     ("dim: -1", "dim: -9223372036854775808"), ("dim: -1", "dim: 9223372036854775807"),
+     ("lr_mult: 1", "lr_mult: nan"), ("loss_weight: 1", "loss_weight: inf"), ("scale: 0.5", "scale: nan"),
+     ("slice_point: 2", "slice_point: 4294967295"), ("axis: 1", "axis: 2147483647"),
+     ("local_size: 3", "local_size: 4294967295"), ("batch_size: 4", "batch_size: 4294967295"),
+     ("dilation: 1", "dilation: 4294967295"), ("stride: 2 }", "stride: 4294967295 }"), ("loss_weight: 1 }", "")],
+)  # fmt: skip
+def test_a_damaged_net_is_named(old, new, folder, capfd):
+    Path("net.prototxt").write_text(NET.replace(old, new, 1))
+    with little_memory():
+        status, line = run(capfd)
+    if new.startswith("local_size"):  # a sum over all channels, with memory of its own
+        assert status == 1 and line.startswith("caffe: error: out of memory"), line
+    elif not new.startswith("stride"):  # one window: right
+        assert status == 1 and line.startswith("caffe: error: net.prototxt: "), line
+
+
+# Damage at random
+
+
+@contextlib.contextmanager
+def little_memory(more=3 * 2**30):
+    """This process may take so many bytes more than it has."""
+    now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (now + more, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+class TooLong(BaseException):
+    pass
+
+
+def too_long(*_):
+    raise TooLong
+
+
+BYTES = [
+    b"\0",
+    b"\xff",
+    b"\x7f",
+    b"\x80",
+    b"\xff" * 4,
+    b"\0" * 8,
+    b"\xff" * 8,
+    b"\0\0\xc0\x7f",
+    b"\0\0\x80\x7f",
+]
+WORDS = ["nan", "-inf", "inf", "-1", "0", "1", "4294967295", "2147483647", "-2147483648", "9223372036854775807",
+         "18446744073709551615", "1e308", "1e-320", "9" * 5000, "0x7fffffff", "{", "}", "[", "]", ":", ",", "<", ">",
+         '"', "'", "\\", "#", "\n", "\0", "layer {", "true", "3.5", "100000", "65536"]  # fmt: skip
+
+
+def damaged(content: bytes, rng: random.Random) -> bytes:
+    """`content` with one to three changes of bytes."""
+    data = bytearray(content)
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        at = rng.randrange(len(data) + 1)
+        span = rng.choice((1, 1, 2, 4, 8, 100))
+        kind = rng.randrange(6)
+        if kind == 0 and at < len(data):
+            data[at] ^= 1 << rng.randrange(8)
+        elif kind == 1:
+            put = rng.choice(BYTES)
+            data[at : at + len(put)] = put
+        elif kind == 2:
+            data[at : at + span] = rng.randbytes(span)
+        elif kind == 3:
+            del data[at : at + span]
+        elif kind == 4:
+            data[at:at] = data[at : at + span] * rng.choice((1, 2, 50))
+        elif rng.random() < 0.3:
+            del data[at:]
+        data = data or bytearray(b"\0")
+    return bytes(data)
+
+
+def damaged_text(content: bytes, rng: random.Random) -> bytes:
+    """A prototxt with a word or a number another, words left out, repeated or exchanged, or `damaged`."""
+    if rng.random() < 0.2:
+        return damaged(content, rng)
+    tokens = re.findall(r'"[^"]*"|[\w.+-]+|\S|\s+', content.decode())
+    numbers = [i for i, token in enumerate(tokens) if re.fullmatch(r"-?[\d.e-]+", token)]
+    for _ in range(rng.choice((1, 1, 2))):
+        at, kind = rng.randrange(len(tokens)), rng.randrange(8)
+        if kind < 4:
+            tokens[rng.choice(numbers)] = rng.choice(WORDS)
+        elif kind == 4:
+            tokens[at] = rng.choice(WORDS)
+        elif kind == 5:
+            tokens[at] = ""
+        elif kind == 6:
+            tokens[at] *= rng.choice((2, 2, 200))
+        else:
+            other = rng.randrange(len(tokens))
+            tokens[at], tokens[other] = tokens[other], tokens[at]
+    return "".join(tokens).encode()
+
+
+def read_net(path):
+    net = caffe.Net(path, caffe.TRAIN)
+    yield
+    net.forward_loss()
+    net.backward_once()
+
+
+def read_solver(path):
+    solver = training.Solver(path)
+    yield
+    asked = iter([None] * 3)
+    solver.action = lambda: next(asked, "stop")
+    solver.param.snapshot = 0
+    solver.step(1)
+
+
+def readers():
+    """For each file: its damage and a generator function that reads it, then, where it got so far, uses it."""
+    net, solver = caffe.Net("net.prototxt", caffe.TEST), training.Solver("solver.prototxt")
+
+    def weights(path):
+        net.copy_from(path)
+        yield
+
+    def state(path):
+        solver.restore(path)
+        yield
+        if solver.iter < 2**31 - 1:
+            solver.param.snapshot = solver.param.display = solver.param.test_interval = 0
+            solver.step(1)
+
+    def data(path):
+        reader = caffe.Net("net.prototxt", caffe.TRAIN)
+        yield
+        reader.forward_loss()
+
+    return {
+        WEIGHTS: (damaged, weights),
+        WEIGHTS + ".h5": (damaged, weights),
+        STATE: (damaged, state),
+        STATE + ".h5": (damaged, state),
+        "data.h5": (damaged, data),
+        "net.prototxt": (damaged_text, read_net),
+        "solver.prototxt": (damaged_text, read_solver),
+    }
+
+
+def fault(path, read, seconds=20):
+    """What is wrong with how a damaged file is taken; nothing where it is read, or refused in one line."""
+    stage = "reading"
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            steps = read(path)
+            next(steps)
+            stage = "using"
+            next(steps, None)
+    except (ValueError, OSError) as error:
+        line = str(error)
+        if "\n" in line or len(line) > 20_000:
+            return f"not one line: {line[:500]!r}"
+        # What is wrong with labels, for instance, is found in use, and names the layer.
+        if not (path in line or WEIGHTS in line) and stage == "reading":
+            return f"the file is not named: {type(error).__name__} {line[:500]!r}"
+    except FloatingPointError:
+        pass
+    except TooLong:
+        return "" if stage == "using" else "takes too long"
+    except Exception as error:
+        if not (device.out_of_memory(error) and (stage == "using" or path.endswith(".prototxt"))):
+            import traceback
+
+            return "".join(traceback.format_exception(error)[-4:])
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return ""
+
+
+def faults(count, seed):
+    """{fault: how to make it again} of so many damaged files."""
+    rng, found = random.Random(seed), {}
+    before = signal.signal(signal.SIGALRM, too_long)
+    kinds = readers()
+    originals = {name: Path(name).read_bytes() for name in kinds}
+    try:
+        with little_memory():
+            for number in range(count):
+                name = rng.choice(list(kinds))
+                damage, read = kinds[name]
+                content = damage(originals[name], rng)
+                path = name if name == "data.h5" else f"damaged.{name}"
+                Path(path).write_bytes(content)
+                what = fault(path, read)
+                if what:
+                    found.setdefault(what, f"{name}, number {number} of seed {seed}")
+                    Path(f"fault{len(found)}.{name}").write_bytes(content)
+                Path("data.h5").write_bytes(originals["data.h5"])
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    return found
+
+
+@pytest.fixture
+def quiet(monkeypatch):
+    monkeypatch.setenv("GLOG_minloglevel", "2")
+    torch.manual_seed(0)
+
+
+def test_damage_at_random_ends_in_one_line(folder, quiet):
+    assert faults(210, 1) == {}
+
+
+@pytest.mark.slow
+def test_much_damage_at_random_ends_in_one_line(folder, quiet):
+    assert faults(10_000, 2) == {}
