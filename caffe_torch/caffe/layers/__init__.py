@@ -153,6 +153,7 @@ from . import (  # noqa: E402, F401  (fill the registry)
     arithmetic,
     convolution,
     data,
+    images,
     input,
     lookup,
     loss,
@@ -161,4 +162,5 @@ from . import (  # noqa: E402, F401  (fill the registry)
     normalisation,
     pooling,
     shape,
+    windows,
 )
