@@ -196,7 +196,7 @@ def _run(command, arguments):
     return 0
 
 
-def convert_main(arguments: list = None) -> int:
+def convert_main(arguments: list | None = None) -> int:
     """The command convert_imageset; the exit status."""
 
     def command(arguments):
@@ -206,7 +206,7 @@ def convert_main(arguments: list = None) -> int:
     return _run(command, arguments)
 
 
-def mean_main(arguments: list = None) -> int:
+def mean_main(arguments: list | None = None) -> int:
     """The command compute_image_mean; the exit status."""
 
     def command(arguments):

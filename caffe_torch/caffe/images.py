@@ -96,7 +96,7 @@ def datum_array(datum: caffe_pb2.Datum, color: bool = False, gray: bool = False)
 class Transformation:
     """What transform_param asks for: crop, mirror, mean and scale of a C x H x W array, in Caffe's order.
 
-    Crops are at random places in training, in the middle in testing; half of the images are mirrored at random.
+    Crops are at random places in training, in the middle in testing; `mirror` flips half of them.
     """
 
     def __init__(self, param: caffe_pb2.TransformationParameter, phase: int):
@@ -109,6 +109,10 @@ class Transformation:
             self.mean = self.mean.reshape(self.mean.shape[-3:])
         if param.force_color and param.force_gray:
             raise ValueError("transform_param: give force_color or force_gray, not both")
+
+    def lines(self) -> list:
+        """What Caffe's log says of it."""
+        return [] if self.mean is None else [f"Loading mean file from: {self.param.mean_file}"]
 
     def shape(self, shape: tuple) -> tuple:
         """The shape of the result for an array of a C x H x W shape."""
@@ -133,7 +137,7 @@ class Transformation:
         if self.mean is not None:
             if self.mean.shape != array.shape:
                 raise ValueError(
-                    f"transform_param.mean_file: a mean of shape {self.mean.shape} for images of {array.shape}"
+                    f"transform_param.mean_file: a mean of shape {self.mean.shape} for {array.shape} images"
                 )
             values = values - self.mean[window]
         elif self.param.mean_value:
@@ -157,7 +161,7 @@ class Database:
             raise ValueError(f"{path!r} holds no records")
 
     def next(self) -> tuple:
-        """(key, value) of the record it is at, both bytes; it goes to the next one, after the last the first."""
+        """(key, value), both bytes, of the next record; the first follows the last."""
         record = self._cursor.item()
         if not self._cursor.next():
             self._cursor.first()

@@ -206,7 +206,7 @@ def test_float_records_are_read(folder):
 
 def test_memory_data_needs_arrays_that_fit():
     net = build("MemoryData", "memory_data_param { batch_size: 2 channels: 1 height: 1 width: 3 }")
-    with pytest.raises(ValueError, match="call net.set_input_arrays first"):
+    with pytest.raises(ValueError, match=r"call net\.set_input_arrays first"):
         net.forward()
     rows = np.zeros((4, 1, 1, 3), np.float32)
     for data, label, message in (

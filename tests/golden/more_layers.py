@@ -1,7 +1,8 @@
 """Forward and backward numbers of further layers, as layers.py has them, by whichever Caffe runs this.
 
 Made with BVLC Caffe 1.0, from the repository root:
-    PYTHONPATH=. GLOG_minloglevel=2 build/bvlc/bin/python tests/golden/more_layers.py tests/golden/more_layers.npz
+    export PYTHONPATH=. GLOG_minloglevel=2
+    build/bvlc/bin/python tests/golden/more_layers.py tests/golden/more_layers.npz
 """
 
 import sys

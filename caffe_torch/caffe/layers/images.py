@@ -17,6 +17,11 @@ from . import Source, register
 _MOVED = ("scale", "mean_file", "crop_size", "mirror")
 
 
+def size_line(shape: tuple) -> str:
+    """What Caffe's log says of a batch of this shape."""
+    return f"output data size: {','.join(map(str, shape))}"
+
+
 class _Images(Source):
     """What Data and ImageData share: images with a label each, one after another, round and round.
 
@@ -25,6 +30,7 @@ class _Images(Source):
     """
 
     top_count = (1, 2)
+    source_lines: tuple = ()  # Caffe's log of where the images come from
 
     def __init__(self, spec, phase):
         for name in _MOVED:
@@ -59,8 +65,9 @@ class _Images(Source):
         start = self.position()
         array, _, name = self.next_image()
         self.seek(start)
-        shape = self._named(name, self.transformation.shape, array.shape)
-        return [(self.opt.batch_size, *shape), (self.opt.batch_size,)][: len(self.spec.top)]
+        shape = (self.opt.batch_size, *self._named(name, self.transformation.shape, array.shape))
+        self.setup_lines = [*self.transformation.lines(), *self.source_lines, size_line(shape)]
+        return [shape, (self.opt.batch_size,)][: len(self.spec.top)]
 
     @staticmethod
     def _named(name, function, *arguments):
@@ -83,8 +90,8 @@ class _Images(Source):
                 image = self._named(name, self.transformation.apply, array, self._random)
                 if images and image.shape != images[0].shape:
                     raise ValueError(
-                        f"{name}: {image.shape[1]} x {image.shape[2]} pixels in {image.shape[0]} channels, the "
-                        f"batch begins with {images[0].shape}: resize the images, or take batches of 1"
+                        f"{name}: {image.shape[1]} x {image.shape[2]} pixels in {image.shape[0]} channels, "
+                        f"the batch begins with {images[0].shape}: resize the images, or take batches of 1"
                     )
                 images.append(image)
         return np.stack(images), labels, before
@@ -132,6 +139,7 @@ class Data(_Images):
             self.database = Database(self.opt.source)
         except ValueError as error:
             raise ValueError(f"data_param.source {error}") from None
+        self.opening_lines = [f"Opened lmdb {self.opt.source}"]
 
     def position(self):
         return self.database.key().hex()
@@ -173,7 +181,9 @@ class ImageData(_Images):
             raise ValueError("image_data_param: give both new_height and new_width, or neither")
         self.entries = read_list(opt.source, "image_data_param.source")
         self._order, self._next = np.arange(len(self.entries)), 0
+        self.source_lines = [f"Opening file {opt.source}", f"A total of {len(self.entries)} images."]
         if opt.shuffle:
+            self.source_lines.insert(1, "Shuffling data")
             self._random.shuffle(self._order)
         if opt.rand_skip:
             self._next = int(self._random.integers(opt.rand_skip))
@@ -181,6 +191,7 @@ class ImageData(_Images):
                 raise ValueError(
                     f"image_data_param.rand_skip {opt.rand_skip} for {len(self.entries)} images: give less"
                 )
+            self.source_lines.append(f"Skipping first {self._next} data points.")
 
     def position(self):
         return {"order": self._order.tolist(), "next": self._next}

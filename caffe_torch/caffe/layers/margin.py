@@ -61,7 +61,7 @@ def _scores_of_rows(scores, labels):
 
 @register("HingeLoss")
 class HingeLoss(Layer):
-    """max(0, 1 - s) for the labelled class's score s and max(0, 1 + s) for others, or their squares (norm L2).
+    """max(0, 1 - s) for the labelled class's score s, max(0, 1 + s) for others; with norm L2 squared.
 
     The sum over the number of rows.
     """

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections import Counter
 from itertools import islice
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ import torch
 from .. import device, parallel
 from ..images import Transformation, opencv, read_file, read_image
 from . import Source, register
+from .images import size_line
 
 
 class _Window(NamedTuple):
@@ -27,7 +29,7 @@ def _round(number):
 def _expand(box, crop, pad, square, size):
     """The part of the image to show for a window with `pad` pixels of context, and where it goes.
 
-    Args: box: x1, y1, x2, y2. crop: pixels of the result, that many squared. size: (height, width) of the image.
+    Args: box: x1, y1, x2, y2. crop: height and width of the result. size: (height, width) of the image.
     Returns: the box to cut out, the (width, height) it is resized to, and the rows above and the columns left
         and right of it that stay empty.
     """
@@ -78,12 +80,14 @@ class WindowData(Source):
         if opt.crop_mode not in ("warp", "square"):
             raise ValueError(f"window_data_param.crop_mode {opt.crop_mode!r}: use warp or square")
         self._images, self._cache = [], {}  # paths; index -> pixels
+        self._progress: list = []  # lines of the log
         self._windows: tuple = ([], [])  # of background, of objects
         self._read_windows()
         for windows, what in zip(self._windows, ("background", "objects"), strict=True):
             if not windows:
                 raise ValueError(f"window_data_param.source {opt.source!r} has no windows of {what}")
         self._mean = self._mean_window()
+        self.setup_lines = self._lines()
         self._random = np.random.default_rng([int(device.rng().integers(2**63)), parallel.rank])
 
     def _read_windows(self):
@@ -91,19 +95,23 @@ class WindowData(Source):
         words = iter(os.fsdecode(read_file(source, "window_data_param.source")).split())
         for mark in words:
             try:
-                index, path, channels, _, _, count = islice(words, 6)
+                index, path, *size, count = islice(words, 6)
                 if mark != "#" or int(index) != len(self._images):
                     raise ValueError
-                self._channels = int(channels)
+                self._channels = int(size[0])
                 self._images.append(self.opt.root_folder + path)
+                if int(index) % 100 == 0:
+                    self._progress.append(
+                        f"num: {index} {self._images[-1]} {' '.join(size)} windows to process: {count}"
+                    )
                 for _ in range(int(count)):
                     label, overlap, *box = islice(words, 6)
                     self._add(int(label), float(overlap), tuple(map(int, box)))
             except ValueError:
                 place = f"image {len(self._images)}"
                 raise ValueError(
-                    f"window_data_param.source {source!r}: {place}: an image is `# number path channels height "
-                    "width windows`, a window `label overlap x1 y1 x2 y2`, the label of an object above 0"
+                    f"window_data_param.source {source!r}: {place}: an image is `# number path channels "
+                    "height width windows`, a window `label overlap x1 y1 x2 y2`, an object's label above 0"
                 ) from None
         if not self._images or self._channels != 3:
             raise ValueError(f"window_data_param.source {source!r}: images of 3 channels are needed")
@@ -115,6 +123,27 @@ class WindowData(Source):
         if is_object or np.float32(overlap) < np.float32(self.opt.bg_threshold):
             window = _Window(len(self._images) - 1, label if is_object else 0, box)
             self._windows[is_object].append(window)
+
+    def _lines(self):
+        """What Caffe's log says where it is set up."""
+        opt, mean = self.opt, self.transformation.lines()
+        labels = Counter(window.label for windows in self._windows for window in windows)
+        return [
+            *mean,
+            "Window data layer:",
+            f"  foreground (object) overlap threshold: {opt.fg_threshold:g}",
+            f"  background (non-object) overlap threshold: {opt.bg_threshold:g}",
+            f"  foreground sampling fraction: {opt.fg_fraction:g}",
+            f"  cache_images: {opt.cache_images:d}",
+            f"  root_folder: {opt.root_folder}",
+            *self._progress,
+            f"Number of images: {len(self._images)}",
+            *(f"class {label} has {labels[label]} samples" for label in sorted(labels)),
+            f"Amount of context padding: {opt.context_pad}",
+            f"Crop mode: {opt.crop_mode}",
+            size_line(self.top_shapes()[0]),
+            *mean,
+        ]
 
     def _mean_window(self):
         """The mean to subtract, that broadcasts over 3 x crop x crop; 0 without one."""
