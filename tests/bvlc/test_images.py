@@ -1,4 +1,4 @@
-"""The layers that read images give BVLC Caffe's batches, from databases that each makes with its own tools."""
+"""Layers that read images give BVLC Caffe's batches, from databases that each makes with its own tools."""
 
 import numpy as np
 import pytest
