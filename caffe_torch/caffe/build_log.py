@@ -36,6 +36,7 @@ def log(net, param) -> None:
 def _layer(layer, shapes, counts):
     name, bottoms, tops = layer.spec.name, layer.spec.bottom, layer.spec.top
     yield f"Creating layer {name}"
+    yield from layer.opening_lines
     yield f"Creating Layer {name}"
     for bottom in bottoms:
         yield f"{name} <- {bottom}"
@@ -47,8 +48,9 @@ def _layer(layer, shapes, counts):
         yield f"Number of HDF5 files: {len(layer.paths)}"
         if layer.floats:
             glog.once("Datatype class: H5T_FLOAT")
-    elif layer.type == "SoftmaxWithLoss" or (layer.type == "Scale" and layer.opt.bias_term):
+    elif layer.type in ("SoftmaxWithLoss", "InfogainLoss") or (layer.type == "Scale" and layer.opt.bias_term):
         yield f"Creating layer {name}"  # Caffe's has another layer within
+    yield from layer.setup_lines
     yield f"Setting up {name}"
     for shape, weight in zip(shapes, layer.loss_weights(), strict=True):
         counts.append(math.prod(shape))

@@ -82,10 +82,12 @@ class PycaffeNames:
             yield {n: np.pad(a, [(0, missing)] + [(0, 0)] * (a.ndim - 1)) for n, a in batch.items()}
 
     def set_input_arrays(self, data, labels):
-        """Refused: it fills MemoryData layers, which are not supported."""
-        raise ValueError(
-            "set_input_arrays: MemoryData is not supported; use Input layers and forward(**arrays)"
-        )
+        """Take the batches of the first layer, a MemoryData layer, from the rows of two float32 arrays."""
+        if self.layers[0].type != "MemoryData":
+            raise ValueError(
+                "set_input_arrays: the first layer is not MemoryData; use Input layers and forward(**arrays)"
+            )
+        self.layers[0].set_arrays(data, labels)
 
 
 def _row_count(arrays):

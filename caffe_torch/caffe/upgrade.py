@@ -54,6 +54,7 @@ def _layer(old):
     name = old.LayerType.Name(old.type)
     types = {known.upper(): known for known in layers.type_list()}
     spec.type = {**types, "SOFTMAXLOSS": "SoftmaxWithLoss"}.get(name.replace("_", ""), name)
+    _move_transformation(spec)
     for ours, theirs in (
         ("name", old.param),
         ("share_mode", old.blob_share_mode),
@@ -65,6 +66,18 @@ def _layer(old):
                 spec.param.add()
             setattr(spec.param[i], ours, value)
     return spec
+
+
+def _move_transformation(spec):
+    """Put what data layers did to images before there was transform_param into it."""
+    fields = {"Data": "data_param", "ImageData": "image_data_param", "WindowData": "window_data_param"}
+    if spec.type not in fields:
+        return
+    settings = getattr(spec, fields[spec.type])
+    for name in ("scale", "mean_file", "crop_size", "mirror"):
+        if settings.HasField(name):
+            setattr(spec.transform_param, name, getattr(settings, name))
+            settings.ClearField(name)
 
 
 def _inputs(param):

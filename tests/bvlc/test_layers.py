@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.bvlc.conftest import run
 from tests.golden import layers as golden
+from tests.golden import more_layers as more
 
 pytestmark = pytest.mark.bvlc
 
@@ -26,6 +27,9 @@ NEURONS = {
     "ELU": ["", "elu_param { alpha: 0.5 }"],
     "Sigmoid": [""],
     "TanH": [""],
+    "BNLL": [""],
+    "Swish": ["", "swish_param { beta: 0.5 }"],
+    "Clip": ["clip_param { min: -1.5 max: 1 }"],
     "Exp": ["exp_param { scale: 0.3 }", "exp_param { base: 2 scale: 0.2 shift: 0.5 }"],
     "Dropout": ["", "dropout_param { dropout_ratio: 0.2 }"],
     "Scale": ["", "scale_param { bias_term: true }", "scale_param { axis: 0 num_axes: -1 }"],
@@ -36,6 +40,9 @@ NEURONS = {
 NOT_IN_PLACE = {
     "AbsVal": [""],
     "Power": ["power_param { scale: -0.5 shift: 0.3 }", "power_param { power: 2 scale: 0.5 }"],
+    "Tile": ["tile_param { tiles: 2 }", "tile_param { axis: -1 tiles: 3 }"],
+    "Reduction": ["reduction_param { axis: -1 operation: SUMSQ coeff: 0.2 }"],
+    "MVN": ["", "mvn_param { normalize_variance: false across_channels: true }"],
     "Flatten": ["", "flatten_param { axis: 0 end_axis: 1 }"],
     "Reshape": [
         "reshape_param { shape { dim: 0 dim: -1 } }",
@@ -275,6 +282,6 @@ def test_a_pycaffe_script(both, tmp_path):
     same(ours, theirs)
 
 
-@pytest.mark.parametrize("case", golden.CASES)
-def test_golden_cases(bvlc, case):
-    same(golden.run(golden.CASES[case]), bvlc.run(golden.CASES[case]))
+@pytest.mark.parametrize("text", [pytest.param(t, id=n) for n, t in {**golden.CASES, **more.CASES}.items()])
+def test_golden_cases(bvlc, text):
+    same(golden.run(text), bvlc.run(text))

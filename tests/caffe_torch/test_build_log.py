@@ -100,8 +100,8 @@ def test_layers_of_before_2015_are_upgraded(capfd):
     [
         ('layers { name: "b" type: BNLL bottom: "x" top: "y" }', "the older form"),
         (
-            'input: "x" input_shape { dim: 1 } layers { type: BNLL bottom: "x" top: "y" }',
-            "'BNLL' is not supp",
+            'input: "x" input_shape { dim: 1 } layers { type: NONE bottom: "x" top: "y" }',
+            "'NONE' is not supp",
         ),
     ],
 )

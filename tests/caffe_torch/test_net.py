@@ -34,7 +34,7 @@ def one(kind, settings="", bottoms="x", tops="y"):
 
 
 REFUSED = {
-    "unknown type": (one("Embed"), "layer type 'Embed' is not supported"),
+    "unknown type": (one("LSTM"), "layer type 'LSTM' is not supported"),
     "unknown field": (one("ReLU", "relu_param { nosuch: 1 }"), '4:70.*no field named "nosuch"'),
     "unknown layer field": (one("ReLU", "nosuch: 1"), 'no field named "nosuch"'),
     "too few bottoms": (one("EuclideanLoss"), "has 1 bottoms, needs 2"),
@@ -184,7 +184,7 @@ def test_the_line_of_a_layer_is_said(tmp_path, monkeypatch, named):
 layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 1 } } }
 layer {
   # }
-  type: "Embed"
+  type: "LSTM"
   param { name: 'odd' }
   name:
     "odd"
@@ -194,15 +194,15 @@ layer {
     Path("net.prototxt").write_text(text)
     Path("solver.prototxt").write_text('net: "net.prototxt" base_lr: 1 lr_policy: "fixed" max_iter: 1')
     with pytest.raises(
-        ValueError, match=r"net\.prototxt: line 3: layer 'odd' \(Embed\): layer type 'Embed' is not"
+        ValueError, match=r"net\.prototxt: line 3: layer 'odd' \(LSTM\): layer type 'LSTM' is not"
     ):
         caffe.Net(named, caffe.TRAIN) if named == "net.prototxt" else caffe.get_solver(named)
 
 
 def test_layers_of_one_name_have_several_lines(net):
     data = 'layer {{ name: "data" type: "{}" top: "x" include {{ phase: {} }} }}\n'
-    with pytest.raises(ValueError, match=r"net\.prototxt: line 1 or 2: layer 'data' \(Data\)"):
-        net(data.format("Input", "TRAIN") + data.format("Data", "TEST"))
+    with pytest.raises(ValueError, match=r"net\.prototxt: line 1 or 2: layer 'data' \(LSTM\)"):
+        net(data.format("Input", "TRAIN") + data.format("LSTM", "TEST"))
 
 
 @pytest.mark.parametrize("kind", ["SoftmaxWithLoss", "Accuracy"])

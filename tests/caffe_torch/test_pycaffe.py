@@ -116,7 +116,7 @@ def test_nets_in_python_name_what_is_wrong():
 
 def test_input_arrays_are_refused_with_the_way_to_go(tmp_path):
     (tmp_path / "net.prototxt").write_text(str(caffe.to_proto(L.Input(shape={"dim": [1]}))))
-    with pytest.raises(ValueError, match="MemoryData is not supported"):
+    with pytest.raises(ValueError, match="the first layer is not MemoryData"):
         caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST).set_input_arrays(np.zeros(1), np.zeros(1))
 
 

@@ -39,6 +39,9 @@ class Layer:
             for field, _ in self.opt.ListFields():
                 if field.name not in self.supported and field.name != "engine":
                     raise ValueError(f"{self.options}.{field.name} is not supported")
+        # What Caffe's log says of its data: where it opens a database, and where it is set up.
+        self.opening_lines: list = []
+        self.setup_lines: list = []
         self.setup()
 
     def setup(self) -> None:
@@ -151,10 +154,14 @@ from . import (  # noqa: E402, F401  (fill the registry)
     arithmetic,
     convolution,
     data,
+    images,
     input,
+    lookup,
     loss,
+    margin,
     neuron,
     normalisation,
     pooling,
     shape,
+    windows,
 )

@@ -1,9 +1,9 @@
-"""Sums and products of blobs, or of a blob and learned factors: Eltwise, Scale, Bias."""
+"""Sums and products of blobs, with learned factors, within a blob: Eltwise, Scale, Bias, Reduction."""
 
 import torch
 
 from ..proto import caffe_pb2
-from . import Layer, canonical_axis, register
+from . import Layer, at_least_float32, canonical_axis, register
 
 _PROD, _SUM = caffe_pb2.EltwiseParameter.PROD, caffe_pb2.EltwiseParameter.SUM
 
@@ -106,3 +106,27 @@ class Bias(_Broadcast):
 
     def forward(self, params, x, second=None):
         return x + self._spread(params[0] if second is None else second, x)
+
+
+@register("Reduction")
+class Reduction(Layer):
+    """`coeff` times the sum, sum of absolute values or squares, or mean, over all axes from `axis` on."""
+
+    options, supported = "reduction_param", ("operation", "axis", "coeff")
+
+    def top_shapes(self, shape):
+        return [shape[: self._axis(len(shape))]]
+
+    def _axis(self, dims):
+        return canonical_axis(self.opt.axis, dims)
+
+    def forward(self, params, x):
+        axis = self._axis(x.dim())
+        rows = at_least_float32(x).reshape(*x.shape[:axis], -1)
+        operation = caffe_pb2.ReductionParameter.ReductionOp.Name(self.opt.operation)
+        if operation == "ASUM":
+            rows = rows.abs()
+        elif operation == "SUMSQ":
+            rows = rows * rows
+        total = rows.mean(-1) if operation == "MEAN" else rows.sum(-1)
+        return total * self.opt.coeff

@@ -1,4 +1,4 @@
-"""Convolution, Deconvolution, InnerProduct: the layers with weights."""
+"""Convolution, Deconvolution and InnerProduct, the layers with weights, and Im2col."""
 
 import math
 
@@ -195,3 +195,50 @@ class InnerProduct(Layer):
         # Caffe counts elements in C order, whatever the memory order of the tensor.
         rows = torch.flatten(x, self.axis)
         return F.linear(rows, weight, params[1] if len(params) > 1 else None)
+
+
+@register("Im2col")
+class Im2col(Layer):
+    """The values under each place of a Convolution's filter, as channels: N x (C times kernel) x places."""
+
+    options = "convolution_param"
+    supported = (
+        *("pad", "kernel_size", "stride", "dilation", "axis", "force_nd_im2col"),
+        *("kernel_h", "kernel_w", "pad_h", "pad_w", "stride_h", "stride_w"),
+        *("num_output", "bias_term", "group", "weight_filler", "bias_filler"),  # no effect, as in Caffe
+    )
+
+    _geometry = _Filters._geometry
+
+    def setup(self):
+        if self.opt.axis != 1:
+            raise ValueError(f"convolution_param.axis {self.opt.axis} is not supported: use 1")
+
+    def _windows(self, shape):
+        """(size, kernel, stride, pad, dilation, places) of each spatial axis."""
+        if len(shape) < 3:
+            raise ValueError(f"bottom of shape {tuple(shape)}: a spatial axis is needed")
+        geometry = zip(shape[2:], *self._geometry(len(shape) - 2), strict=True)
+        windows = [(*axis, _places(*axis)) for axis in geometry]
+        if any(places < 1 for *_, places in windows):
+            raise ValueError(f"does not fit bottoms of shape {tuple(shape)}: nothing would be left of them")
+        return windows
+
+    def top_shapes(self, shape):
+        windows = self._windows(shape)
+        kernel = math.prod(kernel for _, kernel, *_ in windows)
+        return [(shape[0], shape[1] * kernel, *(places for *_, places in windows))]
+
+    def forward(self, params, x):
+        windows = self._windows(x.shape)
+        [shape] = self.top_shapes(x.shape)
+        x = F.pad(x, [pad for *_, pad, _, _ in reversed(windows) for _ in range(2)])
+        for i, (_, kernel, stride, _, dilation, _) in enumerate(windows):
+            x = x.unfold(2 + i, dilation * (kernel - 1) + 1, stride)[..., ::dilation]
+        axes = range(2, 2 + len(windows))
+        return x.permute(0, 1, *(i + len(windows) for i in axes), *axes).reshape(shape)
+
+
+def _places(size, kernel, stride, pad, dilation):
+    """At how many places along an axis a filter fits."""
+    return (size + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1

@@ -1,6 +1,7 @@
-"""Input: blobs that the program fills."""
+"""Blobs that no layer computes: Input, which the program fills, and Parameter, which is learned."""
 
-from . import Source, register
+from ..proto import caffe_pb2
+from . import Layer, Source, register
 
 
 @register("Input")
@@ -21,3 +22,20 @@ class Input(Source):
 
     def load(self):
         return []
+
+
+@register("Parameter")
+class Parameter(Layer):
+    """A blob that is learned: the top is the layer's only parameter, of the given shape."""
+
+    options, supported = "parameter_param", ("shape",)
+    bottom_count = (0, 0)
+
+    def param_shapes(self):
+        return [(tuple(self.opt.shape.dim), caffe_pb2.FillerParameter())]
+
+    def top_shapes(self):
+        return [tuple(self.opt.shape.dim)]
+
+    def forward(self, params):
+        return params[0].view_as(params[0])

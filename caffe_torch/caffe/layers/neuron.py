@@ -157,3 +157,48 @@ class Dropout(_Neuron):
 
     def forward(self, params, x):
         return F.dropout(x, self.opt.dropout_ratio) if self.phase == caffe_pb2.TRAIN else x.clone()
+
+
+@register("BNLL")
+class BNLL(_Neuron):
+    """log(1 + e^x), a smooth ReLU."""
+
+    def forward(self, params, x):
+        return F.softplus(x)
+
+
+@register("Swish")
+class Swish(_Neuron):
+    """x / (1 + e^(-beta x)). Source: Ramachandran et al. 2017 (arXiv 1710.05941)."""
+
+    options, supported = "swish_param", ("beta",)
+
+    def forward(self, params, x):
+        return x * torch.sigmoid(x * self.opt.beta)
+
+
+@register("Clip")
+class Clip(_Neuron):
+    """x limited to min .. max; the gradient is 0 outside."""
+
+    options, supported = "clip_param", ("min", "max")
+
+    def setup(self):
+        if not (self.opt.HasField("min") and self.opt.HasField("max")):
+            raise ValueError("clip_param: give min and max")
+        if self.opt.min > self.opt.max:
+            raise ValueError(f"clip_param: min {self.opt.min:g} is above max {self.opt.max:g}")
+
+    def forward(self, params, x):
+        return x.clamp(self.opt.min, self.opt.max)
+
+
+@register("Threshold")
+class Threshold(_Neuron):
+    """1 where x > threshold, else 0; no gradient."""
+
+    options, supported = "threshold_param", ("threshold",)
+    no_gradient = (0,)
+
+    def forward(self, params, x):
+        return (x > self.opt.threshold).to(x.dtype)

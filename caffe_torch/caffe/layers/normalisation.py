@@ -1,4 +1,6 @@
-"""Values made comparable over a batch, over neighbours or over classes: BatchNorm, LRN, Softmax."""
+"""Values made comparable over a batch, over neighbours or over classes: BatchNorm, LRN, Softmax, MVN."""
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -104,3 +106,29 @@ class Softmax(Layer):
 
     def forward(self, params, x):
         return torch.softmax(at_least_float32(x), canonical_axis(self.opt.axis, x.dim()))
+
+
+@register("MVN")
+class MVN(Layer):
+    """(x - mean) / (deviation + eps) over the pixels of each channel, or of all channels of a row.
+
+    Without normalize_variance only the mean is subtracted. The top has four axes, as in Caffe.
+    """
+
+    options, supported = "mvn_param", ("normalize_variance", "across_channels", "eps")
+
+    def top_shapes(self, shape):
+        if len(shape) > 4:
+            raise ValueError(f"bottom of shape {tuple(shape)}: 4 axes at most are supported")
+        return [(*shape, 1, 1, 1, 1)[:4]]
+
+    def forward(self, params, x):
+        [shape] = self.top_shapes(x.shape)
+        x, axes = at_least_float32(x).reshape(shape), [1, 2, 3] if self.opt.across_channels else [2, 3]
+        x = x - x.mean(axes, keepdim=True)
+        if not self.opt.normalize_variance:
+            return x
+        count = math.prod(shape[axis] for axis in axes)
+        # The norm's gradient is 0 where all pixels are equal; a square root's would be infinite.
+        deviation = torch.linalg.vector_norm(x, dim=axes, keepdim=True) / math.sqrt(count)
+        return x / (deviation + self.opt.eps)

@@ -1,4 +1,6 @@
-"""Pooling: the maximum or mean over windows."""
+"""The maximum or mean over windows: Pooling, SPP."""
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -95,3 +97,46 @@ class Pooling(Layer):
         top, place = F.max_pool2d(padded, kernel, self.stride, return_indices=True)
         row, column = place // padded.shape[3] - self.pad[0], place % padded.shape[3] - self.pad[1]
         return top, (row * x.shape[3] + column).to(x.dtype)
+
+
+@register("SPP")
+class SPP(Layer):
+    """Spatial pyramid pooling: 1, 4, 16, ... windows over the plane, whatever its size, one after another.
+
+    The top is N x (C times the number of windows); with pyramid_height 1 it is N x C x 1 x 1, as in Caffe.
+    Source: He et al. 2014 (arXiv 1406.4729).
+    """
+
+    options, supported = "spp_param", ("pyramid_height", "pool")
+
+    def setup(self):
+        if self.opt.pyramid_height < 1:
+            raise ValueError("spp_param.pyramid_height must be given, 1 or more")
+        if self.opt.pool == caffe_pb2.SPPParameter.STOCHASTIC:
+            raise ValueError("spp_param.pool: STOCHASTIC is not supported, use MAX or AVE")
+
+    def _levels(self, shape):
+        """A Pooling layer for each level of the pyramid over planes of this shape."""
+        if len(shape) != 4:
+            raise ValueError(f"bottom of shape {tuple(shape)}: 4 axes are needed")
+        return [self._level(2**i, *shape[2:]) for i in range(self.opt.pyramid_height)]
+
+    def _level(self, count, height, width):
+        spec = caffe_pb2.LayerParameter(name=self.spec.name, type="Pooling", top=["level"])
+        spec.pooling_param.pool = self.opt.pool
+        for axis, size in (("h", height), ("w", width)):
+            kernel = -(-size // count)
+            pad = (kernel * count - size + 1) // 2
+            if pad >= kernel:
+                raise ValueError(f"spp_param.pyramid_height: {size} pixels cannot have {count} windows")
+            for name, value in (("kernel", kernel), ("stride", kernel), ("pad", pad)):
+                setattr(spec.pooling_param, f"{name}_{axis}", value)
+        return Pooling(spec, self.phase)
+
+    def top_shapes(self, shape):
+        tops = [level.top_shapes(shape)[0] for level in self._levels(shape)]
+        return tops if len(tops) == 1 else [(shape[0], sum(math.prod(top[1:]) for top in tops))]
+
+    def forward(self, params, x):
+        tops = [level.forward([], x) for level in self._levels(x.shape)]
+        return tops[0] if len(tops) == 1 else torch.cat([top.flatten(1) for top in tops], 1)

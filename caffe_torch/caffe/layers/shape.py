@@ -157,3 +157,21 @@ class Reshape(Layer):
         if (rest == 0 or x.numel() % rest) if -1 in new else x.numel() != rest:
             raise ValueError(f"a blob of shape {tuple(x.shape)} cannot be reshaped to {shape}")
         return x.reshape(shape)  # in C order: a copy where the tensor is channels last
+
+
+@register("Tile")
+class Tile(Layer):
+    """The bottom `tiles` times, one copy after another along `axis`."""
+
+    options, supported = "tile_param", ("axis", "tiles")
+
+    def setup(self):
+        if self.opt.tiles < 1:
+            raise ValueError("tile_param.tiles must be given, 1 or more")
+
+    def top_shapes(self, shape):
+        axis = canonical_axis(self.opt.axis, len(shape))
+        return [(*shape[:axis], shape[axis] * self.opt.tiles, *shape[axis + 1 :])]
+
+    def forward(self, params, x):
+        return torch.cat([x] * self.opt.tiles, canonical_axis(self.opt.axis, x.dim()))

@@ -1,0 +1,225 @@
+"""The commands convert_imageset and compute_image_mean, with the flags of BVLC Caffe's tools."""
+
+import os
+import shutil
+import sys
+
+import numpy as np
+
+from . import glog
+from .images import Database, datum_array, lmdb, opencv, read_file, read_image, read_list
+from .proto import caffe_pb2
+
+_CONVERT = """usage: convert_imageset [FLAGS] ROOTFOLDER/ LISTFILE DB_NAME
+
+Write the images that LISTFILE lists, a path and a whole number in each line, into a new LMDB.
+
+  -gray               read images as grayscale
+  -shuffle            in random order
+  -backend lmdb       the only one supported
+  -resize_width 0     width and height to resize to; 0 leaves them
+  -resize_height 0
+  -check_size         all images must have one size
+  -encoded            store the bytes of image files, not pixels
+  -encode_type ""     store images encoded as png, jpg, ...
+"""
+_MEAN = """usage: compute_image_mean [FLAGS] INPUT_DB [OUTPUT_FILE]
+
+Write the mean of the images of an LMDB as a .binaryproto; log the mean of each channel.
+
+  -backend lmdb       the only one supported
+"""
+_CONVERT_FLAGS = {
+    **{"gray": False, "shuffle": False, "backend": "lmdb", "resize_width": 0, "resize_height": 0},
+    **{"check_size": False, "encoded": False, "encode_type": ""},
+}
+_MEAN_FLAGS = {"backend": "lmdb"}
+_FLUSH_EVERY = 1000  # records in a transaction, as in Caffe
+
+
+def _image_datum(path, label, color, size, encoding):
+    """The Datum of an image file: pixels, or with an `encoding` the bytes of an image file."""
+    pixels = read_image(path, color, size)
+    datum = caffe_pb2.Datum(label=label)
+    if not encoding:
+        datum.channels, datum.height, datum.width = pixels.shape[2], *pixels.shape[:2]
+        datum.data = pixels.transpose(2, 0, 1).tobytes()
+        datum.encoded = False
+        return datum
+    datum.encoded = True
+    extension = os.path.splitext(path)[1][1:].lower()
+    same = extension == encoding.lower() or (encoding.lower(), extension) == ("jpg", "jpeg")
+    if same and not any(size):
+        datum.data = read_file(path, "image")
+        return datum
+    try:
+        datum.data = opencv().imencode(f".{encoding}", pixels)[1].tobytes()
+    except opencv().error:
+        raise ValueError(f"image {path!r}: OpenCV does not write {encoding!r}") from None
+    return datum
+
+
+def convert_imageset(
+    root: str,
+    list_file: str,
+    database: str,
+    gray: bool = False,
+    shuffle: bool = False,
+    resize_height: int = 0,
+    resize_width: int = 0,
+    check_size: bool = False,
+    encoded: bool = False,
+    encode_type: str = "",
+) -> int:
+    """Write listed images as a new LMDB of Datum messages; how many there are.
+
+    Args: root: put before every path. list_file: a path and a whole number in each line. database: the
+        folder to make. encode_type: an extension of image files; without it, `encoded` takes each file's own.
+
+    An image that cannot be read is logged as an error and left out, as in Caffe.
+
+    Raises: ValueError for settings, or with check_size for an image of another size; OSError where the
+        database cannot be written. Nothing is left of the database then.
+    """
+    entries = read_list(list_file, "LISTFILE")
+    if shuffle:
+        glog.info("Shuffling data")
+        np.random.default_rng().shuffle(entries)
+    glog.info(f"A total of {len(entries)} images.")
+    if os.path.exists(database):
+        raise ValueError(f"{database!r} exists: give the name of a new database")
+    module, beside = lmdb(), f"{database.rstrip('/')}.{os.getpid()}.part"
+    count, batch, expected = 0, [], None
+    try:
+        with module.open(beside, map_size=1 << 28) as environment:
+            for i, (name, label) in enumerate(entries):
+                encoding = encode_type or (os.path.splitext(name)[1][1:].lower() if encoded else "")
+                try:
+                    size = max(0, resize_height), max(0, resize_width)
+                    datum = _image_datum(root + name, label, not gray, size, encoding)
+                except ValueError as error:
+                    glog.error(str(error))
+                    continue
+                length = datum.channels * datum.height * datum.width
+                expected = length if expected is None else expected
+                if check_size and length != expected:
+                    raise ValueError(f"image {root + name!r} has {length} values, those before {expected}")
+                batch.append(
+                    (f"{i:08d}_{name}".encode("utf-8", "surrogateescape"), datum.SerializeToString())
+                )
+                count += 1
+                if count % _FLUSH_EVERY == 0:
+                    _write(environment, batch)
+                    glog.info(f"Processed {count} files.")
+            if batch:
+                _write(environment, batch)
+                glog.info(f"Processed {count} files.")
+        os.rename(beside, database)
+    except module.Error as error:
+        raise OSError(None, str(error), database) from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return count
+
+
+def _write(environment, batch):
+    """Write the records of `batch` in one transaction and empty it; the map grows until they fit."""
+    while batch:
+        try:
+            with environment.begin(write=True) as transaction:
+                for key, value in batch:
+                    transaction.put(key, value)
+            batch.clear()
+        except lmdb().MapFullError:
+            environment.set_mapsize(environment.info()["map_size"] * 2)
+
+
+def compute_image_mean(database: str) -> np.ndarray:
+    """The mean of the images of an LMDB, 1 x C x H x W float32, summed in float32 as Caffe does.
+
+    Raises: ValueError where the images differ in shape or a record is none.
+    """
+    records, total = Database(database), None
+    for i in range(records.count):
+        key, value = records.next()
+        image = datum_array(caffe_pb2.Datum.FromString(value))
+        if total is None:
+            total = np.zeros(image.shape, np.float32)
+        if image.shape != total.shape:
+            raise ValueError(f"{database!r}: record {key!r} has the shape {image.shape}, not {total.shape}")
+        total += image
+        if (i + 1) % 10000 == 0 or i + 1 == records.count:
+            glog.info(f"Processed {i + 1} files.")
+    return (total / np.float32(records.count))[None]
+
+
+def _parse(arguments, defaults, usage, counts):
+    """(flags, words) of a command line in gflags' form; SystemExit with the usage where that is wanted."""
+    flags, words, rest = dict(defaults), [], list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-"):
+            words.append(word)
+            continue
+        name, given, value = word.lstrip("-").partition("=")
+        if isinstance(defaults.get(name), bool):
+            flags[name] = not given or value.lower() in ("1", "t", "true", "y", "yes")
+        elif isinstance(defaults.get(name.removeprefix("no")), bool) and not given:
+            flags[name.removeprefix("no")] = False
+        elif name in defaults:
+            if not given and not rest:
+                raise ValueError(f"flag {word!r} needs a value")
+            value = value if given else rest.pop(0)
+            try:
+                flags[name] = type(defaults[name])(value)
+            except ValueError:
+                raise ValueError(f"flag -{name} needs a whole number, not {value!r}") from None
+        elif name in ("help", "h"):
+            print(usage)
+            raise SystemExit(0)
+        else:
+            raise ValueError(f"unknown flag {word!r}: -help lists them")
+    if len(words) not in counts:
+        print(usage)
+        raise SystemExit(1)
+    if flags.pop("backend") != "lmdb":
+        raise ValueError("-backend: only lmdb is supported")
+    return flags, words
+
+
+def _run(command, arguments):
+    try:
+        command(sys.argv[1:] if arguments is None else arguments)
+    except (ValueError, OSError) as error:
+        glog.failed(f"{error.filename}: {error.strerror}" if getattr(error, "filename", None) else error)
+        return 1
+    return 0
+
+
+def convert_main(arguments: list | None = None) -> int:
+    """The command convert_imageset; the exit status."""
+
+    def command(arguments):
+        flags, words = _parse(arguments, _CONVERT_FLAGS, _CONVERT, (3,))
+        convert_imageset(*words, **flags)
+
+    return _run(command, arguments)
+
+
+def mean_main(arguments: list | None = None) -> int:
+    """The command compute_image_mean; the exit status."""
+
+    def command(arguments):
+        _, words = _parse(arguments, _MEAN_FLAGS, _MEAN, (1, 2))
+        mean = compute_image_mean(words[0])
+        if len(words) == 2:
+            from . import atomic_files
+
+            shape = dict(zip(("num", "channels", "height", "width"), mean.shape, strict=True))
+            glog.info(f"Write to {words[1]}")
+            atomic_files.write(words[1], caffe_pb2.BlobProto(**shape, data=mean.ravel()).SerializeToString())
+        glog.info(f"Number of channels: {mean.shape[1]}")
+        for i, channel in enumerate(mean[0]):
+            glog.info(f"mean_value channel [{i}]: {channel.mean(dtype=np.float64):g}")
+
+    return _run(command, arguments)

@@ -1,0 +1,268 @@
+"""Layers that bring images in: Data (LMDB), ImageData, MemoryData.
+
+The next batch is read and decoded by a thread while this one is used.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from .. import device, glog, parallel
+from ..images import Database, Transformation, datum_array, read_image, read_list
+from ..proto import caffe_pb2
+from . import Source, register
+
+# What transform_param took over in 2014; Caffe reads these fields of the layer no longer.
+_MOVED = ("scale", "mean_file", "crop_size", "mirror")
+
+
+def size_line(shape: tuple) -> str:
+    """What Caffe's log says of a batch of this shape."""
+    return f"output data size: {','.join(map(str, shape))}"
+
+
+class _Images(Source):
+    """What Data and ImageData share: images with a label each, one after another, round and round.
+
+    All images of a batch have the size of its first. Of several processes in training, each takes every
+    n-th image.
+    """
+
+    top_count = (1, 2)
+    source_lines: tuple = ()  # Caffe's log of where the images come from
+
+    def __init__(self, spec, phase):
+        for name in _MOVED:
+            if getattr(spec, self.options).HasField(name):
+                raise ValueError(f"{self.options}.{name}: give transform_param.{name}")
+        self.transformation = Transformation(spec.transform_param, phase)
+        # Its own, so that crops do not depend on what else is drawn meanwhile, tests for instance.
+        self._random = np.random.default_rng(device.rng().integers(2**63))
+        self._reader = ThreadPoolExecutor(1, "images")
+        self._coming = None  # a Future of the batch read ahead
+        super().__init__(spec, phase)
+        if self.opt.batch_size < 1:
+            raise ValueError(f"{self.options}.batch_size must be given, 1 or more")
+
+    def position(self) -> dict:
+        """Which image comes next, for `seek`."""
+        raise NotImplementedError
+
+    def seek(self, position: dict) -> None:
+        """Go on with the image of a `position`; ValueError where the images are others."""
+        raise NotImplementedError
+
+    def next_image(self) -> tuple:
+        """The next image, a C x H x W array, its label, and its name for error messages."""
+        raise NotImplementedError
+
+    def skip_image(self) -> None:
+        """Pass over the next image."""
+        self.next_image()
+
+    def top_shapes(self):
+        start = self.position()
+        array, _, name = self.next_image()
+        self.seek(start)
+        shape = (self.opt.batch_size, *self._named(name, self.transformation.shape, array.shape))
+        self.setup_lines = [*self.transformation.lines(), *self.source_lines, size_line(shape)]
+        return [shape, (self.opt.batch_size,)][: len(self.spec.top)]
+
+    @staticmethod
+    def _named(name, function, *arguments):
+        try:
+            return function(*arguments)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+
+    def _read_batch(self):
+        """The next batch, and the state before it."""
+        before = {"position": self.position(), "random": self._random.bit_generator.state}
+        share, rank = (parallel.count, parallel.rank) if self.phase == caffe_pb2.TRAIN else (1, 0)
+        images, labels = [], np.empty(self.opt.batch_size, np.float32)
+        for i in range(self.opt.batch_size):
+            for turn in range(share):
+                if turn != rank:
+                    self.skip_image()
+                    continue
+                array, labels[i], name = self.next_image()
+                image = self._named(name, self.transformation.apply, array, self._random)
+                if images and image.shape != images[0].shape:
+                    raise ValueError(
+                        f"{name}: {image.shape[1]} x {image.shape[2]} pixels in {image.shape[0]} channels, "
+                        f"the batch begins with {images[0].shape}: resize the images, or take batches of 1"
+                    )
+                images.append(image)
+        return np.stack(images), labels, before
+
+    def load(self):
+        coming, self._coming = self._coming, None
+        images, labels, _ = coming.result() if coming else self._read_batch()
+        self._coming = self._reader.submit(self._read_batch)
+        tops = [torch.from_numpy(array).to(device.device()) for array in (images, labels)]
+        return tops[: len(self.spec.top)]
+
+    # Resuming where an interrupted run stopped
+
+    def state(self) -> dict:
+        """The position in the images and the random state, for `restore`."""
+        if self._coming is not None:
+            return self._coming.result()[2]
+        return {"position": self.position(), "random": self._random.bit_generator.state}
+
+    def restore(self, state: dict) -> None:
+        """Go on from a state of the same images; ValueError where the images are others."""
+        if self._coming is not None:
+            self._coming.exception()  # wait: the thread moves the position
+            self._coming = None
+        self.seek(state["position"])
+        self._random.bit_generator.state = state["random"]
+
+
+@register("Data")
+class Data(_Images):
+    """Images and labels from an LMDB of Datum messages, in the order of their keys."""
+
+    options = "data_param"
+    supported = ("source", "batch_size", "backend", "prefetch", "rand_skip")  # the last two have no effect
+
+    def setup(self):
+        if not self.opt.source:
+            raise ValueError("data_param.source must be given")
+        if self.opt.backend != caffe_pb2.DataParameter.LMDB:
+            raise ValueError(
+                "data_param.backend: LEVELDB, which it is unless given, is not supported; "
+                "make an LMDB with convert_imageset and set backend: LMDB"
+            )
+        try:
+            self.database = Database(self.opt.source)
+        except ValueError as error:
+            raise ValueError(f"data_param.source {error}") from None
+        self.opening_lines = [f"Opened lmdb {self.opt.source}"]
+
+    def position(self):
+        return self.database.key().hex()
+
+    def seek(self, position):
+        self.database.seek(bytes.fromhex(position))
+
+    def skip_image(self):
+        self.database.next()
+
+    def next_image(self):
+        key, value = self.database.next()
+        name = f"data_param.source {self.opt.source!r}, record {key.decode(errors='replace')!r}"
+        param = self.spec.transform_param
+        try:
+            datum = caffe_pb2.Datum.FromString(value)
+        except Exception as error:  # protobuf's own kinds differ between its versions
+            raise ValueError(f"{name} is not a Datum: {error}") from None
+        return self._named(name, datum_array, datum, param.force_color, param.force_gray), datum.label, name
+
+
+@register("ImageData")
+class ImageData(_Images):
+    """Image files and labels from a text file with a path and a whole number in each line.
+
+    `shuffle` draws the order anew for every pass; rand_skip passes over fewer than so many images at first.
+    """
+
+    options = "image_data_param"
+    supported = (
+        *("source", "batch_size", "rand_skip", "shuffle", "new_height", "new_width", "is_color"),
+        "root_folder",
+    )
+    top_count = (2, 2)
+
+    def setup(self):
+        opt = self.opt
+        if bool(opt.new_height) != bool(opt.new_width):
+            raise ValueError("image_data_param: give both new_height and new_width, or neither")
+        self.entries = read_list(opt.source, "image_data_param.source")
+        self._order, self._next = np.arange(len(self.entries)), 0
+        self.source_lines = [f"Opening file {opt.source}", f"A total of {len(self.entries)} images."]
+        if opt.shuffle:
+            self.source_lines.insert(1, "Shuffling data")
+            self._random.shuffle(self._order)
+        if opt.rand_skip:
+            self._next = int(self._random.integers(opt.rand_skip))
+            if self._next >= len(self.entries):
+                raise ValueError(
+                    f"image_data_param.rand_skip {opt.rand_skip} for {len(self.entries)} images: give less"
+                )
+            self.source_lines.append(f"Skipping first {self._next} data points.")
+
+    def position(self):
+        return {"order": self._order.tolist(), "next": self._next}
+
+    def seek(self, position):
+        order, following = position["order"], position["next"]
+        if sorted(order) != list(range(len(self.entries))) or not 0 <= following < len(order):
+            raise ValueError("the position in the images does not fit those listed now")
+        self._order, self._next = np.array(order), following
+
+    def _step(self):
+        entry = self.entries[self._order[self._next]]
+        self._next += 1
+        if self._next == len(self.entries):
+            self._next = 0
+            if self.opt.shuffle:
+                self._random.shuffle(self._order)
+        return entry
+
+    def skip_image(self):
+        self._step()
+
+    def next_image(self):
+        opt, (name, label) = self.opt, self._step()
+        size = opt.new_height, opt.new_width
+        pixels = read_image(opt.root_folder + name, opt.is_color, size)
+        return pixels.transpose(2, 0, 1), label, f"image {opt.root_folder + name!r}"
+
+
+@register("MemoryData")
+class MemoryData(Source):
+    """Rows of the arrays that Net.set_input_arrays was given, batch after batch, round and round."""
+
+    options = "memory_data_param"
+    supported = ("batch_size", "channels", "height", "width")
+    top_count = (2, 2)
+
+    def setup(self):
+        names = self.supported
+        if any(getattr(self.opt, name) < 1 for name in names):
+            raise ValueError(f"memory_data_param: {', '.join(names)} must be given, 1 or more each")
+        self._arrays, self._row = None, 0
+
+    def top_shapes(self):
+        opt = self.opt
+        return [(opt.batch_size, opt.channels, opt.height, opt.width), (opt.batch_size,)]
+
+    def set_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
+        """Take rows from `data`, N x C x H x W float32, and `labels`, N float32, from now on.
+
+        Raises: ValueError where they do not fit the layer, or N is no multiple of the batch size.
+        """
+        [(batch, *row), _] = self.top_shapes()
+        for name, array in (("data", data), ("labels", labels)):
+            if array.dtype != np.float32 or not array.flags.c_contiguous:
+                raise ValueError(f"set_input_arrays: {name} must be a C-contiguous float32 array")
+        if list(data.shape[1:]) != row:
+            raise ValueError(
+                f"set_input_arrays: data of shape {data.shape}, the layer takes N x {tuple(row)}"
+            )
+        if labels.shape not in ((len(data),), (len(data), 1, 1, 1)):
+            raise ValueError(f"set_input_arrays: labels of shape {labels.shape} for {len(data)} rows")
+        if not len(data) or len(data) % batch:
+            raise ValueError(f"set_input_arrays: {len(data)} rows are no multiple of the batch size {batch}")
+        if self.spec.HasField("transform_param"):
+            glog.warning("MemoryData does not transform array data")
+        self._arrays, self._row = (data, labels.reshape(-1, 1, 1, 1)), 0
+
+    def load(self):
+        if self._arrays is None:
+            raise ValueError(f"layer {self.spec.name!r} (MemoryData): call net.set_input_arrays first")
+        rows = slice(self._row, self._row + self.opt.batch_size)
+        self._row = rows.stop % len(self._arrays[0])
+        return [torch.from_numpy(array[rows]).to(device.device(), copy=True) for array in self._arrays]

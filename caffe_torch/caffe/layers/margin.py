@@ -1,0 +1,150 @@
+"""ContrastiveLoss, HingeLoss, MultinomialLogisticLoss and InfogainLoss."""
+
+import math
+
+import torch
+
+from ..images import read_blob
+from ..proto import caffe_pb2
+from . import Layer, at_least_float32, canonical_axis, register
+from .lookup import rows_at
+from .loss import _CrossEntropy, at_labels, by_class
+
+_MIN_PROBABILITY = 1e-20  # Caffe's, below which a logarithm is not taken
+
+
+def _log(probability):
+    """The logarithm of at least _MIN_PROBABILITY; its gradient is never 0, as in Caffe."""
+    limited = probability.clamp(min=_MIN_PROBABILITY)
+    return torch.log(probability + (limited - probability).detach())
+
+
+@register("ContrastiveLoss")
+class ContrastiveLoss(Layer):
+    """Pulls together similar pairs of rows (label not 0) and pushes others apart, up to a margin.
+
+    The mean over the rows of half of d^2 for similar pairs and of max(margin - d, 0)^2 for others, d being
+    their distance; legacy_version has max(margin - d^2, 0). As in Caffe, the gradient divides by d + 0.0001.
+    Source: Hadsell, Chopra and LeCun 2006.
+    """
+
+    bottom_count = (3, 3)
+    is_loss = True
+    no_gradient = (2,)
+    options, supported = "contrastive_loss_param", ("margin", "legacy_version")
+
+    def top_shapes(self, a, b, similar):
+        if a != b or len(a) < 1 or math.prod(a) != math.prod(a[:2]):
+            raise ValueError(f"bottoms of shape {tuple(a)} and {tuple(b)}: both are N x C or N x C x 1 x 1")
+        if math.prod(similar) != a[0]:
+            raise ValueError(f"{math.prod(similar)} labels for {a[0]} pairs")
+        return [()]
+
+    def forward(self, params, a, b, similar):
+        self.top_shapes(a.shape, b.shape, similar.shape)
+        squares = (at_least_float32(a) - at_least_float32(b)).flatten(1).square().sum(1)
+        if self.opt.legacy_version:
+            apart = (self.opt.margin - squares).clamp(min=0)
+        else:
+            distance = squares.detach().sqrt()
+            slope = squares / (2 * (distance + 1e-4))
+            distance = distance + slope - slope.detach()  # the value is exact, the gradient is Caffe's
+            apart = (self.opt.margin - distance).clamp(min=0).square()
+        return torch.where(similar.flatten().long() != 0, squares, apart).sum() / (2 * a.shape[0])
+
+
+def _scores_of_rows(scores, labels):
+    """N x classes and N labels, for losses that have one label a row."""
+    if not scores or math.prod(labels) != scores[0]:
+        raise ValueError(f"scores of shape {tuple(scores)} need a label a row, not {math.prod(labels)}")
+
+
+@register("HingeLoss")
+class HingeLoss(Layer):
+    """max(0, 1 - s) for the labelled class's score s, max(0, 1 + s) for others; with norm L2 squared.
+
+    The sum over the number of rows.
+    """
+
+    bottom_count = (2, 2)
+    is_loss = True
+    no_gradient = (1,)
+    options, supported = "hinge_loss_param", ("norm",)
+
+    def top_shapes(self, scores, labels):
+        _scores_of_rows(scores, labels)
+        return [()]
+
+    def forward(self, params, scores, labels):
+        self.top_shapes(scores.shape, labels.shape)
+        rows, classes = at_least_float32(scores).flatten(1)[..., None], labels.reshape(-1, 1).long()
+        own = at_labels(rows, classes)
+        others = (1 + rows).clamp(min=0).squeeze(2)
+        losses = others.scatter(1, classes.clamp(0, others.shape[1] - 1), (1 - own).clamp(min=0))
+        if self.opt.norm == caffe_pb2.HingeLossParameter.L2:
+            losses = losses.square()
+        return losses.sum() / scores.shape[0]
+
+
+@register("MultinomialLogisticLoss")
+class MultinomialLogisticLoss(Layer):
+    """-log of the labelled class's probability, the mean over the rows; the bottom holds probabilities."""
+
+    bottom_count = (2, 2)
+    is_loss = True
+    no_gradient = (1,)
+
+    def top_shapes(self, scores, labels):
+        _scores_of_rows(scores, labels)
+        return [()]
+
+    def forward(self, params, scores, labels):
+        self.top_shapes(scores.shape, labels.shape)
+        own = at_labels(at_least_float32(scores).flatten(1)[..., None], labels.reshape(-1, 1).long())
+        return -_log(own).sum() / scores.shape[0]
+
+
+@register("InfogainLoss")
+class InfogainLoss(_CrossEntropy):
+    """Minus the sum over classes k of H[label, k] log of the softmax at k; a second top is the softmax.
+
+    H is classes x classes: the third bottom, or a BlobProto in the file `source`. The identity makes
+    SoftmaxWithLoss of it.
+    """
+
+    bottom_count, top_count = (2, 3), (1, 2)
+    no_gradient = (1, 2)
+    supported = ("ignore_label", "normalization")
+
+    def setup(self):
+        super().setup()
+        self.axis, self.gains = self.spec.infogain_loss_param.axis, None
+        if len(self.spec.bottom) < 3:
+            source = self.spec.infogain_loss_param.source
+            self.gains = torch.from_numpy(read_blob(source, "infogain_loss_param.source"))
+
+    def top_shapes(self, scores, labels, gains=None):
+        axis = canonical_axis(self.axis, len(scores))
+        count = math.prod(scores) // max(scores[axis], 1)
+        if math.prod(labels) != count:
+            raise ValueError(f"scores of shape {tuple(scores)} need {count} labels, not {math.prod(labels)}")
+        gains = self.gains.shape if gains is None else gains
+        if math.prod(gains) != scores[axis] ** 2:
+            raise ValueError(f"a matrix of shape {tuple(gains)} for {scores[axis]} classes")
+        return [(), scores][: len(self.spec.top)]
+
+    def forward(self, params, scores, labels, gains=None):
+        self.top_shapes(scores.shape, labels.shape, None if gains is None else gains.shape)
+        gains = self.gains.to(scores.device, scores.dtype) if gains is None else gains
+        logits, labels = by_class(scores, labels, self.axis)
+        kept, count = self.kept(labels), logits.shape[1]
+        places = torch.where(kept, labels, 0)
+        of_labels = rows_at(at_least_float32(gains).reshape(count, count), places, "label").movedim(2, 1)
+        logs = torch.log_softmax(logits, 1)
+        logs = logs + (logs.clamp(min=math.log(_MIN_PROBABILITY)) - logs).detach()
+        loss = -((of_labels * logs).sum(1) * kept).sum() / self.divisor(kept, labels.shape[0])
+        return (
+            loss
+            if len(self.spec.top) == 1
+            else (loss, torch.softmax(logits.detach(), 1).reshape(scores.shape))
+        )
