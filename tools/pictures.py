@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from two_stream_fusion.base.files import atomic_write
+from two_stream_fusion.base.pixels import round_half_even
 
 GAP = 255  # white
 
@@ -29,14 +30,14 @@ def mosaic(tiles, columns, enlarge=1):
 def signed(values):
     """Numbers of either sign as uint8 of the same shape: zero is 128, the largest magnitude 1 or 255."""
     values = np.asarray(values, np.float32)
-    return np.rint(128 + 127 * values / (np.abs(values).max() or 1)).astype(np.uint8)
+    return round_half_even(128 + 127 * values / (np.abs(values).max() or 1), np.uint8)
 
 
 def stretched(values):
     """Numbers as uint8 of the same shape: the least is 0, the largest 255; all 0 where equal."""
     values = np.asarray(values, np.float32)
     low, high = values.min(), values.max()
-    return np.rint(255 * (values - low) / ((high - low) or 1)).astype(np.uint8)
+    return round_half_even(255 * (values - low) / ((high - low) or 1), np.uint8)
 
 
 def pyplot():

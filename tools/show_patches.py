@@ -9,6 +9,7 @@ import numpy as np
 
 from tools import pictures
 from two_stream_fusion.base import cli
+from two_stream_fusion.base.pixels import round_half_even
 from two_stream_fusion.io import images
 
 EXAMPLES = """examples:
@@ -60,7 +61,7 @@ def patches(path, first, count):
 def to_colour(rows):
     """N x C x P x P, bytes or floats in 0..1, as N x P x P x 3 uint8: R, G, B, or one channel as gray."""
     if rows.dtype != np.uint8:
-        rows = np.clip(np.rint(255 * rows), 0, 255).astype(np.uint8)
+        rows = round_half_even(255 * rows, np.uint8)
     rgb = rows[:, :3] if rows.shape[1] >= 3 else rows[:, :1].repeat(3, axis=1)
     return rgb.transpose(0, 2, 3, 1)
 

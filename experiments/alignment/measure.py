@@ -17,6 +17,7 @@ import numpy as np
 from scipy import ndimage
 
 from two_stream_fusion.base import cli, markdown_tables
+from two_stream_fusion.base.pixels import round_half_even
 from two_stream_fusion.io import images
 from two_stream_fusion.stack import align, frames
 
@@ -86,7 +87,7 @@ def resample(photo, matrix, size):
 
 
 def add_noise(values, rng, sigma=3):
-    return np.clip(np.rint(values + rng.normal(0, sigma, values.shape)), 0, 255).astype(np.uint8)
+    return round_half_even(values + rng.normal(0, sigma, values.shape), np.uint8)
 
 
 def measure_known_motions(count):
