@@ -1,4 +1,4 @@
-"""Write a pair of photographs to try fusion on: a real one if it can be had, else a rendered one.
+"""Write a pair of photographs to try fusion on: a real one if it can be fetched, else a rendered one.
 
 The real pair is fetched by URL and sha256 (or taken from FUSION_DATA). The rendered pair comes from the
 motorcycle photograph and disparity map inside scikit-image. `--pair board` is README's: the first and last
@@ -30,7 +30,7 @@ SHRINK = 4  # the board is shown at a quarter of its height and width
 
 
 def coffee():
-    """The coffee photograph with the cup and saucer blurred, and with all else blurred."""
+    """Make a pair of the coffee photograph: cup and saucer blurred, and all else blurred."""
     path = next(path for path, _ in photographs.bundled() if path.endswith("coffee.png"))
     clean, _ = photographs.read(path)
     cup = np.zeros(clean.shape[:2], np.uint8)
@@ -41,7 +41,7 @@ def coffee():
 
 
 def board():
-    """A circuit board with what is near in focus, and with what is far. OSError where it cannot be had."""
+    """Fetch a circuit board focused near and focused far. OSError if it cannot be fetched."""
     near, far = (images.read(fetch.fetch(f"stacks/pcb/pcb_00{i}.jpg")) for i in (1, 7))
     matrix = align.estimate(near, far)
     inside = align.common_window([np.eye(3), matrix], near.shape)
