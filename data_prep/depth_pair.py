@@ -102,4 +102,4 @@ def focus(sharp: np.ndarray, disparity: np.ndarray, at: float, depth: float = SH
         radius = BLUR * max(0, abs(disparity.min() + k * LAYER - at) - depth)
         blurred = lens.disc(np.dstack([colour, own]), radius)
         image = blurred[..., :3] + image * (1 - blurred[..., 3:])
-    return np.rint(255 * np.clip(image, 0, 1) ** (1 / GAMMA)).astype(np.uint8)
+    return pixels.round_half_even(255 * np.clip(image, 0, 1) ** (1 / GAMMA), np.uint8)

@@ -14,7 +14,9 @@ from data_prep.regions import random_region
 
 PATCH = 50  # pixels, the side of the nets' patches
 BATCH, TEST_PATCHES = 16, 1600  # patches in a batch of the nets, and in a test of the solvers
-LUMA = (299, 587, 114)  # Rec.601, in thousandths
+# Rec.601 luma in thousandths. Whole numbers keep a database of a seed byte for byte the same on every
+# machine; the floats of base/pixels.py round a few pixels to another level.
+LUMA = (299, 587, 114)
 
 
 @dataclasses.dataclass(frozen=True)

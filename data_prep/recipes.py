@@ -198,7 +198,7 @@ def _blur(image, shape, sigma):
 
 
 def _to_uint8(image):
-    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    return pixels.round_half_even(image, np.uint8)
 
 
 Recipe = Callable[[np.ndarray, np.ndarray, np.random.Generator], Images]

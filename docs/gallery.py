@@ -1,7 +1,7 @@
-"""Make the pictures of stacks in docs/gallery.md: first frame, last frame, fused image, which frame is where.
+"""Make the pictures of stacks in docs/gallery.md: first frame, last frame, fused image, and depth map.
 
-The stacks are those of the folder FUSION_DATA whose licences allow showing them; fused by the command that
-the gallery shows, at full size in build/gallery.
+The stacks are in the folder FUSION_DATA; their licences allow showing them. The command in the gallery
+fuses them. The full-size results are in build/gallery.
 """
 
 from __future__ import annotations
@@ -30,12 +30,21 @@ STACKS = {
     "pcb": "pcb_*.jpg",
     "pcb-depthmap": "*.jpg",
     "ring": "*.jpg",
-}  # pcb has another program's result too
+}
 WIDTH = 700  # of each of the four in a picture
 
 
 def make_picture(first: np.ndarray, last: np.ndarray, fused: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """The four, two and two, uint8 RGB; the frames cut to the shape of the fused image, at its middle."""
+    """Put four images into one picture, two by two.
+
+    Args:
+        first, last: frames, H x W x 3 uint8; cut around the middle to the shape of the fused image.
+        fused: H x W x 3 uint8.
+        depth: the map, H x W uint8.
+
+    Returns:
+        The picture, H x W x 3 uint8.
+    """
     height = round(WIDTH * fused.shape[0] / fused.shape[1])
     tiles = []
     for image in (first, last, fused, cv2.cvtColor(depth, cv2.COLOR_GRAY2RGB)):
@@ -70,7 +79,7 @@ def main(argv=None):
         sources = frames.find_images([pattern])
         picture = make_picture(*(images.read(path) for path in (sources[0], sources[-1], fused, depth)))
         images.write(args.out / f"{name}.jpg", picture)
-        print(f"{args.out / name}.jpg: first, last, fused, where from")
+        print(f"{args.out / name}.jpg: first frame, last frame, fused image, depth map")
     return 0
 
 

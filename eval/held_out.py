@@ -11,6 +11,7 @@ import two_stream_fusion.base.cli  # noqa: F401
 
 import argparse
 import os
+import sys
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Callable, Mapping, Sequence
 
@@ -28,6 +29,7 @@ from eval.score import score
 from eval.tables import ground_truth_scores, markdown_table
 from two_stream_fusion.base import cli
 from two_stream_fusion.base.options import parse_options
+from two_stream_fusion.base.pixels import round_half_even
 from two_stream_fusion.methods import models, registry
 from two_stream_fusion.stack import select
 
@@ -43,18 +45,24 @@ COLUMNS = ("PSNR", "SSIM", "MI", "Qabf", "Q", "Qw", "Qe")
 JPEG = 92  # quality of noisy photographs: a camera's are JPEG files
 
 
-def held_out_photographs(root: str | None, spec: PairPatches, pool: Executor) -> list[PlannedPhotograph]:
+def held_out_photographs(
+    root: str | None, spec: PairPatches, pool: Executor, warn: Callable[[str], None] | None = None
+) -> list[PlannedPhotograph]:
     """The photographs of a folder that `make data` puts into the validation set.
 
     Args:
         root: the folder; None for the photographs of `make data`.
         spec: the patches that data_prep/make_database.py would make.
         pool: where photographs are read.
+        warn: called with a line for each photograph that is skipped and each mask that does not fit.
+
+    Returns:
+        The photographs, in the order of the database.
 
     Raises:
         ValueError, OSError: as data_prep/builder.py raises them.
     """
-    return builder.plan(training_photographs(root).photographs, spec, pool).val
+    return builder.plan(training_photographs(root).photographs, spec, pool, warn).val
 
 
 def make_pair(photograph: PlannedPhotograph, spec: PairPatches) -> list[np.ndarray]:
@@ -73,7 +81,7 @@ def add_noise(image: np.ndarray, sigma: float, rng: np.random.Generator) -> np.n
     Returns:
         The noisy image, H x W x 3 uint8.
     """
-    levels = np.clip(np.rint(image + rng.normal(0, sigma, image.shape)), 0, 255).astype(np.uint8)
+    levels = round_half_even(image + rng.normal(0, sigma, image.shape), np.uint8)
     packed = cv2.imencode(".jpg", levels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG])[1]  # OpenCV has BGR
     return np.ascontiguousarray(cv2.imdecode(packed, cv2.IMREAD_COLOR)[..., ::-1])
 
@@ -133,7 +141,7 @@ def score_photographs(
             a, b, clean = make_pair(photograph, spec)
             if (a == b).all():
                 continue
-            a, b, clean = (np.rint(x * np.float32(colours)).astype(np.uint8) for x in (a, b, clean))
+            a, b, clean = (round_half_even(x * np.float32(colours), np.uint8) for x in (a, b, clean))
             if noise:
                 rng = np.random.default_rng(spec.seed)
                 a, b = (add_noise(image, noise, rng) for image in (a, b))
@@ -183,7 +191,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     # The split is that of make_database.py with its default options.
     spec = PairPatches(recipe=args.recipe)
     with ThreadPoolExecutor() as pool:
-        photographs = held_out_photographs(args.photos, spec, pool)
+        photographs = held_out_photographs(
+            args.photos, spec, pool, warn=lambda line: print(line, file=sys.stderr)
+        )
     scores, ideal = score_photographs(
         photographs,
         spec,

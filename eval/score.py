@@ -18,6 +18,7 @@ import numpy as np
 from two_stream_fusion import metrics
 from two_stream_fusion.base import cli, markdown_tables
 from two_stream_fusion.base.files import check_output, write_text
+from two_stream_fusion.base.pixels import round_half_even
 from two_stream_fusion.io import images
 from two_stream_fusion.metrics import fidelity, piella, preprocess, xydeas
 
@@ -145,7 +146,7 @@ def write_maps(sources: Sequence[np.ndarray], fused: np.ndarray, folder: str | P
     # The local Q of a window stands at its middle.
     q = cv2.copyMakeBorder(piella.quality_map(*sources, fused), 4, 3, 4, 3, cv2.BORDER_REPLICATE)
     for path, values in zip(map_files(folder, stem), (qabf * 255, q * 255, loss)):
-        images.write(path, np.clip(np.rint(values), 0, 255).astype(np.uint8))
+        images.write(path, round_half_even(values, np.uint8))
 
 
 def format_table(rows: Sequence[dict[str, object]]) -> str:

@@ -1,14 +1,14 @@
-"""Run the experiments: train what they list and make their tables and plots, or draw what they show.
+"""Run the experiments: train their nets and make their tables and plots, or draw their figures.
 
 experiments/NAME/runs.csv lists trainings, a row each: a label, a solver of solver/, the first weights (mean:
 those of tools/start_weights.py; random: as the net's fillers have them), and the databases to train and to
 validate on, as options of data_prep/make_database.py (several to validate on between semicolons).
-experiments/NAME/commands.txt lists commands that draw; {out} is the folder for what they make.
+experiments/NAME/commands.txt lists commands that draw; {out} is the folder for their output.
 
-Trainings are kept under build/experiments by what they are made of (net, solver, data, iterations, seed,
-precision, Caffe), so none is done twice, and one that was interrupted goes on where it was. Databases are
-made again where photographs, masks, code or libraries are others; trainings go by the rows in them. The
-numbers come from the logs of `caffe train` and `caffe test`, whichever Caffe writes them.
+Trainings are kept under build/experiments by a hash of their inputs (net, solver, data, iterations, seed,
+precision, Caffe). So none is done twice, and an interrupted one resumes. Databases are rebuilt when
+photographs, masks, code or libraries change; a training depends on their rows alone. The numbers come from
+the logs of `caffe train` and `caffe test` of either Caffe.
 """
 
 from __future__ import annotations
@@ -44,20 +44,27 @@ EXAMPLES = """examples:
 """
 COLUMNS = ("label", "solver", "start", "train", "val")  # of a runs.csv
 SIDE, GPU_SIDE = 256, 2048  # of the image whose fusion is timed, in pixels; a small one does not fill a GPU
-# Of a summary's columns, those that README's table leaves out where they are the same in all rows.
+# The columns of a summary that README's table omits where they are the same in all rows.
 CONDITIONS = ("net", "start", "trained on", "validated on", "iterations", "precision", "seeds")
 
 
 def experiment_names() -> list[str]:
-    """The experiments there are."""
+    """The names of all experiments."""
     lists = [path for kind in ("runs.csv", "commands.txt") for path in HERE.glob(f"*/{kind}")]
     return sorted(path.parent.name for path in lists)
 
 
 def read_list(path: Path) -> dict:
-    """The rows of a runs.csv: {label: (where it stands, in words, and {column: text})}.
+    """Read a runs.csv.
 
-    ValueError with file and line for a column or a cell that is missing, and for a label that stands twice.
+    Args:
+        path: the file.
+
+    Returns:
+        {label: (file and line, {column: text})}.
+
+    Raises:
+        ValueError: a column or a cell is missing, or a label occurs twice; the message has file and line.
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
@@ -71,15 +78,15 @@ def read_list(path: Path) -> dict:
         raise ValueError(f"{path}, line 1: no column {missing[0]}; the header is {','.join(COLUMNS)}")
     if not rows:
         raise ValueError(f"{path}: no trainings, a header alone")
-    found = {}
+    trainings = {}
     for where, row in rows:
         label = row["label"]
         if None in row or None in row.values():
             raise ValueError(f"{where}: {label}: not as many cells as the header has")
-        if label in found:
-            raise ValueError(f"{where}: label {label!r} stands in {found[label][0]} already")
-        found[label] = where, row
-    return found
+        if label in trainings:
+            raise ValueError(f"{where}: label {label!r} stands in {trainings[label][0]} already")
+        trainings[label] = where, row
+    return trainings
 
 
 def trainings_of(path, settings):
@@ -94,7 +101,7 @@ def trainings_of(path, settings):
 
 
 def measured_once(settings, subject, measure):
-    """Seconds that measure() returns for a subject (texts); measured once on this machine, then kept."""
+    """Call measure() once for a subject (texts) on this machine and keep its result, in seconds."""
     how = (
         identify_caffe(settings.caffe),
         settings.precision,
@@ -108,7 +115,7 @@ def measured_once(settings, subject, measure):
 
 
 def iteration_time(training):
-    """Seconds to train an iteration, by `caffe time`, on a GPU by the log of `caffe train`."""
+    """Seconds of a training iteration: by `caffe time`, on a GPU by the log of `caffe train`."""
     settings, patch = training.settings, training.train.patch
 
     def measure():
@@ -165,7 +172,7 @@ def markdown(rows):
 
 
 def plot(title, groups, rows, path):
-    """Draw PSNR against iterations, and what validation ends with against the time to fuse a megapixel."""
+    """Plot PSNR against iterations, and the final PSNR against the time to fuse a megapixel."""
     figure, (left, right) = pictures.pyplot().subplots(
         1, 2, figsize=(10, 4), constrained_layout=True, gridspec_kw={"width_ratios": (3, 2)}
     )
@@ -191,7 +198,7 @@ def plot(title, groups, rows, path):
 
 
 def decibels(curve, database):
-    """The iterations of [(iteration, loss), ...] and their PSNR."""
+    """Convert [(iteration, loss), ...] to iterations and their PSNR in dB."""
     return [n for n, _ in curve], [plot_log.psnr(loss, database.patch) for _, loss in curve]
 
 
@@ -217,12 +224,12 @@ def report(name, groups, folder):
 
 
 def device(gpu):
-    """What was timed, in words: a GPU by its number, else the threads used and the processor's name."""
+    """The timed device in words: a GPU by its number, else the number of threads and the processor's name."""
     if gpu is not None:
         return f"GPU {gpu}"
     threads, cpu = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())), Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*: (.+)", cpu.read_text()) if cpu.is_file() else None
-    return f"{threads} thread{'s' * (threads > 1)} of {found[1] if found else platform.machine()}"
+    model = re.search(r"model name\s*: (.+)", cpu.read_text()) if cpu.is_file() else None
+    return f"{threads} thread{'s' * (threads > 1)} of {model[1] if model else platform.machine()}"
 
 
 def draw(name, folder):
@@ -264,7 +271,7 @@ def arguments(argv):
     if not (args.caffe / "caffe").is_file():
         parser.error(f"--caffe: there is no program `caffe` in {args.caffe}")
     args.names = args.names or experiment_names()
-    args.precision = None if args.precision == "float32" else args.precision  # what no flag asks for, too
+    args.precision = None if args.precision == "float32" else args.precision  # the default
     args.out, args.caffe = args.out.absolute(), args.caffe.absolute()
     return args
 
@@ -277,17 +284,17 @@ def main(argv=None):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(f"{args.out}: experiments are running there already") from None
-        groups, each = {}, {}  # {experiment: {label: trainings}}; {folder: the Training that fills it}
+        groups, unique = {}, {}  # {experiment: {label: trainings}}; {folder: the Training that fills it}
         for name in args.names:
             path = HERE / name / "runs.csv"
             if not path.is_file():
                 draw(name, args.out / name)
                 continue
             groups[name] = trainings_of(path, args)
-            for training in (training for found in groups[name].values() for training in found):
-                each.setdefault(training.folder, training).tests.update(training.tests)
+            for training in (training for trainings in groups[name].values() for training in trainings):
+                unique.setdefault(training.folder, training).tests.update(training.tests)
         seconds = {}
-        for training in tqdm(each.values(), "timing", disable=None, leave=False):
+        for training in tqdm(unique.values(), "timing", disable=None, leave=False):
             seconds[training] = iteration_time(training)
             fusion_time(training)
         try:

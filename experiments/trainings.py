@@ -71,13 +71,23 @@ def refuse(message):
 
 
 class Database:
-    """Patches made by data_prep/make_database.py with `options`, in a folder of their own below `folder`.
+    """A database of data_prep/make_database.py, built when it is missing or outdated.
 
-    Made if not there, and again where others would be made now. folder; patch: their side; manifest: what
-    they are; key: a hash of what is in the files. ValueError for wrong options, and as of builder.build.
+    Args:
+        options: of the command, as one text.
+        folder: the database gets a folder of its own below it.
+
+    Attributes:
+        folder: of the database.
+        patch: side of a patch in pixels.
+        manifest: its description, as data_prep/builder.py writes it.
+        key: a hash of the contents of its files.
+
+    Raises:
+        ValueError: wrong options, and as builder.build raises it.
     """
 
-    def __init__(self, options, folder):
+    def __init__(self, options: str, folder: Path):
         try:
             args = make_database.parse_arguments(shlex.split(options), refuse)
         except ValueError as error:
@@ -96,18 +106,18 @@ class Database:
 
     def _outdated(self, args):
         """Why the database of parsed options has to be made; "" where it is what would be made now."""
-        found = training_photographs(args.photos)
-        wanted = builder.provenance(found.photographs, found.folder, args.spec)
+        photographs = training_photographs(args.photos)
+        current = builder.provenance(photographs.photographs, photographs.folder, args.spec)
         if not (self.folder / "manifest.json").is_file():
             return "not made yet"
         manifest = self._read()
-        others = [WORDS.get(key, key) for key in wanted if manifest.get(key) != wanted[key]]
+        others = [WORDS.get(key, key) for key in current if manifest.get(key) != current[key]]
         if others:
             return f"made again: it has other {' and '.join(others)}"
         lists = [self.folder / f"{split}.txt" for split in ("train", "val")]
         files = [Path(line) for path in lists if path.is_file() for line in path.read_text().split()]
-        there = all(path.is_file() for path in [*lists, *files])
-        return "" if there else "made again: its files are not where its lists say"
+        complete = all(path.is_file() for path in [*lists, *files])
+        return "" if complete else "made again: its files are not where its lists say"
 
     def photographs(self, split):
         """The sha256 of the photographs behind the rows for training ("train") or validation ("val")."""
@@ -115,16 +125,27 @@ class Database:
 
 
 class Training:
-    """A row of runs.csv with a seed: the training, and the validation of what comes of it.
+    """A training of runs.csv with one seed, and the validation of its weights.
 
-    row: label, solver, start, train and val. seed: added to the solver's. settings: out (the folder for
-    everything), caffe (the folder of its programs), iterations (None for the solver's), precision, gpu and
-    workers.
+    Args:
+        row: label, solver, start, train and val.
+        seed: added to the solver's.
+        settings: out (the folder for all files), caffe (the folder of its programs), iterations (None for the
+            solver's), precision, gpu and workers.
 
-    label; name of the net; origin of the first weights, "mean" (tools/start_weights.py) or "random"; solver
-    (a SolverParameter); full: the iterations that its file asks for; train, vals: databases; tests: {key:
-    those to validate on}; folder: where it is kept; final: its weights, there once it is trained. OSError and
-    ValueError where a file is missing or wrong, or where photographs to validate on are also trained on.
+    Attributes:
+        label: as in the row.
+        name: of the net.
+        origin: of the starting weights, "mean" (tools/start_weights.py) or "random".
+        solver: a SolverParameter.
+        full: the iterations of the solver's file.
+        train, vals: databases.
+        tests: {key: database to validate on}.
+        folder: for the files of the training.
+        final: its weights; the file exists once the training is finished.
+
+    Raises:
+        OSError, ValueError: a file is missing or wrong, or photographs to validate on are also trained on.
     """
 
     def __init__(self, row, seed, settings):
@@ -151,7 +172,7 @@ class Training:
         self.first = self.folder / "first.caffemodel"
 
     def on(self, train, val, batch=None):
-        """The net as prototxt, its rows read from `train` and, to test, from `val`, `batch` at a time."""
+        """The net as prototxt with the databases `train` and `val`, and `batch` as batch size of tests."""
         net = caffe_pb2.NetParameter()
         net.CopyFrom(self.net)
         for layer in net.layer:
@@ -163,7 +184,7 @@ class Training:
         return str(net)
 
     def model(self, val, batch=None):
-        """The train_val.prototxt that validates on the rows of a list, `batch` at a time, written now."""
+        """Write the train_val.prototxt that validates on the rows of a list, `batch` at a time."""
         path = self.folder / "train_val.prototxt"
         self.folder.mkdir(parents=True, exist_ok=True)
         path.write_text(self.on(self.train.folder / "train.txt", val, batch))
@@ -175,14 +196,14 @@ class Training:
         return next(layer.hdf5_data_param.batch_size for layer in self.net.layer if layer.type == "HDF5Data")
 
     def curves(self):
-        """As plot_log.parse, of the log so far."""
+        """The losses in the log so far, as plot_log.parse returns them."""
         if not self.log.is_file():
             return [], []
         with open(self.log, errors="replace") as file:
             return plot_log.parse(file)
 
     def share(self):
-        """How much of the training is done, 0 to 1, by the log."""
+        """The finished share of the training, 0 to 1, by the log."""
         if self.final.exists():
             return 1.0
         train, _ = self.curves()
@@ -203,13 +224,13 @@ class Training:
         return sum(sizes.values())
 
     def start(self):
-        """Start what is to be done next: (process, its log), or None where all is done."""
+        """Start the next step: (process, its log), or None after the last."""
         if not self.final.exists():
             return self._start_training()
         for val in self.tests.values():
             if not self._scores(val).exists():
                 rows = val.manifest["rows"]["val"]
-                # The largest batch that goes into them evenly: each is scored, and as often as the others.
+                # The largest batch that divides them: every row is scored once.
                 batch = max(n for n in range(1, self.batch + 1) if rows % n == 0)
                 model = self.model(val.folder / "val.txt", batch)
                 command = ["test", "-model", model, "-weights", self.final, "-iterations", rows // batch]
@@ -217,16 +238,16 @@ class Training:
         return None
 
     def finish(self, status, log):
-        """Take over what a process that ended has made. OSError where it failed, with the end of its log."""
+        """Take over the results of a process that ended. OSError if it failed, with the end of its log."""
         if status:
-            last = (log.read_text(errors="replace").strip().splitlines() or ["nothing was said"])[-1]
+            last = (log.read_text(errors="replace").strip().splitlines() or ["its log is empty"])[-1]
             raise OSError(f"{self.label}: caffe failed: {last} ({log})")
         if log != self.log:
             os.replace(log, log.with_suffix(".log"))
             return
         done = self.folder / f"run_iter_{self.solver.max_iter}.caffemodel"
         if not done.exists():
-            raise OSError(f"{self.label}: caffe train stopped before its end; the same command goes on")
+            raise OSError(f"{self.label}: caffe train stopped before its end; the same command resumes")
         os.replace(done, self.final)
         for passed in (p for kind in ("run_iter_*", "sample.*", "first.*") for p in self.folder.glob(kind)):
             passed.unlink()
@@ -251,7 +272,7 @@ class Training:
         return self._run(self._caffe(command), self.log, "a")
 
     def sample(self):
-        """A list of the first validation rows, those of one test: else every test would go on to others."""
+        """List the validation rows of one test. With the whole list every test would read other rows."""
         whole, count = self.vals[0].folder / "val.txt", self.solver.test_iter[0] * self.batch
         if count >= self.vals[0].manifest["rows"]["val"]:
             return whole

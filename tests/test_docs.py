@@ -81,6 +81,16 @@ def test_commands_exist(command):
     assert (ROOT / command).is_file()
 
 
+def test_paths_named_in_pages_exist():
+    named = set(re.findall(r"(?<![\w/.~*-])((?:[\w-]+/)+[\w.-]+\.(?:py|md|prototxt|csv|sh|ipynb))\b", TEXT))
+    examples = {path for path in named if path.startswith("build/") or "NAME" in path}
+    assert not [
+        path
+        for path in sorted(named - examples)
+        if not (ROOT / path).exists() and not (ROOT / "docs" / path).exists()
+    ]
+
+
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)", TEXT, re.M))))
 def test_make_targets_exist(target):
     name = target[0] or target[1]

@@ -162,7 +162,7 @@ def format_table(measured: Measurements, batches: Sequence[int], side: int, patc
     labels = list(measured.inference)
     fusing = {label: [turn.milliseconds for turn in turns] for label, turns in measured.inference.items()}
     _, _, work, first_work = measured.inference[labels[-1]][-1]
-    # Backward is twice the work of forward, but for the gradient of the images, which nobody needs.
+    # Backward is twice the work of forward, less the gradient of the images, which is not computed.
     patch_work, image_work = (3 * work - first_work) * patch**2, work * side**2
 
     def cells(label, values, baseline, work, batch=None):

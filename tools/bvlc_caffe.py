@@ -3,7 +3,7 @@
 
 Debian 11 is the last Debian with Caffe in it, and its packages are frozen. `bvlc_caffe.lock` beside this
 file pins each one by version and sha256; apt fetches them, in private directories, so that the machine's
-own packages are neither asked nor changed; dpkg-deb unpacks them; two launchers, `caffe` and `python`, set
+own packages are neither read nor changed; dpkg-deb unpacks them; two launchers, `caffe` and `python`, set
 the library path for their own process alone. Needs Python >= 3.8, apt-get and dpkg-deb, nothing else.
 """
 
@@ -37,7 +37,7 @@ LOCK = Path(__file__).with_name("bvlc_caffe.lock")
 SUITE = "bullseye"
 STAMP = ".bvlc-caffe"  # what a prefix was made from, written last; a folder without it is somebody else's
 
-# What the lock is resolved from: Caffe and pycaffe, a fast BLAS, and what this repository's commands import.
+# The packages that the lock is resolved from: Caffe and pycaffe, a fast BLAS, and imports of our commands.
 WANTED = (
     "caffe",
     "python3-caffe",
@@ -240,7 +240,7 @@ def is_whole(path: Path, package: Package) -> bool:
 
 
 def download(packages: list[Package], cache: Path, mirrors: list[str]) -> None:
-    """Fetch into the cache what is not there whole. OSError if no mirror has it."""
+    """Fetch packages that the cache lacks or has damaged. OSError if no mirror has them."""
     missing = [package for package in packages if not is_whole(cache / package.deb, package)]
     if not missing:
         return
@@ -314,7 +314,7 @@ def unpack(debs: list[Path], prefix: Path) -> None:
 
 def check(prefix: Path) -> None:
     """OSError unless `caffe` and pycaffe start from this prefix with OpenBLAS doing their algebra."""
-    # The reference BLAS gives the same numbers ten times more slowly: nothing else would tell.
+    # The reference BLAS gives the same numbers ten times more slowly: nothing else would show it.
     probe = "import caffe, cv2, h5py, matplotlib.pyplot, tqdm; print(open('/proc/self/maps').read())"
     for command in (["caffe", "--version"], ["python", "-c", probe]):
         done = subprocess.run([prefix / "bin" / command[0], *command[1:]], capture_output=True, text=True)
@@ -333,10 +333,10 @@ def build(prefix: Path, mirrors: list[str], lock: Path = LOCK) -> bool:
     cache.mkdir(parents=True, exist_ok=True)
     with open(cache / "lock", "a") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)  # two at once: the second waits, then finds the work done
-        made = prefix / STAMP
-        if made.exists() and made.read_text() == stamp:
+        stamp_file = prefix / STAMP
+        if stamp_file.exists() and stamp_file.read_text() == stamp:
             return False
-        if prefix.exists() and not made.exists():
+        if prefix.exists() and not stamp_file.exists():
             raise ValueError(f"{prefix} was not made by this command: remove it or give another --prefix")
         check_host()
         download(packages, cache, mirrors or machine_mirrors())
@@ -428,13 +428,17 @@ def main() -> int:
             count = write_lock(LOCK, mirrors or machine_mirrors())
             print(f"{count} packages pinned in {LOCK}")
         else:
-            made = build(prefix, mirrors)
-            print(f"{prefix} {'is made' if made else 'is there already'}: bin/caffe, bin/python with pycaffe")
+            built = build(prefix, mirrors)
+            print(
+                f"{prefix} {'is made' if built else 'is there already'}: bin/caffe, bin/python with pycaffe"
+            )
     except (OSError, ValueError) as error:
         print(f"bvlc_caffe: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("bvlc_caffe: interrupted; a later run goes on from what was fetched", file=sys.stderr)
+        print(
+            "bvlc_caffe: interrupted; a later run resumes with the packages already fetched", file=sys.stderr
+        )
         return 130
     return 0
 

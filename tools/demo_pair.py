@@ -1,4 +1,4 @@
-"""Write a pair of photographs to try fusion on: a real one if it can be had, else a rendered one.
+"""Write a pair of photographs to try fusion on: a real one if it can be fetched, else a rendered one.
 
 The real pair is fetched by URL and sha256 (or taken from FUSION_DATA). The rendered pair comes from the
 motorcycle photograph and disparity map inside scikit-image. `--pair board` is README's: the first and last
@@ -19,6 +19,7 @@ import numpy as np
 from data_prep import depth_pair, fetch, photographs
 from data_prep.recipes import RECIPES
 from two_stream_fusion.base import cli
+from two_stream_fusion.base.pixels import round_half_even
 from two_stream_fusion.io import images
 from two_stream_fusion.stack import align
 from two_stream_fusion.stack.exposure import match_exposure
@@ -31,18 +32,18 @@ SHRINK = 4  # the board is shown at a quarter of its height and width
 
 
 def coffee():
-    """The coffee photograph with the cup and saucer blurred, and with all else blurred."""
+    """Make a pair of the coffee photograph: cup and saucer blurred, and all else blurred."""
     path = next(path for path, _ in photographs.bundled() if path.endswith("coffee.png"))
     clean, _ = photographs.read(path)
     cup = np.zeros(clean.shape[:2], np.uint8)
     cv2.ellipse(cup, (279, 222), (204, 160), 12, 0, 360, 1, -1)  # the saucer
     cv2.ellipse(cup, (290, 114), (122, 99), 5, 0, 360, 1, -1)  # the rim of the cup
     a, b, _ = RECIPES["paper"](clean.astype(np.float32), cup > 0, np.random.default_rng(1))
-    return [np.clip(np.rint(x), 0, 255).astype(np.uint8) for x in (a, b)]
+    return [round_half_even(x, np.uint8) for x in (a, b)]
 
 
 def board():
-    """A circuit board with what is near in focus, and with what is far. OSError where it cannot be had."""
+    """Fetch a circuit board focused near and focused far. OSError if it cannot be fetched."""
     near, far = (images.read(fetch.fetch(f"stacks/pcb/pcb_00{i}.jpg")) for i in (1, 7))
     matrix = align.estimate(near, far)
     inside = align.common_window([np.eye(3), matrix], near.shape)

@@ -1,8 +1,10 @@
-"""Draw a net: its layers from top to bottom, with what flows between them."""
+"""Draw a net: its layers from top to bottom, with arrows for the blobs between them."""
 
 from __future__ import annotations
 
 import two_stream_fusion.base.cli  # noqa: F401
+
+from typing import Iterable, Sequence
 
 from tools import pictures
 from two_stream_fusion.base import cli
@@ -25,9 +27,13 @@ LINE = "#555555"
 
 
 class Node:
-    """A box: a layer with those that work in place on what it gives, or one blob of a layer that only gives.
+    """A box: a layer with its in-place layers, or one output of a layer without inputs.
 
-    text: the lines in the box. colour. bottoms: the boxes it reads. rank: its row, from 0 at the top.
+    Attributes:
+        text: the lines in the box.
+        colour: of the box.
+        bottoms: the boxes that it reads.
+        rank: its row, from 0 at the top.
     """
 
     def __init__(self, text, colour, bottoms):
@@ -35,20 +41,20 @@ class Node:
         self.rank = max((node.rank + 1 for node in bottoms), default=0)
 
 
-def included(layer, phase, stages):
+def is_included(layer, phase: str, stages: Iterable[str]) -> bool:
     """Whether a layer is in the net of a phase ("TRAIN" or "TEST") and stages."""
 
-    def met(rule):
+    def is_met(rule):
         # TRAIN is 0 and TEST 1 in Caffe's schema, on which levels and not_stage do not bear here.
         return (not rule.HasField("phase") or rule.phase == ("TRAIN", "TEST").index(phase)) and set(
             rule.stage
         ) <= set(stages)
 
-    return any(map(met, layer.include)) if layer.include else not any(map(met, layer.exclude))
+    return any(map(is_met, layer.include)) if layer.include else not any(map(is_met, layer.exclude))
 
 
-def describe(layer):
-    """What a layer is, in a few words: its type, and of a convolution the filters."""
+def describe(layer) -> str:
+    """Describe a layer in a few words: its type, and of a convolution the filters."""
     conv = layer.convolution_param
     if layer.type not in ("Convolution", "Deconvolution"):
         return layer.type
@@ -59,40 +65,48 @@ def describe(layer):
     return words + (f", groups {conv.group}" if conv.group > 1 else "")
 
 
-def graph(net, phase="TEST", stages=()):
-    """The Nodes of a NetParameter, in the order of its layers.
+def build_graph(net, phase: str = "TEST", stages: Iterable[str] = ()) -> list[Node]:
+    """Build the graph of a net.
 
-    ValueError for a layer that reads what no layer before it gives.
+    Args:
+        net: a NetParameter.
+        phase: "TRAIN" or "TEST".
+        stages: as of `caffe train`.
+
+    Returns:
+        The nodes, in the order of the layers.
+
+    Raises:
+        ValueError: a layer reads a blob that no earlier layer writes.
     """
-    # {blob: the Node that gives it}
-    made = {name: Node([name, "Input"], COLOURS["Input"], []) for name in net.input}
-    nodes = list(made.values())
+    sources = {name: Node([name, "Input"], COLOURS["Input"], []) for name in net.input}
+    nodes = list(sources.values())
     for layer in net.layer:
-        if not included(layer, phase, stages):
+        if not is_included(layer, phase, stages):
             continue
         for bottom in layer.bottom:
-            if bottom not in made:
+            if bottom not in sources:
                 raise ValueError(f"layer {layer.name!r} reads {bottom!r}, which no layer before it gives")
         if len(layer.bottom) == 1 and list(layer.top) == list(layer.bottom):
-            made[layer.bottom[0]].text[-1] += f" + {layer.type}"
+            sources[layer.bottom[0]].text[-1] += f" + {layer.type}"
             continue
         colour = COLOURS.get(layer.type, OTHER)
         if layer.bottom:
-            new = Node([layer.name, describe(layer)], colour, [made[bottom] for bottom in layer.bottom])
+            new = Node([layer.name, describe(layer)], colour, [sources[bottom] for bottom in layer.bottom])
             nodes.append(new)
-            made.update(dict.fromkeys(layer.top, new))
+            sources.update(dict.fromkeys(layer.top, new))
         else:
             for top in layer.top:
-                made[top] = Node([top, layer.type], colour, [])
-                nodes.append(made[top])
+                sources[top] = Node([top, layer.type], colour, [])
+                nodes.append(sources[top])
     for node in nodes:
-        if not node.bottoms:  # what is read late, such as a label, stands just above its reader
+        if not node.bottoms:  # an input that is read late, such as a label, stands just above its reader
             node.rank = min((n.rank for n in nodes if node in n.bottoms), default=1) - 1
     return nodes
 
 
-def places(nodes):
-    """{Node: x}: rows centred on 0, a unit between boxes, each near what it reads."""
+def arrange(nodes: Sequence[Node]) -> dict[Node, float]:
+    """Choose {node: x}: rows centred on 0, a unit between boxes, each near the boxes that it reads."""
     x = {}
     for rank in sorted({node.rank for node in nodes}):
         row = [node for node in nodes if node.rank == rank]
@@ -105,10 +119,10 @@ def places(nodes):
     return x
 
 
-def draw(nodes, title, path):
+def draw(nodes: Sequence[Node], title: str, path: str) -> None:
     """Draw boxes and arrows into a file."""
     pyplot = pictures.pyplot()
-    x = places(nodes)
+    x = arrange(nodes)
     ranks, columns = max(n.rank for n in nodes) + 1, 1 + 2 * max(map(abs, x.values()))
     figure, axes = pyplot.subplots(figsize=(2.8 * max(2, columns), 0.75 * ranks + 0.5))
     for node in nodes:
@@ -145,7 +159,7 @@ def main(argv=None):
 
     net = models.read_prototxt(args.net, caffe_pb2.NetParameter())
     try:
-        nodes = graph(net, args.phase, args.stage)
+        nodes = build_graph(net, args.phase, args.stage)
     except ValueError as error:
         raise ValueError(f"{args.net}: {error}") from None
     if not nodes:

@@ -1,19 +1,27 @@
-"""What the commands that show nets share: which net it is, opened with its weights, and what is in it."""
+"""Helpers of the commands that show nets: open the requested net, and refuse unknown names."""
 
 from __future__ import annotations
 
 import os
+from typing import Iterable, Sequence
 
 from two_stream_fusion.methods import models
 
 
 def open_net(args):
-    """The caffe.Net that --model, --net and --weights name, in phase TEST.
+    """Open the net that --model, --net and --weights name.
 
-    Errors as models.open_net; ValueError for an unknown model too, and where --net and --weights do not come
-    together.
+    Args:
+        args: a parsed command line with the arguments of models.add_model_arguments.
+
+    Returns:
+        A caffe.Net in phase TEST.
+
+    Raises:
+        ValueError: an unknown model, or one of --net and --weights without the other.
+        OSError, ValueError: as models.open_net raises them.
     """
-    os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe speaks up for errors only
+    os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe prints errors only
     from caffe.proto import caffe_pb2  # late: --help and wrong arguments need no Caffe
 
     deploy, weights = models.resolve_model(args.model, args.net, args.weights)
@@ -21,8 +29,17 @@ def open_net(args):
     return models.open_net(deploy, weights)
 
 
-def refuse_unknown(wanted, names, kind):
-    """ValueError, with what there is, where one of `wanted` is not among `names`."""
-    for name in wanted:
+def refuse_unknown(requested: Iterable[str], names: Sequence[str], noun: str) -> None:
+    """Check names.
+
+    Args:
+        requested: the names to check.
+        names: the names that exist.
+        noun: what they name, for the message.
+
+    Raises:
+        ValueError: a requested name does not exist; the message lists those that do.
+    """
+    for name in requested:
         if name not in names:
-            raise ValueError(f"no {kind} {name!r}: there are {', '.join(names)}")
+            raise ValueError(f"no {noun} {name!r}: there are {', '.join(names)}")

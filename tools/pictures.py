@@ -1,19 +1,27 @@
-"""What the commands that draw share: tiles side by side, weights as grays, figures written whole."""
+"""Helpers of the commands that draw: tiles side by side, weights as grays, figures in files."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 
 from two_stream_fusion.base.files import atomic_write
+from two_stream_fusion.base.pixels import round_half_even
 
 GAP = 255  # white
 
 
-def mosaic(tiles, columns, enlarge=1):
-    """Tiles side by side, row by row, a white pixel between them.
+def mosaic(tiles: np.ndarray, columns: int, enlarge: int = 1) -> np.ndarray:
+    """Put tiles side by side, row by row, with a white pixel between them.
 
-    tiles: N x H x W or N x H x W x 3, uint8. enlarge: the side of the square that a pixel becomes; the gap
-    stays a pixel. Returns rows x columns uint8, with 3 channels where the tiles have them.
+    Args:
+        tiles: N x H x W or N x H x W x 3, uint8.
+        columns: tiles in a row.
+        enlarge: the side of the square that a pixel becomes; the gap stays one pixel.
+
+    Returns:
+        One image, uint8, with 3 channels where the tiles have them.
     """
     tiles = np.asarray(tiles).repeat(enlarge, axis=1).repeat(enlarge, axis=2)
     count, height, width = tiles.shape[:3]
@@ -26,21 +34,21 @@ def mosaic(tiles, columns, enlarge=1):
     return picture
 
 
-def signed(values):
-    """Numbers of either sign as uint8 of the same shape: zero is 128, the largest magnitude 1 or 255."""
+def signed_to_gray(values: np.ndarray) -> np.ndarray:
+    """Map numbers of either sign to uint8 of the same shape: zero is 128, the largest magnitude 1 or 255."""
     values = np.asarray(values, np.float32)
-    return np.rint(128 + 127 * values / (np.abs(values).max() or 1)).astype(np.uint8)
+    return round_half_even(128 + 127 * values / (np.abs(values).max() or 1), np.uint8)
 
 
-def stretched(values):
-    """Numbers as uint8 of the same shape: the least is 0, the largest 255; all 0 where equal."""
+def stretch_to_gray(values: np.ndarray) -> np.ndarray:
+    """Map numbers to uint8 of the same shape: the minimum is 0, the maximum 255; all 0 where equal."""
     values = np.asarray(values, np.float32)
     low, high = values.min(), values.max()
-    return np.rint(255 * (values - low) / ((high - low) or 1)).astype(np.uint8)
+    return round_half_even(255 * (values - low) / ((high - low) or 1), np.uint8)
 
 
 def pyplot():
-    """matplotlib.pyplot without a window."""
+    """Import matplotlib.pyplot with a backend that opens no window."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -49,10 +57,17 @@ def pyplot():
     return pyplot
 
 
-def save(figure, path, dpi=120):
-    """Write a matplotlib figure, whole or not at all, and close it. The ending of `path` says the format.
+def save(figure, path: str | Path, dpi: int = 120) -> None:
+    """Write a matplotlib figure atomically and close it.
 
-    ValueError where matplotlib has no such format, OSError where the folder cannot be written to.
+    Args:
+        figure: a matplotlib figure.
+        path: the file; its suffix names the format.
+        dpi: dots an inch.
+
+    Raises:
+        ValueError: matplotlib has no such format.
+        OSError: the folder cannot be written to.
     """
     try:
         with atomic_write(path) as beside:

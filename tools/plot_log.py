@@ -7,6 +7,7 @@ import two_stream_fusion.base.cli  # noqa: F401
 import math
 import re
 from pathlib import Path
+from typing import Iterable, List, Mapping, Tuple
 
 from tools import pictures
 from two_stream_fusion.base import cli, markdown_tables
@@ -19,6 +20,7 @@ EXAMPLES = """examples:
 """
 
 CHANNELS = 4  # of the nets' output
+Curve = List[Tuple[int, float]]
 # "Iteration 100, loss = 5.1" and "Iteration 100 (9.8 iter/s, 10s/100 iters), loss = 5.1"
 _TRAIN = re.compile(r"Iteration (\d+)(?: \([^)]*\))?, loss = (\S+)")
 _TESTING = re.compile(r"Iteration (\d+), Testing net \(#0\)")
@@ -26,10 +28,15 @@ _TESTING = re.compile(r"Iteration (\d+), Testing net \(#0\)")
 _TEST = re.compile(r"Test net output #\d+: loss = (\S+)(?: \(\* \S+ = (\S+) loss\))?")
 
 
-def parse(lines):
-    """Losses in a Caffe log: ([(iteration, training loss), ...], [(iteration, validation loss), ...]).
+def parse(lines: Iterable[str]) -> tuple[Curve, Curve]:
+    """Read the losses from a Caffe log.
 
-    Of iterations that were run again after a resume, the later value stands.
+    Args:
+        lines: of the log.
+
+    Returns:
+        [(iteration, training loss), ...] and [(iteration, validation loss), ...]. Where iterations were
+        repeated after a resume, the later value counts.
     """
     train, test, testing = {}, {}, None
     for line in lines:
@@ -45,15 +52,29 @@ def parse(lines):
     return sorted(train.items()), sorted(test.items())
 
 
-def psnr(loss, patch):
-    """Peak signal-to-noise ratio in dB of values in 0..1, from the paper's loss (Eq. 4); NaN of NaN."""
+def psnr(loss: float, patch: int) -> float:
+    """Convert the paper's loss (Eq. 4) to a peak signal-to-noise ratio.
+
+    Args:
+        loss: for values in 0..1.
+        patch: side of a patch in pixels.
+
+    Returns:
+        PSNR in dB; NaN of NaN.
+    """
     if loss == 0 or math.isinf(loss):
         return math.inf if loss == 0 else -math.inf
     return 10 * math.log10(CHANNELS * patch * patch / loss)
 
 
-def plot(logs, path, patch):
-    """Draw the curves of {name: (train, test)} into an image file."""
+def plot(logs: Mapping[str, tuple[Curve, Curve]], path: str, patch: int) -> None:
+    """Draw curves into an image file.
+
+    Args:
+        logs: {name: (training, validation)}, as `parse` returns them.
+        path: the file; its suffix names the format.
+        patch: side of a patch in pixels.
+    """
     figure, (left, right) = pictures.pyplot().subplots(1, 2, figsize=(11, 4), constrained_layout=True)
     for i, (name, (train, test)) in enumerate(logs.items()):
         colour = f"C{i}"
@@ -79,7 +100,7 @@ def plot(logs, path, patch):
 
 def main(argv=None):
     parser = cli.parser(__doc__, EXAMPLES)
-    parser.add_argument("logs", nargs="+", metavar="LOG", help="what `caffe train` printed")
+    parser.add_argument("logs", nargs="+", metavar="LOG", help="a log of `caffe train`")
     parser.add_argument("-o", "--output", required=True, help="the plot (.png .pdf .svg)")
     parser.add_argument("--csv", metavar="FILE", help="also write log,iteration,set,loss,psnr")
     parser.add_argument(
@@ -99,9 +120,9 @@ def main(argv=None):
     plot(logs, args.output, args.patch)
     if args.csv:
         rows = [
-            [name, n, kind, loss, f"{psnr(loss, args.patch):.4f}"]
+            [name, n, set_name, loss, f"{psnr(loss, args.patch):.4f}"]
             for name, curves in logs.items()
-            for kind, curve in zip(("train", "val"), curves)
+            for set_name, curve in zip(("train", "val"), curves)
             for n, loss in curve
         ]
         header = ["log", "iteration", "set", "loss", "psnr"]

@@ -1,12 +1,15 @@
-"""Show the learned filters of a layer: mid-grey is zero, lighter is above, darker below.
+"""Show the learned filters of a layer: mid-grey is zero, lighter is positive, darker is negative.
 
-Where a layer joins 4 channels (the first of each stream, the last of the decoder) every tile is a filter in
-the colours of R, G and B. Elsewhere a tile joins one channel to one other, and a row is of one channel.
+In a layer of 4 channels (the first of each stream, the last of the decoder) each tile is a filter, with the
+weights of R, G and B as colours. In other layers each tile joins one input to one output channel, and a row
+belongs to one channel.
 """
 
 from __future__ import annotations
 
 import two_stream_fusion.base.cli  # noqa: F401
+
+import numpy as np
 
 from tools import nets, pictures
 from two_stream_fusion.base import cli
@@ -21,9 +24,18 @@ EXAMPLES = """examples:
 """
 
 
-def picture(weights, columns, enlarge):
-    """A picture of N x M x H x W weights, uint8: N tiles in colour if M is 4 or 3, else N x M gray."""
-    tiles = pictures.signed(weights)
+def draw_filters(weights: np.ndarray, columns: int, enlarge: int) -> np.ndarray:
+    """Draw filters as tiles.
+
+    Args:
+        weights: N x M x H x W.
+        columns: tiles in colour in a row.
+        enlarge: side of a weight in pixels.
+
+    Returns:
+        A uint8 picture of N tiles in colour if M is 4 or 3, else of N x M gray ones.
+    """
+    tiles = pictures.signed_to_gray(weights)
     if tiles.shape[1] in (3, 4):
         return pictures.mosaic(tiles[:, :3].transpose(0, 2, 3, 1), columns, enlarge)
     return pictures.mosaic(tiles.reshape(-1, *tiles.shape[2:]), tiles.shape[1], enlarge)
@@ -44,8 +56,8 @@ def main(argv=None):
     nets.refuse_unknown([args.layer], list(net.params), "layer with weights")
     weights = net.params[args.layer][0].data
     if weights.ndim != 4:
-        raise ValueError(f"{args.layer}: weights of shape {weights.shape} are no filters")
-    images.write(args.output, picture(weights, args.columns, args.enlarge))
+        raise ValueError(f"{args.layer}: weights of shape {weights.shape} are not filters of N x M x H x W")
+    images.write(args.output, draw_filters(weights, args.columns, args.enlarge))
     size = " x ".join(map(str, weights.shape))
     print(f"{args.output}: {args.layer}, {size}, between {weights.min():.3g} and {weights.max():.3g}")
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import two_stream_fusion.base.cli  # noqa: F401
 
+from typing import Mapping, Sequence
+
 import numpy as np
 
 from tools import nets, pictures
@@ -25,11 +27,19 @@ EXAMPLES = """examples:
 FIGURE_2 = ("conv2_a", "conv2_b", "fusion")  # the second convolutions of both streams, the fusion layer
 
 
-def maps(net, a, b, blobs):
-    """{blob: its C x H x W float32} for two images of one shape, H x W or H x W x 3, uint8 or uint16.
+def compute_maps(net, a: np.ndarray, b: np.ndarray, blobs: Sequence[str]) -> dict[str, np.ndarray]:
+    """Compute the feature maps of a net for two images.
 
-    As fusion's networks take them, in 4 channels, or gray where the net's inputs have one. ValueError for
-    a net without the inputs a and b, an unknown blob, or one that holds no maps.
+    Args:
+        net: a caffe.Net with the inputs a and b, of 4 channels or of one, which is gray.
+        a, b: images of one shape, H x W or H x W x 3, uint8 or uint16.
+        blobs: names of blobs of the net.
+
+    Returns:
+        {blob: C x H x W float32}.
+
+    Raises:
+        ValueError: the net has other inputs, a blob is unknown, or a blob holds no maps.
     """
     from two_stream_fusion.methods.two_stream import to_channels
 
@@ -43,41 +53,48 @@ def maps(net, a, b, blobs):
         net.blobs[name].data[...] = planes
     net.reshape()
     net.forward()
-    found = {name: net.blobs[name].data for name in blobs}
-    for name, data in found.items():
+    values = {name: net.blobs[name].data for name in blobs}
+    for name, data in values.items():
         if data.ndim != 4:
             raise ValueError(f"blob {name}: shape {data.shape}, no maps of 1 x C x H x W")
-    return {name: data[0].copy() for name, data in found.items()}
+    return {name: data[0].copy() for name, data in values.items()}
 
 
-def liveliest(planes, count):
-    """The numbers of the `count` maps of C x H x W with the largest variance, in ascending order."""
+def most_varied(planes: np.ndarray, count: int) -> np.ndarray:
+    """The indices of the `count` maps of C x H x W with the largest variance, in ascending order."""
     return np.sort(np.argsort(-planes.var(axis=(1, 2)), kind="stable")[:count])
 
 
-def draw(a, b, found, count, path):
-    """Draw two images and {blob: C x H x W} into a file: a row of images, then a block for each blob."""
+def draw(a: np.ndarray, b: np.ndarray, maps: Mapping[str, np.ndarray], count: int, path: str) -> None:
+    """Draw two images and feature maps into a file: a row of images, then a block for each blob.
+
+    Args:
+        a, b: the images.
+        maps: {blob: C x H x W}.
+        count: maps of each blob.
+        path: the file; its suffix names the format.
+    """
     pyplot = pictures.pyplot()
     columns = 8
     height, width = a.shape[:2]
     blocks = {}
-    for name, planes in found.items():
-        chosen = liveliest(planes, count)
-        tiles = [pictures.stretched(planes[i]) for i in chosen]
-        title = f"{name}, maps {', '.join(map(str, chosen))} of {len(planes)}"
+    for name, planes in maps.items():
+        indices = most_varied(planes, count)
+        tiles = [pictures.stretch_to_gray(planes[i]) for i in indices]
+        title = f"{name}, maps {', '.join(map(str, indices))} of {len(planes)}"
         blocks[title] = pictures.mosaic(tiles, min(columns, len(tiles)))
     rows = [height / width / 2, *(block.shape[0] / block.shape[1] for block in blocks.values())]
     figure = pyplot.figure(figsize=(8, 8 * sum(rows) + 0.35 * len(rows)), constrained_layout=True)
     grid = figure.add_gridspec(len(rows), 2, height_ratios=rows)
     for place, image, title in ((grid[0, 0], a, "a"), (grid[0, 1], b, "b")):
-        show(figure.add_subplot(place), image, title)
+        show_image(figure.add_subplot(place), image, title)
     for i, (title, block) in enumerate(blocks.items(), 1):
-        show(figure.add_subplot(grid[i, :]), block, title)
+        show_image(figure.add_subplot(grid[i, :]), block, title)
     pictures.save(figure, path, dpi=100)
 
 
-def show(axes, image, title):
-    """An image without axes, from black to white where it is gray."""
+def show_image(axes, image: np.ndarray, title: str) -> None:
+    """Show an image without axes, from black to white if it is gray."""
     scale = np.iinfo(image.dtype).max
     axes.imshow(image / scale, cmap="gray", vmin=0, vmax=1, interpolation="antialiased")
     axes.set_title(title, fontsize=8)
@@ -98,9 +115,9 @@ def main(argv=None):
     check_output(args.output, args.images, force=True)
     a, b = map(images.read, args.images)
     check_alike(a, b)
-    found = maps(nets.open_net(args), a, b, args.blobs)
-    draw(a, b, found, args.maps, args.output)
-    print(f"{args.output}: {', '.join(f'{name} {planes.shape}' for name, planes in found.items())}")
+    maps = compute_maps(nets.open_net(args), a, b, args.blobs)
+    draw(a, b, maps, args.maps, args.output)
+    print(f"{args.output}: {', '.join(f'{name} {planes.shape}' for name, planes in maps.items())}")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import numpy as np
 
 from tools import pictures
 from two_stream_fusion.base import cli
+from two_stream_fusion.base.pixels import round_half_even
 from two_stream_fusion.io import images
 
 EXAMPLES = """examples:
@@ -25,44 +26,54 @@ def files(path) -> list[str]:
     return Path(path).read_text().split() if Path(path).suffix == ".txt" else [str(path)]
 
 
-def opened(name):
-    """The HDF5 file `name`; ValueError where it is none."""
+def open_hdf5(name: str) -> h5py.File:
+    """Open an HDF5 file. ValueError if it is something else."""
     if not h5py.is_hdf5(name):
-        with open(name, "rb"):  # what there is no file of, or what may not be read, is said so
+        with open(name, "rb"):  # OSError for a file that is missing or unreadable
             raise ValueError(
                 f"{name}: not an HDF5 file; a database is an .h5 file or the .txt list of several"
             )
     return h5py.File(name, "r")
 
 
-def patches(path, first, count):
-    """Patches `first` to `first + count - 1` of a database, an .h5 file or a list of such files.
+def read_patches(path: str, first: int, count: int) -> dict[str, np.ndarray]:
+    """Read consecutive patches of a database.
 
-    Returns {"a", "b", "label": up to count x P x P x 3 uint8}, less where the database ends. ValueError where
-    the files hold no such images, or none from `first` on; OSError where they cannot be read.
+    Args:
+        path: an .h5 file or the .txt list of several.
+        first: index of the first patch.
+        count: how many.
+
+    Returns:
+        {"a", "b", "label": N x P x P x 3 uint8}; N is less than `count` at the end of the database.
+
+    Raises:
+        ValueError: a file holds no such images, or the database ends before `first`.
+        OSError: a file cannot be read.
     """
-    found = {name: [] for name in ROWS}
+    parts = {name: [] for name in ROWS}
     for name in files(path):
-        with opened(name) as file:
+        with open_hdf5(name) as file:
             if any(row not in file or file[row].ndim != 4 for row in ROWS):
-                there = ", ".join(f"{key} {file[key].shape}" for key in file)
-                raise ValueError(f"{name}: no images a, b and label, rows x channels x P x P; it has {there}")
+                contents = ", ".join(f"{key} {file[key].shape}" for key in file)
+                raise ValueError(
+                    f"{name}: no images a, b and label, rows x channels x P x P; it has {contents}"
+                )
             rows = file["a"].shape[0]
             for row in ROWS:
-                found[row].append(file[row][first : first + count])
-        taken = len(found["a"][-1])
-        first, count = max(0, first - rows), count - taken
+                parts[row].append(file[row][first : first + count])
+        first, count = max(0, first - rows), count - len(parts["a"][-1])
         if not count:
             break
-    if not sum(map(len, found["a"])):
+    if not sum(map(len, parts["a"])):
         raise ValueError(f"{path}: it ends before patch --first")
-    return {row: to_colour(np.concatenate(parts)) for row, parts in found.items()}
+    return {row: to_colour(np.concatenate(arrays)) for row, arrays in parts.items()}
 
 
-def to_colour(rows):
-    """N x C x P x P, bytes or floats in 0..1, as N x P x P x 3 uint8: R, G, B, or one channel as gray."""
+def to_colour(rows: np.ndarray) -> np.ndarray:
+    """Convert N x C x P x P, bytes or floats in 0..1, to N x P x P x 3 uint8: R, G, B, or gray."""
     if rows.dtype != np.uint8:
-        rows = np.clip(np.rint(255 * rows), 0, 255).astype(np.uint8)
+        rows = round_half_even(255 * rows, np.uint8)
     rgb = rows[:, :3] if rows.shape[1] >= 3 else rows[:, :1].repeat(3, axis=1)
     return rgb.transpose(0, 2, 3, 1)
 
@@ -78,9 +89,9 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if args.first < 0 or min(args.count, args.enlarge) < 1:
         parser.error("--first is 0 or more, --count and --enlarge 1 or more")
-    found = patches(args.database, args.first, args.count)
-    shown = len(found["a"])
-    tiles = np.concatenate([found[row] for row in ROWS])
+    patches = read_patches(args.database, args.first, args.count)
+    shown = len(patches["a"])
+    tiles = np.concatenate([patches[row] for row in ROWS])
     images.write(args.output, pictures.mosaic(tiles, shown, args.enlarge))
     print(f"{args.output}: patches {args.first} to {args.first + shown - 1}; rows a, b, clean")
 

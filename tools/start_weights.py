@@ -1,10 +1,10 @@
-"""Make weights to start a training from: those of a net that does less, inside a net that is to do more.
+"""Make weights to start a training from: those of a simple net, inside the net to train.
 
-Without --grow that is the mean of the two photographs: the first filters of every layer pass both on as they
-are, and the last layer halves and adds them. A net of random filters has to learn first how to pass a
-photograph on at all, and never comes to do it exactly. With --grow it is a trained net of the same
-layers with fewer or smaller filters. All other filters are random, as the fillers of the prototxt have them,
-and count for nothing in the last layer until they have learned what to correct.
+By default the simple net returns the mean of the two photographs. The first filters of every layer pass both
+on unchanged, and the last layer halves and adds them. A net of random filters must first learn to pass a
+photograph on, and never does so exactly. With --grow the simple net is a trained one of the same layers with
+fewer or smaller filters. All other filters are random, by the fillers of the prototxt. Their weights in the
+last layer are zero until training changes them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import two_stream_fusion.base.cli  # noqa: F401
 
 import os
+from typing import Dict, Iterable, Mapping, Tuple
 
 import numpy as np
 
@@ -26,14 +27,23 @@ EXAMPLES = """examples:
       --grow models/2-1-2_f32_k3-defocus/2-1-2_f32_k3-defocus.caffemodel
 """
 PLANES = 4  # of a photograph: R, G, B and gray
+Filters = Dict[str, Tuple[np.ndarray, np.ndarray]]  # {layer: (filters, biases)}
 
 
-def mean_net(layers, paired=False):
-    """A net that gives the mean of a and b, planes of 0 and more: {layer: (filters, biases)}.
+def mean_net(layers: Iterable[str], paired: bool = False) -> Filters:
+    """Make the filters of a net that returns the mean of a and b.
 
-    layers: names, in their order; filters: outputs x inputs x 1 x 1. Convolutions called `conv...` pass the
-    PLANES of a stream on, all others but the last those of both, and the last adds up their halves. paired:
-    the layer `fusion` sees one channel of a and one of b at a time (Eq. 2), and has to halve them itself.
+    Layers called `conv...` pass on the PLANES of one stream. All others but the last pass on those of both,
+    and the last adds up their halves.
+
+    Args:
+        layers: names, in their order.
+        paired: whether the layer `fusion` reads one channel of a and one of b at a time (Eq. 2); it then
+            halves them itself.
+
+    Returns:
+        {layer: (filters, biases)}; filters are outputs x inputs x 1 x 1. Exact for inputs of 0 and more,
+        because of the ReLUs.
     """
     one, both = np.eye(PLANES), np.eye(2 * PLANES)
     *inner, last = layers
@@ -44,31 +54,48 @@ def mean_net(layers, paired=False):
     return {name: (w[:, :, None, None], np.zeros(len(w))) for name, w in passing.items()}
 
 
-def trained_net(path, types):
-    """The filters of a caffemodel as `mean_net` has them; types: {layer: type}."""
-    found = {}
+def trained_net(path: str, types: Mapping[str, str]) -> Filters:
+    """Read the filters of a caffemodel.
+
+    Args:
+        path: the caffemodel.
+        types: {layer: Caffe's type}.
+
+    Returns:
+        {layer: (filters, biases)}; filters are outputs x inputs x H x W.
+
+    Raises:
+        ValueError: the caffemodel has no filters.
+    """
+    filters: Filters = {}
     for layer in models.read_caffemodel(path).layer:
         if len(layer.blobs) == 2:
             weights, bias = (np.array(blob.data).reshape(blob.shape.dim) for blob in layer.blobs)
-            found[layer.name] = (by_output(weights, types.get(layer.name)), bias)
-    if not found:
+            filters[layer.name] = (by_output(weights, types.get(layer.name)), bias)
+    if not filters:
         raise ValueError(f"{path}: a caffemodel without filters")
-    return found
+    return filters
 
 
-def by_output(weights, kind):
+def by_output(weights: np.ndarray, layer_type: str | None) -> np.ndarray:
     """A view of filters as outputs x inputs x H x W: Caffe's Deconvolution has its inputs first."""
-    return weights.swapaxes(0, 1) if kind == "Deconvolution" else weights
+    return weights.swapaxes(0, 1) if layer_type == "Deconvolution" else weights
 
 
-def embed(net, small, types):
-    """Give the first filters of every layer of a caffe.Net the values of a smaller net's, padded by zeros.
+def embed(net, small: Filters, types: Mapping[str, str]) -> None:
+    """Copy the filters of a smaller net into the first filters of a caffe.Net, padded by zeros.
 
-    Nothing else reaches the outputs that the smaller net has, so the net gives what that gives. small: as
-    `mean_net` has it; types: {layer: type}. ValueError where a layer does not fit, or where layers that share
-    their filters are to have different ones.
+    No other filter reaches the outputs of the smaller net, so both nets compute the same.
+
+    Args:
+        net: changed in place.
+        small: the smaller net, as `mean_net` or `trained_net` returns it.
+        types: {layer: Caffe's type}.
+
+    Raises:
+        ValueError: a layer does not fit, or layers that share their filters would have different ones.
     """
-    given = []
+    copied = []
     for name, blobs in net.params.items():
         if name not in small:
             raise ValueError(f"{name}: not in the smaller net, which has {', '.join(small)}")
@@ -77,7 +104,7 @@ def embed(net, small, types):
         outputs, inputs, height, width = values.shape
         top, left = (weights.shape[2] - height) // 2, (weights.shape[3] - width) // 2
         odd = (weights.shape[2] - height) % 2 or (weights.shape[3] - width) % 2
-        if odd or any(own < wanted for own, wanted in zip(weights.shape, values.shape)):
+        if odd or any(n < needed for n, needed in zip(weights.shape, values.shape)):
             shapes = [" x ".join(map(str, shape)) for shape in (values.shape, weights.shape)]
             raise ValueError(f"{name}: filters of {shapes[0]} do not fit into {shapes[1]}")
         channels = np.arange(inputs)
@@ -86,9 +113,9 @@ def embed(net, small, types):
         weights[:outputs] = 0
         weights[:outputs, channels, top : top + height, left : left + width] = values
         bias[:outputs] = biases
-        given.append((name, weights[:outputs], weights[:outputs].copy()))
-    for name, now, wanted in given:
-        if (now != wanted).any():
+        copied.append((name, weights[:outputs], weights[:outputs].copy()))
+    for name, current, expected in copied:
+        if (current != expected).any():
             raise ValueError(f"{name}: shares filters with a layer that has others in the smaller net")
 
 
@@ -102,7 +129,7 @@ def main(argv=None):
     add("-o", "--output", required=True, metavar="CAFFEMODEL", help="replaced if it is there")
     add("--grow", metavar="CAFFEMODEL", help="a trained net of the same layers, fewer or smaller filters")
     args = parser.parse_args(argv)
-    os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe speaks up for errors only
+    os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe prints errors only
     import caffe  # late: --help and wrong arguments need no Caffe
     from caffe.proto import caffe_pb2
 
@@ -119,7 +146,7 @@ def main(argv=None):
     embed(net, trained_net(args.grow, types) if args.grow else mean_net(net.params, paired), types)
     with atomic_write(args.output) as beside:
         net.save(str(beside))
-    print(f"{args.output}: gives what {args.grow or 'the mean of both photographs'} gives")
+    print(f"{args.output}: computes the same as {args.grow or 'the mean of both photographs'}")
     print(f"caffe train -solver {args.solver} -weights {args.output}")
 
 

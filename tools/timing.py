@@ -1,4 +1,4 @@
-"""Time Caffe's training and inference, and run commands: what the benchmarks and experiments share."""
+"""Time Caffe's training and inference, and run commands, for benchmarks and experiments."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Measure stack/align.py: known motions of photographs, and the unregistered stacks of FUSION_DATA.
 
-Each of scikit-image's photographs is blurred in one half and in the other, moved by a known transform,
-made darker or brighter and noisy; the error is the root mean square distance between where the transform
-found and the true one take the corners. Printed as Markdown.
+Each of scikit-image's photographs is blurred in one half and in the other, moved by a known transform, made
+darker or brighter, and noisy. The error is the root mean square distance between the corners moved by the
+estimated transform and by the true one. The command prints Markdown tables.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 from scipy import ndimage
 
 from two_stream_fusion.base import cli, markdown_tables
+from two_stream_fusion.base.pixels import round_half_even
 from two_stream_fusion.io import images
 from two_stream_fusion.stack import align, frames
 
@@ -88,7 +89,7 @@ def resample(photo, matrix, size):
 
 
 def add_noise(values, rng, sigma=3):
-    return np.clip(np.rint(values + rng.normal(0, sigma, values.shape)), 0, 255).astype(np.uint8)
+    return round_half_even(values + rng.normal(0, sigma, values.shape), np.uint8)
 
 
 def measure_known_motions(count):
@@ -101,12 +102,12 @@ def measure_known_motions(count):
                 reference, image, truth = make_moved_pair(photo, np.random.default_rng([i, j]), limits)
                 start = time.perf_counter()
                 try:
-                    found = align.estimate(reference, image, model)
+                    estimate = align.estimate(reference, image, model)
                 except align.AlignmentError:
                     failed += 1
                     continue
                 seconds += time.perf_counter() - start
-                errors.append(align.corner_distance(found, truth, image.shape))
+                errors.append(align.corner_distance(estimate, truth, image.shape))
         numbers = [np.median(errors), np.quantile(errors, 0.9), max(errors), seconds / len(errors)]
         yield [kind, model, f"{len(errors) + failed}", *(f"{n:.3f}" for n in numbers), f"{failed}"]
 
@@ -117,8 +118,8 @@ def measure_large_pair():
     truth = np.array([[1.01, 0.005, -60], [-0.005, 1.01, 40], [0, 0, 1]])
     image = align.warp(photo.astype(np.uint8), np.linalg.inv(truth))
     start = time.perf_counter()
-    found = align.estimate(photo.astype(np.uint8), image)
-    return time.perf_counter() - start, align.corner_distance(found, truth, image.shape)
+    estimate = align.estimate(photo.astype(np.uint8), image)
+    return time.perf_counter() - start, align.corner_distance(estimate, truth, image.shape)
 
 
 def measure_folder(folder):

@@ -1,9 +1,9 @@
 """Measure ways to fuse a focus stack, where the ground truth is known.
 
 The frames are rendered from scikit-image's motorcycle photograph and its depth, focused from back to front.
-What the network can do with them is compared: its own images and --refine select, each frame folded into what
-became of those before it or two and two as a tree, and the choice among all frames of stack/choice.py.
-Printed as Markdown, PSNR in dB.
+Compared are the network's own images and --refine select, and the choice among all frames of
+stack/choice.py. The first two are folded (each frame with the result of those before it) or fused in a tree
+(neighbours two by two). The command prints a Markdown table of PSNR in dB.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import two_stream_fusion.base.cli  # noqa: F401
 
 from functools import reduce
+from typing import Callable
 
 import numpy as np
 
@@ -29,31 +30,32 @@ EXAMPLES = """examples:
 """
 
 
-def render(count):
-    """(frames, sharp): lists of and an H x W x 3 uint8; each thing is sharp in one frame or two."""
+def render(count: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """Render `count` frames and the ground truth, H x W x 3 uint8; a point is sharp in one or two frames."""
     sharp, disparity = depth_pair.scene()
     places = np.linspace(*np.percentile(disparity, (1, 99)), count)
     depth = 0.55 * (places[1] - places[0])
     return [depth_pair.focus(sharp, disparity, at, depth) for at in places], sharp
 
 
-def tree(fuse, frames):
+def fuse_tree(fuse, frames):
+    """Fuse neighbours two by two until one image is left."""
     while len(frames) > 1:
         frames = [reduce(fuse, frames[i : i + 2]) for i in range(0, len(frames), 2)]
     return frames[0]
 
 
-def ways(net):
-    """{what it is: a function of a list of frames}."""
+def list_ways(net) -> dict[str, Callable]:
+    """{label: a function of a list of frames that returns the fused image}."""
 
     def selected(a, b):
         return select.refine(a, b, net(a, b))[0]
 
     return {
         "the network's images, folded": lambda frames: reduce(net, frames),
-        "the network's images, a tree": lambda frames: tree(net, frames),
+        "the network's images, a tree": lambda frames: fuse_tree(net, frames),
         "select, folded": lambda frames: reduce(selected, frames),
-        "select, a tree": lambda frames: tree(selected, frames),
+        "select, a tree": lambda frames: fuse_tree(selected, frames),
         "choice among all frames": lambda frames: blend_frames(frames, select_frames(net, frames)),
         "GF": lambda frames: registry.fuse("gf", frames).image,
         "LP, folded": lambda frames: registry.fuse("lp", frames).image,
@@ -70,7 +72,7 @@ def main(argv=None):
     net = TwoStream(*models.model_files(args.model, "two_stream"))
     frames, sharp = render(args.frames)
     print(f"{args.frames} frames, {args.model}\n\n" + markdown_tables.markdown(["", "PSNR"], []), end="")
-    for name, fuse in ways(net).items():
+    for name, fuse in list_ways(net).items():
         print(markdown_tables.row([name, f"{psnr(sharp, fuse(frames)):.2f}"]), flush=True)
 
 

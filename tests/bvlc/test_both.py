@@ -1,4 +1,4 @@
-"""BVLC Caffe and caffe_torch side by side: each trains, and goes on from what the other wrote."""
+"""BVLC Caffe and caffe_torch side by side: each trains, and resumes from snapshots of the other."""
 
 import json
 import re
@@ -85,7 +85,7 @@ def test_one_goes_on_where_the_other_stopped(both, work, first, second, snapshot
     state = f"build/snapshots/x_iter_3.solverstate{end}"
     command = ["train", "-solver", path, "-snapshot", state]
     shown = {name: curves(run([folder / "caffe", *command]))[0] for name, folder in both.items()}
-    # Where BVLC Caffe goes on from row 0, ours goes on where it stopped if it wrote the state itself.
+    # BVLC Caffe resumes at row 0; ours resumes at its last row if it wrote the state itself.
     if first == "bvlc":
         np.testing.assert_allclose(shown["torch"], shown["bvlc"], rtol=3e-4)
     assert [int(i) for i, _ in shown[second]] == [3, 4, 5, 6]

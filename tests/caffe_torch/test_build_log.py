@@ -128,7 +128,7 @@ def test_weights_of_layers_that_the_net_lacks(capfd):
     assert "Datatype class: H5T_FLOAT" not in logged(capfd, INPUT + inner.format("a"), weights="w.h5")
 
 
-def test_statistics_that_are_not_said_to_be_fixed_count_for_the_backward_pass(capfd):
+def test_statistics_not_fixed_count_for_the_backward_pass(capfd):
     # As in BVLC Caffe: what lies above a BatchNorm has gradients, though the layer learns nothing.
     text = INPUT + (
         'layer { name: "bn" type: "BatchNorm" bottom: "x" top: "bn" }'

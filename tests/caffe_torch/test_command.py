@@ -140,7 +140,7 @@ def test_glogs_flags_in_the_environment(folder, capfd, monkeypatch):
     assert not (folder / "caffe.INFO").exists()
 
 
-def test_log_files_of_a_user_without_a_name_where_there_are_no_links(folder, capfd, monkeypatch):
+def test_log_files_of_a_nameless_user_without_links(folder, capfd, monkeypatch):
     def nobody():
         raise KeyError("getpwuid(): uid not found: 4711")
 
@@ -356,7 +356,7 @@ def test_another_batch_is_what_the_net_would_have_said(capfd):
     assert ends[0] == ends[1]
 
 
-def test_snapshots_are_named_after_the_solver_beside_a_folder_of_that_name(folder):
+def test_snapshots_are_named_after_the_solver_beside_its_folder(folder):
     """As by BVLC Caffe: the name that snapshots get for want of one is not itself looked up as a folder."""
     (folder / "exp").mkdir()
     Path("exp.prototxt").write_text('net: "net.prototxt" base_lr: 0.01 lr_policy: "fixed" max_iter: 1')
@@ -567,7 +567,7 @@ def test_sighup_saves_and_goes_on():
     process.stderr.close()
 
 
-def test_kill_9_at_any_moment_then_resuming_gives_the_uninterrupted_numbers(folder):
+def test_resuming_after_kill_9_gives_the_uninterrupted_numbers(folder):
     """Killed twice at random moments, resumed from what is there: the same end, bit for bit."""
     Path("net.prototxt").write_text(cases.NET.replace("batch_size: 4", "batch_size: 4 shuffle: true"))
     Path("solver.prototxt").write_text(LONG)

@@ -281,7 +281,7 @@ def test_shapes_that_no_longer_fit_are_named(net):
         inner.forward()
 
 
-def test_a_gradient_to_labels_is_refused_unless_told_not_to_be_sent(net):
+def test_a_gradient_to_labels_is_refused_unless_disabled(net):
     text = (
         inputs(w=(2, 3), v=(2, 4))
         + layer("InnerProduct", "inner_product_param { num_output: 1 }", "v", "label", "inner")
@@ -337,7 +337,7 @@ def test_the_softmax_of_a_loss_is_its_second_top(net):
     assert loss.blob_loss_weights["p"] == 0
 
 
-def test_dropout_keeps_the_mean_in_training_and_does_nothing_in_testing(net):
+def test_dropout_keeps_the_mean_and_does_nothing_in_testing(net):
     text = inputs(x=(100, 100)) + layer("Dropout", "dropout_param { dropout_ratio: 0.2 }")
     caffe.set_random_seed(1)
     train, test = net(text, caffe.TRAIN), net(text)
@@ -349,7 +349,7 @@ def test_dropout_keeps_the_mean_in_training_and_does_nothing_in_testing(net):
     assert (test.forward()["y"] == 1).all()
 
 
-def test_batch_norm_statistics_are_left_alone_by_solvers_and_testing(net):
+def test_solvers_and_testing_leave_batch_norm_statistics_alone(net):
     text = X + layer("BatchNorm")
     train, test = net(text, caffe.TRAIN), net(text)
     assert train.params_lr == [0, 0, 0]
@@ -518,7 +518,7 @@ def test_what_is_written_and_shrunk_at_once_counts(net):
     assert x.data.tolist() == [[2, 2, 2], [1, 1, 1], [0, 0, 0], [0, 0, 0]]
 
 
-def test_a_parameter_shared_permissively_has_a_shape_for_each_layer(net, tmp_path):
+def test_a_permissively_shared_parameter_has_a_shape_a_layer(net, tmp_path):
     """BVLC Caffe's numbers."""
     settings = 'inner_product_param {{ num_output: {} bias_term: false }} param {{ name: "w" {} }}'
     text = "force_backward: true " + inputs(a=(2, 3))

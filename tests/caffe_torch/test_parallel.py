@@ -132,7 +132,7 @@ def children_of(process):
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds processes in /proc")
 @pytest.mark.parametrize("which", [pytest.param(0, marks=pytest.mark.slow), 1])
-def test_one_process_dying_ends_the_others_and_leaves_a_whole_snapshot(which, folder):
+def test_a_dying_process_ends_the_others_after_a_whole_snapshot(which, folder):
     launcher = start()
     pids = children_of(launcher)
     os.kill(pids[which], signal.SIGKILL)

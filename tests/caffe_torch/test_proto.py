@@ -46,7 +46,7 @@ layer {
 """
 
 
-def test_a_net_reads_as_written_and_comes_back_from_text_and_binary():
+def test_a_net_survives_text_and_binary():
     net = text_format.Parse(NET, caffe_pb2.NetParameter())
     data, conv, _, reshape, eltwise, loss = net.layer
     assert list(net.state.stage) == ["small"] and data.include[0].phase == caffe_pb2.TRAIN

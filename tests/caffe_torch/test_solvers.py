@@ -120,7 +120,7 @@ def test_adam_is_not_pytorchs():
     st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=5),
     st.sampled_from([0.0, 0.5, 2.0]),
 )
-def test_a_step_is_odd_in_the_gradient_and_proportional_to_the_rate(name, gradients, factor):
+def test_a_step_is_odd_in_the_gradient_and_linear_in_the_rate(name, gradients, factor):
     momentum = "" if name in ("AdaGrad", "RMSProp") else "momentum: 0.5"
     text = f'type: "{name}" {momentum}'
     taken = steps(text, *gradients)

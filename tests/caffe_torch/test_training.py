@@ -307,7 +307,7 @@ def test_a_solver_without_a_rate_is_warned_of(capfd):
 # NaN
 
 
-def test_a_loss_that_is_not_finite_stops_before_anything_is_saved(folder):
+def test_a_loss_that_is_not_finite_stops_before_saving(folder):
     solver = solver_of(
         'net: "net.prototxt" base_lr: 1e6 lr_policy: "fixed" max_iter: 20 snapshot: 1 snapshot_prefix: "run"'
     )
@@ -479,7 +479,7 @@ def test_shared_weights_follow_the_training():
     np.testing.assert_array_equal(net.params["conv2"][0].data, solver.net.params["conv2"][0].data)
 
 
-def test_test_nets_have_weights_of_their_own_before_the_first_test():
+def test_test_nets_have_their_own_weights_before_the_first_test():
     """BVLC Caffe's numbers."""
     text = SMALL.replace("train_net_param", "net_param") + 'lr_policy: "fixed" test_iter: 1 test_interval: 2 '
     Path("solver.prototxt").write_text(text + "test_initialization: false")

@@ -23,7 +23,7 @@ def photos(tmp_path):
     return tmp_path
 
 
-def test_pairs_are_of_the_photographs_that_make_data_holds_back(photos, tmp_path):
+def test_photographs_are_those_that_make_data_holds_out(photos, tmp_path):
     out = tmp_path / "data"
     make_database.main(["--photos", str(photos), "--out", str(out), "--recipe", "defocus"])
     manifest = json.loads((out / "manifest.json").read_text())
@@ -34,17 +34,25 @@ def test_pairs_are_of_the_photographs_that_make_data_holds_back(photos, tmp_path
     assert {Path(entry.path).name for entry in entries} == held and len(held) == 3
 
 
+def test_skipped_photographs_are_named_on_stderr(photos, monkeypatch, capsys):
+    (photos / "00.png").write_bytes(b"no photograph")
+    monkeypatch.setattr(held_out, "score_photographs", lambda *rest: ({}, {}))
+    with pytest.raises(ValueError, match="no pair"):
+        held_out.main(["--photos", str(photos), "--model", "2-1-2_f32_k3-defocus"])
+    assert f"skipped: {photos / '00.png'}" in capsys.readouterr().err
+
+
 def test_what_is_printed(photos, capsys):
     held_out.main(["--photos", str(photos), "--count", "2", "--model", "2-1-2_f32_k3-defocus",
                     "--select", "boundary_cost=3,seam_sigma=0", "--methods", "LP"])  # fmt: skip
-    printed, perfect = capsys.readouterr().out.split("\n\n| |")
+    printed, ground_truth = capsys.readouterr().out.split("\n\n| |")
     head, _, _, _, *rows = printed.splitlines()
     assert head == "mean of 2 pairs, recipe defocus, noise 0"
     table = {row.split("|")[1].strip(): row.replace("*", "").split("|")[2:-1] for row in rows}
     assert list(table) == ["net", "select", "select boundary_cost=3,seam_sigma=0", "LP"]
     assert float(table["net"][0]) > float(table["LP"][0]) > 25  # PSNR in dB
     assert all(0 < float(cell) < 2 for row in table.values() for cell in row[1:])
-    *_, scores, above = [line.split("|")[2:-1] for line in perfect.splitlines()]
+    *_, scores, above = [line.split("|")[2:-1] for line in ground_truth.splitlines()]
     for i, metric in enumerate(held_out.COLUMNS[2:]):
         more = [float(row[i + 2]) > float(scores[i]) for row in table.values()]
         assert sum(more) == int(above[i]), metric

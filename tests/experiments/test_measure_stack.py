@@ -5,7 +5,7 @@ from experiments.stacks import measure as measure_stack
 
 
 def test_a_tree_fuses_neighbours_in_their_order():
-    assert measure_stack.tree(lambda a, b: f"({a}{b})", list("abcde")) == "(((ab)(cd))e)"
+    assert measure_stack.fuse_tree(lambda a, b: f"({a}{b})", list("abcde")) == "(((ab)(cd))e)"
 
 
 def test_frames_are_sharp_in_turn(monkeypatch):

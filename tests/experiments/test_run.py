@@ -169,7 +169,7 @@ def test_what_changes_a_training_runs_it_again(stub, lab, monkeypatch):
         run.main(options)  # the photographs are others, so the data and the training are
 
 
-def test_the_same_caffe_elsewhere_and_float32_by_name_do_not_train_again(stub, lab, monkeypatch):
+def test_a_moved_caffe_and_explicit_float32_do_not_train_again(stub, lab, monkeypatch):
     options = stub()
     run.main(options)
     (lab / "bin").rename(lab / "moved")
@@ -189,7 +189,7 @@ def test_the_same_caffe_elsewhere_and_float32_by_name_do_not_train_again(stub, l
         run.main(again)
 
 
-def test_programs_that_pip_writes_are_the_same_by_what_they_start(tmp_path):
+def test_scripts_written_by_pip_are_identified_by_their_module(tmp_path):
     started = []
     for i, rest in enumerate(
         ("import re\nimport sys", "import sys", "import sys\nfrom other.main import main")
@@ -424,7 +424,7 @@ def test_mistakes_in_a_list_are_named_in_a_line(stub, lab, capsys, text, words):
     assert str(error.value).startswith(str(path)) and "usage" not in capsys.readouterr().err
 
 
-def test_a_list_that_a_spreadsheet_wrote_is_read_and_what_is_no_list_named(lab):
+def test_lists_from_spreadsheets_are_read_and_others_named(lab):
     path = lab / "experiments" / "tiny" / "runs.csv"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
     assert list(run.read_list(path)) == ["fast"]

@@ -127,7 +127,7 @@ def test_a_second_mirror_serves_where_the_first_is_gone(mirror, cache, tmp_path)
 
 
 @needs_apt
-def test_a_package_the_mirror_no_longer_has_is_named_with_the_way_out(mirror, cache):
+def test_a_package_missing_on_the_mirror_is_named_with_a_remedy(mirror, cache):
     url, (_, two), _ = mirror
     newer = two._replace(version="2.1")
     with pytest.raises(OSError, match=r"pool/main/two/two_2.0_all.deb .* was not found .* --mirror URL"):

@@ -11,7 +11,7 @@ FILES = sorted(PROTOTXT.glob("*/*.prototxt"))
 
 
 def graph(path, *arguments):
-    return draw_net.graph(models.read_prototxt(path, caffe_pb2.NetParameter()), *arguments)
+    return draw_net.build_graph(models.read_prototxt(path, caffe_pb2.NetParameter()), *arguments)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
@@ -20,7 +20,7 @@ def test_every_net_has_a_box_for_each_layer_below_what_it_reads(path):
     assert len(nodes) >= 5 and min(node.rank for node in nodes) == 0
     for node in nodes:
         assert all(bottom.rank < node.rank for bottom in node.bottoms)
-    spots = {(node.rank, x) for node, x in draw_net.places(nodes).items()}
+    spots = {(node.rank, x) for node, x in draw_net.arrange(nodes).items()}
     assert len(spots) == len(nodes)
 
 
@@ -31,7 +31,7 @@ def test_the_papers_net():
     assert found["deconv2"].text[1] == "Deconvolution 4, 5x5 + ReLU"
     assert [n.text[0] for n in found["concat"].bottoms] == ["conv2_a", "conv2_b"]
     assert found["deconv2"].rank == len(nodes) - 4  # a and b side by side, and each stream's two
-    x = draw_net.places(nodes)
+    x = draw_net.arrange(nodes)
     assert x[found["conv1_a"]] == x[found["a"]] == -0.5 and x[found["fusion"]] == 0
 
 
@@ -39,11 +39,11 @@ def test_phases_and_stages_choose_layers():
     net = models.read_prototxt(PROTOTXT / "srcnn" / "train_val.prototxt", caffe_pb2.NetParameter())
     data = [layer for layer in net.layer if layer.type == "HDF5Data"]
     for phase in ("TRAIN", "TEST"):
-        (chosen,) = [layer for layer in data if draw_net.included(layer, phase, ["detail"])]
+        (chosen,) = [layer for layer in data if draw_net.is_included(layer, phase, ["detail"])]
         assert "detail" in chosen.hdf5_data_param.source
     hidden = caffe_pb2.LayerParameter()
     hidden.exclude.add(phase=caffe_pb2.TEST)
-    assert draw_net.included(hidden, "TRAIN", []) and not draw_net.included(hidden, "TEST", [])
+    assert draw_net.is_included(hidden, "TRAIN", []) and not draw_net.is_included(hidden, "TEST", [])
 
 
 def test_the_picture(tmp_path, capsys):

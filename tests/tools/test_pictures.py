@@ -20,13 +20,13 @@ def test_tiles_are_enlarged_but_not_the_gap():
 
 
 def test_zero_is_mid_grey():
-    assert pictures.signed([-2, 0, 1]).tolist() == [1, 128, 192]
-    assert pictures.signed([0, 0]).tolist() == [128, 128]
+    assert pictures.signed_to_gray([-2, 0, 1]).tolist() == [1, 128, 192]
+    assert pictures.signed_to_gray([0, 0]).tolist() == [128, 128]
 
 
 def test_stretched_from_the_least_to_the_largest():
-    assert pictures.stretched([3, 4, 5]).tolist() == [0, 128, 255]
-    assert pictures.stretched([3, 3]).tolist() == [0, 0]
+    assert pictures.stretch_to_gray([3, 4, 5]).tolist() == [0, 128, 255]
+    assert pictures.stretch_to_gray([3, 3]).tolist() == [0, 0]
 
 
 def test_a_figure_is_written_whole_or_not_at_all(tmp_path):

@@ -12,7 +12,7 @@ def test_filters_over_four_channels_are_tiles_in_colour(tiny, tmp_path, capsys):
     picture = images.read(path)
     assert picture.shape == (31, 31, 3)
     weights = caffe.Net(tiny[1], caffe.TEST, weights=tiny[3]).params["conv_a"][0].data
-    first = pictures.signed(weights)[0, :3].transpose(1, 2, 0)
+    first = pictures.signed_to_gray(weights)[0, :3].transpose(1, 2, 0)
     np.testing.assert_array_equal(picture[:15:5, :15:5], first)
     assert "conv_a, 3 x 4 x 3 x 3, between " in capsys.readouterr().out
 

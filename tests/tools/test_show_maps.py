@@ -22,7 +22,7 @@ def pair(tmp_path):
 def test_maps_are_the_nets_for_the_whole_images(tiny, pair):
     net = caffe.Net(tiny[1], caffe.TEST, weights=tiny[3])
     a, b = map(images.read, pair)
-    found = show_maps.maps(net, a, b, ["conv_a", "fusion"])
+    found = show_maps.compute_maps(net, a, b, ["conv_a", "fusion"])
     assert {name: planes.shape for name, planes in found.items()} == {
         "conv_a": (3, 10, 14),
         "fusion": (4, 10, 14),
@@ -32,11 +32,11 @@ def test_maps_are_the_nets_for_the_whole_images(tiny, pair):
     assert found["conv_a"][0, 4, 7] == pytest.approx(max(value, 0), abs=1e-5)
 
 
-def test_the_liveliest_maps_in_their_order():
+def test_the_most_varied_maps_in_their_order():
     planes = np.zeros((4, 2, 2), np.float32)
     planes[:, 0, 0] = 1, 5, 0, 3
-    assert show_maps.liveliest(planes, 2).tolist() == [1, 3]
-    assert show_maps.liveliest(planes, 9).tolist() == [0, 1, 2, 3]
+    assert show_maps.most_varied(planes, 2).tolist() == [1, 3]
+    assert show_maps.most_varied(planes, 9).tolist() == [0, 1, 2, 3]
 
 
 def test_the_picture(tiny, pair, tmp_path, capsys):
@@ -62,4 +62,4 @@ def test_mistakes_are_said(tiny, pair, tmp_path):
     single = tmp_path / "single.prototxt"
     single.write_text('layer { name: "i" type: "Input" top: "x" input_param { shape { dim: 1 } } }')
     with pytest.raises(ValueError, match="inputs a and b is needed, not x"):
-        show_maps.maps(caffe.Net(str(single), caffe.TEST), None, None, [])
+        show_maps.compute_maps(caffe.Net(str(single), caffe.TEST), None, None, [])

@@ -19,13 +19,13 @@ def database(tmp_path):
 
 
 def test_patches_across_files(database):
-    found = show_patches.patches(database, 2, 2)
+    found = show_patches.read_patches(database, 2, 2)
     assert {row: values[:, 0, 0, 0].tolist() for row, values in found.items()} == {
         "a": [2, 3],
         "b": [52, 53],
         "label": [102, 103],
     }
-    assert len(show_patches.patches(database, 4, 9)["a"]) == 1
+    assert len(show_patches.read_patches(database, 4, 9)["a"]) == 1
 
 
 def test_the_picture_has_the_rows_of_figure_4(database, tmp_path, capsys):

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Callable, Sequence, Tuple
 
 import cv2
 import numpy as np
 
-TILE = 384  # pixels: side of the squares of map_tiles; what a tile needs fits a core's cache
+TILE = 384  # pixels: side of the squares of map_tiles; the data of a tile fit a core's cache
+Tile = Tuple[Tuple[slice, slice], Tuple[slice, slice], Tuple[slice, slice]]  # inner, outer, inside
 
 
-def tiles(size, tile, margin):
-    """Cut an H x W image into squares.
+def tiles(size: tuple[int, int], tile: int, margin: int) -> list[Tile]:
+    """Cut an image into squares that overlap.
 
-    tile: their side in pixels, 0 for the whole image. Returns a list of (inner, outer, inside), pairs of
-    slices: the inner parts cover every pixel once, an outer part is its inner part with `margin` pixels
-    around it, as far as the image goes, and inside is where in the outer part the inner one is. ValueError
-    for a negative side.
+    Args:
+        size: height and width of the image, in pixels.
+        tile: side of a square in pixels; 0 for the whole image.
+        margin: pixels around a square.
+
+    Returns:
+        Three pairs of slices a square: inner, outer and inside. The inner parts cover every pixel once.
+        An outer part is the inner part with `margin` pixels around it, cut at the image's border. Inside is
+        the place of the inner part in the outer part.
+
+    Raises:
+        ValueError: a negative side.
     """
     if tile < 0:
         raise ValueError(f"tile={tile}: 0 or more pixels")
-    cuts = []
+    cuts: list[list[tuple[slice, slice, slice]]] = []
     for length in size:
         cuts.append([])
         for start in range(0, length, tile or length):
@@ -28,15 +38,24 @@ def tiles(size, tile, margin):
             first = max(0, start - margin)
             outer = slice(first, min(length, end + margin))
             cuts[-1].append((slice(start, end), outer, slice(start - first, end - first)))
-    return [tuple(zip(rows, columns)) for rows in cuts[0] for columns in cuts[1]]
+    return [
+        ((y, x), (outer_y, outer_x), (inside_y, inside_x))
+        for y, outer_y, inside_y in cuts[0]
+        for x, outer_x, inside_x in cuts[1]
+    ]
 
 
-def map_tiles(compute, arrays, margin=0):
-    """What `compute` makes of arrays, tile by tile, all cores at work: a cache holds what a tile needs.
+def map_tiles(compute: Callable, arrays: Sequence[np.ndarray], margin: int = 0):
+    """Apply a function to arrays tile by tile, on all cores.
 
-    arrays: H x W or H x W x C, of one size. compute: takes parts of them, with `margin` pixels around as far
-    as the images go, and gives one array or a tuple of them, of the same height and width; none of its
-    pixels may depend on what is farther than margin. Returns the same for the whole images.
+    Args:
+        compute: takes a part of each array and returns an array, or a tuple of arrays, of the same height and
+            width. A pixel of its result depends on no pixel farther away than `margin`.
+        arrays: H x W or H x W x C, of one height and width.
+        margin: pixels around a tile, cut at the image's border.
+
+    Returns:
+        The results of `compute` for the whole arrays: an array, or a list of arrays for a tuple.
     """
     size = arrays[0].shape[:2]
 
@@ -45,11 +64,11 @@ def map_tiles(compute, arrays, margin=0):
         parts = compute(*(array[outer] for array in arrays))
         return inner, [part[inside] for part in (parts if isinstance(parts, tuple) else (parts,))]
 
-    made = None
+    results: list[np.ndarray] = []
     with ThreadPoolExecutor(max(1, cv2.getNumThreads())) as pool:
         for inner, parts in pool.map(work, tiles(size, TILE, margin)):
-            if made is None:
-                made = [np.empty(size + part.shape[2:], part.dtype) for part in parts]
-            for whole, part in zip(made, parts):
+            if not results:
+                results = [np.empty(size + part.shape[2:], part.dtype) for part in parts]
+            for whole, part in zip(results, parts):
                 whole[inner] = part
-    return made[0] if len(made) == 1 else made
+    return results[0] if len(results) == 1 else results

@@ -8,10 +8,14 @@ says where its metrics come from, their range and what other toolboxes do differ
 
 METRICS   {name: function}, the columns of every table: the six of the paper's in their order, then others
 VARIANTS  {name: function}, other toolboxes' forms, which `eval/score.py --variants` adds and no table has
-evaluate  all of METRICS at once, the six sharing what they have in common
+evaluate  all of METRICS at once
 """
 
 from __future__ import annotations
+
+from typing import Sequence
+
+import numpy as np
 
 from two_stream_fusion.metrics import entropy, mutual_information, piella, preprocess, xydeas
 
@@ -36,8 +40,19 @@ VARIANTS = {
 }
 
 
-def evaluate(*images, names=None):
-    """{name: value} of METRICS: evaluate(a, b, fused). names: what errors call the images."""
+def evaluate(*images: np.ndarray, names: Sequence[str] | None = None) -> dict[str, float]:
+    """Compute all of METRICS; the six share what they have in common.
+
+    Args:
+        images: two or more sources, then the fused image, as `preprocess.prepare` takes them.
+        names: what errors call the images; A, B, C, ... and F if None.
+
+    Returns:
+        {name: value}, in the order of METRICS.
+
+    Raises:
+        ValueError: as `preprocess.prepare` raises it.
+    """
     sources, fused = preprocess.prepare(*images, names=names)
     joints = [entropy.histogram(source, fused) for source in sources]
     q, qw, qe = piella.evaluate_gray(sources, fused)

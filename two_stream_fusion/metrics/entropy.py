@@ -17,22 +17,43 @@ from two_stream_fusion.metrics import preprocess
 
 
 def entropy(*images: np.ndarray) -> float:
-    """IE of the last image in bits: entropy(a, b, fused) -> float in 0..8. The sources are only checked."""
+    """IE of the fused image; the sources are only checked.
+
+    Args:
+        images: two or more sources, then the fused image, as `preprocess.prepare` takes them.
+
+    Returns:
+        Bits, 0..8.
+
+    Raises:
+        ValueError: as `preprocess.prepare` raises it.
+    """
     _, fused = preprocess.prepare(*images)
     return entropy_of_histogram(histogram(fused))
 
 
-def entropy_of_histogram(counts):
-    """Shannon entropy in bits of a histogram; exactly 0 where one bin holds everything."""
+def entropy_of_histogram(counts: np.ndarray) -> float:
+    """Shannon entropy of a histogram.
+
+    Args:
+        counts: numbers from 0 upward, of any shape; their sum is more than 0.
+
+    Returns:
+        Bits; exactly 0 where one bin holds everything.
+    """
     p = counts[counts > 0] / counts.sum()
     return abs(float((p * np.log2(p)).sum()))
 
 
-def histogram(*images):
-    """How often each level, or pair of levels, occurs in one or two gray images: 256 or 256 x 256, float64.
+def histogram(*images: np.ndarray) -> np.ndarray:
+    """Count how often each level, or pair of levels, occurs.
 
-    Rows are the levels of the first image. uint16 levels are rounded to 8 bits, so that there are 256 bins
-    at every depth.
+    Args:
+        images: one or two gray images, H x W, uint8 or uint16, of one shape and dtype.
+
+    Returns:
+        Counts, float64: 256 of one image, 256 x 256 of two, whose rows are the levels of the first. uint16
+        levels are rounded to 8 bits, so that there are 256 bins at every depth.
     """
     n = len(images)
     height, width = images[0].shape

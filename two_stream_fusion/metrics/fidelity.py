@@ -1,4 +1,4 @@
-"""PSNR and SSIM: how close an image is to its ground truth. They are not in METRICS, which need none."""
+"""PSNR and SSIM: how close an image is to its ground truth. METRICS, which needs none, leaves them out."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ relabels levels and leaves MI as it is, except on a constant image, where it div
 from __future__ import annotations
 
 import math
+from typing import Iterable
 
 import numpy as np
 
@@ -28,24 +29,61 @@ from two_stream_fusion.metrics.entropy import entropy_of_histogram, histogram
 
 
 def mutual_information(*images: np.ndarray) -> float:
-    """MI: mutual_information(a, b, fused) -> float in 0..2, NaN where a term is 0/0."""
+    """MI: normalised mutual information.
+
+    Args:
+        images: two or more sources, then the fused image, as `preprocess.prepare` takes them.
+
+    Returns:
+        0..n for n sources; NaN where a term is 0/0.
+
+    Raises:
+        ValueError: as `preprocess.prepare` raises it.
+    """
     sources, fused = preprocess.prepare(*images)
     return normalised(histogram(source, fused) for source in sources)
 
 
 def mutual_information_bits(*images: np.ndarray) -> float:
-    """MI_bits: I(A;F) + I(B;F) with log2, a float from 0 upward."""
+    """MI_bits: I(A;F) + I(B;F) with log2.
+
+    Args:
+        images: two or more sources, then the fused image, as `preprocess.prepare` takes them.
+
+    Returns:
+        Bits, from 0 upward.
+
+    Raises:
+        ValueError: as `preprocess.prepare` raises it.
+    """
     sources, fused = preprocess.prepare(*images)
     return sum(_entropies(histogram(source, fused))[0] for source in sources)
 
 
 def mutual_information_nats(*images: np.ndarray) -> float:
-    """MI_nats: I(A;F) + I(B;F) with the natural logarithm, a float from 0 upward."""
+    """MI_nats: I(A;F) + I(B;F) with the natural logarithm.
+
+    Args:
+        images: two or more sources, then the fused image, as `preprocess.prepare` takes them.
+
+    Returns:
+        Nats, from 0 upward.
+
+    Raises:
+        ValueError: as `preprocess.prepare` raises it.
+    """
     return mutual_information_bits(*images) * math.log(2)
 
 
-def normalised(joints):
-    """MI of joint histograms (a source's levels x the fused image's), one a source."""
+def normalised(joints: Iterable[np.ndarray]) -> float:
+    """MI of joint histograms.
+
+    Args:
+        joints: for each source 256 x 256 counts, the source's levels x the fused image's.
+
+    Returns:
+        As `mutual_information`.
+    """
     total = 0.0
     for joint in joints:
         shared, both = _entropies(joint)

@@ -25,7 +25,7 @@ Qe_edge    the factor Qw(A',B',F') alone, which some papers call Qe.
 
 from __future__ import annotations
 
-from typing import Callable, NamedTuple
+from typing import Callable, NamedTuple, Sequence
 
 import cv2
 import numpy as np
@@ -62,42 +62,122 @@ _FLAT = 1e-6  # windows with less variance may be flat: in a flat one rounding l
 
 
 def q(*images: np.ndarray) -> float:
-    """Q: q(a, b, fused) -> float in -1..1."""
+    """Q: the mean similarity over windows.
+
+    Args:
+        images: two or more sources, then the fused image, as `preprocess.prepare` takes them.
+
+    Returns:
+        -1..1.
+
+    Raises:
+        ValueError: as `preprocess.prepare` raises it, or for images smaller than 8x8 pixels.
+    """
     return _means(*preprocess.prepare(*images), _levels, _BOX)[0]
 
 
 def qw(*images: np.ndarray) -> float:
-    """Qw: qw(a, b, fused) -> float in -1..1."""
+    """Qw: Q weighted by the saliency of the windows.
+
+    Args:
+        images: two or more sources, then the fused image, as `preprocess.prepare` takes them.
+
+    Returns:
+        -1..1.
+
+    Raises:
+        ValueError: as `preprocess.prepare` raises it, or for images smaller than 8x8 pixels.
+    """
     return _means(*preprocess.prepare(*images), _levels, _BOX)[1]
 
 
 def qe(*images: np.ndarray) -> float:
-    """Qe: qe(a, b, fused) -> float in -1..1."""
+    """Qe: Qw of the images times Qw of their edge images.
+
+    Args:
+        images: two or more sources, then the fused image, as `preprocess.prepare` takes them.
+
+    Returns:
+        -1..1.
+
+    Raises:
+        ValueError: as `preprocess.prepare` raises it, or for images smaller than 8x8 pixels.
+    """
     return evaluate_gray(*preprocess.prepare(*images))[2]
 
 
 def qe_edge(*images: np.ndarray) -> float:
-    """Qe_edge: Qw of the edge images alone, a float in -1..1."""
+    """Qe_edge: Qw of the edge images alone.
+
+    Args:
+        images: two or more sources, then the fused image, as `preprocess.prepare` takes them.
+
+    Returns:
+        -1..1.
+
+    Raises:
+        ValueError: as `preprocess.prepare` raises it, or for images smaller than 8x8 pixels.
+    """
     return _means(*preprocess.prepare(*images), _edges, _BOX)[1]
 
 
 def q_gaussian(*images: np.ndarray) -> float:
-    """Q_gaussian: Q with SSIM's window and constants, a float in -1..1."""
+    """Q_gaussian: Q with SSIM's window and constants.
+
+    Args:
+        images: two or more sources, then the fused image, as `preprocess.prepare` takes them.
+
+    Returns:
+        -1..1.
+
+    Raises:
+        ValueError: as `preprocess.prepare` raises it, or for images smaller than 11x11 pixels.
+    """
     return _means(*preprocess.prepare(*images), _levels, _GAUSSIAN)[0]
 
 
 def qw_gaussian(*images: np.ndarray) -> float:
-    """Qw_gaussian: Qw with SSIM's window and constants, a float in -1..1."""
+    """Qw_gaussian: Qw with SSIM's window and constants.
+
+    Args:
+        images: two or more sources, then the fused image, as `preprocess.prepare` takes them.
+
+    Returns:
+        -1..1.
+
+    Raises:
+        ValueError: as `preprocess.prepare` raises it, or for images smaller than 11x11 pixels.
+    """
     return _means(*preprocess.prepare(*images), _levels, _GAUSSIAN)[1]
 
 
 def qe_gaussian(*images: np.ndarray) -> float:
-    """Qe_gaussian: Qe with SSIM's window and constants, a float in -1..1."""
+    """Qe_gaussian: Qe with SSIM's window and constants.
+
+    Args:
+        images: two or more sources, then the fused image, as `preprocess.prepare` takes them.
+
+    Returns:
+        -1..1.
+
+    Raises:
+        ValueError: as `preprocess.prepare` raises it, or for images smaller than 11x11 pixels.
+    """
     return evaluate_gray(*preprocess.prepare(*images), _GAUSSIAN)[2]
 
 
-def quality_map(*images):
-    """The local Q of every window, (H - 7) x (W - 7) float32; [y, x] belongs to the window y..y+7, x..x+7."""
+def quality_map(*images: np.ndarray) -> np.ndarray:
+    """Compute the local Q of every window.
+
+    Args:
+        images: two or more sources, then the fused image, as `preprocess.prepare` takes them.
+
+    Returns:
+        (H - 7) x (W - 7) float32 in -1..1; [y, x] belongs to the window y..y+7, x..x+7.
+
+    Raises:
+        ValueError: as `preprocess.prepare` raises it.
+    """
     sources, fused = preprocess.prepare(*images)
     quality = np.empty((fused.shape[0] - 7, fused.shape[1] - 7), np.float32)
     for tile, local, _ in _tiles(sources, fused, _levels, _BOX):
@@ -105,8 +185,19 @@ def quality_map(*images):
     return quality
 
 
-def evaluate_gray(sources, fused, window=_BOX):
-    """(Q, Qw, Qe) of images that preprocess.prepare has returned."""
+def evaluate_gray(
+    sources: Sequence[np.ndarray], fused: np.ndarray, window: _Window = _BOX
+) -> tuple[float, float, float]:
+    """Q, Qw and Qe of images that `preprocess.prepare` has returned.
+
+    Args:
+        sources: gray images, H x W.
+        fused: the gray fused image, of the same shape and dtype.
+        window: the window and the constants.
+
+    Returns:
+        Q, Qw and Qe, each in -1..1.
+    """
     mean, weighted = _means(sources, fused, _levels, window)
     return mean, weighted, weighted * _means(sources, fused, _edges, window)[1]
 

@@ -23,13 +23,18 @@ PREWITT = np.array([1.0, 1.0, 1.0])
 
 
 def prepare(*images: np.ndarray, names: Sequence[str] | None = None) -> tuple[list[np.ndarray], np.ndarray]:
-    """The images as metrics need them: ([gray source, ...], gray fused image).
+    """Check images and convert them to gray.
 
-    images: two or more sources, then the fused image; each H x W (gray) or H x W x 3 (RGB), all of one
-        shape and one dtype, uint8 or uint16. RGB becomes Rec.601 luma; values are never rescaled. Where
-        others are gray, RGB of three equal channels is gray too.
-    names: what an error calls them; A, B, C, ... and F if None.
-    ValueError for anything else, naming the images that are at odds with their shapes and dtypes.
+    Args:
+        images: two or more sources, then the fused image; each H x W (gray) or H x W x 3 (RGB), all of one
+            shape and one dtype, uint8 or uint16. RGB of three equal channels may stand beside gray.
+        names: what an error calls the images; A, B, C, ... and F if None.
+
+    Returns:
+        The gray sources and the gray fused image, H x W. RGB becomes Rec.601 luma; values are not rescaled.
+
+    Raises:
+        ValueError: anything else; the message names two images that differ, with shapes and dtypes.
     """
     if len(images) < 3:
         raise ValueError(f"a metric needs two or more sources and a fused image; {len(images)} given")
@@ -63,17 +68,31 @@ def level_scale(image: np.ndarray) -> int:
 
 
 def tiles(height: int, width: int) -> Iterator[tuple[slice, slice]]:
-    """Cut height x width into tiles, each a pair of slices."""
+    """Cut an image into tiles.
+
+    Args:
+        height, width: of the image, in pixels.
+
+    Yields:
+        A pair of slices for each tile; together they cover every pixel once.
+    """
     for top in range(0, height, _TILE[0]):
         for left in range(0, width, _TILE[1]):
             yield np.s_[top : min(top + _TILE[0], height), left : min(left + _TILE[1], width)]
 
 
-def gradients(images, tile, mask):
-    """Differences along x (right minus left) and y (below minus above) in a tile of n gray images.
+def gradients(
+    images: Sequence[np.ndarray], tile: tuple[slice, slice], mask: np.ndarray
+) -> Iterator[np.ndarray]:
+    """Compute differences along x (right minus left) and y (below minus above) in a tile.
 
-    mask: weights of the three taps across the difference, SOBEL or PREWITT. Outside the images are zeros.
-    Yields two float64 arrays n x h x w.
+    Args:
+        images: n gray images of one shape, H x W. Outside them are zeros.
+        tile: the rows and columns of the tile.
+        mask: weights of the three taps across the difference, SOBEL or PREWITT.
+
+    Yields:
+        Two float64 arrays n x h x w: along x, then along y.
     """
     height, width = images[0].shape
     (top, bottom), (left, right) = ((s.start - 1, s.stop + 1) for s in tile)

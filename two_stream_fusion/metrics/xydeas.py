@@ -24,6 +24,7 @@ The default is that toolbox as corrected in 2019 after the paper (Y. Liu et al.,
 from __future__ import annotations
 
 import math
+from typing import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -34,17 +35,47 @@ _ZERO = 1e-5  # stands for a zero gradient, in gray levels of 8 bits
 
 
 def qabf(*images: np.ndarray) -> float:
-    """Qabf: qabf(a, b, fused) -> float in 0..0.9748."""
+    """Qabf: edge strength and orientation that the fused image keeps.
+
+    Args:
+        images: two or more sources, then the fused image, as `preprocess.prepare` takes them.
+
+    Returns:
+        0..0.9748.
+
+    Raises:
+        ValueError: as `preprocess.prepare` raises it.
+    """
     return evaluate_gray(*preprocess.prepare(*images))
 
 
 def qabf_hong(*images: np.ndarray) -> float:
-    """Qabf_hong: the variant of Hong's Qabf.m, a float in 0..0.9754."""
+    """Qabf_hong: the variant of Hong's Qabf.m.
+
+    Args:
+        images: two or more sources, then the fused image, as `preprocess.prepare` takes them.
+
+    Returns:
+        0..0.9754; NaN for black images.
+
+    Raises:
+        ValueError: as `preprocess.prepare` raises it.
+    """
     return evaluate_gray(*preprocess.prepare(*images), _gradients_hong, _preservation_hong)
 
 
 def qabf_2012(*images: np.ndarray) -> float:
-    """Qabf_2012: the variant of the toolbox of 2012, a float in 0..0.9867."""
+    """Qabf_2012: the variant of the toolbox of 2012.
+
+    Args:
+        images: two or more sources, then the fused image, as `preprocess.prepare` takes them.
+
+    Returns:
+        0..0.9867.
+
+    Raises:
+        ValueError: as `preprocess.prepare` raises it.
+    """
     sources, fused = preprocess.prepare(*images)
     total = 0.0
     for _, kept, g in _tiles(sources, fused, _gradients, _preservation_2012):
@@ -52,13 +83,21 @@ def qabf_2012(*images: np.ndarray) -> float:
     return float(total / fused.size)
 
 
-def maps(*images):
-    """Where edges were kept and where they were lost: (quality, loss), H x W float32 arrays.
+def maps(*images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Map where edges were kept and where they were lost.
 
-    quality: the local Qabf, sum(Q_XF g_X) / sum(g_X), 0..0.9748.
-    loss: edge strength of the sources that is not in the fused image, sum((1 - Q_XF) g_X) in Sobel's units of
-        8-bit gray levels, where a source's edge is stronger than the fused one (V. Petrovic, C. Xydeas,
-        Objective image fusion performance characterisation, ICCV 2005, pp. 1866-1871).
+    V. Petrovic, C. Xydeas, Objective image fusion performance characterisation, ICCV 2005, pp. 1866-1871.
+
+    Args:
+        images: two or more sources, then the fused image, as `preprocess.prepare` takes them.
+
+    Returns:
+        Two H x W float32 arrays. Quality is the local Qabf, sum(Q_XF g_X) / sum(g_X), 0..0.9748. Loss is
+        sum((1 - Q_XF) g_X) where a source's edge is stronger than the fused one, else 0, in Sobel's units of
+        8-bit gray levels.
+
+    Raises:
+        ValueError: as `preprocess.prepare` raises it.
     """
     sources, fused = preprocess.prepare(*images)
     quality, loss = np.empty((2, *fused.shape), np.float32)
@@ -69,8 +108,23 @@ def maps(*images):
     return quality, loss
 
 
-def evaluate_gray(sources, fused, gradients=None, preservation=None):
-    """Qabf of images that preprocess.prepare has returned."""
+def evaluate_gray(
+    sources: Sequence[np.ndarray],
+    fused: np.ndarray,
+    gradients: Callable | None = None,
+    preservation: Callable | None = None,
+) -> float:
+    """Qabf of images that `preprocess.prepare` has returned.
+
+    Args:
+        sources: gray images, H x W.
+        fused: the gray fused image, of the same shape and dtype.
+        gradients: (images, tile) -> strengths and orientations; None for the default's.
+        preservation: (strengths, orientations) -> Q_XF of each source; None for the default's.
+
+    Returns:
+        As `qabf`.
+    """
     kept_sum = weight_sum = 0.0
     for _, kept, g in _tiles(sources, fused, gradients or _gradients, preservation or _preservation):
         weight_sum += g[:-1].sum()

@@ -490,7 +490,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["x.png"]
 
 
-def test_a_folder_that_cannot_be_written_to_is_said_by_the_name_given(tmp_path):
+def test_a_folder_without_write_permission_is_named(tmp_path):
     with pytest.raises(OSError) as error:
         images.write(tmp_path / "none/x.png", sample(np.uint8))
     assert error.value.filename == str(tmp_path / "none/x.png")

@@ -28,7 +28,7 @@ def test_a_score_is_that_of_its_patch_inside_the_photograph():
     assert cnn.scores(sharp, blurred).item() > 0.9 and cnn.scores(blurred, sharp).item() < 0.1
 
 
-def test_the_focus_map_is_the_mean_over_the_patches_that_hold_a_pixel():
+def test_the_focus_map_is_the_mean_over_patches_around_a_pixel():
     found = np.random.default_rng(2).random((5, 4)).astype(np.float32)
     size = (2 * 5 + 14 - 1, 2 * 4 + 14)  # odd and even
     total, count = np.zeros(size), np.zeros(size)

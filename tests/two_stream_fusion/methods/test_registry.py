@@ -8,14 +8,13 @@ from hypothesis import strategies as st
 from two_stream_fusion.methods import registry
 
 WITHIN = {"dwt": 1, "lp": 1, "rp": 1, "cp": 1, "sp": 0, "psfs": 0, "gf": 0, "cnn": 0}
-WITHIN["srcnn"] = None  # its nets sharpen: tests/methods/test_srcnn.py says how far
+WITHIN["srcnn"] = None  # its nets sharpen: tests/two_stream_fusion/methods/test_srcnn.py says how far
 every_method = pytest.mark.parametrize("name", WITHIN)  # and by how many levels f(A, A) may miss A
 
 
 def test_every_method_is_tested():
-    assert set(WITHIN) | {"two_stream"} == set(
-        registry.TITLES
-    )  # tests/methods/test_two_stream.py has the same
+    # tests/two_stream_fusion/methods/test_two_stream.py has the network's own test.
+    assert set(WITHIN) | {"two_stream"} == set(registry.TITLES)
 
 
 def image(seed, shape, dtype=np.uint8):

@@ -34,7 +34,7 @@ def test_planes_by_hand():
         np.testing.assert_allclose(plane, across(down(image, 0), 1), rtol=0, atol=1e-12)
 
 
-def test_a_transform_spaced_out_is_that_of_the_smaller_image_interpolated():
+def test_upsampled_filters_transform_an_interpolated_image_alike():
     image = np.random.default_rng(0).random((48, 64))
 
     def raised(plane):

@@ -74,9 +74,9 @@ def test_plain_numpy(triple):
 
 def test_identical_images_by_hand():
     x = noise(20, 30)
-    perfect = 0.9994 / (1 + math.exp(-7.5)) * 0.9879 / (1 + math.exp(-4.4))
-    assert perfect == pytest.approx(0.9747936250, abs=1e-10)
-    assert METRICS["Qabf"](x, x, x) == pytest.approx(perfect, abs=1e-14)
+    highest = 0.9994 / (1 + math.exp(-7.5)) * 0.9879 / (1 + math.exp(-4.4))
+    assert highest == pytest.approx(0.9747936250, abs=1e-10)
+    assert METRICS["Qabf"](x, x, x) == pytest.approx(highest, abs=1e-14)
     for key in ("Q", "Qw", "Qe"):
         assert METRICS[key](x, x, x) == pytest.approx(1, abs=1e-12)
 

@@ -49,7 +49,7 @@ def test_a_pixel_stays_where_it_is_worth_its_outline(size):
     np.testing.assert_array_equal(potts.binary_potts(cost), expected)
 
 
-def test_where_nothing_speaks_neighbours_do_and_the_outline_is_the_shortest():
+def test_without_evidence_the_shortest_border_wins():
     """Two rims say 1 and 0; between, the outline takes the waist, of 20 pixels where it is 60 elsewhere."""
     cost = np.full((60, 200), 0, np.float32)
     cost[:, :10], cost[:, -10:] = -5, 5
