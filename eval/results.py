@@ -276,7 +276,9 @@ def _find_missing(names, entries):
     missing = {}
     for name in names:
         try:
-            load_pair(name)
+            pair = load_pair(name)
+            if isinstance(name, pairs.Files):
+                pairs.check_one_scene(name, pair)
         except (ValueError, OSError) as error:
             missing[name] = str(error)
     for title, (method, options) in entries.items():
