@@ -233,7 +233,7 @@ def fuse(words: list[str | Path], outputs: Outputs, settings: Settings) -> None:
     if result:
         out.write_outputs(outputs, result, method)
     else:
-        out.write_aligned(paths, aligned)
+        out.write_aligned(paths, aligned, outputs.force)
     seconds["align"] += opened - start
     seconds["write"] = time.perf_counter() - ready
     LOG.debug(
@@ -244,7 +244,8 @@ def fuse(words: list[str | Path], outputs: Outputs, settings: Settings) -> None:
     if outputs.report:
         target = outputs.aligned_folder or outputs.image or Path()
         known = {"method": method, "options": fusing["options"], "align": align, "result": result}
-        out.write_report(outputs.report, out.make_report(target, aligned, seconds, **known))
+        report = out.make_report(target, aligned, seconds, **known)
+        out.write_report(outputs.report, report, outputs.force)
 
 
 def warn_if_among_sources(image: Path | None, words: list[str | Path]) -> None:
