@@ -114,6 +114,7 @@ def make_parser() -> argparse.ArgumentParser:
         " folder of folders, one for each; continues where one fails")  # fmt: skip
     add("--resume", action="store_true", help="with --batch: leave out results that exist and are whole,"
         " whatever made them")  # fmt: skip
+    add("--anywhere", action="store_true", help="with --batch: results may lie outside of the folder -o")
     add("--jobs", metavar="N", type=int, help="with --batch: results in work at a time (default: 1)")
     return parser
 
@@ -138,8 +139,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("--batch names the images; leave them out of the command")
     if not args.batch and not args.images:
         parser.error("two images or more are needed")
-    if not args.batch and (args.resume or args.jobs is not None):
-        parser.error("--resume and --jobs are for --batch")
+    if not args.batch and (args.resume or args.anywhere or args.jobs is not None):
+        parser.error("--resume, --anywhere and --jobs are for --batch")
     args.jobs = 1 if args.jobs is None else args.jobs
     if args.jobs < 1:
         parser.error("--jobs is 1 or more")
@@ -325,7 +326,7 @@ def main(argv: list[str] | None = None) -> int:
     settings, outputs = settings_from(args), outputs_from(args)
     configure_logging(settings.level)
     if args.batch:
-        items, skipped = batch.plan_batch(args.batch, outputs, args.resume)
+        items, skipped = batch.plan_batch(args.batch, outputs, args.resume, args.anywhere)
         return fuse_batch(items, skipped, settings, args.jobs)
     fuse(args.images, outputs, settings)
     return 0

@@ -130,6 +130,7 @@ def test_outputs_are_not_written_over(run, folder, tmp_path):
         ("a.png", "b.png", "--fast", "--model", "x"),
         ("a.png", "--batch", "x.csv"),
         ("a.png", "b.png", "--resume"),
+        ("a.png", "b.png", "--anywhere"),
         ("a.png", "b.png", "--jobs", "2"),
         ("a.png", "b.png", "--method", "lp", "--precision", "bfloat16"),
         ("a.png", "b.png", "--method", "lp", "--tile", "64"),
