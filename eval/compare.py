@@ -22,8 +22,10 @@ EXAMPLES = """examples:
   python eval/compare.py lytro-tif mffw --methods LP,GF,CNN,Ours
   python eval/compare.py ~/pairs --set PSFs:area=0.01 --set LP:levels=5 --out build/mine
 
-A pair is NAME_A and NAME_B (or NAME_1 and NAME_2) of one size, or the two images of a folder; NAME_truth
-beside them is the ground truth, and adds PSNR and SSIM where all pairs have one. Sets are those of
+A pair is NAME_A and NAME_B (or NAME_1 and NAME_2) of one size, NAME in the folders A and B (near and far, 1
+and 2, source_1 and source_2), or the two images of a folder. NAME_truth, or NAME in a folder truth, is the
+ground truth, and adds PSNR and SSIM where all pairs have one. Two images of different scenes are no pair. A
+16-bit copy of an 8-bit image is fused and scored as its original. Sets are those of
 `python data_prep/fetch.py --list`. Images that cannot be read, fused or scored are named, the rest is done,
 and the status is 1. Written to --out: scores.csv, a line for each pair and method; summary.md; fused/.
 """
@@ -52,7 +54,7 @@ def find_all_pairs(
         in_folder, others = pairs.find_pairs(name, skip)
         if not in_folder:
             raise ValueError(
-                f"{name}: no pair there: NAME_A and NAME_B, NAME_1 and NAME_2, or folders of two"
+                f"{name}: no pair there: NAME_A and NAME_B, NAME_1 and NAME_2, folders A and B or of two"
             )
         found.update({pair[1:]: pair for pair in in_folder})  # by its files: folders may overlap
         rejected.update(others)

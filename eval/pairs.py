@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,13 +15,18 @@ import numpy as np
 from data_prep import depth_pair, fetch
 from data_prep.recipes import RECIPES
 from two_stream_fusion.io import images
-from two_stream_fusion.stack import frames
+from two_stream_fusion.metrics.preprocess import eight_bit_originals
+from two_stream_fusion.stack import align, frames
 
 TABLES = {1: "clock", 2: "pepsi", 3: "camera", 4: "colour"}
 LYTRO = tuple(f"lytro-tif/lytro-{i:02d}" for i in range(1, 14))
 WITH_GROUND_TRUTH = ("camera", "colour")
 ROLES = {"a": "a", "1": "a", "b": "b", "2": "b", "truth": "truth"}
 ROLE = re.compile(rf"(.+)[_-]({'|'.join(ROLES)})", re.IGNORECASE)
+# Names of two folders that hold the first and the second images of several scenes.
+FOLDER_ROLES = (("a", "b"), ("near", "far"), ("1", "2"), ("source_1", "source_2"))
+# Below it two images do not show one scene. Real pairs have 0.39 and more, images of two scenes up to 0.13.
+MIN_LIKENESS = 0.25
 BAND = 10  # pixels: the largest blur radius of the rendered pair
 NOTES = {
     "camera": "stand-in: scikit-image's photographer, trunk, head and right arm blurred as in 3.3.4",
@@ -55,8 +62,12 @@ class Files(NamedTuple):
 def find_pairs(folder: str | Path, skip: str | Path | None = None) -> tuple[list[Files], dict[str, str]]:
     """Find the pairs of a folder and its subfolders; links are followed, hidden folders are not searched.
 
-    A pair is NAME_A and NAME_B (or NAME_1 and NAME_2), with NAME_truth for its ground truth, or the two
-    images of a folder that has no others.
+    A pair is one of
+
+    - NAME in the two folders of FOLDER_ROLES, such as A and B, that stand side by side and have names in
+      common; NAME in a folder `truth` beside them is its ground truth;
+    - NAME_A and NAME_B, or NAME_1 and NAME_2, in one folder, with NAME_truth for its ground truth;
+    - the two images of a folder that has no others.
 
     Args:
         folder: where to search.
@@ -65,31 +76,38 @@ def find_pairs(folder: str | Path, skip: str | Path | None = None) -> tuple[list
     Returns:
         The pairs, and {name: why it is no pair} of all other images.
     """
-    base = Path(folder).resolve().parent
-    named: dict[Path, dict[str, list[Path]]] = {}
+    root = Path(folder).resolve()
+    base = root.parent
+    found_images = _images(root, skip)
+    folder_roles = _folder_roles({walked for walked, _ in found_images})
+    named: dict[tuple[bool, Path], dict[str, list[Path]]] = {}
     others: dict[Path, list[Path]] = {}
-    for path in _images(Path(folder), skip):
+    for walked, path in found_images:
         match = ROLE.fullmatch(path.stem)
-        if match:
-            roles = named.setdefault(path.parent / match[1], {})
-            roles.setdefault(ROLES[match[2].lower()], []).append(path)
+        if walked.parent in folder_roles:
+            key, role = (True, walked.parent.parent / path.stem), folder_roles[walked.parent]
+        elif match:
+            key, role = (False, path.parent / match[1]), ROLES[match[2].lower()]
         else:
             others.setdefault(path.parent, []).append(path)
+            continue
+        named.setdefault(key, {}).setdefault(role, []).append(path)
 
     def relative_name(path):
         return Path(os.path.relpath(path, base)).as_posix()  # of linked folders: by ..
 
     found, rejected = [], {}
-    for stem, roles in sorted(named.items()):
+    for (is_by_folder, stem), roles in sorted(named.items(), key=lambda item: (item[0][1], item[0][0])):
+        shown = relative_name if is_by_folder else attrgetter("name")  # alike in both folders
         twice = next((paths for paths in roles.values() if len(paths) > 1), None)
         name = relative_name(stem)
         if twice:
-            rejected[name] = f"{twice[0].name} and {twice[1].name} are the same image of one pair"
+            rejected[name] = f"{shown(twice[0])} and {shown(twice[1])} are the same image of one pair"
         elif {"a", "b"} <= set(roles):
             found.append(Files(name, *(roles.get(role, [None])[0] for role in ("a", "b", "truth"))))
         else:
-            rejected[name] = f"{next(iter(roles.values()))[0].name} is without its other image"
-    folders_of_named = {stem.parent for stem in named}
+            rejected[name] = f"{shown(next(iter(roles.values()))[0])} is without its other image"
+    folders_of_named = {stem.parent for is_by_folder, stem in named if not is_by_folder}
     for parent, paths in sorted(others.items()):
         if len(paths) == 2 and parent not in folders_of_named:
             found.append(Files(relative_name(parent), *paths))
@@ -99,10 +117,48 @@ def find_pairs(folder: str | Path, skip: str | Path | None = None) -> tuple[list
     return found, rejected
 
 
-def _images(folder, skip):
-    """The images below a folder, by their resolved paths, sorted within each folder."""
+def _folder_roles(paths):
+    """{folder: its role} of the folders that hold one image of each pair.
+
+    Two folders named as in FOLDER_ROLES are such folders where they have names of images in common. They are
+    not where one more stands beside them, as 3 beside 1 and 2, nor where one of them holds whole pairs: then
+    each is a scene.
+    """
+    stems: dict[Path, set[str]] = {}
+    for path in paths:
+        stems.setdefault(path.parent, set()).add(path.stem)
+    siblings: dict[Path, dict[str, Path]] = {}
+    for folder in stems:
+        siblings.setdefault(folder.parent, {})[folder.name.lower()] = folder
+    roles = {}
+    for by_name in siblings.values():
+        for first, second in FOLDER_ROLES:
+            following = second[:-1] + chr(ord(second[-1]) + 1)  # c, 3, source_3; of far: no such folder
+            if not {first, second} <= set(by_name) or following in by_name:
+                continue
+            a, b = by_name[first], by_name[second]
+            if stems[a] & stems[b] and not _holds_pairs(stems[a]) and not _holds_pairs(stems[b]):
+                roles.update({a: "a", b: "b"})
+                if "truth" in by_name:
+                    roles[by_name["truth"]] = "truth"
+    return roles
+
+
+def _holds_pairs(stems):
+    """Whether images of a folder are pairs by their own names: near and far, x_A and x_B.
+
+    Numbers may count scenes.
+    """
+    lower = {stem.lower() for stem in stems}
+    halves = {stem[:-1] for stem in lower if re.fullmatch(r"(.+[_-])?a", stem)}
+    return {"near", "far"} <= lower or any(half + "b" in lower for half in halves)
+
+
+def _images(root, skip):
+    """The images below a folder, sorted within each folder: (path by links, path without) of each."""
     searched = {Path(skip).resolve()} if skip else set()
-    for parent, folders, files in os.walk(folder, followlinks=True):
+    found = []
+    for parent, folders, files in os.walk(root, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         if Path(parent).resolve() in searched:
             folders[:] = []
@@ -111,7 +167,23 @@ def _images(folder, skip):
         for name in sorted(files):
             path = Path(parent).resolve() / name
             if path.suffix.lower() in frames.ENDINGS and not name.startswith("."):
-                yield path
+                found.append((Path(parent, name), path))
+    return found
+
+
+def check_one_scene(name: Files, pair: Pair) -> None:
+    """Check that the two photographs of a pair show one scene.
+
+    Args:
+        name: of the pair, for the message.
+        pair: its images.
+
+    Raises:
+        ValueError: no motion brings the second to the first, and they are not alike in place either.
+    """
+    if align.misalignment(pair.a, pair.b) < math.inf or align.likeness(pair.a, pair.b) >= MIN_LIKENESS:
+        return
+    raise ValueError(f"{name.a} and {name.b} do not show one scene")
 
 
 def load(name: str | Files) -> Pair:
@@ -121,7 +193,8 @@ def load(name: str | Files) -> Pair:
         name: a pair of TABLES, a name of data_prep/fetch.py, or Files.
 
     Returns:
-        Its images.
+        Its images. Those of Files that are 16-bit copies of 8-bit images become what they are copies of, so
+        that they are fused and scored alike.
 
     Raises:
         OSError: a file cannot be fetched or read.
@@ -133,7 +206,8 @@ def load(name: str | Files) -> Pair:
             if image is not None and (image.shape != pair.a.shape or image.dtype != pair.a.dtype):
                 kinds = [frames.describe(x.shape, x.dtype) for x in (pair.a, image)]
                 raise ValueError(f"{name.a} is {kinds[0]}, {path} is {kinds[1]}")
-        return pair
+        a, b, *truth = eight_bit_originals(*(image for image in pair if image is not None))
+        return Pair(a, b, *(truth or [None]))
     if name == "camera":
         return make_camera_pair()
     if name == "colour":

@@ -24,6 +24,7 @@ from two_stream_fusion.base import provenance
 from two_stream_fusion.base.interrupts import delay_interrupt
 from two_stream_fusion.base.options import parse_options
 from two_stream_fusion.base.parallel import process_pool
+from two_stream_fusion.batch import is_whole
 from two_stream_fusion.io import images
 from two_stream_fusion.methods import models, registry
 from two_stream_fusion.metrics import preprocess
@@ -153,7 +154,7 @@ def load_pair(name: PairName) -> pairs.Pair:
 def fuse_pair(
     name: PairName, title: str, method: str, options: Mapping[str, object], folder: str | Path
 ) -> Path:
-    """Fuse a pair, unless the image is there.
+    """Fuse a pair, unless the image is there and whole.
 
     Args:
         name: the pair, as pairs.load takes it.
@@ -174,7 +175,7 @@ def fuse_pair(
     own = f"-{provenance.sha256(str(name[1:]).encode())[:8]}" if isinstance(name, pairs.Files) else ""
     folder = Path(folder, str(name).replace("/", "-") + own)
     path = folder / f"{title.replace(' ', '_')}-{key}.png"
-    if not path.is_file():
+    if not (path.is_file() and is_whole(path)):  # a copy of the folder may have been cut short
         folder.mkdir(parents=True, exist_ok=True)
         if method == "two_stream":
             fused = pipeline.fuse([a, b], method, **options, check_register=False).image
@@ -276,7 +277,9 @@ def _find_missing(names, entries):
     missing = {}
     for name in names:
         try:
-            load_pair(name)
+            pair = load_pair(name)
+            if isinstance(name, pairs.Files):
+                pairs.check_one_scene(name, pair)
         except (ValueError, OSError) as error:
             missing[name] = str(error)
     for title, (method, options) in entries.items():

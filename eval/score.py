@@ -90,6 +90,7 @@ def score_files(
     variants: Iterable[str] = (),
     reference: str | Path | None = None,
     maps: str | Path | None = None,
+    replace: bool = True,
 ) -> Scores:
     """Score fused images that were made from the same sources.
 
@@ -99,6 +100,7 @@ def score_files(
         variants: names of metrics.VARIANTS to add.
         reference: the file of the ground truth, where it is known.
         maps: a folder for the quality maps of each fused image (`write_maps`).
+        replace: replace older maps.
 
     Returns:
         The scores, the error of each fused image that has none, and the dtype of the images.
@@ -119,7 +121,7 @@ def score_files(
             image = images.read(path)
             scores = score(loaded, image, variants, clean, [*names, str(path), str(reference)])
             if maps:
-                write_maps(loaded, image, maps, Path(path).stem)
+                write_maps(loaded, image, maps, Path(path).stem, replace)
         except (ValueError, OSError) as error:
             result.errors[str(path)] = str(error)
             continue
@@ -132,7 +134,9 @@ def map_files(folder: str | Path, stem: str) -> list[Path]:
     return [Path(folder, f"{stem}.{name}.png") for name in ("Qabf", "Q", "loss")]
 
 
-def write_maps(sources: Sequence[np.ndarray], fused: np.ndarray, folder: str | Path, stem: str) -> None:
+def write_maps(
+    sources: Sequence[np.ndarray], fused: np.ndarray, folder: str | Path, stem: str, replace: bool = True
+) -> None:
     """Write three gray pictures: local Qabf, local Q (white is good) and lost edges (white is bad).
 
     Args:
@@ -140,13 +144,17 @@ def write_maps(sources: Sequence[np.ndarray], fused: np.ndarray, folder: str | P
         fused: the fused image.
         folder: where the pictures go; made where there is none.
         stem: the beginning of their names.
+        replace: replace older pictures.
+
+    Raises:
+        ValueError: without `replace`, a picture exists.
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
     qabf, loss = xydeas.maps(*sources, fused)
     # The local Q of a window stands at its middle.
     q = cv2.copyMakeBorder(piella.quality_map(*sources, fused), 4, 3, 4, 3, cv2.BORDER_REPLICATE)
     for path, values in zip(map_files(folder, stem), (qabf * 255, q * 255, loss)):
-        images.write(path, round_half_even(values, np.uint8))
+        images.write(path, round_half_even(values, np.uint8), replace=replace)
 
 
 def format_table(rows: Sequence[dict[str, object]]) -> str:
@@ -200,7 +208,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.csv and not Path(args.csv).parent.is_dir():
         raise ValueError(f"{args.csv}: there is no folder {Path(args.csv).parent}")
 
-    rows, errors, dtype = score_files(sources, args.fused, variants, args.reference, args.maps)
+    rows, errors, dtype = score_files(sources, args.fused, variants, args.reference, args.maps, args.force)
     if dtype == np.uint16:
         print(f"{parser.prog}: 16-bit levels count as v * 255 / 65535", file=sys.stderr)
     for path, error in errors.items():
@@ -209,7 +217,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not rows:
         return 1
     if args.csv:
-        write_text(args.csv, markdown_tables.comma_separated(rows[0], [row.values() for row in rows]))
+        write_text(
+            args.csv, markdown_tables.comma_separated(rows[0], [row.values() for row in rows]), args.force
+        )
     print(format_json(rows) if args.json else format_table(rows))
     return 1 if errors else 0
 

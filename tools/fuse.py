@@ -116,6 +116,7 @@ def make_parser() -> argparse.ArgumentParser:
         " folder of folders, one for each; continues where one fails")  # fmt: skip
     add("--resume", action="store_true", help="with --batch: leave out results that exist and are whole,"
         " whatever made them")  # fmt: skip
+    add("--anywhere", action="store_true", help="with --batch: results may lie outside of the folder -o")
     add("--jobs", metavar="N", type=int, help="with --batch: results in work at a time (default: 1)")
     return parser
 
@@ -140,8 +141,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("--batch names the images; leave them out of the command")
     if not args.batch and not args.images:
         parser.error("two images or more are needed")
-    if not args.batch and (args.resume or args.jobs is not None):
-        parser.error("--resume and --jobs are for --batch")
+    if not args.batch and (args.resume or args.anywhere or args.jobs is not None):
+        parser.error("--resume, --anywhere and --jobs are for --batch")
     args.jobs = 1 if args.jobs is None else args.jobs
     if args.jobs < 1:
         parser.error("--jobs is 1 or more")
@@ -235,7 +236,7 @@ def fuse(words: list[str | Path], outputs: Outputs, settings: Settings) -> None:
     if result:
         out.write_outputs(outputs, result, method)
     else:
-        out.write_aligned(paths, aligned)
+        out.write_aligned(paths, aligned, outputs.force)
     seconds["align"] += opened - start
     seconds["write"] = time.perf_counter() - ready
     LOG.debug(
@@ -246,7 +247,8 @@ def fuse(words: list[str | Path], outputs: Outputs, settings: Settings) -> None:
     if outputs.report:
         target = outputs.aligned_folder or outputs.image or Path()
         known = {"method": method, "options": fusing["options"], "align": align, "result": result}
-        out.write_report(outputs.report, out.make_report(target, aligned, seconds, **known))
+        report = out.make_report(target, aligned, seconds, **known)
+        out.write_report(outputs.report, report, outputs.force)
 
 
 def warn_if_among_sources(image: Path | None, words: list[str | Path]) -> None:
@@ -327,7 +329,7 @@ def main(argv: list[str] | None = None) -> int:
     settings, outputs = settings_from(args), outputs_from(args)
     configure_logging(settings.level)
     if args.batch:
-        items, skipped = batch.plan_batch(args.batch, outputs, args.resume)
+        items, skipped = batch.plan_batch(args.batch, outputs, args.resume, args.anywhere)
         return fuse_batch(items, skipped, settings, args.jobs)
     fuse(args.images, outputs, settings)
     return 0

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import csv
+import glob
 import os
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, Optional, Tuple
+from typing import Any, Callable, Hashable, Iterable, Iterator, Optional, Tuple
 
 from two_stream_fusion.base.interrupts import delay_interrupt
 from two_stream_fusion.base.parallel import process_pool
 from two_stream_fusion.io import images
 from two_stream_fusion.outputs import Outputs
-from two_stream_fusion.stack.frames import find_images, images_in_folder, natural_key
+from two_stream_fusion.stack.frames import ENDINGS, find_images, images_in_folder, natural_key
 
 SUFFIXES = {"panel": ".png", "choice_map": ".png", "map_folder": "", "report": ".json"}
 
@@ -61,33 +62,45 @@ def read_batch(batch: str | Path) -> list[tuple[str, list[Path]]]:
     return found
 
 
-def plan_batch(batch: str | Path, folders: Outputs, resume: bool = False) -> tuple[list[BatchItem], int]:
+def plan_batch(
+    batch: str | Path, folders: Outputs, resume: bool = False, anywhere: bool = False
+) -> tuple[list[BatchItem], int]:
     """What is to be fused.
 
     Args:
         batch: as of `read_batch`.
         folders: for each kind of output, the folder that it goes to.
         resume: leave out what exists and is whole, and replace what is not.
+        anywhere: outputs may lie outside of the folders.
 
     Returns:
         (items, number of those left out).
 
     Raises:
-        ValueError: two items have an output in common, or the output of one is an image of another.
+        ValueError: two items have an output in common, by whatever spelling; the output of one is an image of
+            another; or, without `anywhere`, an output lies outside of the folder that it goes to.
     """
     found = read_batch(batch)
-    inputs = set(_input_identities(found))
+    inputs, searches = set(_input_identities(found)), _searches(found)
     items: list[BatchItem] = []
     skipped = 0
-    names: dict[Path, str] = {}
+    names: dict[Hashable, str] = {}
     for name, sources in found:
+        if not anywhere and _leaves(name, folders.image):
+            raise ValueError(f"{batch}: {name} leaves the folder {folders.image}; --anywhere allows that")
         outputs = item_outputs(name, folders)
         paths = [path for path in (*outputs.files(), outputs.map_folder) if path]
         for path in paths:
-            if path.exists() and _identity(path) in inputs:
+            identity = _identity(path)
+            if identity in inputs:
                 raise ValueError(f"{path}: is one of the images to fuse")
-            if names.setdefault(path, name) != name:
-                raise ValueError(f"{path}: named for {names[path]} and for {name}")
+            if path.suffix.lower() in ENDINGS:
+                real = Path(os.path.realpath(path))
+                other = next((x for x, pattern in searches if x != name and real.match(pattern)), None)
+                if other:
+                    raise ValueError(f"{path}: would be one of the images to fuse for {other}")
+            if names.setdefault(identity, name) != name:
+                raise ValueError(f"{path}: named for {names[identity]} and for {name}")
         if resume and outputs.image and is_whole(outputs.image) and all(path.exists() for path in paths):
             skipped += 1
             continue
@@ -191,17 +204,52 @@ def _read_csv(batch):
     return found
 
 
+def _leaves(name, folder):
+    """Whether an output of this name lies outside of `folder`."""
+    path = Path(name)
+    if path.anchor or os.path.normpath(name).split(os.sep)[0] == os.pardir:
+        return True
+    if os.pardir not in path.parts or folder is None:
+        return False
+    real = Path(os.path.realpath(folder / path))  # .. of a linked folder leads to where the link does
+    return Path(os.path.realpath(folder)) not in real.parents
+
+
 def _input_identities(found):
-    """The identities of all images of a batch that exist."""
+    """The identities of all images of a batch, of those that do not exist yet too."""
     for _, sources in found:
         try:
             files = find_images(sources)
         except (OSError, ValueError):  # reported when its turn comes
             continue
-        yield from (_identity(path) for path in files if path.exists())
+        yield from map(_identity, files)
+
+
+def _searches(found):
+    """[(name, pattern)]: where the folders and patterns of each line find images, as absolute patterns."""
+    searches = []
+    for name, words in found:
+        for word in map(str, words):
+            if os.path.isdir(word):
+                searches.append((name, os.path.join(glob.escape(os.path.realpath(word)), "*")))
+            elif glob.has_magic(word) and not os.path.exists(word):
+                folder, pattern = os.path.split(word)
+                searches.append((name, os.path.join(glob.escape(os.path.realpath(folder)), pattern)))
+    return searches
 
 
 def _identity(path):
-    """What all names of one file have in common."""
-    status = os.stat(path)
-    return status.st_dev, status.st_ino
+    """What all names of one file have in common; of a file that does not exist its real path."""
+    try:
+        status = os.stat(path)
+        return status.st_dev, status.st_ino
+    except OSError:
+        real = os.path.realpath(path)
+        return real.lower() if _ignores_case(real) else real
+
+
+def _ignores_case(path):
+    """Whether the file system of a path takes x.png and X.PNG for one name."""
+    parent = next((p for p in Path(path).parents if p.exists()), Path(path).parent)
+    other = Path(str(parent).swapcase())
+    return other != parent and other.exists() and other.samefile(parent)

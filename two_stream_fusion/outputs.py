@@ -120,60 +120,72 @@ def aligned_paths(outputs: Outputs, frames: Frames) -> list[Path]:
     return paths
 
 
-def write_aligned(paths: list[Path], aligned: Aligned) -> None:
+def write_aligned(paths: list[Path], aligned: Aligned, replace: bool = True) -> None:
     """Write aligned images, each with its own alpha.
 
     Args:
         paths: for each source, as `aligned_paths` gives them.
         aligned: the images.
+        replace: replace older files.
+
+    Raises:
+        ValueError: without `replace`, a file exists.
     """
     frames = aligned.frames
     folder = paths[0].parent
     folder.mkdir(parents=True, exist_ok=True)
     for i, position in enumerate(aligned.order):
-        images.write(paths[position], *frames.with_alpha(i), frames.exif, frames.icc)
+        images.write(paths[position], *frames.with_alpha(i), frames.exif, frames.icc, replace=replace)
     size = describe(frames.shape, frames.dtype)
     logging.getLogger(__name__).info("%s: %d images aligned, %s", folder, len(frames), size)
 
 
 def write_outputs(outputs: Outputs, result: Result, method: str) -> None:
-    """Write the fused image and what else is wanted, but for the report."""
+    """Write the fused image and what else is wanted, but for the report.
+
+    Raises:
+        ValueError: a file exists by now, and `outputs.force` is not set.
+    """
     log, frames = logging.getLogger(__name__), result.aligned.frames
     if outputs.image:
-        images.write(outputs.image, result.image, result.alpha, frames.exif, frames.icc)
+        images.write(
+            outputs.image, result.image, result.alpha, frames.exif, frames.icc, replace=outputs.force
+        )
         size = describe(result.image.shape, result.image.dtype)
         log.info("%s: %d images fused, %s", outputs.image, len(frames), size)
     if outputs.choice_map and result.choice is not None:
-        write_choice_map(outputs.choice_map, result.choice, len(frames))
+        write_choice_map(outputs.choice_map, result.choice, len(frames), outputs.force)
         log.info("%s: which image each pixel is from, black the first, white the last", outputs.choice_map)
     if outputs.map_folder:
-        write_maps(outputs.map_folder, method, result.maps)
+        write_maps(outputs.map_folder, method, result.maps, outputs.force)
         log.info("%s: what %s decides by", outputs.map_folder, method)
     if outputs.panel:
-        write_panel(outputs.panel, frames, result.image)
+        write_panel(outputs.panel, frames, result.image, outputs.force)
         log.info("%s: sources and result, left to right", outputs.panel)
 
 
-def write_choice_map(path: Path, choice: np.ndarray, count: int) -> None:
+def write_choice_map(path: Path, choice: np.ndarray, count: int, replace: bool = True) -> None:
     """Write which image each pixel comes from, from black (the first) to white (the last).
 
     Args:
         path: an image file.
         choice: H x W integers, 0 to count - 1.
         count: the number of images. 8 bit where they can be told apart, else 16.
+        replace: replace an older file.
     """
     dtype = np.uint8 if count <= 256 else np.uint16
     top = np.iinfo(dtype).max
-    images.write(path, (choice.astype(np.uint32) * top // (count - 1)).astype(dtype))
+    images.write(path, (choice.astype(np.uint32) * top // (count - 1)).astype(dtype), replace=replace)
 
 
-def write_maps(folder: Path, method: str, maps: list[dict[str, Any]]) -> None:
+def write_maps(folder: Path, method: str, maps: list[dict[str, Any]], replace: bool = True) -> None:
     """Write the maps that the steps of a method decided by, 0..1 as black to white.
 
     Args:
         folder: made where there is none.
         method: the name that the files begin with.
         maps: a dict for each step, {name: H x W in 0..1}; numbers are left out.
+        replace: replace older files.
     """
     folder.mkdir(exist_ok=True)
     for number, step in enumerate(maps, 2):
@@ -181,14 +193,14 @@ def write_maps(folder: Path, method: str, maps: list[dict[str, Any]]) -> None:
             if np.ndim(values) == 2:
                 image = f"_image{number}" if len(maps) > 1 else ""  # each step takes in one more
                 levels = np.rint(values * np.float64(255)).astype(np.uint8)
-                images.write(folder / f"{method}{image}_{name}.png", levels)
+                images.write(folder / f"{method}{image}_{name}.png", levels, replace=replace)
 
 
-def write_panel(path: Path, frames: Frames, fused: np.ndarray) -> None:
+def write_panel(path: Path, frames: Frames, fused: np.ndarray, replace: bool = True) -> None:
     """Write up to PANEL of the sources, evenly spaced, and the result, side by side in 8 bit."""
     places = np.unique(np.linspace(0, len(frames) - 1, min(PANEL, len(frames))).round().astype(int))
     row = np.concatenate([*(frames[i] for i in places), fused], axis=1)
-    images.write(path, row if row.dtype == np.uint8 else (row // 257).astype(np.uint8))
+    images.write(path, row if row.dtype == np.uint8 else (row // 257).astype(np.uint8), replace=replace)
 
 
 def make_report(
@@ -239,7 +251,7 @@ def make_report(
     return report
 
 
-def write_report(path: Path, report: dict[str, Any]) -> None:
-    """Write a report as JSON, whole or not at all."""
-    with atomic_write(path) as partial:
+def write_report(path: Path, report: dict[str, Any], replace: bool = True) -> None:
+    """Write a report as JSON, whole or not at all; ValueError where it exists and `replace` is not set."""
+    with atomic_write(path, replace) as partial:
         partial.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -58,6 +58,107 @@ def test_pairs_of_a_folder(photos):
     }
 
 
+def touch(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+@pytest.mark.parametrize(
+    "first, second", [("A", "B"), ("b", "a"), ("Near", "FAR"), ("1", "2"), ("source_1", "Source_2")]
+)
+def test_two_folders_pair_by_name(tmp_path, first, second):
+    touch(
+        tmp_path / "set",
+        f"{first}/1.png",
+        f"{first}/2.png",
+        f"{second}/1.png",
+        f"{second}/2.tif",
+        "truth/2.png",
+    )
+    touch(tmp_path / "set", f"{first}/x_1.png", f"{first}/x_2.png", f"{second}/x_1.png", f"{first}/3.png")
+    found, rest = pairs.find_pairs(tmp_path / "set")
+    base = (tmp_path / "set").resolve()
+    a, b = (second, first) if first == "b" else (first, second)
+    assert found == [
+        ("set/1", base / a / "1.png", base / b / "1.png", None),
+        (
+            "set/2",
+            *((base / x / f"2.{'tif' if x == second else 'png'}") for x in (a, b)),
+            base / "truth/2.png",
+        ),
+        ("set/x_1", base / a / "x_1.png", base / b / "x_1.png", None),
+    ]
+    assert rest == {
+        "set/3": f"set/{first}/3.png is without its other image",
+        "set/x_2": f"set/{first}/x_2.png is without its other image",
+    }
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["1/near.png", "1/far.png", "2/near.png", "2/far.png"],
+        ["A/x_A.png", "A/x_B.png", "B/x_A.png", "B/x_B.png"],
+        ["1/1.png", "1/2.png", "2/1.png", "2/2.png", "3/1.png", "3/2.png"],
+        ["a/p.png", "a/q.png", "b/r.png", "b/s.png"],
+    ],
+)
+def test_folders_of_one_scene_each_stay_pairs(tmp_path, names):
+    touch(tmp_path, *names)
+    found, rest = pairs.find_pairs(tmp_path)
+    assert rest == {} and len(found) == len(names) // 2
+    assert all(pair.a.parent == pair.b.parent for pair in found)
+
+
+def test_linked_folders_a_and_b(tmp_path):
+    touch(tmp_path, "left/1.png", "right/1.png", "set/notes.txt")
+    (tmp_path / "set/A").symlink_to(tmp_path / "left")
+    (tmp_path / "set/B").symlink_to(tmp_path / "right")
+    ((name, a, b, _),), _ = pairs.find_pairs(tmp_path / "set")
+    assert (name, a.parent.name, b.parent.name) == ("set/1", "left", "right")
+
+
+def textures(count):
+    """Photographs of that many scenes, 120 x 160 x 3."""
+    rng = np.random.default_rng(3)
+    blurred = (cv2.GaussianBlur(rng.random((120, 160, 3), np.float32), (0, 0), 2) for _ in range(count))
+    return [cv2.normalize(x, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8) for x in blurred]
+
+
+def test_images_of_two_scenes_are_refused(tmp_path, capsys):
+    first, second = textures(2)
+    (tmp_path / "set").mkdir()
+    for name, image in {"x_A": first, "x_B": cv2.blur(first, (5, 5)), "y_A": first, "y_B": second}.items():
+        images.write(tmp_path / "set" / f"{name}.png", image)
+    arguments = ["--out", str(tmp_path / "out"), "--methods", "CP", "--workers", "1"]
+    assert compare.main([str(tmp_path / "set"), *arguments]) == 1
+    said, errors = capsys.readouterr()
+    folder = (tmp_path / "set").resolve()
+    assert "Mean of one pair" in said
+    assert errors.endswith(f"missing: set/y: {folder}/y_A.png and {folder}/y_B.png do not show one scene\n")
+
+
+def test_a_16_bit_copy_scores_as_its_original(tmp_path, capsys):
+    (sharp,) = textures(1)
+    found = {}
+    for name, factor in (("eight", np.uint8(1)), ("sixteen", np.uint16(257))):
+        folder = tmp_path / name / "set"
+        folder.mkdir(parents=True)
+        for role, image in {
+            "A": cv2.blur(sharp, (5, 5)),
+            "B": cv2.blur(sharp, (1, 9)),
+            "truth": sharp,
+        }.items():
+            images.write(folder / f"x_{role}.png", image * factor)
+        out = tmp_path / name / "out"
+        assert compare.main([str(folder), "--out", str(out), "--methods", "LP,GF", "--workers", "1"]) == 0
+        found[name] = (out / "scores.csv").read_text()
+    assert found["eight"] == found["sixteen"] and "PSNR" in found["eight"]
+    capsys.readouterr()
+
+
 def test_pairs_of_linked_folders_and_of_one_name(photos, tmp_path, capsys):
     other = tmp_path / "other/photos"
     shutil.copytree(photos, other)

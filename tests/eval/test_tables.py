@@ -165,6 +165,20 @@ def test_only_what_changed_is_made_again(made, tmp_path, monkeypatch):
     assert results.cache_key("lp", {}) != code
 
 
+@pytest.mark.parametrize("size", [0, 200, 5000])
+def test_a_damaged_image_is_made_again(tmp_path, triple, size):
+    a, b, _ = triple
+    images.write(tmp_path / "x_A.png", a)
+    images.write(tmp_path / "x_B.png", b)
+    name = pairs.Files("x", tmp_path / "x_A.png", tmp_path / "x_B.png")
+    path = results.fuse_pair(name, "LP", "lp", {}, tmp_path / "fused")
+    whole = path.read_bytes()
+    assert len(whole) > size
+    path.write_bytes(whole[:size])
+    assert results.fuse_pair(name, "LP", "lp", {}, tmp_path / "fused") == path
+    assert path.read_bytes() == whole
+
+
 def test_what_cannot_be_had_is_said(small, tmp_path, capsys):
     tables.main(["--out", str(tmp_path), "--methods", "LP", "--no-lytro", "--workers", "1"])
     said = capsys.readouterr().out

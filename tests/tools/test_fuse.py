@@ -130,6 +130,7 @@ def test_outputs_are_not_written_over(run, folder, tmp_path):
         ("a.png", "b.png", "--fast", "--model", "x"),
         ("a.png", "--batch", "x.csv"),
         ("a.png", "b.png", "--resume"),
+        ("a.png", "b.png", "--anywhere"),
         ("a.png", "b.png", "--jobs", "2"),
         ("a.png", "b.png", "--method", "lp", "--precision", "bfloat16"),
         ("a.png", "b.png", "--method", "lp", "--tile", "64"),
@@ -438,12 +439,28 @@ def test_a_full_disk_leaves_nothing(run, folder, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_result_made_meanwhile_stays(run, tmp_path, monkeypatch):
+    """Two programs make one output: the second is refused, or replaces it where --force says so."""
+    path, whole = tmp_path / "out.png", fuse.pipeline.fuse
+
+    def slow(*arguments, **options):
+        path.write_bytes(b"of another program")
+        return whole(*arguments, **options)
+
+    monkeypatch.setattr(fuse.pipeline, "fuse", slow)
+    status, _, errors = run("a.png", "b.png", "-o", path, "--method", "lp")
+    assert status == 1 and f"{path}: exists; --force replaces it" in errors
+    assert path.read_bytes() == b"of another program"
+    assert run("a.png", "b.png", "-o", path, "--method", "lp", "--force")[0] == 0
+    assert images.read(path).size
+
+
 @pytest.mark.parametrize("when", ["reading", "writing"])
 def test_ctrl_c_leaves_nothing(run, tmp_path, monkeypatch, when):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(*{"reading": (images, "load"), "writing": (os, "replace")}[when], stop)
+    monkeypatch.setattr(*{"reading": (images, "load"), "writing": (os, "link")}[when], stop)
     assert run("a.png", "b.png", "-o", tmp_path / "out.png", "--method", "lp")[0] == 130
     assert not list(tmp_path.iterdir())
 

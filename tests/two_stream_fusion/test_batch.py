@@ -160,6 +160,59 @@ def test_no_output_is_an_image_of_another(folder, capfd, more):
     assert (folder / "in/two/0.png").read_bytes() == before and not (folder / "z.png").exists()
 
 
+def refusal(folder, capfd, lines, *more):
+    """What is said of lines, for which nothing may be made."""
+    (folder / "wrong.csv").write_text("\n".join(lines))
+    before = sorted(folder.rglob("*"))
+    assert run("--batch", "wrong.csv", "-o", "out", *more) == 1
+    assert sorted(folder.rglob("*")) == before
+    return capfd.readouterr().err.split("fuse.py: error: ")[1].rstrip()
+
+
+def test_one_output_in_two_spellings_is_refused(folder, capfd, monkeypatch):
+    one, two = ",in/one/0.png,in/one/1.png", ",in/two/0.png,in/two/1.png"
+    (folder / "out/deep").mkdir(parents=True)
+    (folder / "out/linked").symlink_to("deep")
+    for first, second in (("x.png", "./x.png"), ("x", "x.png"), ("x", "deep/../x"), ("deep/x", "linked/x")):
+        said = refusal(folder, capfd, [first + one, second + two])
+        assert said.endswith(f": named for {first} and for {second}"), said
+    (folder / "out/y.png").touch()
+    os.link(folder / "out/y.png", folder / "out/y.PNG")  # as a file system has it that ignores case
+    said = refusal(folder, capfd, ["y.png" + one, "y.PNG" + two], "--force")
+    assert said == "out/y.PNG: named for y.png and for y.PNG"
+    monkeypatch.setattr(batch, "_ignores_case", lambda path: True)
+    said = refusal(folder, capfd, ["z.png" + one, "Z.PNG" + two])
+    assert said == "out/Z.PNG: named for z.png and for Z.PNG"
+
+
+def test_no_output_becomes_an_image_of_another(folder, capfd):
+    """Neither does one that does not exist yet: which of the two came first would be chance."""
+    first = "x.png,in/one/0.png,in/one/1.png"
+    for words in ("out/x.png,in/two/0.png", "in/../out/x.png,in/two/0.png"):
+        said = refusal(folder, capfd, [first, f"y.png,{words}"])
+        assert said == "out/x.png: is one of the images to fuse"
+    (folder / "out").mkdir()
+    for words in ("out", "out/*.png"):
+        said = refusal(folder, capfd, [first, f"deep/y.png,{words},in/two/0.png"])
+        assert said == "out/x.png: would be one of the images to fuse for deep/y.png"
+
+
+def test_outputs_leave_the_folder_with_anywhere_alone(folder, capfd):
+    images_of_line = ",in/one/0.png,in/one/1.png"
+    (folder / "elsewhere/deep").mkdir(parents=True)
+    (folder / "out").mkdir()
+    (folder / "out/linked").symlink_to(folder / "elsewhere/deep")
+    for name in (str(folder / "elsewhere/x.png"), "../elsewhere/x", "in/../../x.png", "linked/../x.png"):
+        said = refusal(folder, capfd, [name + images_of_line])
+        assert said == f"wrong.csv: {name} leaves the folder out; --anywhere allows that"
+    (folder / "right.csv").write_text(
+        f"../elsewhere/x{images_of_line}\n{folder}/elsewhere/y.png{images_of_line}\nin/../z{images_of_line}\n"
+    )
+    assert run("--batch", "right.csv", "-o", "out", "--anywhere") == 0
+    assert (folder / "elsewhere/x.png").is_file() and (folder / "elsewhere/y.png").is_file()
+    assert (folder / "out/z.png").is_file()
+
+
 def test_marks_of_utf_8_and_hidden_folders_are_passed_over(folder):
     lines = (folder / "pairs.csv").read_text().splitlines()[2:]
     (folder / "pairs.csv").write_text("\n".join(lines), encoding="utf-8-sig")

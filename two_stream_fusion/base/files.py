@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
+import stat
 from pathlib import Path
 from typing import Iterator
 
@@ -16,32 +18,41 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 MARK = ".two_stream_fusion.lock"  # in a folder that `atomic_folder` makes or replaces: its lock and its mark
+# What os.link raises where a file system has no hard links.
+NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK}
 
 _partial_files: set[Path] = set()  # what `atomic_write` has in work
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path, replace: bool = True) -> Iterator[Path]:
     """Give a temporary name beside `path`, which becomes `path` where the block ends well.
 
     Args:
-        path: the file to write. An older file there is replaced in one step.
+        path: the file to write.
+        replace: replace an older file there, in one step. Otherwise no file is ever replaced, one that
+            another program writes meanwhile neither.
 
     Yields:
         The name to write to. It has the suffix of `path`.
 
     Raises:
+        ValueError: `path` is a FIFO or a device, or, without `replace`, exists.
         OSError: as the block or the file system raises it, with `path` as the file's name.
     """
     path = Path(path)
+    _check_no_device(path)
     partial = path.with_name(f".{path.stem[:50]}.{os.getpid()}.part{path.suffix}")  # names end at 255 bytes
     _partial_files.add(partial)
     try:
         yield partial
-        os.replace(partial, path)
+        if replace:
+            os.replace(partial, path)
+        else:
+            _rename_new(partial, path)
     except OSError as error:
         if error.errno is not None and error.filename in (None, str(partial)):
-            error.filename = str(path)  # the one that the user knows
+            error.filename, error.filename2 = str(path), None  # the one that the user knows
         raise
     finally:
         if partial.exists():
@@ -49,10 +60,41 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         _partial_files.discard(partial)
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Write a text file in UTF-8, whole or not at all; its folder is made where there is none."""
+def _rename_new(partial, path):
+    """Give the file `partial` the name `path`, unless that exists. `partial` may stay, as a second name."""
+    try:
+        os.link(partial, path)  # a rename would replace
+    except FileExistsError:
+        raise ValueError(f"{path}: exists; --force replaces it") from None
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))  # the name is ours
+        except FileExistsError:
+            raise ValueError(f"{path}: exists; --force replaces it") from None
+        os.replace(partial, path)
+
+
+def _check_no_device(path):
+    """ValueError where there is something at `path` that no file may replace."""
+    if os.path.exists(path):
+        mode = os.stat(path).st_mode
+        kind = "a FIFO" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise ValueError(f"{path}: is {kind}; output goes to files")
+
+
+def write_text(path: str | Path, text: str, replace: bool = True) -> None:
+    """Write a text file in UTF-8, whole or not at all; its folder is made where there is none.
+
+    Args:
+        path: the file.
+        text: what it will hold.
+        replace: as of `atomic_write`, which says what is raised.
+    """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as partial:
+    with atomic_write(path, replace) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
@@ -73,13 +115,14 @@ def check_output(path: str | Path, inputs=(), force: bool = False) -> None:
         force: whether an older file at `path` may be replaced.
 
     Raises:
-        ValueError: `path` is one of `inputs`, or it exists and `force` is not set.
+        ValueError: `path` is one of `inputs`, a FIFO or a device, or it exists and `force` is not set.
     """
-    if os.path.exists(path):
-        if any(os.path.exists(source) and os.path.samefile(path, source) for source in inputs):
-            raise ValueError(f"{path}: is one of the images to fuse or score")
-        if not force:
-            raise ValueError(f"{path}: exists; --force replaces it")
+    _check_no_device(path)
+    existing = filter(os.path.exists, inputs) if os.path.exists(path) else ()
+    if any(os.path.samefile(path, source) for source in existing):
+        raise ValueError(f"{path}: is one of the images to fuse or score")
+    if os.path.lexists(path) and not force:  # a link to nothing too
+        raise ValueError(f"{path}: exists; --force replaces it")
 
 
 @contextlib.contextmanager

@@ -82,7 +82,13 @@ def pages(path: str | Path) -> int:
 
 
 def write(
-    path: str | Path, pixels: np.ndarray, alpha: np.ndarray | None = None, exif: bytes = b"", icc: bytes = b""
+    path: str | Path,
+    pixels: np.ndarray,
+    alpha: np.ndarray | None = None,
+    exif: bytes = b"",
+    icc: bytes = b"",
+    *,
+    replace: bool = True,
 ) -> None:
     """Write an image file, whole or not at all.
 
@@ -91,10 +97,11 @@ def write(
         pixels: H x W or H x W x 3 (RGB), uint8 or uint16.
         alpha: H x W in the dtype of `pixels`; None for an opaque image.
         exif, icc: as Photograph has them. TIFF keeps only the texts of EXIF.
+        replace: replace an older file.
 
     Raises:
         OSError: the file cannot be written.
-        ValueError: the format cannot hold the image.
+        ValueError: the format cannot hold the image, or without `replace` the file exists.
     """
     path = Path(path)
     check_writable(path, pixels.dtype, alpha is not None, pixels.shape)
@@ -102,7 +109,7 @@ def write(
     if alpha is not None:
         pixels = np.dstack([pixels, alpha])
     data = encode.ENCODERS[suffix](pixels, exif, icc)
-    with files.atomic_write(path) as partial:
+    with files.atomic_write(path, replace) as partial:
         partial.write_bytes(data)
 
 

@@ -32,6 +32,8 @@ def prepare(*images: np.ndarray, names: Sequence[str] | None = None) -> tuple[li
 
     Returns:
         The gray sources and the gray fused image, H x W. RGB becomes Rec.601 luma; values are not rescaled.
+        uint16 images that all hold 8-bit levels only (v * 257) are returned as uint8: their luma is rounded
+        as that of their originals.
 
     Raises:
         ValueError: anything else; the message names two images that differ, with shapes and dtypes.
@@ -58,8 +60,28 @@ def prepare(*images: np.ndarray, names: Sequence[str] | None = None) -> tuple[li
             raise ValueError(f"{both}: they must have the same size")
         if image.dtype != partner.dtype:
             raise ValueError(f"{both}: they must have the same depth")
-    *sources, fused = [_gray(image) for image in arrays]
+    *sources, fused = [_gray(image) for image in eight_bit_originals(*arrays)]
     return sources, fused
+
+
+def eight_bit_originals(*images: np.ndarray) -> list[np.ndarray]:
+    """The uint8 images that uint16 images are copies of.
+
+    Args:
+        images: of any shape and dtype.
+
+    Returns:
+        The same images; where all are uint16 and every level is 257 times a level of 8 bits, those levels as
+        uint8.
+    """
+    if not all(image.dtype == np.uint16 and _is_scaled_up(image) for image in images):
+        return list(images)
+    return [(image // 257).astype(np.uint8) for image in images]
+
+
+def _is_scaled_up(image):
+    """Whether all levels of a uint16 image are multiples of 257; row by row, for most are not."""
+    return all(not (row % 257).any() for row in image)
 
 
 def level_scale(image: np.ndarray) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -108,3 +109,41 @@ def test_empty_folders_of_these_names_are_used(tmp_path):
     with files.atomic_folder(tmp_path / "out") as part:
         (part / "new.h5").touch()
     assert (tmp_path / "out" / "new.h5").exists() and not (tmp_path / "out.part").exists()
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_file_that_appears_meanwhile_stays(tmp_path, monkeypatch, has_links):
+    """Two programs write one file: the second may not replace what the first has written."""
+
+    def no_link(source, target):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    if not has_links:
+        monkeypatch.setattr(files.os, "link", no_link)
+    path = tmp_path / "x.png"
+    refused = pytest.raises(ValueError, match=r"x.png: exists; --force replaces it")
+    with refused, files.atomic_write(path, replace=False) as second:
+        second.write_bytes(b"second")
+        path.write_bytes(b"first")
+    assert path.read_bytes() == b"first" and os.listdir(tmp_path) == ["x.png"]
+    with files.atomic_write(tmp_path / "y.png", replace=False) as partial:
+        partial.write_bytes(b"new")
+    assert (tmp_path / "y.png").read_bytes() == b"new" and sorted(os.listdir(tmp_path)) == ["x.png", "y.png"]
+    with files.atomic_write(path) as partial:
+        partial.write_bytes(b"newer")
+    assert path.read_bytes() == b"newer"
+
+
+def test_fifos_devices_and_links_to_nothing_stay(tmp_path):
+    fifo = tmp_path / "fifo.png"
+    os.mkfifo(fifo)
+    for path, kind in ((fifo, "a FIFO"), (Path(os.devnull), "a device")):
+        with pytest.raises(ValueError, match=f"{path}: is {kind}; output goes to files"):
+            files.check_output(path, force=True)
+        with pytest.raises(ValueError, match=f"is {kind}"), files.atomic_write(path):
+            raise AssertionError("not begun")
+    (tmp_path / "link.png").symlink_to(tmp_path / "none.png")
+    with pytest.raises(ValueError, match=r"link.png: exists; --force"):
+        files.check_output(tmp_path / "link.png")
+    files.check_output(tmp_path / "link.png", force=True)
+    assert fifo.is_fifo()

@@ -69,6 +69,16 @@ def test_evaluate_gives_every_metric(images):
 @pytest.mark.parametrize("name", ALL)
 def test_sixteen_bits_scaled_are_eight_bits(triple, name):
     wide = [image.astype(np.uint16) * 257 for image in triple]
+    assert ALL[name](*wide) == ALL[name](*triple)
+    colour = [np.dstack([image, image[::-1], image[:, ::-1]]) for image in triple]
+    assert ALL[name](*(image.astype(np.uint16) * 257 for image in colour)) == ALL[name](*colour)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_sixteen_bits_and_eight_have_one_scale(triple, name, monkeypatch):
+    monkeypatch.setattr(preprocess, "_is_scaled_up", lambda image: False)
+    wide = [image.astype(np.uint16) * 257 for image in triple]
+    assert preprocess.prepare(*wide)[1].dtype == np.uint16
     assert ALL[name](*wide) == pytest.approx(ALL[name](*triple), abs=1e-12)
 
 
