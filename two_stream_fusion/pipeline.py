@@ -190,7 +190,8 @@ def fuse(
         progress=progress,
     )
     if align is None and check_register:
-        _warn_if_misaligned(aligned.frames)
+        _warn_if_misaligned(aligned.frames.spread())
+    spread = aligned.frames.spread()
     ready = time.perf_counter()
     maps: list[dict[str, Any]] = []
     choice = None
@@ -198,15 +199,15 @@ def fuse(
         steps = len(tiles(aligned.frames.shape[:2], tile, 0)) * (len(frames) - 1)
         with progress("fusing", steps, "tile") as track:
             image, choice = fuse_by_network(
-                network, aligned.frames, refine=refine or "none", tile=tile, progress=track
+                network, spread, refine=refine or "none", tile=tile, progress=track
             )
     else:
         with progress("fusing", len(frames), "image") as track:
-            image, maps = registry.fuse(method, track(aligned.frames), **(options or {}))
+            image, maps = registry.fuse(method, track(spread), **(options or {}))
     end = time.perf_counter()
     return Result(
-        image=image,
-        alpha=aligned.frames.alpha,
+        image=spread.restore(image),
+        alpha=spread.alpha,
         choice=choice,
         maps=maps,
         refine=refine,
@@ -247,7 +248,7 @@ def align_frames(
     order = list(range(len(frames)))
     if in_order and len(frames) > 2:
         with progress("looking", len(frames), "image") as track:
-            order = focus_order(track(frames))
+            order = focus_order(track(frames.spread()))
         if order != sorted(order):
             frames = frames.reordered(order)
             names = " ".join(frames.name(i) for i in range(len(frames)))

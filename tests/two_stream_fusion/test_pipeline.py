@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from tests.golden import nets
-from tests.two_stream_fusion.stack.scenes import photograph, receding
+from tests.two_stream_fusion.stack.scenes import levels, photograph, psnr, receding, slope
 from two_stream_fusion import pipeline
 from two_stream_fusion.io import images
-from two_stream_fusion.methods import registry
+from two_stream_fusion.methods import models, registry
 from two_stream_fusion.methods.two_stream import TILE
 from two_stream_fusion.stack.frames import Frames
 
@@ -180,3 +180,33 @@ def test_wrong_sources_are_refused():
         pipeline.fuse([np.zeros((9, 9))] * 2, "lp")
     with pytest.raises(IndexError, match="no image 2: there are 2"):
         pipeline.fuse([image(0), image(1)], "lp", align="affine", reference=2)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_few_bits_are_fused_as_well_as_all(count):
+    """8 and 12 bits in 16: within 1 dB of 16 bits. 8-bit photographs that are dark: from all frames."""
+    photo = photograph()[100:300, 150:400].mean(2)
+    noise = np.random.default_rng(0).normal(0, 0.004, (count, *photo.shape))
+    found = {}
+    for bits in (8, 12, 16):
+        top = 2**bits - 1
+        stack = [
+            levels(np.clip(x / 255 + n, 0, 1) * top, np.uint16) for x, n in zip(slope(photo, count), noise)
+        ]
+        result = pipeline.fuse(stack, model=models.FAST, check_register=False)
+        found[bits] = psnr(photo / 255 * top, result.image, top)
+        assert result.image.max() <= top
+        assert count == 2 or len(np.unique(result.choice)) == count
+    assert min(found.values()) > found[16] - 1
+    dark = [levels(x * 0.06) for x in slope(photo, count)]
+    for align in (None, "translation"):
+        result = pipeline.fuse(dark, model=models.FAST, refine="select", align=align)
+        assert len(np.unique(result.choice)) == count
+        assert set(np.unique(result.image)) <= set(range(16))
+
+
+@pytest.mark.parametrize("method", registry.METHODS)
+def test_an_image_of_few_bits_fused_with_itself_stays(method):
+    dark = levels(photograph()[100:180, 150:250] * 0.1)
+    fused = pipeline.fuse([dark, dark], method, check_register=False).image
+    assert np.abs(fused.astype(int) - dark).max() <= 1

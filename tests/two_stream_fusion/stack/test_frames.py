@@ -1,7 +1,9 @@
+import cv2
 import numpy as np
 import pytest
 import tifffile
 
+from tests.two_stream_fusion.stack.scenes import photograph
 from two_stream_fusion.io import images
 from two_stream_fusion.stack import frames
 from two_stream_fusion.stack.frames import Frames
@@ -101,3 +103,36 @@ def test_what_a_user_may_name(folder, monkeypatch):
     (folder / "binary.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(ValueError, match=r"binary\.txt: not a list"):
         frames.find_images([f"@{folder / 'binary.txt'}"])
+
+
+def test_levels_of_a_part_of_the_type_are_spread_and_restored():
+    twelve = [picture(i, dtype=np.uint16) >> 4 for i in range(3)]
+    stack = Frames(twelve)
+    assert stack.unused_bits == 4 and stack.spread().unused_bits == 4
+    for image, spread, plain in zip(twelve, stack.spread(), stack):
+        np.testing.assert_array_equal(spread, image << 4)
+        np.testing.assert_array_equal(plain, image)
+        np.testing.assert_array_equal(stack.restore(spread), image)
+    values = np.array([0, 7, 8, 23, 24, 65519, 65528, 65535], np.uint16)
+    assert stack.restore(values).tolist() == [0, 0, 1, 1, 2, 4095, 4095, 4095]
+
+
+@pytest.mark.parametrize(("last", "bits"), [(0, 7), (1, 7), (3, 6), (127, 1), (128, 0)])
+def test_the_largest_level_of_all_images_counts(last, bits):
+    images = [np.ones((4, 5), np.uint8), np.zeros((4, 5), np.uint8), np.full((4, 5), last, np.uint8)]
+    assert Frames(images).unused_bits == bits
+    assert Frames([np.zeros((4, 5), np.uint8)] * 2).unused_bits == 0
+
+
+def test_no_more_is_read_where_the_first_image_uses_its_type(folder, monkeypatch):
+    stack = Frames([folder / f"f{i}.png" for i in (1, 2, 10)])
+    monkeypatch.setattr(images, "load", lambda *_: pytest.fail("read"))
+    assert stack.spread().unused_bits == 0
+
+
+def test_registered_images_keep_the_levels_of_their_sources():
+    photo = cv2.cvtColor(photograph(), cv2.COLOR_RGB2GRAY) >> 4
+    aligned = Frames([photo[:, 3:], photo[:, :-3]]).registered(0, "translation", exposure=False)
+    np.testing.assert_array_equal(aligned[0], photo[:, 3:][aligned.window])
+    assert aligned[1].max() <= 15
+    assert np.abs(aligned[1].astype(int) - aligned[0]).mean() < 0.5
