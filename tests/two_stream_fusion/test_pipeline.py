@@ -210,3 +210,38 @@ def test_an_image_of_few_bits_fused_with_itself_stays(method):
     dark = levels(photograph()[100:180, 150:250] * 0.1)
     fused = pipeline.fuse([dark, dark], method, check_register=False).image
     assert np.abs(fused.astype(int) - dark).max() <= 1
+
+
+@pytest.mark.parametrize("align", [None, "translation"])
+def test_a_bad_frame_is_left_out_and_said(caplog, align):
+    photo = photograph()[100:300, 150:400]
+    good = [levels(frame) for frame in slope(photo, 4)]
+    bad = [*good[:2], good[1] // 3, *good[2:]]
+    with caplog.at_level(logging.WARNING, "two_stream_fusion"):
+        result = pipeline.fuse(bad, "lp", align=align)
+        assert "image 3 is left out: it is 0.34 times as bright as the others" in caplog.text
+    np.testing.assert_array_equal(result.image, pipeline.fuse(good, "lp", align=align).image)
+    assert [(out.source, out.name) for out in result.left_out] == [(2, "image 3")]
+    assert result.aligned.order == [0, 1, 3, 4] and len(result.aligned.names) == 5
+    if align:
+        assert result.transforms[2] is None and result.transforms[3] is not None
+    kept = pipeline.fuse(bad, "lp", align=align, keep_all=True)
+    assert kept.left_out == () and len(kept.aligned.frames) == 5
+    assert kept.aligned.reference != 2  # whatever the order
+    with pytest.raises(ValueError, match=r"image 3: cannot be the reference: it is 0\.34 times"):
+        pipeline.align_frames(bad, reference=2)
+    assert pipeline.align_frames(bad, "translation", reference=2, keep_all=True).reference == 2
+
+
+def test_of_a_pair_none_is_left_out(caplog):
+    photo = photograph()[100:300, 150:400]
+    with caplog.at_level(logging.WARNING, "two_stream_fusion"):
+        assert pipeline.fuse([photo, photo // 3], "lp").left_out == ()
+    assert "image 2 is 0.34 times as bright, compared to image 1" in caplog.text
+
+
+def test_the_given_order_can_be_kept():
+    shuffled = [receding(5)[i] for i in (3, 0, 4, 2, 1)]
+    found = pipeline.fuse(shuffled, model=models.FAST, check_register=False).aligned
+    kept = pipeline.fuse(shuffled, model=models.FAST, keep_order=True, check_register=False).aligned
+    assert found.order in ([1, 4, 3, 0, 2], [2, 0, 3, 4, 1]) and kept.order == [0, 1, 2, 3, 4]

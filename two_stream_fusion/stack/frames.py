@@ -139,7 +139,7 @@ class Frames:
         return self._unused_bits
 
     def spread(self) -> Frames:
-        """The same images, with levels that use all bits of their type: those of the sources, shifted left."""
+        """The same images, their levels shifted left so that they use all bits of their type."""
         _ = self.unused_bits  # found once, for every sequence that comes from this one
         frames = copy.copy(self)
         frames._is_spread = True
@@ -150,7 +150,7 @@ class Frames:
         return restore_levels(image, self.unused_bits)
 
     def reordered(self, places: Sequence[int]) -> Frames:
-        """The same images in another order: those at `places`, each once. For images not yet registered."""
+        """The images at `places`, each once, in that order. For images not yet registered."""
         frames = copy.copy(self)
         frames.entries = [self.entries[i] for i in places]
         return frames

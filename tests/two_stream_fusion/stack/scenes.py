@@ -62,7 +62,7 @@ def as_kind(image, kind):
 
 
 def slope(image, count, most=6.0):
-    """Frames (float32) of a photograph whose depth grows from left to right; blurs up to a sigma of `most`."""
+    """Frames (float32) of a photograph whose depth grows from left to right; the largest blur is `most`."""
     sharp = image.astype(np.float32)
     sigmas = np.linspace(0, most, 25)
     levels = np.stack([cv2.GaussianBlur(sharp, (0, 0), float(s)) if s else sharp for s in sigmas])
