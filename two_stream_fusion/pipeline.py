@@ -35,7 +35,7 @@ import numpy as np
 from two_stream_fusion.base.tiles import tiles
 from two_stream_fusion.methods import models, registry
 from two_stream_fusion.stack import screening, select
-from two_stream_fusion.stack.align import misalignment
+from two_stream_fusion.stack.align import quick_misalignment, quick_version
 from two_stream_fusion.stack.blend import blend_frames
 from two_stream_fusion.stack.choice import select_frames
 from two_stream_fusion.stack.frames import Frames, Source
@@ -180,7 +180,7 @@ def fuse(
         keep_order: leave three or more images in the order given; otherwise it is found where it matters.
         keep_all: fuse images too that do not belong to a stack of three or more (see stack/screening.py);
             otherwise they are left out, and a warning names them. Of two images none is left out.
-        check_register: log a warning where images that are not aligned seem to be out of register.
+        check_register: log a warning where neighbours that are not aligned seem to be out of register.
         progress: shows how far the work is; see no_progress.
 
     Returns:
@@ -446,11 +446,23 @@ def _warn_if_unlike(frames):
 
 
 def _warn_if_misaligned(frames):
-    pixels = misalignment(frames[0], frames[1])
-    if pixels <= max(WARN_PIXELS, WARN_SHARE * max(frames.shape)):
+    """Log where neighbours are out of register: of all such pairs, the one that is farthest apart."""
+    bound = max(WARN_PIXELS, WARN_SHARE * max(frames.shape))
+    found = []
+    previous = None
+    for i, frame in enumerate(frames):
+        quick = quick_version(frame)
+        if previous is not None:
+            pixels = quick_misalignment(previous, quick, frames.shape)
+            if pixels > bound:
+                found.append((pixels, i - 1, i))
+        previous = quick
+    if not found:
         return
+    pixels, first, second = max(found, key=lambda pair: pair[0])
     if math.isinf(pixels):
         problem = "not to show the same scene"
     else:
         problem = f"{pixels:.1f} pixels apart; --align brings images into register"
-    LOG.warning("%s and %s seem %s", frames.name(0), frames.name(1), problem)
+    more = f" (and {len(found) - 1} more pairs of neighbours)" if len(found) > 1 else ""
+    LOG.warning("%s and %s seem %s%s", frames.name(first), frames.name(second), problem, more)

@@ -126,6 +126,22 @@ def test_images_out_of_register_are_logged(caplog, capfd):
     assert capfd.readouterr().out == ""
 
 
+def test_a_bump_inside_of_a_stack_is_logged(caplog):
+    """All neighbours are compared, not the first two alone."""
+    photo = photograph()
+    stack = [levels(x) for x in slope(photo[20:320, 50:400], 3)]
+    bumped = [levels(x) for x in slope(photo[26:326, 62:412], 3)]
+    with caplog.at_level(logging.WARNING, "two_stream_fusion"):
+        pipeline.fuse(stack, "lp")
+        assert not caplog.records
+        pipeline.fuse([*stack[:2], bumped[2]], "lp")
+    assert "image 2 and image 3 seem 13." in caplog.text and len(caplog.records) == 1
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "two_stream_fusion"):
+        pipeline.fuse([stack[0], bumped[1], stack[2]], "lp")
+    assert "(and 1 more" in caplog.text
+
+
 def test_progress_is_told_stage_by_stage(files):
     seen = []
 

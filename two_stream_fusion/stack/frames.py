@@ -293,8 +293,8 @@ def find_images(words: Iterable[str | Path]) -> list[Path]:
             paths = _read_list(Path(word[1:]))
         elif os.path.isdir(word):
             paths = images_in_folder(word)
-        elif glob.has_magic(word) and not os.path.exists(word):
-            paths = sorted(map(Path, glob.glob(word)), key=natural_key)
+        elif glob.has_magic(word) and not os.path.lexists(word):
+            paths = sorted(map(Path, _match(word)), key=natural_key)
         else:
             paths = [Path(word)]
         if not paths:
@@ -304,14 +304,37 @@ def find_images(words: Iterable[str | Path]) -> list[Path]:
 
 
 def images_in_folder(folder: str | Path) -> list[Path]:
-    """The image files of a folder in natural order; hidden ones, such as macOS's ._NAME.jpg, are left out."""
-    files = (p for p in Path(folder).iterdir() if not p.name.startswith(".") and p.is_file())
-    return sorted((p for p in files if p.suffix.lower() in ENDINGS), key=natural_key)
+    """The image files of a folder in natural order; hidden ones, such as macOS's ._NAME.jpg, are left out.
+
+    Raises:
+        ValueError: a link in it leads nowhere, or photographs are there twice, RAW and developed.
+    """
+    named = (p for p in Path(folder).iterdir() if not p.name.startswith("."))
+    found = sorted((p for p in named if p.suffix.lower() in ENDINGS and not p.is_dir()), key=natural_key)
+    for path in found:
+        if path.is_symlink() and not path.exists():
+            raise ValueError(f"{path}: is a link to {os.readlink(path)}, which is not there")
+    found = [path for path in found if path.is_file()]
+    raw = {path.stem for path in found if path.suffix.lower() in images.RAW}
+    developed = next((p for p in found if p.stem in raw and p.suffix.lower() not in images.RAW), None)
+    if developed:
+        twin = next(p for p in found if p.stem == developed.stem and p.suffix.lower() in images.RAW)
+        patterns = " or ".join(f"'{Path(folder, '*' + path.suffix)}'" for path in (developed, twin))
+        raise ValueError(f"{folder}: {twin.name} stands beside {developed.name}; choose by {patterns}")
+    return found
 
 
 def natural_key(path: str | Path) -> list[tuple[int, str]]:
     """A key that sorts file names with their numbers as numbers."""
-    return [(int(x), "") if x.isdigit() else (-1, x) for x in re.split(r"(\d+)", str(path)) if x]
+    return [(int(x), "") if x.isdecimal() else (-1, x) for x in re.split(r"(\d+)", str(path)) if x]
+
+
+def _match(pattern):
+    """What a pattern matches; its folder may have brackets in its own name."""
+    folder, name = os.path.split(pattern)
+    if os.path.isdir(folder):
+        return glob.glob(os.path.join(glob.escape(folder), name))
+    return glob.glob(pattern)
 
 
 def _read_list(path):

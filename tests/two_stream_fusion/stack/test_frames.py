@@ -136,3 +136,30 @@ def test_registered_images_keep_the_levels_of_their_sources():
     np.testing.assert_array_equal(aligned[0], photo[:, 3:][aligned.window])
     assert aligned[1].max() <= 15
     assert np.abs(aligned[1].astype(int) - aligned[0]).mean() < 0.5
+
+
+def test_odd_names_are_read(tmp_path):
+    stack = tmp_path / "stack [2]"
+    stack.mkdir()
+    for name in ("2²3.png", "10²3.png", "x³.png"):
+        images.write(stack / name, picture(0))
+    in_order = [stack / name for name in ("2²3.png", "10²3.png", "x³.png")]
+    assert frames.find_images([stack]) == in_order
+    assert frames.find_images([f"{stack}/*.png"]) == in_order
+    assert frames.find_images([f"{tmp_path}/st* [[]2]/*.png"]) == in_order  # brackets that are escaped
+
+
+def test_a_broken_link_in_a_folder_is_named(folder):
+    (folder / "f3.png").symlink_to(folder / "gone.png")
+    with pytest.raises(ValueError, match=r"f3\.png: is a link to .*gone\.png, which is not there"):
+        frames.find_images([folder])
+
+
+def test_raw_beside_jpeg_asks_for_a_pattern(tmp_path):
+    for name in ("a.JPG", "a.NEF", "b.JPG", "b.NEF"):
+        (tmp_path / name).touch()
+    with pytest.raises(
+        ValueError, match=r"a\.NEF stands beside a\.JPG; choose by '.*\*\.JPG' or '.*\*\.NEF'"
+    ):
+        frames.find_images([tmp_path])
+    assert len(frames.find_images([f"{tmp_path}/*.NEF"])) == 2
