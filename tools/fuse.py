@@ -92,6 +92,12 @@ def make_parser() -> argparse.ArgumentParser:
     add("--tile", metavar="N", type=int, help="of two_stream: compute in squares of N pixels, 0: all at once"
         f" (default: {pipeline.TILE})")  # fmt: skip
 
+    add = parser.add_argument_group("stacks of three images or more").add_argument
+    add("--keep-order", action="store_true", help="the images are in the order of their focus: do not look"
+        " for it")  # fmt: skip
+    add("--keep-all", action="store_true", help="fuse images too that seem not to belong: black, blurred,"
+        " of another scene")  # fmt: skip
+
     add = parser.add_argument_group("alignment").add_argument
     add("--align", metavar="MODEL", nargs="?", const="affine", choices=MODELS, help="bring the images into"
         " register first; MODEL: translation, euclidean, affine (the default), homography")  # fmt: skip
@@ -178,6 +184,8 @@ def settings_from(args: argparse.Namespace) -> Settings:
         "reference": None if args.reference is None else args.reference - 1,
         "crop": not args.keep_size,
         "exposure": not args.no_exposure,
+        "keep_order": args.keep_order,
+        "keep_all": args.keep_all,
     }
     for name in ("net", "weights", "refine", "gpu", "precision", "tile"):
         fusing[name] = getattr(args, name)
@@ -226,7 +234,8 @@ def fuse(words: list[str | Path], outputs: Outputs, settings: Settings) -> None:
         raise ValueError(f"--reference {reference + 1}: there are {len(frames)} images")
     opened = time.perf_counter()
     if outputs.aligned_folder:
-        alignment = {name: fusing[name] for name in ("reference", "crop", "exposure")}
+        alignment = {name: fusing[name] for name in ("reference", "crop", "exposure", "keep_all")}
+        alignment["in_order"] = not fusing["keep_order"]
         result, aligned = None, pipeline.align_frames(frames, align, **alignment, progress=progress)
         seconds = {"align": time.perf_counter() - opened, "fuse": 0.0}
     else:

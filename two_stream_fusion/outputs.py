@@ -226,7 +226,7 @@ def make_report(
     Returns:
         A dict of what JSON can hold.
     """
-    frames, names = aligned.frames, aligned.names
+    frames, names = aligned.frames, list(aligned.names)
     report: dict[str, Any] = {"version": two_stream_fusion.__version__}
     if result:
         report["method"] = method
@@ -234,12 +234,14 @@ def make_report(
     if result:
         report["options"] = options or {}
     report["sources"] = names
+    if aligned.left_out:
+        report["left_out"] = [{"source": name, "reason": reason} for _, name, reason in aligned.left_out]
     if aligned.order != sorted(aligned.order):
         report["order"] = [names[i] for i in aligned.order]
     if aligned.reference is not None and aligned.transforms is not None and aligned.window is not None:
         rows, columns = aligned.window
         report["reference"], report["align"] = names[aligned.reference], align
-        report["transforms"] = [matrix.tolist() for matrix in aligned.transforms]
+        report["transforms"] = [None if m is None else m.tolist() for m in aligned.transforms]
         report["window"] = {"left": columns.start, "top": rows.start}
     if result and result.refine:
         report.update(net=str(result.net), weights=str(result.weights), refine=result.refine)

@@ -26,6 +26,7 @@ from typing import (
     Iterator,
     Mapping,
     NamedTuple,
+    Sequence,
     Union,
 )
 
@@ -33,16 +34,17 @@ import numpy as np
 
 from two_stream_fusion.base.tiles import tiles
 from two_stream_fusion.methods import models, registry
-from two_stream_fusion.stack import select
-from two_stream_fusion.stack.align import misalignment
+from two_stream_fusion.stack import screening, select
+from two_stream_fusion.stack.align import quick_misalignment, quick_version
 from two_stream_fusion.stack.blend import blend_frames
 from two_stream_fusion.stack.choice import select_frames
 from two_stream_fusion.stack.frames import Frames, Source
-from two_stream_fusion.stack.order import focus_order
+from two_stream_fusion.stack.order import detail_grid, sort_by_details
 
 if TYPE_CHECKING:
     from two_stream_fusion.methods.two_stream import TwoStream
 
+LOG = logging.getLogger(__name__)
 TILE = 512  # pixels a side: BVLC Caffe needs 6 GB for it, caffe_torch a tenth
 REFINEMENTS = ("none", "select")
 WARN_PIXELS = 1.5  # images that are farther apart get a warning where they are not aligned
@@ -53,6 +55,14 @@ Progress = Callable[[str, int, str], ContextManager[Track]]
 Sources = Union[Frames, Iterable[Source]]
 
 
+class LeftOut(NamedTuple):
+    """A photograph that is not fused: its place among the sources, its name, and why."""
+
+    source: int
+    name: str
+    reason: str
+
+
 class Aligned(NamedTuple):
     """Photographs as they are fused.
 
@@ -60,20 +70,20 @@ class Aligned(NamedTuple):
     order: for each of `frames`, its place among the sources.
     reference: the place among the sources of the image that the others were aligned to; None where they were
         not aligned. So are the next two.
-    transforms: 3 x 3 float64 for each source, which take places (x, y, 1) in the reference to it.
+    transforms: 3 x 3 float64 for each source, which take places (x, y, 1) in the reference to it; None for
+        one that is left out.
     window: (rows, columns), slices: what `frames` show of the reference.
+    names: of all sources, in their order.
+    left_out: the sources that `frames` lack.
     """
 
     frames: Frames
     order: list[int]
     reference: int | None = None
-    transforms: list[np.ndarray] | None = None
+    transforms: list[np.ndarray | None] | None = None
     window: tuple[slice, slice] | None = None
-
-    @property
-    def names(self) -> list[str]:
-        """The names of the sources, in their order."""
-        return [self.frames.name(self.order.index(i)) for i in range(len(self.order))]
+    names: Sequence[str] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
 
 class Result(NamedTuple):
@@ -101,9 +111,14 @@ class Result(NamedTuple):
     seconds: dict[str, float]
 
     @property
-    def transforms(self) -> list[np.ndarray] | None:
+    def transforms(self) -> list[np.ndarray | None] | None:
         """As `aligned.transforms`."""
         return self.aligned.transforms
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """As `aligned.left_out`."""
+        return self.aligned.left_out
 
 
 @contextlib.contextmanager
@@ -137,6 +152,8 @@ def fuse(
     reference: int | None = None,
     crop: bool = True,
     exposure: bool = True,
+    keep_order: bool = False,
+    keep_all: bool = False,
     check_register: bool = True,
     progress: Progress = no_progress,
 ) -> Result:
@@ -160,7 +177,10 @@ def fuse(
             middle one in the order of focus).
         crop: crop aligned images to what all of them show, else mirror them at their borders.
         exposure: match the brightness and white balance of aligned images.
-        check_register: log a warning where images that are not aligned seem to be out of register.
+        keep_order: leave three or more images in the order given; otherwise it is found where it matters.
+        keep_all: fuse images too that do not belong to a stack of three or more (see stack/screening.py);
+            otherwise they are left out, and a warning names them. Of two images none is left out.
+        check_register: log a warning where neighbours that are not aligned seem to be out of register.
         progress: shows how far the work is; see no_progress.
 
     Returns:
@@ -186,27 +206,31 @@ def fuse(
         reference=reference,
         crop=crop,
         exposure=exposure,
-        in_order=align is not None or refine == "select",
+        in_order=not keep_order and (align is not None or refine == "select"),
+        keep_all=keep_all,
         progress=progress,
     )
+    if check_register and len(frames) == 2:
+        _warn_if_unlike(frames.spread())
     if align is None and check_register:
-        _warn_if_misaligned(aligned.frames)
+        _warn_if_misaligned(aligned.frames.spread())
+    spread = aligned.frames.spread()
     ready = time.perf_counter()
     maps: list[dict[str, Any]] = []
     choice = None
     if network is not None:
-        steps = len(tiles(aligned.frames.shape[:2], tile, 0)) * (len(frames) - 1)
+        steps = len(tiles(aligned.frames.shape[:2], tile, 0)) * (len(spread) - 1)
         with progress("fusing", steps, "tile") as track:
             image, choice = fuse_by_network(
-                network, aligned.frames, refine=refine or "none", tile=tile, progress=track
+                network, spread, refine=refine or "none", tile=tile, progress=track
             )
     else:
-        with progress("fusing", len(frames), "image") as track:
-            image, maps = registry.fuse(method, track(aligned.frames), **(options or {}))
+        with progress("fusing", len(spread), "image") as track:
+            image, maps = registry.fuse(method, track(spread), **(options or {}))
     end = time.perf_counter()
     return Result(
-        image=image,
-        alpha=aligned.frames.alpha,
+        image=spread.restore(image),
+        alpha=spread.alpha,
         choice=choice,
         maps=maps,
         refine=refine,
@@ -225,6 +249,7 @@ def align_frames(
     crop: bool = True,
     exposure: bool = True,
     in_order: bool = True,
+    keep_all: bool = False,
     progress: Progress = no_progress,
 ) -> Aligned:
     """Put photographs into the order of their focus and bring them into register.
@@ -232,7 +257,7 @@ def align_frames(
     Args:
         sources: as of `fuse`.
         model: translation, euclidean, affine or homography; None to leave the images where they are.
-        reference, crop, exposure, progress: as of `fuse`.
+        reference, crop, exposure, keep_all, progress: as of `fuse`.
         in_order: sort three or more images by their focus.
 
     Returns:
@@ -244,29 +269,34 @@ def align_frames(
     frames = as_frames(sources)
     if reference is not None and not 0 <= reference < len(frames):
         raise IndexError(f"no image {reference}: there are {len(frames)}")
-    order = list(range(len(frames)))
-    if in_order and len(frames) > 2:
-        with progress("looking", len(frames), "image") as track:
-            order = focus_order(track(frames))
-        if order != sorted(order):
-            frames = frames.reordered(order)
-            names = " ".join(frames.name(i) for i in range(len(frames)))
-            logging.getLogger(__name__).info("in the order of their focus: %s", names)
+    names = [frames.name(i) for i in range(len(frames))]
+    order, misfits = list(range(len(frames))), []
+    if len(frames) > 2 and not (keep_all and not in_order and model is None):
+        order, misfits = _look_at_stack(frames, in_order, keep_all, progress)
+    left_out = () if keep_all else tuple(LeftOut(i, names[i], reason) for i, reason in misfits)
+    for misfit in left_out:
+        LOG.warning("%s is left out: it is %s; --keep-all fuses it too", misfit.name, misfit.reason)
+        if misfit.source == reference:
+            raise ValueError(f"{misfit.name}: cannot be the reference: it is {misfit.reason}")
+    if order != list(range(len(frames))):
+        frames = frames.reordered(order)
+    if order != sorted(order):
+        LOG.info("in the order of their focus: %s", " ".join(names[i] for i in order))
     if model is None:
-        return Aligned(frames, order)
-    center = (len(frames) - 1) // 2 if reference is None else order.index(reference)
+        return Aligned(frames, order, names=names, left_out=left_out)
+    center = _middle(order, misfits) if reference is None else order.index(reference)
     with progress("aligning", len(frames) - 1, "image") as track:
         frames = frames.registered(center, model, crop=crop, exposure=exposure, progress=track)
     matrices = frames.matrices or []
     for i, matrix in enumerate(matrices):
-        logging.getLogger(__name__).debug(
+        LOG.debug(
             "%s: shifted by %.2f, %.2f pixels, scaled by %.4f",
             frames.name(i),
             *matrix[:2, 2],
             abs(np.linalg.det(matrix[:2, :2])) ** 0.5,
         )
-    transforms = [matrices[order.index(i)] for i in range(len(order))]
-    return Aligned(frames, order, order[center], transforms, frames.window)
+    transforms = [matrices[order.index(i)] if i in order else None for i in range(len(names))]
+    return Aligned(frames, order, order[center], transforms, frames.window, names, left_out)
 
 
 def fuse_by_network(
@@ -381,12 +411,58 @@ def as_frames(sources: Sources) -> Frames:
     return sources if isinstance(sources, Frames) else Frames(sources)
 
 
+def _look_at_stack(frames, in_order, keep_all, progress):
+    """(order, misfits): the places of the images to fuse, sorted by focus where `in_order`, and the images
+    that do not belong, which are in `order` where `keep_all`."""
+    grids, small = [], []
+    with progress("looking", len(frames), "image") as track:
+        for frame in track(frames.spread()):
+            grids.append(detail_grid(frame) if in_order else None)
+            small.append(screening.small_gray(frame))
+
+    def sort(places):
+        if not in_order or len(places) < 3:
+            return places
+        return [places[i] for i in sort_by_details([grids[place] for place in places])]
+
+    everything = list(range(len(frames)))
+    misfits = screening.find_misfits(small, sort)
+    if keep_all:
+        return sort(everything), misfits
+    away = {misfit.place for misfit in misfits}
+    return sort([place for place in everything if place not in away]), misfits
+
+
+def _middle(order, misfits):
+    """The place in `order` nearest to its middle that is no misfit's."""
+    middle, away = (len(order) - 1) // 2, {misfit.place for misfit in misfits}
+    return min((i for i, source in enumerate(order) if source not in away), key=lambda i: abs(i - middle))
+
+
+def _warn_if_unlike(frames):
+    unlike = screening.compare_pair(*map(screening.small_gray, frames))
+    if unlike:
+        LOG.warning("%s is %s, compared to %s", frames.name(1), unlike, frames.name(0))
+
+
 def _warn_if_misaligned(frames):
-    pixels = misalignment(frames[0], frames[1])
-    if pixels <= max(WARN_PIXELS, WARN_SHARE * max(frames.shape)):
+    """Log where neighbours are out of register: of all such pairs, the one that is farthest apart."""
+    bound = max(WARN_PIXELS, WARN_SHARE * max(frames.shape))
+    found = []
+    previous = None
+    for i, frame in enumerate(frames):
+        quick = quick_version(frame)
+        if previous is not None:
+            pixels = quick_misalignment(previous, quick, frames.shape)
+            if pixels > bound:
+                found.append((pixels, i - 1, i))
+        previous = quick
+    if not found:
         return
+    pixels, first, second = max(found, key=lambda pair: pair[0])
     if math.isinf(pixels):
         problem = "not to show the same scene"
     else:
         problem = f"{pixels:.1f} pixels apart; --align brings images into register"
-    logging.getLogger(__name__).warning("%s and %s seem %s", frames.name(0), frames.name(1), problem)
+    more = f" (and {len(found) - 1} more pairs of neighbours)" if len(found) > 1 else ""
+    LOG.warning("%s and %s seem %s%s", frames.name(first), frames.name(second), problem, more)

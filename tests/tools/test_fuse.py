@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from tests.golden import nets
+from tests.two_stream_fusion.stack.scenes import levels, photograph, slope
 from tools import fuse
 from two_stream_fusion import outputs, pipeline
 from two_stream_fusion.io import images
@@ -700,3 +701,21 @@ def test_nets_of_before_2015_are_refused(run, tmp_path):
     net = ("--net", tmp_path / "old.prototxt", "--weights", "w.caffemodel")
     found = run("a.png", "b.png", "-o", tmp_path / "o.png", *net)
     assert found[0] == 1 and "old.prototxt: a net of before 2015" in found[2]
+
+
+def test_a_bad_frame_is_reported(run, tmp_path):
+    for i, frame in enumerate(slope(photograph()[:200, :200], 4)):
+        images.write(tmp_path / f"{i}.png", levels(frame * (i != 1)))
+    files = [tmp_path / f"{i}.png" for i in range(4)]
+    out, report = tmp_path / "out.tif", tmp_path / "r.json"
+    status, _, errors = run(*files, "-o", out, "--json", report, "--method", "lp")
+    assert status == 0 and f"{files[1]} is left out" in errors and "--keep-all" in errors
+    written = json.loads(report.read_text())
+    assert [entry["source"] for entry in written["left_out"]] == [str(files[1])]
+    assert written["sources"] == list(map(str, files))
+    status, _, errors = run(*files, "-o", out, "--force", "--method", "lp", "--keep-all", "--keep-order")
+    assert status == 0 and "left out" not in errors
+    status, _, errors = run(*files, "--align-only", tmp_path / "aligned", "--json", report, "--force")
+    assert status == 0 and f"{files[1]} is left out" in errors
+    assert sorted(os.listdir(tmp_path / "aligned")) == ["0.tif", "2.tif", "3.tif"]
+    assert json.loads(report.read_text())["transforms"][1] is None

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from tests.golden import nets
-from tests.two_stream_fusion.stack.scenes import photograph, receding
+from tests.two_stream_fusion.stack.scenes import levels, photograph, psnr, receding, slope
 from two_stream_fusion import pipeline
 from two_stream_fusion.io import images
-from two_stream_fusion.methods import registry
+from two_stream_fusion.methods import models, registry
 from two_stream_fusion.methods.two_stream import TILE
 from two_stream_fusion.stack.frames import Frames
 
@@ -126,6 +126,22 @@ def test_images_out_of_register_are_logged(caplog, capfd):
     assert capfd.readouterr().out == ""
 
 
+def test_a_bump_inside_of_a_stack_is_logged(caplog):
+    """All neighbours are compared, not the first two alone."""
+    photo = photograph()
+    stack = [levels(x) for x in slope(photo[20:320, 50:400], 3)]
+    bumped = [levels(x) for x in slope(photo[26:326, 62:412], 3)]
+    with caplog.at_level(logging.WARNING, "two_stream_fusion"):
+        pipeline.fuse(stack, "lp")
+        assert not caplog.records
+        pipeline.fuse([*stack[:2], bumped[2]], "lp")
+    assert "image 2 and image 3 seem 13." in caplog.text and len(caplog.records) == 1
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "two_stream_fusion"):
+        pipeline.fuse([stack[0], bumped[1], stack[2]], "lp")
+    assert "(and 1 more" in caplog.text
+
+
 def test_progress_is_told_stage_by_stage(files):
     seen = []
 
@@ -180,3 +196,68 @@ def test_wrong_sources_are_refused():
         pipeline.fuse([np.zeros((9, 9))] * 2, "lp")
     with pytest.raises(IndexError, match="no image 2: there are 2"):
         pipeline.fuse([image(0), image(1)], "lp", align="affine", reference=2)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_few_bits_are_fused_as_well_as_all(count):
+    """8 and 12 bits in 16: within 1 dB of 16 bits. 8-bit photographs that are dark: from all frames."""
+    photo = photograph()[100:300, 150:400].mean(2)
+    noise = np.random.default_rng(0).normal(0, 0.004, (count, *photo.shape))
+    found = {}
+    for bits in (8, 12, 16):
+        top = 2**bits - 1
+        stack = [
+            levels(np.clip(x / 255 + n, 0, 1) * top, np.uint16) for x, n in zip(slope(photo, count), noise)
+        ]
+        result = pipeline.fuse(stack, model=models.FAST, check_register=False)
+        found[bits] = psnr(photo / 255 * top, result.image, top)
+        assert result.image.max() <= top
+        assert count == 2 or len(np.unique(result.choice)) == count
+    assert min(found.values()) > found[16] - 1
+    dark = [levels(x * 0.06) for x in slope(photo, count)]
+    for align in (None, "translation"):
+        result = pipeline.fuse(dark, model=models.FAST, refine="select", align=align)
+        assert len(np.unique(result.choice)) == count
+        assert set(np.unique(result.image)) <= set(range(16))
+
+
+@pytest.mark.parametrize("method", registry.METHODS)
+def test_an_image_of_few_bits_fused_with_itself_stays(method):
+    dark = levels(photograph()[100:180, 150:250] * 0.1)
+    fused = pipeline.fuse([dark, dark], method, check_register=False).image
+    assert np.abs(fused.astype(int) - dark).max() <= 1
+
+
+@pytest.mark.parametrize("align", [None, "translation"])
+def test_a_bad_frame_is_left_out_and_said(caplog, align):
+    photo = photograph()[100:300, 150:400]
+    good = [levels(frame) for frame in slope(photo, 4)]
+    bad = [*good[:2], good[1] // 3, *good[2:]]
+    with caplog.at_level(logging.WARNING, "two_stream_fusion"):
+        result = pipeline.fuse(bad, "lp", align=align)
+        assert "image 3 is left out: it is 0.34 times as bright as the others" in caplog.text
+    np.testing.assert_array_equal(result.image, pipeline.fuse(good, "lp", align=align).image)
+    assert [(out.source, out.name) for out in result.left_out] == [(2, "image 3")]
+    assert result.aligned.order == [0, 1, 3, 4] and len(result.aligned.names) == 5
+    if align:
+        assert result.transforms[2] is None and result.transforms[3] is not None
+    kept = pipeline.fuse(bad, "lp", align=align, keep_all=True)
+    assert kept.left_out == () and len(kept.aligned.frames) == 5
+    assert kept.aligned.reference != 2  # whatever the order
+    with pytest.raises(ValueError, match=r"image 3: cannot be the reference: it is 0\.34 times"):
+        pipeline.align_frames(bad, reference=2)
+    assert pipeline.align_frames(bad, "translation", reference=2, keep_all=True).reference == 2
+
+
+def test_of_a_pair_none_is_left_out(caplog):
+    photo = photograph()[100:300, 150:400]
+    with caplog.at_level(logging.WARNING, "two_stream_fusion"):
+        assert pipeline.fuse([photo, photo // 3], "lp").left_out == ()
+    assert "image 2 is 0.34 times as bright, compared to image 1" in caplog.text
+
+
+def test_the_given_order_can_be_kept():
+    shuffled = [receding(5)[i] for i in (3, 0, 4, 2, 1)]
+    found = pipeline.fuse(shuffled, model=models.FAST, check_register=False).aligned
+    kept = pipeline.fuse(shuffled, model=models.FAST, keep_order=True, check_register=False).aligned
+    assert found.order in ([1, 4, 3, 0, 2], [2, 0, 3, 4, 1]) and kept.order == [0, 1, 2, 3, 4]

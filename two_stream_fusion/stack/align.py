@@ -26,6 +26,8 @@ __all__ = [
     "estimate_stack",
     "likeness",
     "misalignment",
+    "quick_misalignment",
+    "quick_version",
     "warp",
 ]
 
@@ -183,15 +185,26 @@ def misalignment(reference: np.ndarray, image: np.ndarray) -> float:
         with pairs in register, and where one image is flat. Infinite where no motion brings them together.
     """
     check_fusable(reference, image)
-    first, second = (registration.make_pyramid(x, QUICK_PIXELS) for x in (reference, image))
+    return quick_misalignment(quick_version(reference), quick_version(image), reference.shape)
+
+
+def quick_version(image: np.ndarray) -> registration.Pyramid:
+    """What `quick_misalignment` compares of an image."""
+    return registration.make_pyramid(image, QUICK_PIXELS)
+
+
+def quick_misalignment(
+    first: registration.Pyramid, second: registration.Pyramid, shape: tuple[int, ...]
+) -> float:
+    """As `misalignment`, from the `quick_version` of each of two images of `shape`."""
     if registration.is_flat(first) or registration.is_flat(second):
         return 0.0
     try:
         matrix = registration.register(first, second, "affine")
     except AlignmentError:
         return float("inf")
-    distance = corner_distance(matrix, np.eye(3), reference.shape)
-    gain = MIN_GAIN_FAR if distance > FAR * max(reference.shape) else MIN_GAIN
+    distance = corner_distance(matrix, np.eye(3), shape)
+    gain = MIN_GAIN_FAR if distance > FAR * max(shape) else MIN_GAIN
     unlikeness = 1 - registration.likeness(first, second, np.eye(3))
     if 1 - registration.likeness(first, second, matrix) > (1 - gain) * unlikeness:
         return 0.0

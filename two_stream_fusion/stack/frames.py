@@ -46,7 +46,11 @@ class Frames:
 
     Files are read when their image is asked for, and none is kept. The exceptions are the two images of a
     pair, which are asked for again and again. The first image is read at once, for it sets what the others
-    must be. `reordered` and `registered` give new sequences and leave this one as it is.
+    must be. `reordered`, `registered` and `spread` give new sequences and leave this one as it is.
+
+    Levels may use a part of their type, as 12 bits in 16 or a dark photograph do. What is measured on images,
+    and every method, is made for levels that use all of it. So the work is done on `spread` images, and
+    `restore` gives its result the levels of the sources.
 
     Args:
         sources: files (all pages of those that hold several) or arrays, H x W or H x W x 3, uint8 or uint16.
@@ -78,6 +82,8 @@ class Frames:
         self.window: tuple[slice, slice] | None = None
         self._exposure_reference: np.ndarray | None = None
         self._pair = {0: first} if len(self) == 2 else None
+        self._unused_bits = 0 if _bits(first.pixels) == 8 * self.dtype.itemsize else None
+        self._is_spread = False
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -106,24 +112,45 @@ class Frames:
         Raises:
             OSError, ValueError: as of the class.
         """
-        photograph = self._load(i)
-        pixels, alpha = photograph.pixels, photograph.alpha
-        if pixels.shape != self._source_shape or pixels.dtype != self.dtype:
-            raise ValueError(
-                f"{self.name(i)} is {describe(pixels.shape, pixels.dtype)}, {self.name(0)} is "
-                f"{describe(self._source_shape, self.dtype)}: images to fuse must agree in size, depth and"
-                " colour"
-            )
+        pixels, alpha = self._load_alike(i)
+        if self._is_spread or self.matrices is not None:
+            pixels = spread_levels(pixels, self.unused_bits)
         if self.matrices is not None:
             pixels = align.warp(pixels, self.matrices[i])[self.window]
             alpha = None if alpha is None else align.warp(alpha, self.matrices[i])[self.window]
             if self._exposure_reference is not None:
                 pixels = match_exposure(self._exposure_reference, pixels)
             pixels = np.ascontiguousarray(pixels)
+            pixels = pixels if self._is_spread else self.restore(pixels)
         return pixels, alpha
 
+    @property
+    def unused_bits(self) -> int:
+        """The upper bits that no level of any image uses. All images are read for it, unless the first uses
+        them all."""
+        if self._unused_bits is None:
+            bits = 8 * self.dtype.itemsize
+            used = 0
+            for i in range(len(self)):
+                used = max(used, _bits(self._load_alike(i)[0]))
+                if used == bits:
+                    break
+            self._unused_bits = bits - used if used else 0
+        return self._unused_bits
+
+    def spread(self) -> Frames:
+        """The same images, their levels shifted left so that they use all bits of their type."""
+        _ = self.unused_bits  # found once, for every sequence that comes from this one
+        frames = copy.copy(self)
+        frames._is_spread = True
+        return frames
+
+    def restore(self, image: np.ndarray) -> np.ndarray:
+        """Give an image that was made of `spread` images the levels of the sources, rounded."""
+        return restore_levels(image, self.unused_bits)
+
     def reordered(self, places: Sequence[int]) -> Frames:
-        """The same images in another order: those at `places`, each once. For images not yet registered."""
+        """The images at `places`, each once, in that order. For images not yet registered."""
         frames = copy.copy(self)
         frames.entries = [self.entries[i] for i in places]
         return frames
@@ -152,9 +179,10 @@ class Frames:
         Raises:
             ValueError: an image cannot be aligned; the message names it.
         """
+        spread = self.spread()
         frames = copy.copy(self)
         try:
-            frames.matrices = align.estimate_stack(self, reference, model, progress)
+            frames.matrices = align.estimate_stack(spread, reference, model, progress)
         except align.AlignmentError as error:
             name = "" if error.frame is None else f"{self.name(error.frame)}: "
             raise ValueError(f"{name}{error}") from None
@@ -164,12 +192,24 @@ class Frames:
         frames.shape = (*(side.stop - side.start for side in window), *self.shape[2:])
         frames.alpha = None
         frames._exposure_reference = None
-        frames._exposure_reference = frames[reference] if exposure else None
+        frames._exposure_reference = frames.spread()[reference] if exposure else None
         return frames
 
     def name(self, i: int) -> str:
         """The file of an image, and its page where the file holds several; "image 1" and so on for arrays."""
         return self.entries[i].name
+
+    def _load_alike(self, i):
+        """Image i and its alpha as its file has them, checked against the first."""
+        photograph = self._load(i)
+        pixels, alpha = photograph.pixels, photograph.alpha
+        if pixels.shape != self._source_shape or pixels.dtype != self.dtype:
+            raise ValueError(
+                f"{self.name(i)} is {describe(pixels.shape, pixels.dtype)}, {self.name(0)} is "
+                f"{describe(self._source_shape, self.dtype)}: images to fuse must agree in size, depth and"
+                " colour"
+            )
+        return pixels, alpha
 
     def _load(self, i):
         entry = self.entries[i]
@@ -194,6 +234,36 @@ def _entries(sources: Iterable[Source]) -> list[Entry]:
             name = f"{path}, page {page}" if pages > 1 else str(path)
             entries.append(Entry(len(entries), name, path, page))
     return entries
+
+
+def spread_levels(image: np.ndarray, unused_bits: int) -> np.ndarray:
+    """Shift levels left by the upper bits that they leave unused.
+
+    Args:
+        image: of any shape, uint8 or uint16.
+        unused_bits: 0 gives `image` itself back.
+    """
+    return image << image.dtype.type(unused_bits) if unused_bits else image
+
+
+def restore_levels(image: np.ndarray, unused_bits: int) -> np.ndarray:
+    """Shift levels back right, halves upward, within the bits that are used.
+
+    Args:
+        image: of any shape, uint8 or uint16.
+        unused_bits: as of `spread_levels`; 0 gives `image` itself back.
+    """
+    if not unused_bits:
+        return image
+    one = image.dtype.type(1)
+    half = (image >> image.dtype.type(unused_bits - 1)) & one
+    levels = image >> image.dtype.type(unused_bits)  # both parts, so that no sum leaves the type
+    return np.minimum(levels + half, image.dtype.type(np.iinfo(image.dtype).max >> unused_bits))
+
+
+def _bits(image):
+    """The bits that the largest level takes."""
+    return int(image.max()).bit_length()
 
 
 def describe(shape: tuple[int, ...], dtype: np.dtype) -> str:
@@ -223,8 +293,8 @@ def find_images(words: Iterable[str | Path]) -> list[Path]:
             paths = _read_list(Path(word[1:]))
         elif os.path.isdir(word):
             paths = images_in_folder(word)
-        elif glob.has_magic(word) and not os.path.exists(word):
-            paths = sorted(map(Path, glob.glob(word)), key=natural_key)
+        elif glob.has_magic(word) and not os.path.lexists(word):
+            paths = sorted(map(Path, _match(word)), key=natural_key)
         else:
             paths = [Path(word)]
         if not paths:
@@ -234,14 +304,37 @@ def find_images(words: Iterable[str | Path]) -> list[Path]:
 
 
 def images_in_folder(folder: str | Path) -> list[Path]:
-    """The image files of a folder in natural order; hidden ones, such as macOS's ._NAME.jpg, are left out."""
-    files = (p for p in Path(folder).iterdir() if not p.name.startswith(".") and p.is_file())
-    return sorted((p for p in files if p.suffix.lower() in ENDINGS), key=natural_key)
+    """The image files of a folder in natural order; hidden ones, such as macOS's ._NAME.jpg, are left out.
+
+    Raises:
+        ValueError: a link in it leads nowhere, or photographs are there twice, RAW and developed.
+    """
+    named = (p for p in Path(folder).iterdir() if not p.name.startswith("."))
+    found = sorted((p for p in named if p.suffix.lower() in ENDINGS and not p.is_dir()), key=natural_key)
+    for path in found:
+        if path.is_symlink() and not path.exists():
+            raise ValueError(f"{path}: is a link to {os.readlink(path)}, which is not there")
+    found = [path for path in found if path.is_file()]
+    raw = {path.stem for path in found if path.suffix.lower() in images.RAW}
+    developed = next((p for p in found if p.stem in raw and p.suffix.lower() not in images.RAW), None)
+    if developed:
+        twin = next(p for p in found if p.stem == developed.stem and p.suffix.lower() in images.RAW)
+        patterns = " or ".join(f"'{Path(folder, '*' + path.suffix)}'" for path in (developed, twin))
+        raise ValueError(f"{folder}: {twin.name} stands beside {developed.name}; choose by {patterns}")
+    return found
 
 
 def natural_key(path: str | Path) -> list[tuple[int, str]]:
     """A key that sorts file names with their numbers as numbers."""
-    return [(int(x), "") if x.isdigit() else (-1, x) for x in re.split(r"(\d+)", str(path)) if x]
+    return [(int(x), "") if x.isdecimal() else (-1, x) for x in re.split(r"(\d+)", str(path)) if x]
+
+
+def _match(pattern):
+    """What a pattern matches; its folder may have brackets in its own name."""
+    folder, name = os.path.split(pattern)
+    if os.path.isdir(folder):
+        return glob.glob(os.path.join(glob.escape(folder), name))
+    return glob.glob(pattern)
 
 
 def _read_list(path):

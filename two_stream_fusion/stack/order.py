@@ -5,7 +5,7 @@ Ours, beyond the paper.
 
 from __future__ import annotations
 
-from typing import Iterable
+from typing import Iterable, Sequence
 
 import cv2
 import numpy as np
@@ -33,7 +33,12 @@ def focus_order(frames: Iterable[np.ndarray]) -> list[int]:
         The places of the frames in their order, from either end of the stack. The given order stays where
         its path is hardly longer than the shortest (KEEP_ORDER).
     """
-    details = np.array([_detail_grid(frame) for frame in frames])
+    return sort_by_details([detail_grid(frame) for frame in frames])
+
+
+def sort_by_details(grids: Sequence[np.ndarray]) -> list[int]:
+    """As `focus_order`, from the `detail_grid` of each frame."""
+    details = np.array(grids)
     distances = np.array([np.abs(details - one).mean(axis=(1, 2)) for one in details])
     given = list(range(len(details)))
     starts = given[:: -(-len(given) // MAX_STARTS)]
@@ -44,8 +49,8 @@ def focus_order(frames: Iterable[np.ndarray]) -> list[int]:
     return shortest if shortest[0] < shortest[-1] else shortest[::-1]
 
 
-def _detail_grid(frame):
-    """GRID x GRID float32: the logarithm of how much detail a small version of a frame has in each cell."""
+def detail_grid(frame: np.ndarray) -> np.ndarray:
+    """The logarithm of how much detail a small version of a frame has in each cell: GRID x GRID float32."""
     small = cv2.resize(frame, _fit_within(frame.shape, COMPARED_SIDE), interpolation=cv2.INTER_AREA)
     levels = gray(small).astype(np.float32)
     fine = np.abs(levels - gaussian_blur(levels, DETAIL_SIGMA))

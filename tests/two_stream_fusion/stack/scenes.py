@@ -59,3 +59,24 @@ def as_kind(image, kind):
     if kind.startswith("gray"):
         image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     return image.astype(np.uint16) * 257 if kind.endswith("16") else image
+
+
+def slope(image, count, most=6.0):
+    """Frames (float32) of a photograph whose depth grows from left to right; the largest blur is `most`."""
+    sharp = image.astype(np.float32)
+    sigmas = np.linspace(0, most, 25)
+    levels = np.stack([cv2.GaussianBlur(sharp, (0, 0), float(s)) if s else sharp for s in sigmas])
+    width = image.shape[1]
+    for i in range(count):
+        nearest = np.rint(np.abs(np.linspace(0, 1, width) - i / (count - 1)) * 24).astype(int)
+        yield np.stack([levels[nearest[x], :, x] for x in range(width)], axis=1)
+
+
+def levels(values, dtype=np.uint8):
+    """Values rounded to levels of a type, those beyond it clipped."""
+    return np.clip(np.rint(values), 0, np.iinfo(dtype).max).astype(dtype)
+
+
+def psnr(truth, image, peak=255):
+    """Peak signal to noise in dB."""
+    return 10 * np.log10(peak**2 / np.mean((truth.astype(float) - image) ** 2))

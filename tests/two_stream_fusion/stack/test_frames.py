@@ -1,7 +1,9 @@
+import cv2
 import numpy as np
 import pytest
 import tifffile
 
+from tests.two_stream_fusion.stack.scenes import photograph
 from two_stream_fusion.io import images
 from two_stream_fusion.stack import frames
 from two_stream_fusion.stack.frames import Frames
@@ -101,3 +103,63 @@ def test_what_a_user_may_name(folder, monkeypatch):
     (folder / "binary.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(ValueError, match=r"binary\.txt: not a list"):
         frames.find_images([f"@{folder / 'binary.txt'}"])
+
+
+def test_levels_of_a_part_of_the_type_are_spread_and_restored():
+    twelve = [picture(i, dtype=np.uint16) >> 4 for i in range(3)]
+    stack = Frames(twelve)
+    assert stack.unused_bits == 4 and stack.spread().unused_bits == 4
+    for image, spread, plain in zip(twelve, stack.spread(), stack):
+        np.testing.assert_array_equal(spread, image << 4)
+        np.testing.assert_array_equal(plain, image)
+        np.testing.assert_array_equal(stack.restore(spread), image)
+    values = np.array([0, 7, 8, 23, 24, 65519, 65528, 65535], np.uint16)
+    assert stack.restore(values).tolist() == [0, 0, 1, 1, 2, 4095, 4095, 4095]
+
+
+@pytest.mark.parametrize(("last", "bits"), [(0, 7), (1, 7), (3, 6), (127, 1), (128, 0)])
+def test_the_largest_level_of_all_images_counts(last, bits):
+    images = [np.ones((4, 5), np.uint8), np.zeros((4, 5), np.uint8), np.full((4, 5), last, np.uint8)]
+    assert Frames(images).unused_bits == bits
+    assert Frames([np.zeros((4, 5), np.uint8)] * 2).unused_bits == 0
+
+
+def test_no_more_is_read_where_the_first_image_uses_its_type(folder, monkeypatch):
+    stack = Frames([folder / f"f{i}.png" for i in (1, 2, 10)])
+    monkeypatch.setattr(images, "load", lambda *_: pytest.fail("read"))
+    assert stack.spread().unused_bits == 0
+
+
+def test_registered_images_keep_the_levels_of_their_sources():
+    photo = cv2.cvtColor(photograph(), cv2.COLOR_RGB2GRAY) >> 4
+    aligned = Frames([photo[:, 3:], photo[:, :-3]]).registered(0, "translation", exposure=False)
+    np.testing.assert_array_equal(aligned[0], photo[:, 3:][aligned.window])
+    assert aligned[1].max() <= 15
+    assert np.abs(aligned[1].astype(int) - aligned[0]).mean() < 0.5
+
+
+def test_odd_names_are_read(tmp_path):
+    stack = tmp_path / "stack [2]"
+    stack.mkdir()
+    for name in ("2²3.png", "10²3.png", "x³.png"):
+        images.write(stack / name, picture(0))
+    in_order = [stack / name for name in ("2²3.png", "10²3.png", "x³.png")]
+    assert frames.find_images([stack]) == in_order
+    assert frames.find_images([f"{stack}/*.png"]) == in_order
+    assert frames.find_images([f"{tmp_path}/st* [[]2]/*.png"]) == in_order  # brackets that are escaped
+
+
+def test_a_broken_link_in_a_folder_is_named(folder):
+    (folder / "f3.png").symlink_to(folder / "gone.png")
+    with pytest.raises(ValueError, match=r"f3\.png: is a link to .*gone\.png, which is not there"):
+        frames.find_images([folder])
+
+
+def test_raw_beside_jpeg_asks_for_a_pattern(tmp_path):
+    for name in ("a.JPG", "a.NEF", "b.JPG", "b.NEF"):
+        (tmp_path / name).touch()
+    with pytest.raises(
+        ValueError, match=r"a\.NEF stands beside a\.JPG; choose by '.*\*\.JPG' or '.*\*\.NEF'"
+    ):
+        frames.find_images([tmp_path])
+    assert len(frames.find_images([f"{tmp_path}/*.NEF"])) == 2

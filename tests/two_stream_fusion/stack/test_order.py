@@ -37,5 +37,5 @@ def test_an_order_that_will_do_is_kept():
 @pytest.mark.parametrize(("detour", "expected"), [(0.8, [0, 1, 2, 3]), (1.2, [0, 2, 1, 3])])
 def test_golden_detour_that_keeps_the_given_order(monkeypatch, detour, expected):
     """Four places on a line: the given path is 1 + detour / 10 times as long as the shortest."""
-    monkeypatch.setattr(order, "_detail_grid", lambda frame: np.full((24, 24), frame))
+    monkeypatch.setattr(order, "detail_grid", lambda frame: np.full((24, 24), frame))
     assert focus_order([0, 10, 10 - detour, 20]) == expected

@@ -1,0 +1,123 @@
+"""Frames of a stack that do not belong: black, lit in another way, blurred by a bump, of another scene.
+
+Ours, beyond the paper. Frames are compared in small versions, each with what most frames agree on. The bounds
+lie between what real stacks reach and what such faults do; both stand beside them.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, NamedTuple, Sequence
+
+import cv2
+import numpy as np
+
+from two_stream_fusion.base.pixels import gray
+
+SIDE = 256  # pixels: the longer side of the small versions
+BROAD_SIGMA = 6  # pixels: the Gaussian under which focus does not matter
+CELLS = 16  # a side, of the grid on which detail is compared
+MAX_GAIN = 1.5  # brightness against the median of the frames: 1.08 in real stacks, 2.8 without flash
+MIN_CORRELATION = 0.6  # with the median of the frames, focus blurred away: 0.86 in real stacks
+MIN_AGREEMENT = 0.8  # the same of half of the frames, below which they have no scene in common
+MIN_DETAIL = 0.7  # of the sharper neighbour's, in a frame's best cells: 0.85 in real stacks, 0.5 after a bump
+BEST_CELLS = 0.95  # quantile over the cells where a neighbour or the frame has detail
+HAS_DETAIL = 1.2  # gray levels, NOISE counted: cells below say nothing
+MIN_CELLS = 8
+DETAIL_SIGMA = 1.5  # pixels: what is finer than this Gaussian counts as detail
+NOISE = 0.3  # gray levels: detail below counts for little
+
+
+class Misfit(NamedTuple):
+    """A frame that does not belong to its stack: its place, and why, in words."""
+
+    place: int
+    reason: str
+
+
+def small_gray(frame: np.ndarray) -> np.ndarray:
+    """A small version of a frame, as the other functions compare it.
+
+    Args:
+        frame: H x W or H x W x 3, uint8 or uint16.
+
+    Returns:
+        Gray levels in 0..255, float32, at most SIDE pixels a side.
+    """
+    share = min(1, SIDE / max(frame.shape[:2]))
+    size = tuple(max(2, round(length * share)) for length in frame.shape[1::-1])
+    return gray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA)).astype(np.float32)
+
+
+def find_misfits(small: Sequence[np.ndarray], sort: Callable[[list[int]], list[int]] = list) -> list[Misfit]:
+    """Find the frames of a stack that would harm a fusion.
+
+    Args:
+        small: `small_gray` of each frame.
+        sort: puts places of frames into the order of their focus; the default leaves them as they are.
+
+    Returns:
+        The misfits, by their places. None where there are fewer than three frames, or half of them or more
+        would be misfits: then it is not known which are the right ones.
+    """
+    if len(small) < 3:
+        return []
+    broad = np.array([cv2.GaussianBlur(levels, (0, 0), BROAD_SIGMA) for levels in small])
+    median = np.median(broad, axis=0)
+    correlations = [_correlation(levels, median) for levels in broad]
+    agree = np.median(correlations) >= MIN_AGREEMENT
+    found = []
+    for place, levels in enumerate(broad):
+        gain = _gain(median, levels)
+        if not 1 / MAX_GAIN <= gain <= MAX_GAIN:
+            found.append(Misfit(place, f"{gain:.2g} times as bright as the others"))
+        elif agree and correlations[place] < MIN_CORRELATION:
+            found.append(Misfit(place, "of another scene"))
+    away = {misfit.place for misfit in found}
+    rest = sort([place for place in range(len(small)) if place not in away])
+    details = [_detail(small[place]) for place in rest]
+    for i, place in enumerate(rest):
+        neighbours = [details[j] for j in (i - 1, i + 1) if 0 <= j < len(rest)]
+        if neighbours and _is_blurred(details[i], np.max(neighbours, axis=0)):
+            found.append(Misfit(place, "blurred throughout"))
+    return sorted(found) if 2 * len(found) < len(small) else []
+
+
+def compare_pair(first: np.ndarray, second: np.ndarray) -> str | None:
+    """Say how the second of two images differs from the first, where that would harm a fusion.
+
+    Args:
+        first, second: `small_gray` of each.
+
+    Returns:
+        What the second is, compared to the first, or None.
+    """
+    gain = _gain(*(cv2.GaussianBlur(levels, (0, 0), BROAD_SIGMA) for levels in (first, second)))
+    if not 1 / MAX_GAIN <= gain <= MAX_GAIN:
+        return f"{gain:.2g} times as bright"
+    details = _detail(first), _detail(second)
+    if _is_blurred(details[1], details[0]):
+        return "blurred throughout"
+    return "sharper throughout" if _is_blurred(*details) else None
+
+
+def _gain(reference, levels):
+    return float(np.median((levels + 1) / (reference + 1)))
+
+
+def _is_blurred(detail, neighbour):
+    told = np.maximum(detail, neighbour) > HAS_DETAIL
+    if np.count_nonzero(told) < MIN_CELLS:
+        return False
+    return bool(np.quantile(detail[told] / neighbour[told], BEST_CELLS) < MIN_DETAIL)
+
+
+def _correlation(first, second):
+    first, second = first - first.mean(), second - second.mean()
+    norm = float(np.linalg.norm(first) * np.linalg.norm(second))
+    return float((first * second).sum()) / norm if norm else 0.0
+
+
+def _detail(levels):
+    """CELLS x CELLS float32: the mean size of fine detail in each cell, and NOISE."""
+    fine = cv2.absdiff(levels, cv2.GaussianBlur(levels, (0, 0), DETAIL_SIGMA))
+    return cv2.resize(fine, (CELLS, CELLS), interpolation=cv2.INTER_AREA) + np.float32(NOISE)
