@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import inspect
 import logging
+import math
 import os
 import sys
 import threading
@@ -45,10 +46,12 @@ LOG = logging.getLogger("two_stream_fusion.fuse")
 class Settings(NamedTuple):
     """How images are fused, the same for all results of a batch.
 
-    fusing: arguments of pipeline.fuse, without the sources. level: what is logged. is_quiet: no bars.
+    fusing: arguments of pipeline.fuse, without the sources. reading: arguments of Frames, likewise. level:
+    what is logged. is_quiet: no bars.
     """
 
     fusing: dict[str, Any]
+    reading: dict[str, Any]
     level: int
     is_quiet: bool
 
@@ -73,6 +76,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-v", "--verbose", action="store_true", help="print more: what is estimated, how long it takes"
     )
+
+    add = parser.add_argument_group("how to read TIFF").add_argument
+    add("--channel", metavar="N", type=int, help="the channel of a hyperstack (ImageJ, OME), 1 the first")
+    add("--time", metavar="N", type=int, help="the time of a hyperstack, 1 the first")
+    add("--range", metavar="LOW,HIGH", type=level_range, help="floats or int16: the levels that become black"
+        " and white; --range=LOW,HIGH where LOW is negative")  # fmt: skip
 
     add = parser.add_argument_group("how to fuse").add_argument
     add("--method", choices=registry.TITLES, default="two_stream", help="(default: %(default)s)")
@@ -125,6 +134,21 @@ def make_parser() -> argparse.ArgumentParser:
     add("--anywhere", action="store_true", help="with --batch: results may lie outside of the folder -o")
     add("--jobs", metavar="N", type=int, help="with --batch: results in work at a time (default: 1)")
     return parser
+
+
+def level_range(text: str) -> tuple[float, float]:
+    """LOW,HIGH of --range.
+
+    Raises:
+        argparse.ArgumentTypeError: they are not two finite numbers, the first the smaller.
+    """
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not LOW,HIGH") from None
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise argparse.ArgumentTypeError(f"{text!r}: LOW is to be less than HIGH")
+    return low, high
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -190,7 +214,8 @@ def settings_from(args: argparse.Namespace) -> Settings:
     for name in ("net", "weights", "refine", "gpu", "precision", "tile"):
         fusing[name] = getattr(args, name)
     level = logging.ERROR if args.quiet else logging.DEBUG if args.verbose else logging.INFO
-    return Settings(fusing, level, args.quiet)
+    reading = {"channel": args.channel, "time": args.time, "value_range": args.range}
+    return Settings(fusing, reading, level, args.quiet)
 
 
 def outputs_from(args: argparse.Namespace) -> Outputs:
@@ -227,7 +252,7 @@ def fuse(words: list[str | Path], outputs: Outputs, settings: Settings) -> None:
     progress = partial(progress_bar, settings.is_quiet)
     out.check_outputs(outputs, find_images(words), method)
     warn_if_among_sources(outputs.image, words)
-    frames = Frames(find_images(words))
+    frames = Frames(find_images(words), **settings.reading)
     out.check_kinds(outputs, frames, method, fusing["refine"], is_cropped=align is not None)
     paths = out.aligned_paths(outputs, frames) if outputs.aligned_folder else []
     if reference is not None and not 0 <= reference < len(frames):

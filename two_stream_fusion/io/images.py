@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from two_stream_fusion.base import files
-from two_stream_fusion.io import decode, encode, tiff
+from two_stream_fusion.io import decode, encode, tiff, tiff_stacks
 
 WRITABLE = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp")
 RAW = (".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2")
@@ -27,12 +27,22 @@ class Photograph(NamedTuple):
     icc: bytes = b""
 
 
-def read(path: str | Path, page: int = 0) -> np.ndarray:
+def read(
+    path: str | Path,
+    page: int = 0,
+    *,
+    channel: int | None = None,
+    time: int | None = None,
+    value_range: tuple[float, float] | None = None,
+) -> np.ndarray:
     """Read the pixels of an image file.
 
     Args:
         path: of the file: PNG, TIFF, JPEG, WebP, BMP, PNM, HEIC or RAW.
-        page: which image of a TIFF file, from 0.
+        page: which image of the stack in a TIFF file, from 0.
+        channel, time: which channel and time of a hyperstack (ImageJ, OME), from 1; None where it has one.
+        value_range: (low, high): levels of TIFF other than uint8 and uint16 (floats, int16) that become 0 and
+            65535. Levels beyond are clipped. None: floats are 0..1, and other types are refused.
 
     Returns:
         H x W (gray) or H x W x 3 (RGB), uint8 or uint16, upright as the EXIF orientation says. Floats in 0..1
@@ -42,10 +52,17 @@ def read(path: str | Path, page: int = 0) -> np.ndarray:
         OSError: the file cannot be read.
         ValueError: it is damaged, or of a kind that is not read.
     """
-    return load(path, page).pixels
+    return load(path, page, channel=channel, time=time, value_range=value_range).pixels
 
 
-def load(path: str | Path, page: int = 0) -> Photograph:
+def load(
+    path: str | Path,
+    page: int = 0,
+    *,
+    channel: int | None = None,
+    time: int | None = None,
+    value_range: tuple[float, float] | None = None,
+) -> Photograph:
     """Read an image file with its alpha and metadata. Arguments and errors as `read`."""
     path = Path(path)
     if path.suffix.lower() in RAW:
@@ -53,9 +70,10 @@ def load(path: str | Path, page: int = 0) -> Photograph:
     with open(path, "rb") as file:
         head = file.read(12)
     with decode.decoder_errors(path):
-        if tiff.is_tiff(head[:4]):
-            pixels, exif, icc = tiff.decode_tiff(path, page)
+        if tiff_stacks.is_tiff(head[:4]):
+            pixels, exif, icc = tiff.decode_tiff(path, page, channel, time, value_range)
         else:
+            tiff_stacks.check_no_choice(path, channel, time)
             is_heif = head[4:8] == b"ftyp" and head[8:] in decode.HEIF_BRANDS
             pixels, exif, icc = (decode.decode_heif if is_heif else decode.decode_with_pillow)(path)
         if pixels.dtype not in (np.uint8, np.uint16):
@@ -71,14 +89,21 @@ def load(path: str | Path, page: int = 0) -> Photograph:
         return Photograph(np.ascontiguousarray(pixels), alpha, exif, icc)
 
 
-def pages(path: str | Path) -> int:
-    """Count the images of a file: 1 for all formats but TIFF. Errors as `read`."""
+def pages(path: str | Path, *, channel: int | None = None, time: int | None = None) -> int:
+    """Count the images of the stack in a file: 1 for all formats but TIFF.
+
+    Args:
+        path, channel, time: as of `read`.
+
+    Raises:
+        OSError, ValueError: as `read`.
+    """
     path = Path(path)
     with open(path, "rb") as file:
-        if path.suffix.lower() in RAW or not tiff.is_tiff(file.read(4)):
+        if path.suffix.lower() in RAW or not tiff_stacks.is_tiff(file.read(4)):
             return 1
-    with decode.decoder_errors(path), tiff.open_tiff(path) as file:
-        return len(tiff.page_numbers(file))
+    with decode.decoder_errors(path):
+        return len(tiff_stacks.stack_planes(path, channel, time))
 
 
 def write(

@@ -1,42 +1,46 @@
-"""Decoding of TIFF: tifffile reads the structure, OpenCV the pixels where it can."""
+"""Decoding of TIFF: tifffile reads the structure and the pixels, OpenCV those that tifffile cannot."""
 
 from __future__ import annotations
 
-import logging
 import re
+import struct
 from pathlib import Path
 
 import cv2
 import numpy as np
-import tifffile
 from PIL import Image
 
 from two_stream_fusion.base.pixels import round_half_even
 from two_stream_fusion.io import decode
 from two_stream_fusion.io.decode import UnsupportedImage
+from two_stream_fusion.io.tiff_stacks import open_tiff, stack_planes
 
 DESCRIPTION, ICC = 270, 34675  # tags
 # Descriptions that say how the old file is structured
 STRUCTURE = re.compile(r'\s*(ImageJ=|<|{.*"shape": ?\[)', re.S)
 COMPRESSIONS = (1, 2, 3, 4, 5, 7, 8, 32773, 32946)  # none, CCITT, LZW, JPEG, deflate, PackBits
+OWN_COMPRESSIONS = (1, 8, 32773, 32946)  # those that tifffile decodes without imagecodecs
 
 
-def is_tiff(head: bytes) -> bool:
-    """Whether a file that begins with these four bytes is TIFF or BigTIFF."""
-    return head in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+def decode_tiff(
+    path: Path,
+    number: int,
+    channel: int | None = None,
+    time: int | None = None,
+    value_range: tuple[float, float] | None = None,
+) -> tuple[np.ndarray, bytes, bytes]:
+    """Decode an image of a TIFF file: pixels (alpha is the last channel), EXIF and profile.
 
-
-def open_tiff(path: Path) -> tifffile.TiffFile:
-    """Open a TIFF file without tifffile's log messages: an error says it in one line."""
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-    return tifffile.TiffFile(path)
-
-
-def decode_tiff(path: Path, number: int) -> tuple[np.ndarray, bytes, bytes]:
-    """Decode a page of a TIFF file: pixels (alpha is the last channel), EXIF and profile."""
+    Args:
+        path: the file.
+        number: the place of the image in the stack, from 0.
+        channel, time: as of tiff_stacks.stack_planes.
+        value_range: as of images.load.
+    """
+    planes = stack_planes(path, channel, time)
     with open_tiff(path) as file:
-        number = page_numbers(file)[number]
-        page = file.pages[number]
+        plane = planes[number]
+        page = file.pages[plane.page]
         _check_page(path, page)
         icc = page.tags[ICC].value if ICC in page.tags else b""
         exif = Image.Exif()
@@ -44,26 +48,9 @@ def decode_tiff(path: Path, number: int) -> tuple[np.ndarray, bytes, bytes]:
             text = page.tags[tag].value if tag in page.tags else None
             if isinstance(text, str) and not (tag == DESCRIPTION and STRUCTURE.match(text)):
                 exif[tag] = text
-        pixels = _decode_with_alpha(path, page, number) if page.extrasamples else None
-    if pixels is None:
-        pixels = _decode_with_opencv(path, number)
-        if page.photometric == 0 and pixels.dtype == np.uint16:  # white is zero: OpenCV inverts 8 bits only
-            pixels = ~pixels
-    if pixels.dtype.kind == "f":
-        pixels = _round_floats(path, pixels)
+        pixels = _decode_page(path, page, plane)
+    pixels = _scale_levels(path, pixels, value_range)
     return pixels, exif.tobytes() if len(exif) else b"", bytes(icc)
-
-
-def page_numbers(file: tifffile.TiffFile) -> list[int]:
-    """The numbers of the pages that are images; of all pages where all are thumbnails or masks.
-
-    Raises:
-        IndexError: the file has no pages.
-    """
-    file.pages[0]
-    every = range(len(file.pages))
-    whole = [i for i in every if not file.pages[i].subfiletype & 5]  # type: ignore[union-attr]
-    return whole or list(every)
 
 
 def _check_page(path, page):
@@ -81,6 +68,114 @@ def _check_page(path, page):
         )
     if page.dtype == np.float16:
         raise UnsupportedImage(f"{path}: float16 pixels; 8 or 16 bit integers are needed, or float32 in 0..1")
+    if getattr(page, "imagedepth", 1) > 1:
+        raise UnsupportedImage(f"{path}: a volume of {page.imagedepth} planes in one page, which is not read")
+
+
+def _decode_page(path, page, plane):
+    """The pixels of a page, upright, alpha not multiplied into the colours."""
+    if page.extrasamples and (page.axes not in ("YX", "YXS", "SYX") or page.photometric not in (1, 2)):
+        raise UnsupportedImage(f"{path}: alpha beside other than gray or RGB; convert it first")
+    pixels, orientation = _decode_samples(path, page, plane)
+    _check_decoded(path, page, pixels, orientation)
+    if page.extrasamples and page.extrasamples[0] == 1 and pixels.dtype.kind == "u" and orientation:
+        pixels = _divide_by_alpha(pixels)
+    return decode.apply_orientation(pixels, orientation or 1)
+
+
+def _decode_samples(path, page, plane):
+    """The samples of a page and their orientation; None where the library has applied it already."""
+    tagged = page.tags[decode.ORIENTATION].value if decode.ORIENTATION in page.tags else 1
+    if page.compression in OWN_COMPRESSIONS and page.photometric in (0, 1, 2) and page.bitspersample >= 8:
+        _check_segments(page)
+        try:
+            pixels = _read_plane(page, plane.place) if plane.place is not None else page.asarray()
+        except ValueError as error:
+            if "imagecodecs" not in str(error):  # else a predictor that tifffile alone cannot undo
+                raise
+        else:
+            pixels = np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels
+            if page.photometric == 0 and pixels.dtype.kind == "u":  # white is zero
+                pixels = ~pixels
+            return pixels, tagged
+    if page.extrasamples and page.dtype == np.uint8:
+        # OpenCV would multiply alpha into the colours. Pillow divides associated alpha out.
+        with decode.open_with_pillow(path) as file:
+            file.seek(plane.page)
+            pixels = np.array(file)
+        return decode.apply_orientation(pixels, tagged), None
+    if page.planarconfig == 2 and page.samplesperpixel > 1 and page.dtype != np.uint8:
+        return np.dstack([_decode_separate(page, i) for i in range(page.samplesperpixel)]), tagged
+    pixels = _decode_with_opencv(path, plane.page)
+    if page.photometric == 0 and pixels.dtype == np.uint16:  # white is zero: OpenCV inverts 8 bits only
+        pixels = ~pixels
+    if page.extrasamples and page.extrasamples[0] == 1 and pixels.ndim == 3:
+        pixels = _divide_by_alpha(pixels)
+    return pixels, None
+
+
+def _read_plane(page, index):
+    """Plane `index` of a page whose data are many planes in one piece."""
+    file = page.parent
+    dtype = np.dtype(page.dtype).newbyteorder(file.byteorder)
+    count = int(np.prod(page.shape))
+    file.filehandle.seek(page.dataoffsets[0] + index * count * dtype.itemsize)
+    data = file.filehandle.read(count * dtype.itemsize)
+    return np.frombuffer(data, dtype).reshape(page.shape).astype(page.dtype)
+
+
+def _check_segments(page):
+    """Raise ValueError where strips or tiles are missing: tifffile would fill them."""
+    rows, columns = page.imagelength, page.imagewidth
+    if page.is_tiled:
+        expected = -(-rows // page.tilelength) * -(-columns // page.tilewidth)
+    else:
+        expected = -(-rows // min(page.rowsperstrip or rows, rows))
+    expected *= page.samplesperpixel if page.planarconfig == 2 else 1
+    contiguous = len(page.dataoffsets) == 1  # tifffile joins strips that lie one after another
+    if (not contiguous and len(page.dataoffsets) < expected) or not all(page.databytecounts):
+        raise ValueError("strips or tiles are missing")
+
+
+def _decode_separate(page, sample):
+    """One plane of a page with separate planes, by OpenCV, from a TIFF of that plane alone.
+
+    OpenCV takes several planes of 16 bits for interleaved ones.
+    """
+    count = len(page.dataoffsets) // page.samplesperpixel
+    segments = []
+    for i in range(sample * count, (sample + 1) * count):
+        page.parent.filehandle.seek(page.dataoffsets[i])
+        segments.append(page.parent.filehandle.read(page.databytecounts[i]))
+    lengths = [len(segment) for segment in segments]
+    places = [8 + sum(lengths[:i]) for i in range(count)]
+    sample_format = {"u": 1, "i": 2, "f": 3}[page.dtype.kind]
+    tags = {
+        256: [page.imagewidth],
+        257: [page.imagelength],
+        258: [page.bitspersample],
+        259: [int(page.compression)],
+        262: [1],
+        277: [1],
+        317: [int(page.predictor)],
+        339: [sample_format],
+    }
+    if page.is_tiled:
+        tags.update({322: [page.tilewidth], 323: [page.tilelength], 324: places, 325: lengths})
+    else:
+        tags.update({273: places, 278: [page.rowsperstrip], 279: lengths})
+    order = page.parent.byteorder
+    directory = 8 + sum(lengths)
+    beyond = directory + 2 + 12 * len(tags) + 4
+    entries, values = struct.pack(order + "H", len(tags)), b""
+    for tag, numbers in sorted(tags.items()):
+        field = struct.pack(f"{order}{len(numbers)}I", *numbers)
+        if len(numbers) > 1:
+            field, values = struct.pack(order + "I", beyond + len(values)), values + field
+        entries += struct.pack(order + "HHI", tag, 4, len(numbers)) + field
+    mark = {"<": b"II*\0", ">": b"MM\0*"}[order]
+    head = mark + struct.pack(order + "I", directory)
+    return decode.decode_with_opencv(head + b"".join(segments) + entries + bytes(4) + values)
 
 
 def _decode_with_opencv(path, number):
@@ -94,37 +189,56 @@ def _decode_with_opencv(path, number):
         return decode.swap_rgb(every[number])
 
 
-def _decode_with_alpha(path, page, number):
-    """The pixels of a page with alpha, upright, alpha not multiplied into the colours."""
-    if page.axes not in ("YX", "YXS", "SYX") or page.photometric not in (1, 2):
-        raise UnsupportedImage(f"{path}: alpha beside other than gray or RGB; convert it first")
-    associated = page.extrasamples[0] == 1  # multiplied into the colours
-    orientation = page.tags[decode.ORIENTATION].value if decode.ORIENTATION in page.tags else 1
-    try:
-        pixels = page.asarray()
-        pixels = np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels
-    except ValueError:  # a compression that tifffile alone cannot decode: LZW
-        if page.dtype == np.uint8:  # OpenCV would multiply alpha into the colours, Pillow divides it out
-            with decode.open_with_pillow(path) as file:
-                file.seek(number)
-                return decode.apply_orientation(np.array(file), orientation)
-        pixels, orientation = _decode_with_opencv(path, number), 1
-        if pixels.shape[2:] != (page.samplesperpixel,):
-            kind = page.compression.name
-            raise UnsupportedImage(f"{path}: alpha packed by {kind}; pack it by deflate, or not") from None
-    if associated and pixels.dtype.kind == "u":
-        alpha, top = pixels[..., -1:], np.iinfo(pixels.dtype).max
-        # Colours under zero alpha stay as they are.
-        colours = pixels[..., :-1] * np.float32(top) / np.where(alpha, alpha, top)
-        colours = round_half_even(colours, pixels.dtype)
-        pixels = np.concatenate([colours, alpha], axis=-1)
-    return decode.apply_orientation(pixels, orientation)
+def _check_decoded(path, page, pixels, orientation):
+    """Raise UnsupportedImage where what was decoded is not what the file says."""
+    size = (page.imagelength, page.imagewidth)
+    tagged = page.tags[decode.ORIENTATION].value if decode.ORIENTATION in page.tags else 1
+    if orientation is None and tagged in (5, 6, 7, 8):
+        size = size[::-1]
+    samples = 3 if page.photometric == 3 else page.samplesperpixel
+    shape = size if samples == 1 else (*size, samples)
+    bits = 8 if page.photometric == 3 or page.bitspersample < 8 else page.bitspersample
+    if pixels.shape != shape or (bits in (8, 16, 32, 64) and 8 * pixels.dtype.itemsize != bits):
+        found = "x".join(map(str, pixels.shape))
+        expected = "x".join(map(str, shape))
+        packed = getattr(page.compression, "name", page.compression)
+        raise UnsupportedImage(
+            f"{path}: read as {found} {pixels.dtype}, the file says {expected} of {bits} bits (packed by"
+            f" {packed}); save it packed by deflate, or not packed"
+        )
 
 
-def _round_floats(path, pixels):
+def _divide_by_alpha(pixels):
+    """Colours that alpha is not multiplied into. Those under zero alpha stay as they are."""
+    alpha, top = pixels[..., -1:], np.iinfo(pixels.dtype).max
+    colours = pixels[..., :-1] * np.float32(top) / np.where(alpha, alpha, top)
+    return np.concatenate([round_half_even(colours, pixels.dtype), alpha], axis=-1)
+
+
+def _scale_levels(path, pixels, value_range):
+    """Levels as uint8 or uint16: those of `value_range`, or floats of 0..1, become 0..65535."""
+    if pixels.dtype in (np.uint8, np.uint16):
+        if value_range is not None:
+            raise UnsupportedImage(f"{path}: {pixels.dtype} pixels need no --range")
+        return pixels
+    if pixels.dtype.kind not in "fiu":
+        return pixels
     low, high = pixels.min(), pixels.max()
     if not np.isfinite([low, high]).all():
         raise UnsupportedImage(f"{path}: floats that are not finite (NaN or infinite)")
+    if value_range is not None:
+        if pixels.shape[2:] in ((2,), (4,)):
+            raise UnsupportedImage(f"{path}: alpha beside levels that need --range; leave alpha out")
+        bottom, top = value_range
+        scale = 65535 / (top - bottom)
+        return round_half_even(np.clip((pixels.astype(np.float64) - bottom) * scale, 0, 65535), np.uint16)
+    if pixels.dtype.kind != "f":
+        raise UnsupportedImage(
+            f"{path}: {pixels.dtype} pixels from {low} to {high}; 8 or 16 bit unsigned integers are read,"
+            " others by --range LOW,HIGH"
+        )
     if low < 0 or high > 1:
-        raise UnsupportedImage(f"{path}: floats from {low:g} to {high:g}; those in 0..1 are read, as 16 bit")
+        raise UnsupportedImage(
+            f"{path}: floats from {low:g} to {high:g}; those in 0..1 are read, others by --range LOW,HIGH"
+        )
     return round_half_even(pixels * 65535, np.uint16)

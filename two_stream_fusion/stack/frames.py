@@ -26,6 +26,7 @@ class Entry(NamedTuple):
     """One image of a sequence: a page of a file, or an array.
 
     position: its place among the sources, pages counted. name: for messages.
+    channel, time, value_range: as of images.read.
     """
 
     position: int
@@ -33,12 +34,16 @@ class Entry(NamedTuple):
     path: Path
     page: int
     pixels: np.ndarray | None = None
+    channel: int | None = None
+    time: int | None = None
+    value_range: tuple[float, float] | None = None
 
     def load(self) -> images.Photograph:
         """Read the image."""
         if self.pixels is not None:
             return images.Photograph(self.pixels)
-        return images.load(self.path, self.page)
+        choice = {"channel": self.channel, "time": self.time, "value_range": self.value_range}
+        return images.load(self.path, self.page, **{k: v for k, v in choice.items() if v is not None})
 
 
 class Frames:
@@ -54,6 +59,7 @@ class Frames:
 
     Args:
         sources: files (all pages of those that hold several) or arrays, H x W or H x W x 3, uint8 or uint16.
+        channel, time, value_range: what is read of files, as of images.read.
 
     Attributes:
         shape, dtype: of every image.
@@ -66,8 +72,15 @@ class Frames:
         ValueError: an image is damaged, differs from the first, or is alone; the message names it.
     """
 
-    def __init__(self, sources: Iterable[Source]):
-        self.entries = _entries(sources)
+    def __init__(
+        self,
+        sources: Iterable[Source],
+        *,
+        channel: int | None = None,
+        time: int | None = None,
+        value_range: tuple[float, float] | None = None,
+    ):
+        self.entries = _entries(sources, channel, time, value_range)
         if len(self.entries) < 2:
             alone = f"{self.entries[0].name}: one image alone; " if self.entries else ""
             raise ValueError(f"{alone}two or more are needed")
@@ -219,7 +232,7 @@ class Frames:
         return photograph
 
 
-def _entries(sources: Iterable[Source]) -> list[Entry]:
+def _entries(sources, channel, time, value_range):
     entries: list[Entry] = []
     for source in sources:
         if isinstance(source, np.ndarray):
@@ -229,10 +242,10 @@ def _entries(sources: Iterable[Source]) -> list[Entry]:
             entries.append(Entry(position, name, Path(name), 0, np.ascontiguousarray(source)))
             continue
         path = Path(source)
-        pages = images.pages(path)
+        pages = images.pages(path, channel=channel, time=time)
         for page in range(pages):
             name = f"{path}, page {page}" if pages > 1 else str(path)
-            entries.append(Entry(len(entries), name, path, page))
+            entries.append(Entry(len(entries), name, path, page, None, channel, time, value_range))
     return entries
 
 

@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+import tifffile
+
+from two_stream_fusion.io import images, tiff_stacks
+
+
+def hyperstack(*sizes):
+    """Planes of 13 x 17 uint16, each of noise of its own."""
+    return np.random.default_rng(0).integers(0, 65535, (*sizes, 13, 17), np.uint16, endpoint=True)
+
+
+@pytest.mark.parametrize("how", [{"imagej": True}, {"ome": True}, {}])
+def test_z_of_a_chosen_channel_and_time_is_the_stack(tmp_path, how):
+    levels, path = hyperstack(2, 5, 3), tmp_path / "x.tif"  # the order that ImageJ needs
+    tifffile.imwrite(path, levels, photometric="minisblack", metadata={"axes": "TZCYX"}, **how)
+    assert images.pages(path, channel=3, time=2) == 5
+    for z in range(5):
+        np.testing.assert_array_equal(images.read(path, z, channel=3, time=2), levels[1, z, 2])
+    with pytest.raises(ValueError, match=r"3 channels and 2 times \(axes TZCYX\).*--channel N and --time N"):
+        images.pages(path)
+    with pytest.raises(ValueError, match=r"2 times \(axes TZCYX\).*choose one by --time N"):
+        images.read(path, channel=1)
+    with pytest.raises(ValueError, match=r"--channel 4: 3 channels \(axes TZCYX\)"):
+        images.pages(path, channel=4, time=1)
+
+
+def test_the_order_of_axes_is_the_files(tmp_path):
+    levels = hyperstack(2, 5)
+    tifffile.imwrite(tmp_path / "x.ome.tif", levels, photometric="minisblack", metadata={"axes": "CZYX"})
+    assert images.pages(tmp_path / "x.ome.tif", channel=2) == 5
+    np.testing.assert_array_equal(images.read(tmp_path / "x.ome.tif", 3, channel=2), levels[1, 3])
+
+
+@pytest.mark.parametrize("how", [{}, {"imagej": True}])
+def test_planes_of_one_directory_are_a_stack(tmp_path, how):
+    levels, path = hyperstack(5), tmp_path / "x.tif"
+    tifffile.imwrite(path, levels, photometric="minisblack", truncate=True, metadata={"axes": "ZYX"}, **how)
+    with tifffile.TiffFile(path) as file:
+        assert len(file.pages) == 1
+    assert images.pages(path) == 5
+    for z in range(5):
+        np.testing.assert_array_equal(images.read(path, z), levels[z])
+    path.write_bytes(path.read_bytes()[: levels[:4].nbytes])
+    with pytest.raises(ValueError, match="damaged"):
+        images.read(path, 4)
+
+
+@pytest.mark.parametrize("how", [{"imagej": True}, {"ome": True}, {}])
+def test_samples_of_rgb_are_no_channels(tmp_path, how):
+    levels = np.random.default_rng(0).integers(0, 255, (4, 13, 17, 3), np.uint8)
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, levels, photometric="rgb", metadata={"axes": "ZYXS"}, **how)
+    assert images.pages(path) == images.pages(path, channel=1) == 4
+    np.testing.assert_array_equal(images.read(path, 2), levels[2])
+
+
+def test_one_of_several_ome_images_is_not_guessed(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "x.ome.tif", ome=True) as file:
+        for _ in range(2):
+            file.write(hyperstack(3), photometric="minisblack", metadata={"axes": "ZYX"})
+    with pytest.raises(ValueError, match="2 images of several planes"):
+        images.pages(tmp_path / "x.ome.tif")
+
+
+def test_other_files_have_one_channel(tmp_path):
+    images.write(tmp_path / "x.png", hyperstack())
+    images.read(tmp_path / "x.png", channel=1, time=1)
+    with pytest.raises(ValueError, match=r"x\.png: --channel 2: 1 channel \(axes YX\)"):
+        images.read(tmp_path / "x.png", channel=2)
+
+
+def test_more_pages_than_can_be_looked_at_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(tiff_stacks, "MAX_PAGES", 3)
+    for count in (3, 4):
+        tifffile.imwrite(
+            tmp_path / f"{count}.tif", hyperstack(count), photometric="minisblack", metadata=None
+        )
+    assert images.pages(tmp_path / "3.tif") == 3
+    with pytest.raises(ValueError, match=r"4\.tif: more than 3 pages"):
+        images.pages(tmp_path / "4.tif")
