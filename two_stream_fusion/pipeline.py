@@ -275,9 +275,10 @@ def align_frames(
         order, misfits = _look_at_stack(frames, in_order, keep_all, progress)
     left_out = () if keep_all else tuple(LeftOut(i, names[i], reason) for i, reason in misfits)
     for misfit in left_out:
-        LOG.warning("%s is left out: it is %s; --keep-all fuses it too", misfit.name, misfit.reason)
         if misfit.source == reference:
-            raise ValueError(f"{misfit.name}: cannot be the reference: it is {misfit.reason}")
+            raise ValueError(f"{misfit.name}: cannot be the reference: it is {misfit.reason}; see --keep-all")
+    for misfit in left_out:
+        LOG.warning("%s is left out: it is %s; --keep-all fuses it too", misfit.name, misfit.reason)
     if order != list(range(len(frames))):
         frames = frames.reordered(order)
     if order != sorted(order):

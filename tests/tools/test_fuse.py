@@ -211,7 +211,7 @@ def test_a_stack_has_a_map_a_report_and_a_panel(run, folder, tmp_path):
     names = ["a.png", "b.png", "a.png", "b.png", "a.png"]
     names_of = {"-o": "out.png", "--map": "map.png", "--json": "report.json", "--panel": "panel.jpg"}
     files = {key: tmp_path / name for key, name in names_of.items()}
-    status, said, errors = run(*names, *NET, *(x for pair in files.items() for x in pair))
+    status, said, errors = run(*names, *NET, *(x for pair in files.items() for x in pair), "--keep-all")
     assert status == 0, errors
     assert all(str(path) in said for key, path in files.items() if key != "--json")
     depth = images.read(files["--map"])
@@ -309,7 +309,8 @@ def test_maps_are_those_of_the_image_written(run, folder, tmp_path):
     """Once for a pair, one more for each further image where they are folded, of all at once by GF."""
     names = ["a.png", "b.png", "a.png"]
     for method in ("psfs", "gf"):
-        assert run(*names, "-o", tmp_path / f"{method}.png", "--method", method, "--maps", tmp_path)[0] == 0
+        options = ("--method", method, "--maps", tmp_path, "--keep-all")
+        assert run(*names, "-o", tmp_path / f"{method}.png", *options)[0] == 0
     sources = [images.read(folder / name) for name in names]
     decisions = registry.fuse("psfs", sources).decisions
     assert len(decisions) == 2
@@ -628,7 +629,8 @@ def test_wrong_alignments_are_said(run, shifted, tmp_path, arguments, status, wo
 
 
 def test_the_frame_that_cannot_be_aligned_is_named(run, shifted, tmp_path):
-    status, _, errors = run(*shifted, tmp_path / "flat.png", "-o", tmp_path / "out.png", "--align")
+    images_of = (*shifted, tmp_path / "flat.png")
+    status, _, errors = run(*images_of, "-o", tmp_path / "out.png", "--align", "--keep-all")
     assert status == 1 and errors.startswith(f"fuse.py: error: {tmp_path / 'flat.png'}: ")
     assert len(errors.splitlines()) == 1
 

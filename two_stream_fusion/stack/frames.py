@@ -222,6 +222,10 @@ class Frames:
                 f"{describe(self._source_shape, self.dtype)}: images to fuse must agree in size, depth and"
                 " colour"
             )
+        if photograph.icc and self.icc and _comparable(photograph.icc) != _comparable(self.icc):
+            raise ValueError(
+                f"{self.name(i)} and {self.name(0)} have different ICC profiles: convert them to one first"
+            )
         return pixels, alpha
 
     def _load(self, i):
@@ -272,6 +276,11 @@ def restore_levels(image: np.ndarray, unused_bits: int) -> np.ndarray:
     half = (image >> image.dtype.type(unused_bits - 1)) & one
     levels = image >> image.dtype.type(unused_bits)  # both parts, so that no sum leaves the type
     return np.minimum(levels + half, image.dtype.type(np.iinfo(image.dtype).max >> unused_bits))
+
+
+def _comparable(icc):
+    """A profile without its date and identity, which do not change colours (ICC.1:2010, 7.2)."""
+    return icc[:24] + icc[36:84] + icc[100:]
 
 
 def _bits(image):

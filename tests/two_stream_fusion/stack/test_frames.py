@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from PIL import ImageCms
 
 from tests.two_stream_fusion.stack.scenes import photograph
 from two_stream_fusion.io import images
@@ -163,3 +164,14 @@ def test_raw_beside_jpeg_asks_for_a_pattern(tmp_path):
     ):
         frames.find_images([tmp_path])
     assert len(frames.find_images([f"{tmp_path}/*.NEF"])) == 2
+
+
+def test_different_profiles_are_refused_by_name(tmp_path):
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
+    later = srgb[:24] + bytes(12) + srgb[36:]  # another date
+    for name, icc in (("a", srgb), ("b", later), ("c", b""), ("d", lab)):
+        images.write(tmp_path / f"{name}.png", picture(0), icc=icc)
+    assert len(list(Frames([tmp_path / f"{name}.png" for name in "abc"]))) == 3
+    with pytest.raises(ValueError, match=r"d\.png and .*a\.png have different ICC profiles"):
+        list(Frames([tmp_path / "a.png", tmp_path / "d.png"]))
