@@ -78,6 +78,11 @@ def _rename_new(partial, path):
 
 def _check_no_device(path):
     """ValueError where there is something at `path` that no file may replace."""
+    folder = os.path.realpath(os.path.dirname(path) or ".")
+    if folder == "/dev" or folder.startswith(
+        "/proc/"
+    ):  # /dev/stdout may lead to a file; /dev/shm holds files
+        raise ValueError(f"{path}: is a device; output goes to files")
     if os.path.exists(path):
         mode = os.stat(path).st_mode
         kind = "a FIFO" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"

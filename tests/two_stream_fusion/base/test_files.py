@@ -142,6 +142,8 @@ def test_fifos_devices_and_links_to_nothing_stay(tmp_path):
             files.check_output(path, force=True)
         with pytest.raises(ValueError, match=f"is {kind}"), files.atomic_write(path):
             raise AssertionError("not begun")
+    with pytest.raises(ValueError, match="/dev/stdout: is a device"):  # where it leads to a file too
+        files.check_output("/dev/stdout", force=True)
     (tmp_path / "link.png").symlink_to(tmp_path / "none.png")
     with pytest.raises(ValueError, match=r"link.png: exists; --force"):
         files.check_output(tmp_path / "link.png")
