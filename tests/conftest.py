@@ -5,6 +5,8 @@ import signal
 import numpy as np
 import pytest
 
+from data_prep import depth_pair
+
 # A shell ignores SIGINT for what runs in its background, children too: Ctrl-C could not be tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -26,3 +28,12 @@ def pictures():
 @pytest.fixture
 def triple():
     return pictures()
+
+
+@pytest.fixture(scope="session")
+def rendered_pair():
+    """depth_pair.render_depth_pair(), which takes seconds, once for all tests: read-only."""
+    images = depth_pair.render_depth_pair()
+    for image in images:
+        image.flags.writeable = False
+    return images

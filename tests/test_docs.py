@@ -10,7 +10,6 @@ from pathlib import Path
 import caffe
 import pytest
 
-from data_prep import depth_pair
 from two_stream_fusion import metrics
 from two_stream_fusion.io import images
 from two_stream_fusion.methods import models
@@ -98,8 +97,8 @@ def test_make_targets_exist(target):
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/fusing.md"])
-def test_the_example_in_python_runs_anywhere(name, tmp_path):
-    a, b, _ = (image[:60, :80] for image in depth_pair.render_depth_pair())
+def test_the_example_in_python_runs_anywhere(name, tmp_path, rendered_pair):
+    a, b, _ = (image[:60, :80] for image in rendered_pair)
     images.write(tmp_path / "near.png", a)
     images.write(tmp_path / "far.png", b)
     (example,) = re.findall(r"```python\n(.*?)```", PAGES[name], re.S)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from data_prep import depth_pair
 from two_stream_fusion import __version__
 from two_stream_fusion.io import images
 
@@ -64,7 +63,7 @@ def test_files_of_the_wheel(wheel):
 
 
 @pytest.mark.slow
-def test_commands_run_outside_of_the_checkout(wheel, tmp_path):
+def test_commands_run_outside_of_the_checkout(wheel, tmp_path, rendered_pair):
     """Installed in an environment of its own, which takes the libraries of this one."""
     run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], tmp_path)
     python, paths = tmp_path / "venv/bin/python", sysconfig.get_paths()
@@ -72,7 +71,7 @@ def test_commands_run_outside_of_the_checkout(wheel, tmp_path):
     (site / "libraries.pth").write_text(f"{paths['purelib']}\n{paths['platlib']}\n{ROOT / 'caffe_torch'}\n")
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps"]
     run([*pip, "--ignore-installed", "--no-index", str(wheel)], tmp_path)
-    a, b, _ = (image[:120, :160] for image in depth_pair.render_depth_pair())
+    a, b, _ = (image[:120, :160] for image in rendered_pair)
     images.write(tmp_path / "a.png", a)
     images.write(tmp_path / "b.png", b)
     home = run([python, "-c", "import two_stream_fusion as f; print(f.__file__)"], tmp_path, PYTHONPATH="")

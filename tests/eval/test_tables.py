@@ -90,6 +90,33 @@ def test_imports_follow_the_code():
     assert "select" not in imported("two_stream") and "gf" not in imported("lp")
 
 
+class Here:
+    """In place of a pool of processes, which would not know what a test has changed."""
+
+    _processes = None
+
+    def __init__(self, *_):
+        pass
+
+    def submit(self, function, *arguments):
+        future = Future()
+        future.set_result(function(*arguments))
+        return future
+
+    def shutdown(self):
+        pass
+
+
+@pytest.fixture
+def here(monkeypatch, rendered_pair):
+    """Fuse in this process, and render the colour pair no second time."""
+    monkeypatch.setattr(parallel, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(depth_pair, "render_depth_pair", lambda: rendered_pair)
+    results.load_pair.cache_clear()
+    yield
+    results.load_pair.cache_clear()
+
+
 @pytest.fixture
 def small(monkeypatch):
     """Tables of the camera pair alone: Clock and Pepsi cannot be had here."""
@@ -107,10 +134,12 @@ def small(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(tmp_path_factory, rendered_pair):
     """The folder of a run on Camera and the colour pair, whose sources are inside scikit-image."""
     folder = tmp_path_factory.mktemp("tables")
     monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setattr(parallel, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(depth_pair, "render_depth_pair", lambda: rendered_pair)
     monkeypatch.setattr(pairs, "TABLES", {3: "camera", 4: "colour"})
     try:
         tables.main(["--out", str(folder), "--methods", FAST, "--no-lytro", "--keep", str(folder / "kept")])
@@ -205,26 +234,8 @@ def failing(kind):
     return fuse
 
 
-class Here:
-    """In place of a pool of processes, which would not know what a test has changed."""
-
-    _processes = None
-
-    def __init__(self, *_):
-        pass
-
-    def submit(self, function, *arguments):
-        future = Future()
-        future.set_result(function(*arguments))
-        return future
-
-    def shutdown(self):
-        pass
-
-
 @pytest.mark.parametrize(("kind", "why"), [(ValueError, "gray only"), (KeyError, "KeyError: 'gray only'")])
-def test_a_method_that_fails_on_a_pair_leaves_the_rest(kind, why, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(parallel, "ProcessPoolExecutor", Here)
+def test_a_method_that_fails_on_a_pair_leaves_the_rest(kind, why, here, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(registry, "fuse", failing(kind))
     monkeypatch.setattr(pairs, "TABLES", {3: "camera", 4: "colour"})
     assert tables.main(["--out", str(tmp_path), "--methods", FAST, "--no-lytro"]) == 1
@@ -235,9 +246,8 @@ def test_a_method_that_fails_on_a_pair_leaves_the_rest(kind, why, tmp_path, monk
     assert "| LP |" in (tmp_path / "table3.md").read_text()
 
 
-def test_a_metric_more_is_a_column_more(tmp_path, monkeypatch, capsys):
+def test_a_metric_more_is_a_column_more(here, tmp_path, monkeypatch, capsys):
     """As README says how to add one: the paper's values, which lack it, stand beside where there are some."""
-    monkeypatch.setattr(parallel, "ProcessPoolExecutor", Here)
     monkeypatch.setitem(metrics.METRICS, "SD", lambda *images: float(images[-1].std()))
     monkeypatch.setattr(pairs, "TABLES", {3: "camera"})
     assert tables.main(["--out", str(tmp_path), "--methods", "LP,CP", "--no-lytro"]) == 0

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from data_prep import depth_pair
 from two_stream_fusion.methods import cnn, models, registry
 
 
@@ -51,8 +50,8 @@ def test_small_regions_of_either_kind_are_turned_over():
     assert np.array_equal(cnn.flip_small_regions(decision, 4), decision)
 
 
-def test_maps_and_the_image_they_make():
-    near, far, _ = (image[100:260, 200:420] for image in depth_pair.render_depth_pair())
+def test_maps_and_the_image_they_make(rendered_pair):
+    near, far, _ = (image[100:260, 200:420] for image in rendered_pair)
     maps = cnn.decide(near, far)
     assert all(m.shape == (160, 220) and m.min() >= 0 and m.max() <= 1 for m in maps.values())
     assert set(np.unique(maps["decision"])) <= {0.0, 1.0} and 0.05 < maps["decision"].mean() < 0.95
@@ -60,8 +59,8 @@ def test_maps_and_the_image_they_make():
     np.testing.assert_array_equal(fuse(near, far), np.floor(weight * near + (1 - weight) * far + 0.5))
 
 
-def test_better_than_either_photograph():
-    near, far, sharp = (image[:250, 200:500] for image in depth_pair.render_depth_pair())
+def test_better_than_either_photograph(rendered_pair):
+    near, far, sharp = (image[:250, 200:500] for image in rendered_pair)
     error = [np.mean((x.astype(float) - sharp) ** 2) for x in (fuse(near, far), near, far)]
     assert error[0] < 0.5 * min(error[1:])
 

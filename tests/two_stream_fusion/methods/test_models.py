@@ -4,7 +4,6 @@ import caffe
 import numpy as np
 import pytest
 
-from data_prep import depth_pair
 from two_stream_fusion.methods import models
 from two_stream_fusion.methods.two_stream import TwoStream
 
@@ -28,17 +27,17 @@ def test_cards_name_whole_files_that_caffe_loads(name):
 
 
 @pytest.mark.parametrize("name", models.names())
-def test_models_fuse_better_than_either_photograph_or_their_mean(name):
-    near, far, sharp = (image[:250, 200:500] for image in depth_pair.render_depth_pair())
+def test_models_fuse_better_than_either_photograph_or_their_mean(name, rendered_pair):
+    near, far, sharp = (image[:250, 200:500] for image in rendered_pair)
     fused = TwoStream(*models.model_files(name))(near, far)
     mean = (near.astype(float) + far) / 2
     assert psnr(fused, sharp) > 3 + max(psnr(x, sharp) for x in (near, far, mean))
 
 
 @pytest.mark.parametrize("name", [models.DEFAULT, models.FAST])
-def test_models_give_no_tint(name):
+def test_models_give_no_tint(name, rendered_pair):
     """An image fused with itself keeps its mean colour to half a level."""
-    near, _, _ = (image[:250, 200:500] for image in depth_pair.render_depth_pair())
+    near, _, _ = (image[:250, 200:500] for image in rendered_pair)
     fused = TwoStream(*models.model_files(name))(near, near)
     assert np.abs(fused.mean((0, 1)) - near.mean((0, 1))).max() < 0.5
 

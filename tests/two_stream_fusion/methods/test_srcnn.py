@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep import depth_pair
 from two_stream_fusion.methods import models, srcnn
 
 
@@ -37,17 +36,17 @@ def test_parts_make_the_whole_with_long_filters(wavelet, monkeypatch):
     assert np.array_equal(srcnn.fuse(a, b, scale=1, wavelet=wavelet), whole)
 
 
-def test_an_image_fused_with_itself_stays_near():
-    _, _, sharp = depth_pair.render_depth_pair()
+def test_an_image_fused_with_itself_stays_near(rendered_pair):
+    _, _, sharp = rendered_pair
     sharp = sharp[100:300, 200:440]
     fused = srcnn.fuse(sharp, sharp)
     assert cv2.PSNR(fused, sharp) > 33
     assert np.abs(fused.mean((0, 1)) - sharp.mean((0, 1))).max() < 0.5
 
 
-def test_the_nets_raise_better_than_interpolation_does():
+def test_the_nets_raise_better_than_interpolation_does(rendered_pair):
     """A photograph halved and raised again, on one that was not trained on."""
-    _, _, sharp = depth_pair.render_depth_pair()
+    _, _, sharp = rendered_pair
     sharp = sharp[96:352, 200:520].astype(np.float64) @ [0.299, 0.587, 0.114]
     half = cv2.resize(sharp, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     raised = srcnn.uwt.inverse(srcnn.RaisingNets()(srcnn.uwt.transform(half)), srcnn.SCALE)
