@@ -3,16 +3,12 @@
 import os
 
 import caffe
-import hypothesis
 import pytest
 import torch
 from caffe import glog
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the commands that tests start
 torch.set_num_threads(1)
-
-hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one is no failure
-hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True)
