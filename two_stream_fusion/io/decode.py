@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import stat
 import threading
 import warnings
 from contextlib import contextmanager
@@ -26,6 +27,16 @@ TEXT_TAGS = (270, 271, 272, 305, 306, 315, 33432)
 IFD_TAGS = (0x8769, 0x8825)
 SIZE_TAGS = (0xA002, 0xA003, 0xA005)
 ORIENTATION = 274
+OPENCV_NO_MEMORY = -4  # cv2.error.code where an allocation fails
+# How files of kinds that are not read begin.
+OTHER_FORMATS = {
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+    b"v/1\x01": "EXR",
+    b"PF\n": "PFM",
+    b"Pf\n": "PFM",
+}
+AVIF_BRANDS = (b"avif", b"avis")
 OPENCV_FLAGS = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_UNCHANGED  # alpha too; only TIFF's orientation is applied
 
 
@@ -40,12 +51,33 @@ def decoder_errors(path: Path) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except UnsupportedImage:
+    except (UnsupportedImage, MemoryError):
         raise
     except Exception as error:
+        if isinstance(error, cv2.error) and error.code == OPENCV_NO_MEMORY:
+            raise MemoryError from None
         if isinstance(error, OSError) and error.errno is not None:  # an error of the disk, not of the decoder
             raise
         raise ValueError(f"{path}: not an image, or a damaged one ({path.stat().st_size} bytes)") from None
+
+
+def read_head(path: Path, size: int = 12) -> bytes:
+    """The first bytes of an image file.
+
+    Raises:
+        OSError: the file cannot be read.
+        UnsupportedImage: it is a FIFO, a socket or a device, or of a known kind that is not read.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # reading one might never end
+        raise UnsupportedImage(f"{path}: is a FIFO, a socket or a device; images are read from files")
+    with open(path, "rb") as file:
+        head = file.read(size)
+    names = [name for magic, name in OTHER_FORMATS.items() if head.startswith(magic)]
+    names += ["AVIF"] if head[4:8] == b"ftyp" and head[8:12] in AVIF_BRANDS else []
+    if names:
+        raise UnsupportedImage(f"{path}: {names[0]} files are not read; PNG, TIFF, JPEG, WebP and HEIC are")
+    return head
 
 
 def check_size(path: Path, width: int, height: int) -> None:
@@ -98,7 +130,11 @@ def decode_with_pillow(path: Path) -> tuple[np.ndarray, bytes, bytes]:
 
 
 def _decode_netpbm(data):
-    """Decode PBM, PGM or PPM; the file's own white level becomes the largest value of the type."""
+    """Decode PBM, PGM or PPM; the file's own white level becomes the largest value of the type.
+
+    Raises:
+        ValueError: a number is below 0 or above the file's white level.
+    """
     plain = data[:2] in (b"P2", b"P3")
     if not plain and data[:2] not in (b"P5", b"P6"):
         return decode_with_opencv(data)
@@ -108,6 +144,8 @@ def _decode_netpbm(data):
         pixels = np.array(words[3:], int).reshape(height, width, *((3,) if data[:2] == b"P3" else ()))
     else:
         pixels = decode_with_opencv(data)
+    if pixels.min() < 0 or pixels.max() > white:
+        raise ValueError(f"numbers from {pixels.min()} to {pixels.max()}, and white is {white}")
     dtype = np.uint8 if white < 256 else np.uint16
     top = np.iinfo(dtype).max
     return pixels.astype(dtype) if white == top else round_half_even(pixels * (top / white), dtype)

@@ -67,8 +67,7 @@ def load(
     path = Path(path)
     if path.suffix.lower() in RAW:
         return Photograph(decode.develop_raw(path))
-    with open(path, "rb") as file:
-        head = file.read(12)
+    head = decode.read_head(path)
     with decode.decoder_errors(path):
         if tiff_stacks.is_tiff(head[:4]):
             pixels, exif, icc = tiff.decode_tiff(path, page, channel, time, value_range)
@@ -99,9 +98,8 @@ def pages(path: str | Path, *, channel: int | None = None, time: int | None = No
         OSError, ValueError: as `read`.
     """
     path = Path(path)
-    with open(path, "rb") as file:
-        if path.suffix.lower() in RAW or not tiff_stacks.is_tiff(file.read(4)):
-            return 1
+    if path.suffix.lower() in RAW or not tiff_stacks.is_tiff(decode.read_head(path, 4)):
+        return 1
     with decode.decoder_errors(path):
         return len(tiff_stacks.stack_planes(path, channel, time))
 

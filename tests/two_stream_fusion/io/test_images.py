@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from two_stream_fusion.io import encode, images
+from two_stream_fusion.io import decode, encode, images
 
 ENDINGS = (".png", ".tif", ".jpg", ".webp")
 
@@ -515,10 +515,8 @@ def test_pgm_and_ppm_may_name_another_white(tmp_path, kind, white):
 
 
 def test_floats_are_tiffs_alone(tmp_path):
-    if ".pfm" not in Image.registered_extensions():
-        pytest.skip("Pillow reads PFM from 10.3 on")
     (tmp_path / "x.pfm").write_bytes(b"Pf\n3 2\n-1.0\n" + np.full(6, 0.5, "<f4").tobytes())
-    with pytest.raises(ValueError, match=r"x\.pfm: float32 pixels"):
+    with pytest.raises(ValueError, match=r"x\.pfm: PFM files are not read"):
         images.read(tmp_path / "x.pfm")
 
 
@@ -528,3 +526,51 @@ def test_threads_that_read_leave_stderr_where_it_was(tmp_path):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(images.read, [tmp_path / "x.png"] * 40))
     assert os.path.samestat(os.fstat(2), before)
+
+
+@pytest.mark.parametrize("levels", ["300 -5 256 999", "0 1 2 256", "0 1 2 -1"])
+@pytest.mark.parametrize("magic", ["P2", "P3"])
+def test_numbers_beyond_white_are_refused(tmp_path, magic, levels):
+    path = tmp_path / "wrap.pnm"
+    path.write_text(f"{magic}\n2 2\n255\n" + f"{levels} " * (3 if magic == "P3" else 1))
+    with pytest.raises(ValueError, match=r"wrap\.pnm: not an image, or a damaged one"):
+        images.read(path)
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"\xff\x0a", "JPEG XL"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (b"v/1\x01", "EXR"),
+        (b"PF\n2 2\n", "PFM"),
+        (b"\0\0\0\x20ftypavif", "AVIF"),
+    ],
+)
+def test_formats_that_are_not_read_are_named(tmp_path, head, name):
+    path = tmp_path / "x.img"
+    path.write_bytes(head + bytes(40))
+    with pytest.raises(ValueError, match=f"x.img: {name} files are not read"):
+        images.read(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
+def test_a_fifo_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "x.png")
+    for function in (images.read, images.pages):
+        with pytest.raises(ValueError, match=r"x\.png: is a FIFO, a socket or a device"):
+            function(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), cv2.error("no memory")])
+def test_lack_of_memory_is_no_damage(tmp_path, monkeypatch, error):
+    images.write(tmp_path / "x.png", np.zeros((4, 4), np.uint8))
+    if isinstance(error, cv2.error):
+        error.code = decode.OPENCV_NO_MEMORY
+
+    def fail(path):
+        raise error
+
+    monkeypatch.setattr(decode, "decode_with_pillow", fail)
+    with pytest.raises(MemoryError):
+        images.read(tmp_path / "x.png")
