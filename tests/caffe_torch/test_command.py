@@ -414,9 +414,13 @@ layer {{ name: "fc" type: "InnerProduct" bottom: "x" top: "y" inner_product_para
 
 
 @pytest.mark.parametrize("rows, outputs", [(2, 2**32 - 1), (10**11, 2)], ids=["a parameter", "a batch"])
-def test_too_little_memory_is_told_in_a_line(rows, outputs, capfd):
-    """PyTorch has an error of its own for it on a GPU only."""
+def test_too_little_memory_is_told_in_a_line(rows, outputs, capfd, monkeypatch):
+    """Before it is asked for, by the machine's memory; after that by PyTorch, with an error of its own."""
     Path("large.prototxt").write_text(LARGE.format(rows, outputs))
+    assert run("time", "-model", "large.prototxt", "-iterations", "1") == 1
+    error = capfd.readouterr().err.splitlines()[-1]
+    assert error.startswith("caffe: error: large.prototxt: line ") and " GiB; there are " in error
+    monkeypatch.setattr(caffe.device, "memory", lambda: 2**80)
     assert run("time", "-model", "large.prototxt", "-iterations", "1") == 1
     error = capfd.readouterr().err.splitlines()[-1]
     assert error.startswith("caffe: error: out of memory: a smaller batch_size needs less (")
