@@ -118,7 +118,7 @@ REFUSED = {
     "scale shapes": (one("Scale", bottoms="x w"), "do not fit from axis 1"),
     "batch norm": (one("BatchNorm", "param { lr_mult: 1 }"), "statistics are not learned"),
     "batch norm without channels": (inputs(x=(2, 0, 4)) + layer("BatchNorm"), "the second for channels"),
-    "too many numbers": (inputs(x=(2**40, 2**40)), "a blob cannot have the shape"),
+    "too many numbers": (inputs(x=(2**40, 2**40)), "takes 4503599627370496 GiB; there are"),
     "lrn": (one("LRN", "lrn_param { local_size: 4 }"), "not odd"),
     "softmax": (one("Softmax", "softmax_param { axis: 4 }"), "axis 4 is outside"),
     "prelu": (inputs(x=(3,)) + layer("PReLU"), "2 axes"),
