@@ -249,10 +249,10 @@ def score_pairs(
     ]
     # SRCNN, which takes by far the longest, comes first, so that the cores finish together.
     jobs.sort(key=lambda job: job[2] != "srcnn")
-    # For the processes started here: each has a core, and Caffe reports errors only.
-    os.environ.update(OMP_NUM_THREADS="1", GLOG_minloglevel="2")
+    # Each process has a core, and Caffe reports errors only.
+    environment = {"OMP_NUM_THREADS": "1", "GLOG_minloglevel": "2"}
     scored, failed = {}, {}
-    with process_pool(workers or os.cpu_count()) as pool:
+    with process_pool(workers or os.cpu_count(), environment) as pool:
         with delay_interrupt():
             futures = {pool.submit(score_pair, *job): job[:2] for job in jobs}
         for future in tqdm(

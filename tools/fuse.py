@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Iterator, NamedTuple
 
 os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
-os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe logs errors only
 from tqdm import tqdm
 
 from two_stream_fusion import batch, pipeline
@@ -357,6 +356,7 @@ def program_name() -> str:
 def main(argv: list[str] | None = None) -> int:
     cli.end_imports()
     args = parse_arguments(argv)
+    os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe, which is imported late, logs errors only
     if args.help_method:
         print(method_help(args.help_method))
         return 0

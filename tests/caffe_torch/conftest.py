@@ -14,6 +14,7 @@ torch.set_num_threads(1)
 @pytest.fixture(autouse=True)
 def the_log_as_a_process_begins(monkeypatch):
     """What one test asks of the log is not asked of the next."""
+    monkeypatch.delenv("GLOG_minloglevel", raising=False)  # commands of this project set it
     monkeypatch.setattr(glog, "nets", False)
     monkeypatch.setattr(glog, "_least", 0)
     monkeypatch.setattr(glog, "_said", set())

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor
-from typing import Iterator
+from typing import Iterator, Mapping
 
 from two_stream_fusion.base import files
 
 
 @contextlib.contextmanager
-def process_pool(count: int) -> Iterator[ProcessPoolExecutor]:
+def process_pool(count: int, environment: Mapping[str, str] | None = None) -> Iterator[ProcessPoolExecutor]:
     """A pool of new processes that end where the block ends by an error or Ctrl-C, or with this process.
 
     Half-finished work is not waited for, and its partial files are removed. However this process ends, by
@@ -21,7 +22,11 @@ def process_pool(count: int) -> Iterator[ProcessPoolExecutor]:
 
     Args:
         count: number of processes, 1 or more.
+        environment: variables that the processes get besides those of this one, which has its own again
+            after the block.
     """
+    before = {name: os.environ.get(name) for name in environment or {}}
+    os.environ.update(environment or {})  # processes begin as work comes, and inherit it then
     pool = ProcessPoolExecutor(
         count, multiprocessing.get_context("spawn"), _end_with_parent, (files.remove_partial_files,)
     )
@@ -33,6 +38,10 @@ def process_pool(count: int) -> Iterator[ProcessPoolExecutor]:
         raise
     finally:
         pool.shutdown()
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _end_with_parent(end):

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from two_stream_fusion.base.parallel import process_pool
+
 ROOT = Path(__file__).resolve().parents[3]
 PARENT = """
 import sys, time
@@ -51,3 +53,12 @@ def test_workers_end_with_a_killed_parent(name, tmp_path):
     parent.send_signal(getattr(signal, name))
     parent.communicate(timeout=30)  # ends where nobody holds its output any more
     assert sorted(path.name for path in work.iterdir()) == ["begun0", "begun1"]
+
+
+def test_an_environment_is_the_processes_alone(monkeypatch):
+    monkeypatch.setenv("TEST_KEPT", "before")
+    monkeypatch.delenv("TEST_NEW", raising=False)
+    with process_pool(1, {"TEST_KEPT": "within", "TEST_NEW": "within"}) as pool:
+        values = [pool.submit(os.getenv, name).result() for name in ("TEST_KEPT", "TEST_NEW")]
+    assert values == ["within", "within"]
+    assert os.getenv("TEST_KEPT") == "before" and os.getenv("TEST_NEW") is None
