@@ -14,17 +14,23 @@ import threading
 from pathlib import Path
 from typing import Callable
 
+COMMAND_FOLDERS = ("tools", "eval", "experiments", "data_prep", "docs")
+
 
 def _end_at_interrupt(*_) -> None:
     os._exit(130)  # at once: an exception could be swallowed where PyTorch starts
 
 
 def _is_command():
-    """Whether the program of this process is a file of this project, and no test or program of others."""
-    root, program = Path(__file__).resolve().parents[2], getattr(sys.modules["__main__"], "__file__", None)
-    return (
-        program is not None and root in Path(program).resolve().parents and "tests" not in Path(program).parts
-    )
+    """Whether this process runs a command of this checkout: no test, and nothing of its .venv."""
+    program = getattr(sys.modules["__main__"], "__file__", None)
+    if program is None:
+        return False
+    try:
+        path = Path(program).resolve().relative_to(Path(__file__).resolve().parents[2])
+    except ValueError:
+        return False
+    return path.parts[0] in COMMAND_FOLDERS
 
 
 # Where a shell runs it in the background, SIGINT is ignored and stays so.

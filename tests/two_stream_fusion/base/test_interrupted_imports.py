@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from two_stream_fusion.base import cli
+
 ROOT = Path(__file__).resolve().parents[3]
 FOLDERS = "tools", "eval", "experiments", "data_prep", "docs"
 COMMANDS = sorted(
@@ -54,3 +56,18 @@ def test_a_program_of_others_keeps_its_handler(tmp_path):
         [sys.executable, program], env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True
     )
     assert "default_int_handler" in shown or "SIG_IGN" in shown
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        ("tools/fuse.py", True),
+        (".venv/lib/pytest.py", False),
+        ("tests/x.py", False),
+        ("/x.py", False),
+    ],
+)
+def test_only_commands_take_the_handler(program, expected, monkeypatch):
+    """Tests run by a .venv in the checkout, say, keep Ctrl-C as it is."""
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(ROOT / program), raising=False)
+    assert cli._is_command() == expected
