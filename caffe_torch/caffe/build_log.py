@@ -17,7 +17,7 @@ def log(net, param) -> None:
     glog.info(f"Initializing net from parameters: \n{filter_layers(param)}")
     counts: list = []  # the numbers in each top so far
     owners: dict = {}  # name of a parameter -> the layer and index that have it first
-    for layer in net.layers:
+    for layer in (node.layer for node in net.nodes):
         for line in _layer(layer, [net.blobs[name].shape for name in layer.spec.top], counts):
             glog.info(line)
         for i, param_spec in enumerate(layer.spec.param[: len(layer.blobs)]):
@@ -25,9 +25,9 @@ def log(net, param) -> None:
             owner = owners.setdefault(name, here) if name else here
             if owner != here:
                 glog.info(f"Sharing parameters '{name}' owned by layer '{owner[0]}', param index {owner[1]}")
-    for layer, runs in zip(reversed(net.layers), reversed(net.needs_backward), strict=True):
-        need = "needs" if runs else "does not need"
-        glog.info(f"{layer.spec.name} {need} backward computation.")
+    for node in reversed(net.nodes):
+        need = "needs" if node.needs_backward else "does not need"
+        glog.info(f"{node.name} {need} backward computation.")
     for name in net.outputs:
         glog.info(f"This network produces output {name}")
     glog.info("Network initialization done.")

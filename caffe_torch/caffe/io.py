@@ -166,7 +166,12 @@ class Transformer:
 
 
 def blobproto_to_array(blob: caffe_pb2.BlobProto, return_diff: bool = False) -> np.ndarray:
-    """The float32 array in a BlobProto, or its gradient."""
+    """The float32 array in a BlobProto, or its gradient.
+
+    Raises: ValueError where shape and values differ; without a shape only one value fits.
+    """
+    if not any(blob.HasField(name) for name in ("shape", "num", "channels", "height", "width")):
+        return np.array(blob.diff if return_diff else blob.data, np.float32).reshape(())
     if not return_diff:
         return array_of(blob)
     proto = caffe_pb2.BlobProto()

@@ -8,6 +8,7 @@ import torch
 
 from . import __version__, atomic_files, device, glog, parallel
 from .net import TEST, TRAIN, Net
+from .python_layer import PythonLayerError
 from .signals import EFFECTS, Signals
 from .training import Solver, loss_note, read_solver
 
@@ -227,7 +228,9 @@ def time_layers(flags) -> None:
     phase, iterations = _phase(flags), _iterations(flags)
     _use(_gpus(flags)[:1], flags)
     net = Net(flags["model"], phase, flags["level"], _stages(flags))
-    last = len(net.layers) - 1
+    for node in net.nodes:  # without a loss too
+        node.runs_backward = any(node.bottom_needs) or any(node.param_needs)
+    last = len(net.nodes) - 1
     glog.info("Performing Forward")
     glog.info(f"Initial loss: {float(net.forward_loss()):g}")
     glog.info("Performing Backward")
@@ -283,7 +286,7 @@ def device_query(flags) -> None:
 COMMANDS = {"train": train, "test": test, "time": time_layers, "device_query": device_query}
 
 
-_MISTAKES = ValueError, OSError, FloatingPointError, parallel.ProcessLost
+_MISTAKES = ValueError, OSError, FloatingPointError, parallel.ProcessLost, PythonLayerError
 
 
 def main(arguments=None) -> int:
@@ -307,6 +310,8 @@ def main(arguments=None) -> int:
         except Exception as error:
             if not (isinstance(error, _MISTAKES) or device.out_of_memory(error)):
                 raise
+            if isinstance(error, PythonLayerError):
+                print(error.user_traceback(), file=sys.stderr, end="")
             who = f"process {parallel.rank} of {parallel.count}: " if parallel.count > 1 else ""
             glog.failed(f"{who}{_error_message(error)}")
             return 1

@@ -15,6 +15,7 @@ from .net_weights import NetWeights
 from .node import Node, Parameter, plan_backward
 from .proto import caffe_pb2
 from .prototxt import LayerError, build_graph, check_numbers, read_prototxt, with_location
+from .python_node import PythonNode
 
 TRAIN, TEST = caffe_pb2.TRAIN, caffe_pb2.TEST
 _FILTERS = ("Convolution", "Deconvolution", "InnerProduct")
@@ -50,7 +51,7 @@ class Net(NetWeights, PycaffeNames):
             upgrade.net(param, source)
             self._build(build_graph(param))
         except ValueError as error:
-            raise with_location(error, source or "net", source) from None
+            raise with_location(error, source or "net", source, param.state) from None
         if glog.nets and glog.shows("I"):
             build_log.log(self, param)
         if weights is not None:
@@ -76,7 +77,10 @@ class Net(NetWeights, PycaffeNames):
                 raise LayerError(spec, error) from None
         self.outputs = sorted(unread)
         self.inputs = [
-            top for layer in self.layers if isinstance(layer, layers.input.Input) for top in layer.spec.top
+            top
+            for node in self.nodes
+            if isinstance(node.layer, layers.input.Input)
+            for top in node.layer.spec.top
         ]
         plan_backward(self.nodes, self.loss_weights, param.force_backward)
 
@@ -91,8 +95,6 @@ class Net(NetWeights, PycaffeNames):
         if automatic:
             spec.top.append(f"(automatic) {spec.name}" if "(automatic)" in self.blobs else "(automatic)")
         _check_counts(layer)
-        if any(node.name == spec.name for node in self.nodes):
-            raise ValueError("another layer has the same name")
         for bottom in spec.bottom:
             unread.pop(bottom, None)
         for j, top in enumerate(spec.top):
@@ -109,6 +111,7 @@ class Net(NetWeights, PycaffeNames):
         layer.overwrites = in_place and writers.get(spec.bottom[0]) in _FILTERS
         writers.update((top, layer.type) for top in spec.top)
         bottoms, tops = ([self.blobs[name] for name in names] for names in (spec.bottom, spec.top))
+        layer.set_up(bottoms, tops)
         expected = layer.param_shapes(*(blob.shape for blob in bottoms))
         parameters = [self._parameter(layer, i, *one, named) for i, one in enumerate(expected)]
         layer.blob_shapes = [tuple(shape) for shape, _ in expected]
@@ -122,7 +125,11 @@ class Net(NetWeights, PycaffeNames):
         if layer.is_loss:
             spec.loss_weight[:] = weights
         self.loss_weights.update((top, w) for top, w in zip(spec.top, weights, strict=True) if w)
-        self.nodes.append(Node(layer, bottoms, tops, parameters, rates))
+        node_class = PythonNode if isinstance(layer, layers.python.Python) else Node
+        node = node_class(layer, bottoms, tops, parameters, rates)
+        if node.needs_own_name and any(n.name == node.name and n.needs_own_name for n in self.nodes):
+            raise ValueError("another layer has the same name, and both have parameters or a place in the data")
+        self.nodes.append(node)
         self.nodes[-1].reshape(self.loss_weights)
 
     def _parameter(self, layer, i, shape, filler, named):
@@ -132,8 +139,11 @@ class Net(NetWeights, PycaffeNames):
             _check_shared(spec, named[spec.name], tuple(shape))
             return named[spec.name]
         device.check_room(shape, f"parameter {i}")
-        blob = Blob(shape)
-        blob.tensor = fillers.fill(filler, shape).to(device.device())
+        if layer.own_blobs:
+            blob = layer.own_blobs[i]
+        else:
+            blob = Blob(shape)
+            blob.tensor = fillers.fill(filler, shape).to(device.device())
         rates = {n: getattr(spec, n) for n in ("lr_mult", "decay_mult") if spec.HasField(n)}
         parameter = Parameter(blob, **rates)
         self._parameters.append(parameter)
@@ -145,8 +155,8 @@ class Net(NetWeights, PycaffeNames):
 
     @property
     def layers(self) -> list:
-        """The layers, in their order."""
-        return [node.layer for node in self.nodes]
+        """The layers, in their order; the program's own object where a layer is written in Python."""
+        return [getattr(node.layer, "program", node.layer) for node in self.nodes]
 
     @property
     def params(self) -> OrderedDict:
@@ -161,7 +171,7 @@ class Net(NetWeights, PycaffeNames):
     @property
     def layer_dict(self) -> OrderedDict:
         """Layers by name."""
-        return OrderedDict((node.name, node.layer) for node in self.nodes)
+        return OrderedDict(zip(self.layer_names, self.layers, strict=True))
 
     @property
     def top_names(self) -> OrderedDict:
@@ -242,7 +252,7 @@ class Net(NetWeights, PycaffeNames):
     @property
     def has_hooks(self) -> bool:
         """Whether something is to be called between the layers."""
-        return any(self._hooks.values())
+        return any(self._hooks.values()) or any(isinstance(node, PythonNode) for node in self.nodes)
 
     def before_forward(self, function) -> None:
         """Call `function(index of the layer)` before every layer that runs forward, from now on."""
@@ -316,9 +326,7 @@ class Net(NetWeights, PycaffeNames):
             if set(kwargs) != set(self.inputs):
                 raise ValueError(f"inputs given: {sorted(kwargs)}; the net's inputs: {self.inputs}")
             for name, array in kwargs.items():
-                rows, expected = (shape[:1] or ("no",) for shape in (np.shape(array), self.blobs[name].shape))
-                if rows != expected:
-                    raise ValueError(f"input {name!r}: {rows[0]} rows given, the net takes {expected[0]}")
+                _check_rows(array, self.blobs[name], f"input {name!r}")
                 _assign(array, self.blobs[name].data, f"input {name!r}")
         self._run(first, last)
         return {name: self.blobs[name].data for name in dict.fromkeys([*names, *(blobs or [])])}
@@ -336,6 +344,7 @@ class Net(NetWeights, PycaffeNames):
             if set(kwargs) != set(outputs):
                 raise ValueError(f"gradients given: {sorted(kwargs)}; the outputs: {outputs}")
             for name, array in kwargs.items():
+                _check_rows(array, self.blobs[name], f"gradient of {name!r}")
                 _assign(array, self.blobs[name].diff, f"gradient of {name!r}")
         self._backward(first, last)
         return {name: self.blobs[name].diff for name in dict.fromkeys([*names, *(diffs or [])])}
@@ -377,6 +386,13 @@ def _check_shared(spec, parameter, shape):
             raise ValueError(f"shared parameter {spec.name!r} has two values of {name}")
         if spec.HasField(name):
             setattr(parameter, name, ours)
+
+
+def _check_rows(array, blob, what):
+    """ValueError where an array has another number of rows than the blob it is for."""
+    rows, expected = (shape[:1] or ("no",) for shape in (np.shape(array), blob.shape))
+    if rows != expected:
+        raise ValueError(f"{what}: {rows[0]} rows given, the net takes {expected[0]}")
 
 
 def _assign(array, memory, what):

@@ -37,10 +37,10 @@ class PycaffeNames:
         return self._ids(self.outputs)
 
     def _top_ids(self, i):
-        return self._ids(self.layers[i].spec.top)
+        return self._ids(self.nodes[i].layer.spec.top)
 
     def _bottom_ids(self, i):
-        return self._ids(self.layers[i].spec.bottom)
+        return self._ids(self.nodes[i].layer.spec.bottom)
 
     def _ids(self, names):
         return list(map(self._blob_names.index, names))
@@ -48,14 +48,14 @@ class PycaffeNames:
     def _forward(self, start, end):
         """Run the layers from number `start` to `end`; the weighted sum of their losses."""
         self._run(start, end)
-        return self._loss(top for layer in self.layers[start : end + 1] for top in layer.spec.top).item()
+        return self._loss(top for node in self.nodes[start : end + 1] for top in node.layer.spec.top).item()
 
     # Any number of rows
 
     def forward_all(self, blobs=None, **kwargs):
         """`forward` for any number of rows, a batch of the net's size at a time: {blob name: array}."""
         rows = _row_count(kwargs)
-        return _join([_copy(self.forward(blobs, **batch)) for batch in self._batches(kwargs)], rows)
+        return _join([_copy(self.forward(blobs, **batch)) for batch in self._batch(kwargs)], rows)
 
     def forward_backward_all(self, blobs=None, diffs=None, **kwargs):
         """`forward` and `backward` for any number of rows: ({blob: array}, {blob: gradient}) of all.
@@ -66,12 +66,12 @@ class PycaffeNames:
         inputs = {name: array for name, array in kwargs.items() if name in self.inputs}
         outputs = {name: array for name, array in kwargs.items() if name not in self.inputs}
         forward, backward = [], []
-        for below, above in zip_longest(self._batches(inputs), self._batches(outputs), fillvalue={}):
+        for below, above in zip_longest(self._batch(inputs), self._batch(outputs), fillvalue={}):
             forward.append(_copy(self.forward(blobs, **below)))
             backward.append(_copy(self.backward(diffs, **above)))
         return _join(forward, rows), _join(backward, rows)
 
-    def _batches(self, arrays):
+    def _batch(self, arrays):
         """Rows of the arrays, as many at a time as the net's first blob has; zeros fill the last."""
         if not arrays:
             return
@@ -88,6 +88,8 @@ class PycaffeNames:
                 "set_input_arrays: the first layer is not MemoryData; use Input layers and forward(**arrays)"
             )
         self.layers[0].set_arrays(data, labels)
+
+    _set_input_arrays = set_input_arrays
 
 
 def _row_count(arrays):

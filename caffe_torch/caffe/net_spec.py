@@ -12,15 +12,20 @@ from collections import Counter, OrderedDict
 from .proto import caffe_pb2
 
 
-def _settings_of(type_name):
-    """The field of LayerParameter that holds the settings of a layer type, or None."""
-    for field in caffe_pb2.LayerParameter.DESCRIPTOR.fields:
-        if field.message_type is not None and field.message_type.name == f"{type_name}Parameter":
-            return field.name
-    return None
+def param_name_dict() -> dict:
+    """{layer type: the field of LayerParameter that holds its settings, without `_param`}."""
+    fields = caffe_pb2.LayerParameter.DESCRIPTOR.fields
+    return {
+        field.message_type.name.removesuffix("Parameter"): field.name.removesuffix("_param")
+        for field in fields
+        if field.name.endswith("_param")
+    }
 
 
-def _assign(message, name, value):
+_PARAM_NAMES = param_name_dict()
+
+
+def assign_proto(message, name: str, value) -> None:
     """message.name = value, where a dict stands for a message and a list for a repeated field."""
     field = message.DESCRIPTOR.fields_by_name.get(name)
     if field is None:
@@ -47,7 +52,7 @@ def _fill(message, values):
         message.CopyFrom(values)
         return
     for name, value in values.items():
-        _assign(message, name, value)
+        assign_proto(message, name, value)
 
 
 class Top:
@@ -61,7 +66,7 @@ class Top:
         return to_proto(self)
 
 
-class _Function:
+class Function:
     """A layer with its inputs, written into a net once for all its tops."""
 
     def __init__(self, type_name, inputs, params):
@@ -86,12 +91,12 @@ class _Function:
         else:
             layer.top.extend(_name(top, self.type_name, names, counts) for top in self.tops)
         layer.name = _name(self.tops[0] if self.tops else self, self.type_name, names, counts)
-        own = _settings_of(self.type_name)
+        own = f"{_PARAM_NAMES[self.type_name]}_param" if self.type_name in _PARAM_NAMES else None
         for name, value in self.params.items():
             if own and not name.endswith("param") and hasattr(getattr(layer, own), name):
-                _assign(getattr(layer, own), name, value)
+                assign_proto(getattr(layer, own), name, value)
             else:
-                _assign(layer, name, value)
+                assign_proto(layer, name, value)
         written[self] = layer
 
 
@@ -103,24 +108,25 @@ def _name(item, type_name, names, counts):
     return names[item]
 
 
-def layer(type_name):
-    """What L.Convolution and so on are: a function of bottoms and settings that gives the tops.
+class Layers:
+    """caffe.layers, as L: L.Convolution(bottom, num_output=64) and so on make tops.
 
-    Beside the layer's settings it takes ntop (how many tops, default 1), in_place and the fields of
+    Beside the layer's settings they take ntop (how many tops, default 1), in_place and the fields of
     LayerParameter.
     """
 
-    def tops(*bottoms, **settings):
-        function = _Function(type_name, bottoms, settings)
-        if function.ntop == 0:
-            return function
-        return function.tops[0] if function.ntop == 1 else function.tops
+    def __getattr__(self, type_name):
+        def tops(*bottoms, **settings):
+            function = Function(type_name, bottoms, settings)
+            if function.ntop == 0:
+                return function
+            return function.tops[0] if function.ntop == 1 else function.tops
 
-    return tops
+        return tops
 
 
-class _Params:
-    """P.Pooling.MAX and so on, the named values of a layer's settings."""
+class Parameters:
+    """caffe.params, as P: P.Pooling.MAX and so on, the named values of a layer's settings."""
 
     def __getattr__(self, type_name):
         return getattr(caffe_pb2, f"{type_name}Parameter")
@@ -162,4 +168,4 @@ def _net(tops, names):
     return caffe_pb2.NetParameter(layer=written.values())
 
 
-params = _Params()
+layers, params = Layers(), Parameters()

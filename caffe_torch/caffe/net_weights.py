@@ -41,10 +41,10 @@ class NetWeights:
         if not isinstance(source, caffe_pb2.NetParameter):
             snapshot.load_weights(self, source)
             return
-        by_name = {node.name: node.layer.blobs for node in self.nodes}
+        by_name = {**dict.fromkeys(self.layer_names), **self.params}
         for stored in source.layer:
             blobs = by_name.get(stored.name)
-            if blobs is None and glog.nets:
+            if stored.name not in by_name and glog.nets:
                 glog.info(f"Ignoring source layer {stored.name}")
             if blobs and stored.blobs:
                 _copy_blobs(blobs, stored)
@@ -54,7 +54,7 @@ class NetWeights:
     def to_proto(self, write_diff: bool = False) -> caffe_pb2.NetParameter:
         """The net with its parameters, as a .caffemodel holds it; `write_diff` adds the gradients."""
         param = caffe_pb2.NetParameter(name=self.name)
-        for layer in self.layers:
+        for layer in (node.layer for node in self.nodes):
             spec = param.layer.add()
             spec.CopyFrom(layer.spec)
             spec.top[:] = [top for top in spec.top if not top.startswith("(automatic)")]

@@ -53,6 +53,11 @@ class Node:
         """Whether the layer brings data into the net."""
         return isinstance(self.layer, Source)
 
+    @property
+    def needs_own_name(self) -> bool:
+        """Whether files find something of the layer by its name: parameters, or its place in the data."""
+        return bool(self.parameters) or hasattr(self.layer, "state")
+
     def error(self, message) -> ValueError:
         """A ValueError that names the layer."""
         return ValueError(f"layer {self.name!r} ({self.layer.type}): {message}")
@@ -101,10 +106,13 @@ class Node:
     def backward(self, keep: bool) -> None:
         """Compute the gradients that are needed; `keep` lets it be called again.
 
-        Raises: ValueError without a forward pass before, or for a bottom that the layer has no gradient for.
+        Without a forward pass before, they are those at what the blobs hold.
+
+        Raises: ValueError for a bottom that the layer has no gradient for.
         """
         if self.tape is None:
-            raise ValueError(f"layer {self.name!r}: backward needs a forward before it")
+            with torch.enable_grad():
+                self._forward_with_tape()
         for j in self.layer.no_gradient:
             if self.bottom_needs[j]:
                 raise self._refused_gradient(self.layer.spec.bottom[j])

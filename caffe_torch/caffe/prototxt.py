@@ -74,10 +74,17 @@ class LayerError(ValueError):
         self.layer = spec.name
 
 
-def with_location(error, net, path=None) -> ValueError:
-    """`error` with the net it is about in front, and the line of the layer where it is of one in a file."""
+def with_location(error, net, path=None, state=None) -> ValueError:
+    """`error` with the net it is about in front, and the line of the layer where it is of one in a file.
+
+    state: the NetState of the net; of layers of one name it tells those that are in.
+    """
     layer = getattr(error, "layer", None)
     lines = _lines_of(path, layer) if layer is not None and path and os.path.isfile(path) else []
+    if len(lines) > 1 and state is not None:
+        named = [spec for spec in read_prototxt(path, caffe_pb2.NetParameter()).layer if spec.name == layer]
+        if len(named) == len(lines):
+            lines = [line for line, spec in zip(lines, named, strict=True) if included(spec, state)]
     where = f"line {' or '.join(map(str, lines))}: " if lines else ""
     words = str(error).removeprefix("net: ")  # what Net calls one without a file
     found = ValueError(f"{net}: {where}{words}")

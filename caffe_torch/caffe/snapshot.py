@@ -83,7 +83,7 @@ def save_hdf5(net, path, write_diff=False) -> None:
     with atomic_files.new_hdf5(path) as file:
         for kind in ("data", "diff") if write_diff else ("data",):
             seen: set = set()
-            for layer in net.layers:
+            for layer in (node.layer for node in net.nodes):
                 group = file.create_group(f"{kind}/{layer.spec.name}")
                 for i, blob in enumerate(layer.blobs):
                     if id(blob.owner) not in seen:
@@ -127,7 +127,7 @@ def load_hdf5(net, path) -> None:
             elif len(stored):
                 glog.once("Datatype class: H5T_FLOAT")
         owners: dict = {}
-        for layer in net.layers:
+        for layer in (node.layer for node in net.nodes):
             stored = file["data"].get(layer.spec.name)
             for i, blob in enumerate(layer.blobs):
                 where = f"{path}: layer {layer.spec.name!r}, parameter {i}"
@@ -282,7 +282,7 @@ def resume_state(nets: dict, losses: list) -> bytes:
         "layers": {
             f"{which}/{layer.spec.name}": layer.state()
             for which, net in nets.items()
-            for layer in net.layers
+            for layer in (node.layer for node in net.nodes)
             if hasattr(layer, "state")
         },
         "losses": losses,
@@ -302,7 +302,7 @@ def restore_resume_state(nets: dict, stored: bytes, path: str) -> list:
     try:
         state = json.loads(stored)
         for which, net in nets.items():
-            for layer in net.layers:
+            for layer in (node.layer for node in net.nodes):
                 position = state["layers"].get(f"{which}/{layer.spec.name}")
                 if not hasattr(layer, "restore") or position is None:
                     continue

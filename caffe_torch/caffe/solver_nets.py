@@ -103,7 +103,7 @@ def _build(param, net, name, phase, state):
     try:
         built = Net(net, merged.phase, level=None)
     except ValueError as error:
-        raise with_location(error, name, name) from None
+        raise with_location(error, name, name, merged) from None
     for weights in filter(None, ",".join(param.weights).split(",")):
         glog.info(f"Finetuning from {weights}")
         built.copy_from(weights)

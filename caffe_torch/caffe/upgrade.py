@@ -85,11 +85,14 @@ def _inputs(param):
     if dims and len(dims) != 4 * len(param.input):
         raise ValueError("input_dim: four numbers are needed for each input")
     shapes = shapes or [caffe_pb2.BlobShape(dim=dims[4 * i : 4 * i + 4]) for i in range(len(dims) // 4)]
-    spec = caffe_pb2.LayerParameter(name="input", type="Input", top=param.input)
-    spec.input_param.shape.extend(shapes)
-    param.layer.insert(0, spec)
+    inputs = list(param.input)
     for name in ("input", "input_dim", "input_shape"):
         param.ClearField(name)
+    if not shapes:  # the names say nothing then: a layer has to make those blobs
+        return
+    spec = caffe_pb2.LayerParameter(name="input", type="Input", top=inputs)
+    spec.input_param.shape.extend(shapes)
+    param.layer.insert(0, spec)
 
 
 def solver(param: caffe_pb2.SolverParameter, path) -> None:

@@ -32,6 +32,7 @@ class Layer:
     def __init__(self, spec: caffe_pb2.LayerParameter, phase: int):
         self.spec, self.phase = spec, phase
         self.blobs: list = []  # its parameters, given by the net
+        self.own_blobs: list = []  # those that it makes itself, with their values
         self.blob_shapes: list = []  # those it asked for, whatever a program gave the blobs since
         self.overwrites = False  # set by the net: nothing else needs what the bottom holds
         self.opt = getattr(spec, self.options) if self.options else None
@@ -46,6 +47,9 @@ class Layer:
 
     def setup(self) -> None:
         """Read and check the settings."""
+
+    def set_up(self, bottoms: list, tops: list) -> None:
+        """Take a first look at the blobs, once, before the parameters are made."""
 
     def loss_weights(self) -> list:
         """What each top counts for in the loss; ValueError where the settings say another number of them."""
@@ -147,7 +151,7 @@ def __getattr__(name):
     """caffe.layers is also pycaffe's L: `L.Convolution(bottom, num_output=64)`; see net_spec.py."""
     if not name[:1].isupper():
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return net_spec.layer(name)
+    return getattr(net_spec.layers, name)
 
 
 from . import (  # noqa: E402, F401  (fill the registry)
@@ -162,6 +166,7 @@ from . import (  # noqa: E402, F401  (fill the registry)
     neuron,
     normalisation,
     pooling,
+    python,
     shape,
     windows,
 )
