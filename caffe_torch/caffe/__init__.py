@@ -53,6 +53,7 @@ __all__ = [
     "RMSPropSolver",
     "SGDSolver",
     "Timer",
+    "_caffe",
     "coord_map",
     "get_solver",
     "has_nccl",

@@ -28,7 +28,7 @@ class AxisMismatchException(Exception):
 
 
 def conv_params(fn: net_spec.Function) -> tuple:
-    """(axis, stride, kernel size with its dilation, padding) of a layer with a window; arrays, one value an axis.
+    """(axis, stride, dilated kernel size, padding) of a layer with a window; arrays, a value an axis.
 
     Raises: ValueError for settings by height and width (kernel_h and the like), which have no order of axes.
     """
@@ -128,4 +128,4 @@ def crop(top_from: net_spec.Top, top_to: net_spec.Top) -> net_spec.Top:
     ):
         if not holds:
             raise AssertionError(f"cannot crop: {reason}")
-    return net_spec.layers.Crop(top_from, top_to, crop_param=dict(axis=axis + 1, offset=offset.tolist()))
+    return net_spec.layers.Crop(top_from, top_to, crop_param={"axis": axis + 1, "offset": offset.tolist()})

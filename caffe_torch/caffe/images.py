@@ -4,6 +4,7 @@ OpenCV and lmdb are imported when such a layer is used: they are no dependencies
 """
 
 import os
+import time
 import weakref
 
 import numpy as np
@@ -196,15 +197,24 @@ _OPEN: weakref.WeakValueDictionary = weakref.WeakValueDictionary()  # an LMDB is
 
 
 def _environment(path):
-    module, place = lmdb(), os.path.realpath(path)
-    if place not in _OPEN:
+    place = os.path.realpath(path)
+    environment = _OPEN.get(place)
+    if environment is None:
         if not os.path.exists(place):
             raise ValueError(f"{path!r}: no such folder{missing_path_hint(path)}")
+        _OPEN[place] = environment = _open(path, place)
+    return environment
+
+
+def _open(path, place):
+    module, attempts = lmdb(), 100
+    for attempt in range(attempts):
         try:
-            _OPEN[place] = environment = module.open(
+            return module.open(
                 place, readonly=True, lock=False, subdir=os.path.isdir(place), max_spare_txns=8
             )
         except module.Error as error:
-            raise ValueError(f"{path!r} is not an LMDB: {error}") from None
-        return environment
-    return _OPEN[place]
+            # Another thread may be closing that of a net which was collected: the reference is gone already.
+            if "already open" not in str(error) or attempt == attempts - 1:
+                raise ValueError(f"{path!r} is not an LMDB: {error}") from None
+            time.sleep(0.01)

@@ -128,7 +128,9 @@ class Net(NetWeights, PycaffeNames):
         node_class = PythonNode if isinstance(layer, layers.python.Python) else Node
         node = node_class(layer, bottoms, tops, parameters, rates)
         if node.needs_own_name and any(n.name == node.name and n.needs_own_name for n in self.nodes):
-            raise ValueError("another layer has the same name, and both have parameters or a place in the data")
+            raise ValueError(
+                "another layer has the same name, and both have parameters or a place in the data"
+            )
         self.nodes.append(node)
         self.nodes[-1].reshape(self.loss_weights)
 

@@ -91,13 +91,16 @@ def create(spec: caffe_pb2.LayerParameter) -> Layer:
         if error.name != param.module.partition(".")[0]:
             raise _raised(spec, "importing the module") from error
         raise ValueError(
-            f"python_param.module {param.module!r}: no such module; put the folder of {param.module}.py into PYTHONPATH"
+            f"python_param.module {param.module!r}: no such module; "
+            f"put the folder of {param.module}.py into PYTHONPATH"
         ) from None
     except Exception as error:
         raise _raised(spec, "importing the module") from error
     program = getattr(module, param.layer, None)
     if not (isinstance(program, type) and issubclass(program, Layer)):
-        raise ValueError(f"python_param.layer {param.layer!r}: {param.module} has no such class of caffe.Layer")
+        raise ValueError(
+            f"python_param.layer {param.layer!r}: {param.module} has no such class of caffe.Layer"
+        )
     return call(spec, "the constructor", program, spec)
 
 
@@ -111,4 +114,6 @@ def call(spec: caffe_pb2.LayerParameter, what: str, function, *arguments):
 
 def _raised(spec, what):
     param = spec.python_param
-    return PythonLayerError(f"layer {spec.name!r} (Python, {param.module}.{param.layer}): {what} raised an error")
+    return PythonLayerError(
+        f"layer {spec.name!r} (Python, {param.module}.{param.layer}): {what} raised an error"
+    )

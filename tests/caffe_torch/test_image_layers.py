@@ -1,16 +1,17 @@
 """Layers that bring images in: BVLC Caffe's batches, and what is refused."""
 
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
-from caffe import TEST, TRAIN, Net, device
+from caffe import TEST, TRAIN, Net, device, images
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
 from tests.golden import images as golden
 
-pytest.importorskip("lmdb", reason="pip install lmdb")
+lmdb = pytest.importorskip("lmdb", reason="pip install lmdb")
 EXPECTED = dict(np.load(Path(golden.__file__).with_suffix(".npz")))
 
 
@@ -226,3 +227,13 @@ def test_fields_of_before_2014_move_to_transform_param(folder):
     )
     old = Net("old.prototxt", TEST).forward()["data"]
     assert (old == files("batch_size: 2", "scale: 0.5 crop_size: 6").forward()["data"]).all()
+
+
+def test_a_database_that_another_thread_is_closing_is_opened(tmp_path):
+    """The reference to an environment goes before it is closed, in whichever thread collects garbage."""
+    path = str(tmp_path / "db")
+    with lmdb.open(path) as environment, environment.begin(write=True) as transaction:
+        transaction.put(b"0", b"record")
+    closing = lmdb.open(path, readonly=True, lock=False)
+    threading.Timer(0.05, closing.close).start()
+    assert images.Database(path).next() == (b"0", b"record")

@@ -199,9 +199,9 @@ layer {
         caffe.Net(named, caffe.TRAIN) if named == "net.prototxt" else caffe.get_solver(named)
 
 
-def test_layers_of_one_name_have_several_lines(net):
+def test_of_layers_of_one_name_the_phase_tells_the_line(net):
     data = 'layer {{ name: "data" type: "{}" top: "x" include {{ phase: {} }} }}\n'
-    with pytest.raises(ValueError, match=r"net\.prototxt: line 1 or 2: layer 'data' \(LSTM\)"):
+    with pytest.raises(ValueError, match=r"net\.prototxt: line 2: layer 'data' \(LSTM\)"):
         net(data.format("Input", "TRAIN") + data.format("LSTM", "TEST"))
 
 
@@ -574,3 +574,60 @@ def test_a_filter_alone_gives_what_pytorch_gives(net, options, once, monkeypatch
     expected = torch.nn.functional.conv2d(torch.from_numpy(x), params[0], bias, *geometry)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
     assert found.std() > 3
+
+
+TWICE = """
+name: "dup" input: "data" input_shape { dim: 1 dim: 3 }
+layer { name: "twice" type: "ReLU" bottom: "data" top: "a" }
+layer { name: "twice" type: "%s" bottom: "a" top: "b" %s }
+"""
+
+
+def test_layers_of_one_name_unless_both_have_parameters(tmp_path):
+    """As in mnist_autoencoder's and HED's files; BVLC Caffe builds them."""
+    path, weights = tmp_path / "net.prototxt", str(tmp_path / "w.caffemodel")
+    path.write_text(TWICE % ("InnerProduct", "inner_product_param { num_output: 2 }"))
+    net = caffe.Net(str(path), caffe.TEST)
+    assert net.layer_names == ["input", "twice", "twice"] and list(net.params) == ["twice"]
+    net.params["twice"][0].data[...] = 3
+    net.save(weights)
+    assert np.all(caffe.Net(str(path), weights, caffe.TEST).params["twice"][0].data == 3)
+    path.write_text(path.read_text().replace("ReLU", "PReLU"))
+    with pytest.raises(ValueError, match=r"line 3 or 4: layer 'twice' .*both have parameters"):
+        caffe.Net(str(path), caffe.TEST)
+
+
+def test_an_input_without_a_shape_is_dropped(tmp_path):
+    path = tmp_path / "net.prototxt"
+    layers = (
+        'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 } } }'
+        'layer { name: "r" type: "ReLU" bottom: "x" top: "y" }'
+    )
+    path.write_text(f'input: "x" {layers}')
+    assert caffe.Net(str(path), caffe.TEST).blobs["y"].shape == (1, 3)
+    path.write_text('input: "x" layer { name: "r" type: "ReLU" bottom: "x" top: "y" }')
+    with pytest.raises(ValueError, match="no layer before it has the top 'x'"):
+        caffe.Net(str(path), caffe.TEST)
+
+
+def test_a_gradient_of_other_rows_is_refused(tmp_path):
+    path = tmp_path / "net.prototxt"
+    relu = 'layer { name: "r" type: "ReLU" bottom: "x" top: "y" }'
+    path.write_text(f'force_backward: true input: "x" input_shape {{ dim: 2 dim: 3 }} {relu}')
+    net = caffe.Net(str(path), caffe.TRAIN)
+    net.forward(x=np.ones((2, 3)))
+    with pytest.raises(ValueError, match="gradient of 'y': 1 rows given, the net takes 2"):
+        net.backward(y=np.ones((1, 3)))
+
+
+def test_backward_before_forward_is_at_what_the_blobs_hold(tmp_path):
+    path = tmp_path / "net.prototxt"
+    path.write_text(
+        TWICE % ("InnerProduct", "inner_product_param { num_output: 2 }") + "force_backward: true"
+    )
+    net = caffe.Net(str(path), caffe.TRAIN)
+    net.params["twice"][0].data[...] = 2
+    net.blobs["a"].data[...] = 3
+    net.blobs["b"].diff[...] = 1
+    net._backward(2, 2)
+    assert np.all(net.blobs["a"].diff == 4) and np.all(net.params["twice"][0].diff == 3)
