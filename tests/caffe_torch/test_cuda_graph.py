@@ -13,7 +13,7 @@ from caffe.layers import data
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
-from tests.caffe_torch import recording
+from tests.caffe_torch import fake_cuda_graph
 
 GPU = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here"))
 LINEAR = """
@@ -42,7 +42,7 @@ def recorded(request, the_device, tmp_path, monkeypatch):
         caffe.set_mode_gpu()
     else:
         caffe.set_mode_cpu()
-        recording.on_a_cpu(monkeypatch)
+        fake_cuda_graph.capture_on_cpu(monkeypatch)
     random = np.random.default_rng(1)
     for i in range(3):
         with h5py.File(f"{i}.h5", "w") as file:

@@ -79,7 +79,7 @@ class Recorded(TorchDispatchMode):
             raise RuntimeError("operation failed due to a previous error during capture")
 
 
-def on_a_cpu(monkeypatch) -> None:
+def capture_on_cpu(monkeypatch) -> None:
     """Let iterations be recorded on the CPU."""
     from caffe import blob, cuda_graph
 
