@@ -1,5 +1,6 @@
 """Nets of one layer in text form, and BVLC Caffe's numbers for them, by the source file of the layer."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ def _load():
 _GOLDEN = _load()
 
 
+@functools.lru_cache(None)
 def source_of(case: str) -> str:
     """The source file of the layer that a case is about, without .py; "net" where it is about the net."""
     if case in _NET_CASES:

@@ -1,14 +1,19 @@
 """What several test files of caffe_torch use."""
 
 import contextlib
+import multiprocessing
+import os
 import re
 import resource
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import caffe
 import h5py
 import numpy as np
+import torch
 from caffe import TEST, Net, layers
 from caffe import main as command
 from caffe.proto import caffe_pb2
@@ -57,6 +62,45 @@ TIME = ["time", "-model", "net.prototxt", "-iterations", "1"]
 def run_caffe(*arguments):
     """Run the `caffe` command in this process: its exit status."""
     return command.main(list(arguments))
+
+
+class Process:
+    """A function in a process of its own, with the methods of subprocess.Popen.
+
+    It is a fork of this process, which has loaded PyTorch: a new one would take two seconds to do so.
+    """
+
+    def __init__(self, function, *arguments):
+        read, write = os.pipe()
+        fork = multiprocessing.get_context("fork")
+        self._process = fork.Process(target=_run_with_stderr, args=(write, function, arguments))
+        self._process.start()
+        os.close(write)
+        self.pid, self.stderr = self._process.pid, open(read)  # noqa: SIM115 (the test closes it)
+
+    def send_signal(self, number):
+        os.kill(self.pid, number)
+
+    def kill(self):
+        self._process.kill()
+
+    def wait(self, timeout=None):
+        self._process.join(timeout)
+        return self._process.exitcode
+
+
+def _run_with_stderr(descriptor, function, arguments):
+    os.dup2(descriptor, 2)
+    sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 (the process ends with it)
+    sys.exit(function(*arguments))
+
+
+def start_caffe(*arguments):
+    """The `caffe` command in a process of its own, with its log in a pipe."""
+    if torch.cuda.is_initialized():  # a fork cannot use the GPU
+        command = [sys.executable, "-m", "caffe.main", *arguments]
+        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    return Process(run_caffe, *arguments)
 
 
 def loads_torch(pid):

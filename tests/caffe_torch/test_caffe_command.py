@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import caffe
+import caffe_command
 import pytest
 
 from tests.caffe_torch.helpers import wait_until
@@ -34,7 +35,12 @@ def test_ctrl_c_while_pytorch_is_loaded_ends_without_a_word(tmp_path):
 
 
 @pytest.mark.parametrize("arguments, status", [(["--version"], 0), (["tarin"], 1)])
-def test_the_entry_runs_the_command(arguments, status):
-    done = subprocess.run([sys.executable, ENTRY, *arguments], capture_output=True, text=True)
-    assert done.returncode == status
-    assert (done.stdout or done.stderr).startswith("caffe")
+def test_the_entry_runs_the_command(arguments, status, capfd, monkeypatch):
+    if status:
+        done = subprocess.run([sys.executable, ENTRY, *arguments], capture_output=True, text=True)
+        assert (done.returncode, done.stderr[:6]) == (status, "caffe:")
+    else:
+        monkeypatch.setattr(sys, "argv", ["caffe", *arguments])
+        assert caffe_command.main() == status
+        assert capfd.readouterr().out.startswith("caffe")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -33,6 +33,18 @@ layer { name: "mean" type: "Pooling" bottom: "conv" top: "mean" pooling_param {
   pool: AVE kernel_size: 3 stride: 2 } }
 layer { name: "loss" type: "EuclideanLoss" bottom: "mean" bottom: "y" top: "loss" }
 """
+CLASSES = """
+layer { name: "data" type: "HDF5Data" top: "x" top: "y" hdf5_data_param { source: "list.txt" batch_size: 4 } }
+layer { name: "quiet" type: "Silence" bottom: "y" }
+layer { name: "label" type: "DummyData" top: "label" dummy_data_param {
+  shape { dim: 4 } data_filler { type: "constant" value: 1 } } }
+layer { name: "one" type: "Pooling" bottom: "x" top: "one" pooling_param { kernel_size: 2 stride: 2 } }
+layer { name: "two" type: "Pooling" bottom: "x" top: "two" pooling_param { kernel_size: 3 stride: 2 pad: 1 } }
+layer { name: "concat" type: "Concat" bottom: "one" bottom: "two" top: "both" }
+layer { name: "ip" type: "InnerProduct" bottom: "both" top: "ip" inner_product_param {
+  num_output: 3 weight_filler { type: "gaussian" std: 0.1 } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
+"""
 
 
 @pytest.fixture(autouse=True, params=["cpu", GPU])
@@ -98,6 +110,16 @@ def test_recorded_iterations_are_those_done_one_by_one(settings, monkeypatch):
         np.testing.assert_allclose(blob.data, by_one.net.blobs[name].data, rtol=1e-4, atol=1e-5)
     for ours, theirs in zip(recorded.net.learnable_params, by_one.net.learnable_params, strict=True):
         np.testing.assert_allclose(ours.diff, theirs.diff, rtol=1e-3, atol=1e-6)
+
+
+def test_captured_losses_of_classes_are_those_done_one_by_one(monkeypatch):
+    captured = trained(CLASSES)
+    assert captured._captured
+    monkeypatch.setattr(cuda_graph, "WARM_UP", 100)
+    by_one = trained(CLASSES)
+    assert not by_one._captured
+    np.testing.assert_allclose(weights(captured), weights(by_one), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(captured.net.blobs["loss"].data, by_one.net.blobs["loss"].data, rtol=1e-4)
 
 
 @pytest.mark.parametrize("recorded", [GPU], indirect=True)

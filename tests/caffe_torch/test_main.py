@@ -2,7 +2,6 @@
 
 import re
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -19,7 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.caffe_torch.golden import training_cases as cases
-from tests.caffe_torch.helpers import TIME, assert_same_log, file_size_limit, log_lines, run_caffe
+from tests.caffe_torch.helpers import (
+    TIME,
+    assert_same_log,
+    file_size_limit,
+    log_lines,
+    run_caffe,
+    start_caffe,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -343,16 +349,8 @@ def test_time_gives_caffes_lines(capfd):
 
 LONG = """
 net: "net.prototxt" base_lr: 1e-5 lr_policy: "fixed" type: "Adam" momentum: 0.9 random_seed: 1
-max_iter: 1000 snapshot: 50 snapshot_prefix: "run" average_loss: 10 display: 100
+max_iter: 400 snapshot: 20 snapshot_prefix: "run" average_loss: 10 display: 100
 """
-
-
-def start(*arguments):
-    return subprocess.Popen(
-        [sys.executable, "-m", "caffe.main", *arguments],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def wait_for(process, text):
@@ -364,13 +362,13 @@ def wait_for(process, text):
 
 
 def endless():
-    Path("solver.prototxt").write_text(LONG.replace("max_iter: 1000", "max_iter: 10000000"))
+    Path("solver.prototxt").write_text(LONG.replace("max_iter: 400", "max_iter: 10000000"))
 
 
 @pytest.mark.parametrize("name, flag", [("SIGINT", "-sigint_effect"), ("SIGHUP", "-sighup_effect")])
 def test_a_signal_stops_with_a_snapshot(name, flag):
     endless()
-    process = start("train", "-solver", "solver.prototxt", flag, "stop")
+    process = start_caffe("train", "-solver", "solver.prototxt", flag, "stop")
     wait_for(process, "Iteration 100 ")
     process.send_signal(getattr(signal, name))
     log = process.stderr.read()
@@ -384,7 +382,7 @@ def test_a_signal_stops_with_a_snapshot(name, flag):
 
 def test_sighup_saves_and_goes_on():
     endless()
-    process = start("train", "-solver", "solver.prototxt")
+    process = start_caffe("train", "-solver", "solver.prototxt")
     wait_for(process, "Iteration 0 ")
     process.send_signal(signal.SIGHUP)
     wait_for(process, "Snapshotting solver state")
@@ -405,21 +403,22 @@ def test_resuming_after_kill_9_gives_the_uninterrupted_numbers(folder):
     random = np.random.default_rng()
     resume = []
     for _ in range(2):
-        process = start("train", "-solver", "solver.prototxt", *resume)
+        process = start_caffe("train", "-solver", "solver.prototxt", *resume)
         wait_for(process, "Snapshotting to")
-        time.sleep(random.uniform(0, 0.15))
+        time.sleep(random.uniform(0, 0.1))
         process.kill()
         process.wait()
         process.stderr.close()
         states = sorted(folder.glob("run_iter_*.solverstate"), key=lambda path: path.stat().st_mtime)
         resume = ["-snapshot", str(states[-1])] if states else []
-    process = start("train", "-solver", "solver.prototxt", *resume)
-    process.communicate()
-    assert process.returncode == 0
-    nets = [caffe.Net("net.prototxt", f"{run}_iter_1000.caffemodel", caffe.TEST) for run in ("run", "whole")]
+    process = start_caffe("train", "-solver", "solver.prototxt", *resume)
+    process.stderr.read()
+    assert process.wait() == 0
+    process.stderr.close()
+    nets = [caffe.Net("net.prototxt", f"{run}_iter_400.caffemodel", caffe.TEST) for run in ("run", "whole")]
     for one, other in zip(*(net.learnable_params for net in nets), strict=True):
         np.testing.assert_array_equal(one.data, other.data)
-    states = [snapshot.load_state(f"{run}_iter_1000.solverstate") for run in ("run", "whole")]
+    states = [snapshot.load_state(f"{run}_iter_400.solverstate") for run in ("run", "whole")]
     assert states[0].history == states[1].history
     assert states[0].resume == states[1].resume
 

@@ -18,7 +18,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.caffe_torch.golden import training_cases as cases
-from tests.caffe_torch.helpers import hdf5_data, load_rows, loads_torch, wait_until, write_rows
+from tests.caffe_torch.helpers import (
+    Process,
+    hdf5_data,
+    load_rows,
+    loads_torch,
+    run_caffe,
+    wait_until,
+    write_rows,
+)
 
 FIRST = Path(__file__).with_name("golden") / "snapshots/first.caffemodel"
 LAUNCH = "import sys; from caffe import parallel; sys.exit(parallel.launch(sys.argv[1:], 2))"
@@ -91,7 +99,7 @@ def test_two_processes_equal_one_with_twice_the_batch(shuffle, capfd):
     log = capfd.readouterr().err
     assert log.count("Iteration 4, Testing net") == 1  # the root speaks for both
     one = write_solver(text, "one", 8, shuffle)
-    subprocess.run([sys.executable, "-m", "caffe.main", *one, *weights], check=True)
+    assert run_caffe(*one, *weights) == 0
     for iteration in (4, 8):
         nets = [
             caffe.Net("net.prototxt", f"{name}_iter_{iteration}.caffemodel", caffe.TEST)
@@ -106,9 +114,7 @@ ENDLESS = 'base_lr: 1e-5 lr_policy: "fixed" type: "Adam" momentum: 0.9 max_iter:
 
 def start():
     """A launcher of two processes, once it has saved twice."""
-    launcher = subprocess.Popen(
-        [sys.executable, "-c", LAUNCH, *write_solver(ENDLESS, "run")], stderr=subprocess.PIPE, text=True
-    )
+    launcher = Process(parallel.launch, write_solver(ENDLESS, "run"), 2)
     saved = 0
     for line in launcher.stderr:
         saved += "Snapshotting solver state" in line
