@@ -1,4 +1,4 @@
-"""Training on a GPU, where iterations are recorded and replayed: the same as done one by one.
+"""Training on a GPU, where iterations are captured and replayed: the same as done one by one.
 
 Also on a CPU, with a stand-in for CUDA graphs; `make test-gpu` runs all tests of caffe_torch on a GPU.
 """
@@ -48,7 +48,7 @@ layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "
 
 
 @pytest.fixture(autouse=True, params=["cpu", GPU])
-def recorded(request, the_device, tmp_path, monkeypatch):
+def captured(request, the_device, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if request.param == "cuda":
         caffe.set_mode_gpu()
@@ -99,16 +99,16 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
-def test_recorded_iterations_are_those_done_one_by_one(settings, monkeypatch):
-    recorded = trained(ROWS, settings=settings)
-    assert recorded._captured
+def test_captured_iterations_are_those_done_one_by_one(settings, monkeypatch):
+    captured = trained(ROWS, settings=settings)
+    assert captured._captured
     monkeypatch.setattr(cuda_graph, "WARM_UP", 100)
     by_one = trained(ROWS, settings=settings)
     assert not by_one._captured
-    np.testing.assert_allclose(weights(recorded), weights(by_one), rtol=1e-5, atol=1e-6)
-    for name, blob in recorded.net.blobs.items():
+    np.testing.assert_allclose(weights(captured), weights(by_one), rtol=1e-5, atol=1e-6)
+    for name, blob in captured.net.blobs.items():
         np.testing.assert_allclose(blob.data, by_one.net.blobs[name].data, rtol=1e-4, atol=1e-5)
-    for ours, theirs in zip(recorded.net.learnable_params, by_one.net.learnable_params, strict=True):
+    for ours, theirs in zip(captured.net.learnable_params, by_one.net.learnable_params, strict=True):
         np.testing.assert_allclose(ours.diff, theirs.diff, rtol=1e-3, atol=1e-6)
 
 
@@ -122,7 +122,7 @@ def test_captured_losses_of_classes_are_those_done_one_by_one(monkeypatch):
     np.testing.assert_allclose(captured.net.blobs["loss"].data, by_one.net.blobs["loss"].data, rtol=1e-4)
 
 
-@pytest.mark.parametrize("recorded", [GPU], indirect=True)
+@pytest.mark.parametrize("captured", [GPU], indirect=True)
 def test_the_cpu_computes_the_same():
     on_gpu = trained(ROWS)
     caffe.set_mode_cpu()
@@ -130,7 +130,7 @@ def test_the_cpu_computes_the_same():
 
 
 @pytest.mark.parametrize("settings", ['iter_size: 2 type: "SGD"', 'clip_gradients: 0.1 type: "SGD"'])
-def test_what_cannot_be_recorded_is_done_one_by_one(settings):
+def test_what_cannot_be_captured_is_done_one_by_one(settings):
     made = trained(ROWS, settings=settings)
     assert not made._captured and np.isfinite(weights(made)).all()
 
@@ -188,7 +188,7 @@ def test_what_a_program_writes_counts():
     np.testing.assert_allclose(made.net.blobs["loss"].data, 49 * 3 / 2, rtol=1e-6)
 
 
-def test_other_shapes_and_precisions_are_recorded_anew():
+def test_other_shapes_and_precisions_are_captured_anew():
     made = trained(LINEAR)
     first = made._captured
     for name in "xy":
@@ -205,7 +205,7 @@ def test_other_shapes_and_precisions_are_recorded_anew():
     assert made.net.blobs["ip"].tensor.dtype == torch.bfloat16
 
 
-@pytest.mark.parametrize("recorded", [GPU], indirect=True)
+@pytest.mark.parametrize("captured", [GPU], indirect=True)
 def test_the_cpu_goes_on_where_the_gpu_stopped():
     made = trained(ROWS)
     caffe.set_mode_cpu()
@@ -215,7 +215,7 @@ def test_the_cpu_goes_on_where_the_gpu_stopped():
     np.testing.assert_allclose(weights(made), weights(trained(ROWS, 27)), rtol=1e-3, atol=1e-4)
 
 
-def test_a_layer_that_waits_for_the_gpu_cannot_be_recorded(monkeypatch):
+def test_a_layer_that_waits_for_the_gpu_cannot_be_captured(monkeypatch):
     made = solver(LINEAR)
     forward = type(made.net.layers[-1]).forward
     waiting = lambda self, params, *bottoms: forward(self, params, *bottoms) * bottoms[0].sum().item()  # noqa: E731

@@ -1,4 +1,4 @@
-"""Precision and memory of the device."""
+"""The device in force, its precision, its memory and the random numbers."""
 
 import random
 from pathlib import Path
@@ -8,12 +8,34 @@ import pytest
 import torch
 from caffe import device
 
+from tests.caffe_torch.golden import training_cases as cases
 from tests.caffe_torch.helpers import run_caffe
 
 
 @pytest.fixture(autouse=True)
 def folder(training_folder):
     return training_folder
+
+
+def without_gpu():
+    return pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+
+
+@without_gpu()
+@pytest.mark.parametrize("gpu", ["0", "all", "0,1"])
+def test_a_gpu_that_is_not_there_says_what_to_do(gpu, capfd):
+    Path("solver.prototxt").write_text(cases.COMMAND)
+    assert run_caffe("train", "-solver", "solver.prototxt", "-gpu", gpu) == 1
+    assert "leave out -gpu to use the CPU" in capfd.readouterr().err.splitlines()[-1]
+    assert run_caffe("device_query") == 1
+    assert "no CUDA GPU" in capfd.readouterr().err
+
+
+@without_gpu()
+def test_a_solver_for_a_gpu_that_is_not_there_says_what_to_do(capfd):
+    Path("solver.prototxt").write_text(cases.COMMAND.replace("solver_mode: CPU", "solver_mode: GPU"))
+    assert run_caffe("train", "-solver", "solver.prototxt") == 1
+    assert "set solver_mode: CPU" in capfd.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("able", [True, False])

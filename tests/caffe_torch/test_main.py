@@ -10,7 +10,6 @@ import caffe
 import h5py
 import numpy as np
 import pytest
-import torch
 from caffe import main as command
 from caffe import snapshot
 from caffe.proto import caffe_pb2
@@ -157,27 +156,6 @@ def test_usage_names_every_command_and_flag(arguments, capfd):
     usage = capfd.readouterr().out
     for name in [*command.COMMANDS, *command.FLAGS]:
         assert re.search(rf"(?m)^  -?{name} ", usage)
-
-
-def without_gpu():
-    return pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-
-
-@without_gpu()
-@pytest.mark.parametrize("gpu", ["0", "all", "0,1"])
-def test_a_gpu_that_is_not_there_says_what_to_do(gpu, capfd):
-    Path("solver.prototxt").write_text(cases.COMMAND)
-    assert run_caffe("train", "-solver", "solver.prototxt", "-gpu", gpu) == 1
-    assert "leave out -gpu to use the CPU" in capfd.readouterr().err.splitlines()[-1]
-    assert run_caffe("device_query") == 1
-    assert "no CUDA GPU" in capfd.readouterr().err
-
-
-@without_gpu()
-def test_a_solver_for_a_gpu_that_is_not_there_says_what_to_do(capfd):
-    Path("solver.prototxt").write_text(cases.COMMAND.replace("solver_mode: CPU", "solver_mode: GPU"))
-    assert run_caffe("train", "-solver", "solver.prototxt") == 1
-    assert "set solver_mode: CPU" in capfd.readouterr().err.splitlines()[-1]
 
 
 # Training

@@ -33,10 +33,10 @@ def folder(tmp_path, monkeypatch):
 # Ten iterations, as BVLC Caffe 1.0 trains them
 
 
-@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("captured", [False, True])
 @pytest.mark.parametrize("name", cases.SOLVERS)
-def test_ten_iterations_are_caffes(name, recorded, folder, monkeypatch):
-    if recorded and device.device().type == "cpu":  # on a GPU iterations are
+def test_ten_iterations_are_caffes(name, captured, folder, monkeypatch):
+    if captured and device.device().type == "cpu":  # on a GPU iterations are
         fake_cuda_graph.capture_on_cpu(monkeypatch)
     losses, weights, history, step = cases.trained(cases.SOLVERS[name])
     np.testing.assert_allclose(losses, GOLDEN[f"{name}/losses"], rtol=1e-5)

@@ -1,4 +1,4 @@
-"""Timer."""
+"""The stopwatch of Caffe's benchmarks."""
 
 import time
 
@@ -10,6 +10,6 @@ def test_a_timer(capfd):
     assert timer.ms == 0 and "Timer has never been run" in capfd.readouterr().err
     timer.start()
     time.sleep(0.02)
-    timer.start()  # goes on
+    timer.start()  # no effect: it runs already
     assert timer.ms >= 20
-    assert timer.ms == timer.ms  # it stands
+    assert timer.ms == timer.ms  # `ms` stopped it
