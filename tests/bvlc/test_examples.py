@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.bvlc.conftest import run
-from tests.caffe_torch.test_training import assert_same_log
+from tests.caffe_torch.helpers import assert_same_log
 
 pytestmark = pytest.mark.bvlc
 

@@ -6,14 +6,14 @@ from caffe import layers as L
 from caffe.coord_map import conv_params, coord_map_from_to, crop
 
 
-def upsampled(pads, factor, pool=2, kernel=3):
+def upsampled(pads, factor, pool=2, kernel=3, cut=0):
     """A Convolution and a pooling for each of `pads`, then one Deconvolution by `factor`."""
     n = caffe.NetSpec()
     n.data = top = L.Input(shape={"dim": [1, 1, 300, 300]})
     for i, pad in enumerate(pads):
         n[f"conv{i}"] = L.Convolution(top, num_output=1, kernel_size=kernel, pad=pad)
         n[f"pool{i}"] = top = L.Pooling(L.ReLU(n[f"conv{i}"]), kernel_size=pool, stride=pool)
-    window = {"num_output": 1, "kernel_size": 2 * factor, "stride": factor}
+    window = {"num_output": 1, "kernel_size": 2 * factor, "stride": factor, "pad": cut}
     n.up = L.Deconvolution(top, convolution_param=window)
     return n
 
@@ -59,7 +59,7 @@ def test_what_cannot_be_cropped_is_refused():
     n = upsampled([1], 2, pool=3)
     with pytest.raises(AssertionError, match="differ in scale"):
         crop(n.up, n.data)
-    n = upsampled([1], 2, pad=7)
+    n = upsampled([1], 2, cut=7)
     with pytest.raises(AssertionError, match="offset would be negative"):
         crop(n.up, n.data)
     n = upsampled([1], 2, kernel=2)
