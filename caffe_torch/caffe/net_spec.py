@@ -1,4 +1,4 @@
-"""Nets written in Python, as in pycaffe: caffe.layers (as L), caffe.params (as P), NetSpec.
+"""Nets written in Python, as in pycaffe: caffe.layers (L), caffe.params (P), NetSpec.
 
 n = caffe.NetSpec()
 n.data = L.Input(shape=dict(dim=[1, 4, 50, 50]))
@@ -7,7 +7,10 @@ n.relu = L.ReLU(n.conv, in_place=True)
 print(n.to_proto())
 """
 
+from __future__ import annotations
+
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 
 from .proto import caffe_pb2
 
@@ -21,7 +24,7 @@ def _settings_of(type_name):
 
 
 def _assign(message, name, value):
-    """message.name = value, where a dict stands for a message and a list for a repeated field."""
+    """Set message.name; a dict stands for a message and a list for a repeated field."""
     field = message.DESCRIPTOR.fields_by_name.get(name)
     if field is None:
         raise AttributeError(f"{message.DESCRIPTOR.name} has no field {name!r}")
@@ -51,18 +54,18 @@ def _fill(message, values):
 
 
 class Top:
-    """One output of a layer that is not part of a net yet."""
+    """An output of a layer that is not part of a net yet."""
 
     def __init__(self, function, n):
         self.fn, self.n = function, n
 
     def to_proto(self) -> caffe_pb2.NetParameter:
-        """The net that ends in this top."""
+        """Write the net that ends in this top."""
         return to_proto(self)
 
 
 class _Function:
-    """A layer with its inputs, written into a net once for all its tops."""
+    """A layer and its inputs."""
 
     def __init__(self, type_name, inputs, params):
         self.type_name, self.inputs, self.params = type_name, inputs, dict(params)
@@ -74,7 +77,10 @@ class _Function:
         self.tops = tuple(Top(self, n) for n in range(self.ntop))
 
     def write(self, written, names, counts):
-        """Add the layers below and this one to `written` ({function: LayerParameter}), each once."""
+        """Add the layers below and this one to `written` ({function: LayerParameter}), each once.
+
+        names: {top or function: name}; counts: of the layers without a given name, by type.
+        """
         if self in written:
             return
         for top in self.inputs:
@@ -96,18 +102,22 @@ class _Function:
 
 
 def _name(item, type_name, names, counts):
-    """The name a top was given in the net, or its layer type and a number."""
+    """The name that a top was assigned to, or its layer type and a number."""
     if item not in names:
         counts[type_name] += 1
         names[item] = f"{type_name}{counts[type_name]}"
     return names[item]
 
 
-def layer(type_name):
-    """What L.Convolution and so on are: a function of bottoms and settings that gives the tops.
+def layer(type_name: str) -> Callable:
+    """Make a function like L.Convolution.
 
-    Beside the layer's settings it takes ntop (how many tops, default 1), in_place and the fields of
-    LayerParameter.
+    Args:
+        type_name: Caffe's name of the layer type.
+
+    Returns:
+        A function of the bottoms that returns the top, or a tuple of tops. Its keywords are the layer's
+        settings, the fields of LayerParameter, `ntop` (the number of tops, 1 by default) and `in_place`.
     """
 
     def tops(*bottoms, **settings):
@@ -120,14 +130,14 @@ def layer(type_name):
 
 
 class _Params:
-    """P.Pooling.MAX and so on, the named values of a layer's settings."""
+    """The named values of the layers' settings, such as P.Pooling.MAX."""
 
     def __getattr__(self, type_name):
         return getattr(caffe_pb2, f"{type_name}Parameter")
 
 
 class NetSpec:
-    """A net whose layers and tops get the names they are assigned to."""
+    """A net whose layers and tops have the names of the attributes that they are assigned to."""
 
     def __init__(self):
         super().__setattr__("tops", OrderedDict())
@@ -146,12 +156,12 @@ class NetSpec:
         return self.tops[name]
 
     def to_proto(self) -> caffe_pb2.NetParameter:
-        """The net as a NetParameter: print it, or write str() of it to a prototxt."""
+        """Write the net as a NetParameter. Its str() is a prototxt."""
         return _net(self.tops.values(), {top: name for name, top in self.tops.items()})
 
 
 def to_proto(*tops) -> caffe_pb2.NetParameter:
-    """The net that ends in these tops, under names made from the layer types."""
+    """Write the net that ends in these tops, with names made from the layer types."""
     return _net(tops, {})
 
 

@@ -15,7 +15,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GLOG_minloglevel", raising=False)
     monkeypatch.setattr(glog, "nets", False)
-    monkeypatch.setattr(glog, "_least", 0)
+    monkeypatch.setattr(glog, "_min_level", 0)
 
 
 def logged(capfd, text, phase=caffe.TEST, **options):

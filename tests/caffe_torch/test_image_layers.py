@@ -210,7 +210,7 @@ def test_memory_data_needs_arrays_that_fit():
         net.forward()
     rows = np.zeros((4, 1, 1, 3), np.float32)
     for data, label, message in (
-        (rows[:3], np.zeros(3, np.float32), "3 rows are no multiple of the batch size 2"),
+        (rows[:3], np.zeros(3, np.float32), "3 rows are not a multiple of the batch size 2"),
         (rows.astype(float), np.zeros(4, np.float32), "C-contiguous float32"),
         (rows[:, :, :, :2].copy(), np.zeros(4, np.float32), r"the layer takes N x \(1, 1, 3\)"),
         (rows, np.zeros(3, np.float32), "for 4 rows"),

@@ -549,7 +549,7 @@ def test_more_than_the_binary_form_holds_is_refused(folder):
             raise EncodeError("Failed to serialize proto")
 
     with pytest.raises(
-        ValueError, match=r"^s\.solverstate: more than the 2 GB .* use HDF5 \(snapshot_format"
+        ValueError, match=r"^s\.solverstate: larger than the 2 GB .* use HDF5 \(snapshot_format"
     ):
         snapshot.save_state("s.solverstate", TooLarge())
     assert not list(folder.glob("*s.solverstate*"))
