@@ -8,10 +8,8 @@ from pathlib import Path
 import caffe
 import numpy as np
 import pytest
-import torch
 from caffe import device
 from caffe import layers as L
-from caffe.layers import convolution
 
 from tests.golden import layers as golden
 from tests.golden.layers import inputs, layer
@@ -544,33 +542,3 @@ def test_a_permissively_shared_parameter_has_a_shape_a_layer(net, tmp_path):
             assert other.learnable_params[0].shape == (2, 3)
     with pytest.raises(ValueError, match="a shared parameter of 6 values"):
         n.params["y"][0].reshape(7)
-
-
-@pytest.mark.parametrize(
-    ("options", "once"),
-    [
-        ("kernel_size: 5 pad: 2", True),
-        ("kernel_h: 1 kernel_w: 5 pad_w: 4", True),
-        ("kernel_size: 3 kernel_size: 2 pad: 2 pad: 0 bias_term: false", True),
-        ("kernel_size: 2 pad: 3", False),  # zeros that no place of the filter reaches from a pixel
-        ("kernel_size: 3 stride: 2", False),
-        ("kernel_size: 3 dilation: 2", False),
-        ("kernel_size: 1", False),
-    ],
-)
-def test_a_filter_alone_gives_what_pytorch_gives(net, options, once, monkeypatch):
-    """By a way that is faster, where it can be taken."""
-    times, way = [], convolution._one_plane
-    monkeypatch.setattr(convolution, "_one_plane", lambda *what: times.append(what) or way(*what))
-    fillers = 'weight_filler { type: "gaussian" std: 1 } bias_filler { type: "constant" value: 3 }'
-    text = layer("Convolution", f"convolution_param {{ num_output: 1 {fillers} {options} }}", "x", "y")
-    made = net(inputs(x=(2, 16, 90, 470)) + text)
-    x = made.blobs["x"].data[...] = np.random.default_rng(0).normal(size=(2, 16, 90, 470)).astype(np.float32)
-    found, filters = made.forward()["y"], made.layers[1]
-    assert len(times) == once
-    params = [torch.from_numpy(blob.data) for blob in filters.blobs]
-    bias = params[1] if len(params) > 1 else None
-    geometry = filters.stride, filters.pad, filters.dilation
-    expected = torch.nn.functional.conv2d(torch.from_numpy(x), params[0], bias, *geometry)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
-    assert found.std() > 3

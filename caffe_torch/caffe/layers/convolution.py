@@ -122,44 +122,8 @@ class Convolution(_Filters):
         return (n + 2 * pad - extent) // stride + 1
 
     def convolve(self, x, weight, bias):
-        if self._gives_one_plane() and x.device.type == "cpu" and not _learning_or_rounded():
-            plane = _one_plane(x, weight, self.pad)
-            return plane if bias is None else plane.add_(bias)
         conv = (F.conv1d, F.conv2d, F.conv3d)[len(self.kernel) - 1]
         return conv(x, weight, bias, self.stride, self.pad, self.dilation, self.opt.group)
-
-    def _gives_one_plane(self):
-        """Whether one filter goes over planes pixel by pixel, over so many that `_one_plane` is faster."""
-        alone = self.opt.num_output == self.opt.group == 1 and len(self.kernel) == 2
-        dense = {*self.stride, *self.dilation} == {1}
-        within = all(pad < kernel for pad, kernel in zip(self.pad, self.kernel, strict=True))
-        return alone and dense and within and self.channels >= 16 and max(self.kernel) > 1
-
-
-def _learning_or_rounded():
-    return torch.is_grad_enabled() or torch.is_autocast_enabled("cpu")
-
-
-def _one_plane(x, weight, pad):
-    """N x C x H x W, channels last, to the one plane of a Convolution of stride 1.
-
-    What each place of the filter gives is a matrix product, and is added where it belongs: several times as
-    fast as what PyTorch has for one filter.
-    """
-    (count, channels, height, width), (rows, columns) = x.shape, weight.shape[2:]
-    places = weight[0].permute(1, 2, 0).reshape(-1, channels)
-    sums = x.new_zeros(count, height + rows - 1, width + columns - 1)
-    at_once = max(1, 32768 // width)  # rows, so that their products stay in a core's cache
-    for pixels, total in zip(x.permute(0, 2, 3, 1), sums, strict=True):
-        for top in range(0, height, at_once):
-            part = pixels[top : top + at_once]
-            given = (places @ part.reshape(-1, channels).t()).view(rows, columns, -1, width)
-            for i in range(rows):
-                for j in range(columns):
-                    below, right = top + rows - 1 - i, columns - 1 - j
-                    total[below : below + len(part), right : right + width] += given[i, j]
-    top, left = rows - 1 - pad[0], columns - 1 - pad[1]
-    return sums[:, None, top : sums.shape[1] - top, left : sums.shape[2] - left].contiguous()
 
 
 @register("Deconvolution")
