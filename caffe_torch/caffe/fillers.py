@@ -29,7 +29,9 @@ def _constant(spec, shape):
 
 def _uniform(spec, shape):
     if not spec.min <= spec.max:
-        raise ValueError(f"a uniform filler from min {spec.min:g} to max {spec.max:g}: min is above max")
+        raise ValueError(
+            f"a uniform filler from min {spec.min:g} to max {spec.max:g}: min must be at most max"
+        )
     return torch.empty(shape).uniform_(spec.min, spec.max)
 
 

@@ -9,7 +9,8 @@ import torch
 from . import __version__, atomic_files, device, glog, parallel
 from .net import TEST, TRAIN, Net
 from .signals import EFFECTS, Signals
-from .training import Solver, loss_note, read_solver
+from .solver_nets import read_solver
+from .training import Solver, loss_note
 
 USAGE = """usage: caffe <command> <flags>
 

@@ -4,10 +4,8 @@ Files are written atomically. Reading refuses a file that is truncated, damaged 
 names the file.
 """
 
-import base64
 import filecmp
 import functools
-import json
 import os
 
 import h5py
@@ -15,7 +13,7 @@ import numpy as np
 import torch
 from google.protobuf.message import DecodeError, EncodeError
 
-from . import atomic_files, device, glog, hdf5_checks, parallel, upgrade
+from . import atomic_files, glog, hdf5_checks, upgrade
 from .blob import array_of, same_shape, shown
 from .proto import caffe_pb2
 
@@ -349,77 +347,3 @@ def _other_count(path, stored, expected):
 def _check_history(where, tensor, stored):
     if not same_shape(stored, tuple(tensor.shape)):
         raise ValueError(f"{where} has the shape {shown(stored)}, this net's is {tuple(tensor.shape)}")
-
-
-# The state that Caffe's solver states lack: the position in the data, the random state, the last losses
-
-
-def resume_state(nets: dict, losses: list) -> bytes:
-    """Serialise the state that an exact resumption needs besides Caffe's solver state.
-
-    Args:
-        nets: {name: Net}, of the names that `restore_resume_state` is called with.
-        losses: the losses that the smoothed loss averages.
-
-    Returns:
-        JSON.
-    """
-    gpu = device.device().type == "cuda"
-    state = {
-        "layers": {
-            f"{which}/{layer.spec.name}": layer.state()
-            for which, net in nets.items()
-            for layer in net.layers
-            if hasattr(layer, "state")
-        },
-        "losses": losses,
-        "numpy": device.rng().bit_generator.state,
-        "cpu": base64.b64encode(torch.get_rng_state().numpy()).decode(),
-        "cuda": base64.b64encode(torch.cuda.get_rng_state().numpy()).decode() if gpu else None,
-    }
-    return json.dumps(state).encode()
-
-
-def restore_resume_state(nets: dict, stored: bytes, path: str) -> list:
-    """Restore the state that `resume_state` serialised.
-
-    A position that does not fit the data is skipped with a warning: a net may be trained further on other
-    data.
-
-    Args:
-        nets: {name: Net}, of the names that `resume_state` was called with.
-        stored: what `resume_state` returned.
-        path: the file of the state, for errors.
-
-    Returns:
-        The losses.
-
-    Raises:
-        ValueError: the state is damaged.
-    """
-    try:
-        state = json.loads(stored)
-        for which, net in nets.items():
-            for layer in net.layers:
-                position = state["layers"].get(f"{which}/{layer.spec.name}")
-                if not hasattr(layer, "restore") or position is None:
-                    continue
-                try:
-                    layer.restore(position)
-                except ValueError as error:
-                    glog.warning(f"{path}: layer {layer.spec.name!r} begins at its first row: {error}")
-        device.rng().bit_generator.state = state["numpy"]
-        if parallel.rank == 0:
-            torch.set_rng_state(_rng_state(state["cpu"]))
-        if parallel.rank == 0 and state["cuda"] and device.device().type == "cuda":
-            torch.cuda.set_rng_state(_rng_state(state["cuda"]))
-        losses = [float(loss) for loss in state["losses"]]
-        if not np.isfinite(losses).all():
-            raise ValueError("a loss is NaN or infinite")
-        return losses
-    except (ValueError, LookupError, TypeError, AttributeError, RuntimeError, ArithmeticError) as error:
-        raise ValueError(f"{path}: the stored data position and random state are damaged: {error}") from None
-
-
-def _rng_state(text):
-    return torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import torch
 
-from . import cuda_graph, device, glog, parallel, snapshot, solver_nets, solvers
+from . import cuda_graph, device, glog, parallel, run_state, snapshot, solver_nets, solvers
 from .net import Net
 from .proto import caffe_pb2
 from .prototxt import check_numbers
@@ -390,7 +390,7 @@ class Solver:
         step = solvers.current_step(self.param, self.iter - 1)
         state = caffe_pb2.SolverState(iter=self.iter, learned_net=weights, current_step=step)
         state.history.extend(map(snapshot.proto_of, self._rule.history))
-        state.resume = snapshot.resume_state(self._nets(), [loss.item() for loss in self._losses])
+        state.resume = run_state.dump(self._nets(), [loss.item() for loss in self._losses])
         glog.info(f"Snapshotting solver state to {form} file {stem}.solverstate{end}")
         snapshot.save_state(f"{stem}.solverstate{end}", state)
 
@@ -416,7 +416,7 @@ class Solver:
             glog.info("SGDSolver: restoring history")  # Caffe's line, whatever the rule
         self.iter = state.iter
         if state.resume:
-            losses = snapshot.restore_resume_state(self._nets(), state.resume, path)
+            losses = run_state.restore(self._nets(), state.resume, path)
             self._losses.clear()
             self._losses.extend(torch.tensor(loss, device=device.device()) for loss in losses)
             self._resumed = True
@@ -451,63 +451,3 @@ def loss_note(net: Net, name: str, value: float) -> str:
     """Format what Caffe logs after an output with a loss weight; "" for other outputs."""
     weight = net.loss_weights.get(name)
     return f" (* {weight:g} = {weight * value:g} loss)" if weight else ""
-
-
-class SGDSolver(Solver):
-    """A Solver with the rule SGD."""
-
-    rule = "SGD"
-
-
-class NesterovSolver(Solver):
-    """A Solver with the rule Nesterov."""
-
-    rule = "Nesterov"
-
-
-class AdaGradSolver(Solver):
-    """A Solver with the rule AdaGrad."""
-
-    rule = "AdaGrad"
-
-
-class RMSPropSolver(Solver):
-    """A Solver with the rule RMSProp."""
-
-    rule = "RMSProp"
-
-
-class AdaDeltaSolver(Solver):
-    """A Solver with the rule AdaDelta."""
-
-    rule = "AdaDelta"
-
-
-class AdamSolver(Solver):
-    """A Solver with the rule Adam."""
-
-    rule = "Adam"
-
-
-_SOLVERS = {cls.rule: cls for cls in Solver.__subclasses__()}
-
-
-def get_solver(path: str | os.PathLike) -> Solver:
-    """Build the solver of a solver prototxt.
-
-    Args:
-        path: the file.
-
-    Returns:
-        A Solver of the class that the file's type names.
-
-    Raises:
-        ValueError: the solver, the net or the data is wrong.
-        OSError: a file cannot be read.
-    """
-    param = read_solver(path)
-    try:
-        rule = solvers.rule_of(param).__name__
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    return _SOLVERS[rule](param, os.fspath(path))

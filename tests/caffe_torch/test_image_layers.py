@@ -118,7 +118,7 @@ LMDB = "backend: LMDB batch_size: 1"
     ("kind", "settings", "message"),
     [
         ("Data", "data_param { batch_size: 1 }", "data_param.source must be given"),
-        ("Data", 'data_param { source: "db" }', "LEVELDB, which it is unless given"),
+        ("Data", 'data_param { source: "db" }', "LEVELDB, the default"),
         ("Data", 'data_param { source: "none" backend: LMDB }', "source 'none': no such folder .*relative"),
         ("Data", 'data_param { source: "list.txt" backend: LMDB }', "'list.txt' is not an LMDB"),
         ("Data", f'data_param {{ source: "db" {LMDB} mirror: true }}', "give transform_param.mirror"),

@@ -48,7 +48,7 @@ def net(text):
         (one("SPP", "spp_param { pyramid_height: 4 }"), "5 pixels cannot have 4 windows"),
         (one("SPP", "spp_param { pyramid_height: 1 }", x=(2, 3)), "4 axes are needed"),
         (one("MVN", x=(1, 2, 3, 4, 5)), "4 axes at most"),
-        (one("Im2col", "convolution_param { kernel_size: 9 }"), "nothing would be left"),
+        (one("Im2col", "convolution_param { kernel_size: 9 }"), "the top would be empty"),
         (one("Im2col", "convolution_param { kernel_size: 1 axis: 2 }"), "axis 2 is not supported"),
         (one("BatchReindex", x=(2, 3), w=(2, 2)), "the second has one axis"),
         (one("Filter", "", "y z", x=(2, 3), w=(2,)), "2 tops for 2 bottoms"),

@@ -495,7 +495,7 @@ def test_a_damaged_record_of_the_position_is_refused():
     for record in (b"{", b"{}", b"[]", b"\xff"):
         state.resume = record
         snapshot.save_state("bad.solverstate", state)
-        with pytest.raises(ValueError, match=r"bad\.solverstate: the record .* is damaged"):
+        with pytest.raises(ValueError, match=r"bad\.solverstate: the stored .* are damaged"):
             solver.restore("bad.solverstate")
 
 
