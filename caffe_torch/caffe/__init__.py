@@ -2,8 +2,8 @@
 
 import os
 
-# PyTorch asks for this when it first allocates: blobs of many MB then lie in large pages, and 131 000 page
-# faults, an eighth of the time of a 512x512 forward pass on a CPU, do not happen.
+# PyTorch reads this at its first allocation: large blobs are then put in huge pages. On a CPU that saves an
+# eighth of the time of a 512x512 forward pass, which page faults take otherwise.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 __version__ = "1.0.0"  # the Caffe that this follows

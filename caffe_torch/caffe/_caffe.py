@@ -15,18 +15,18 @@ from .parallel import (
     solver_count,
     solver_rank,
 )
-from .python_layer import BlobVec, Layer
-from .timer import Timer
-from .training import (
+from .pycaffe import (
     AdaDeltaSolver,
     AdaGradSolver,
     AdamSolver,
     NesterovSolver,
     RMSPropSolver,
     SGDSolver,
-    Solver,
     get_solver,
 )
+from .python_layer import BlobVec, Layer
+from .timer import Timer
+from .training import Solver
 
 __all__ = [
     "AdaDeltaSolver",

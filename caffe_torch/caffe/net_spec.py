@@ -1,4 +1,4 @@
-"""Nets written in Python, as in pycaffe: caffe.layers (as L), caffe.params (as P), NetSpec.
+"""Nets written in Python, as in pycaffe: caffe.layers (L), caffe.params (P), NetSpec.
 
 n = caffe.NetSpec()
 n.data = L.Input(shape=dict(dim=[1, 4, 50, 50]))
@@ -6,6 +6,8 @@ n.conv = L.Convolution(n.data, num_output=64, kernel_size=5, weight_filler=dict(
 n.relu = L.ReLU(n.conv, in_place=True)
 print(n.to_proto())
 """
+
+from __future__ import annotations
 
 from collections import Counter, OrderedDict
 
@@ -26,7 +28,7 @@ _PARAM_NAMES = param_name_dict()
 
 
 def assign_proto(message, name: str, value) -> None:
-    """message.name = value, where a dict stands for a message and a list for a repeated field."""
+    """Set message.name; a dict stands for a message and a list for a repeated field."""
     field = message.DESCRIPTOR.fields_by_name.get(name)
     if field is None:
         raise AttributeError(f"{message.DESCRIPTOR.name} has no field {name!r}")
@@ -56,18 +58,18 @@ def _fill(message, values):
 
 
 class Top:
-    """One output of a layer that is not part of a net yet."""
+    """An output of a layer that is not part of a net yet."""
 
     def __init__(self, function, n):
         self.fn, self.n = function, n
 
     def to_proto(self) -> caffe_pb2.NetParameter:
-        """The net that ends in this top."""
+        """Write the net that ends in this top."""
         return to_proto(self)
 
 
 class Function:
-    """A layer with its inputs, written into a net once for all its tops."""
+    """A layer and its inputs."""
 
     def __init__(self, type_name, inputs, params):
         self.type_name, self.inputs, self.params = type_name, inputs, dict(params)
@@ -79,7 +81,10 @@ class Function:
         self.tops = tuple(Top(self, n) for n in range(self.ntop))
 
     def write(self, written, names, counts):
-        """Add the layers below and this one to `written` ({function: LayerParameter}), each once."""
+        """Add the layers below and this one to `written` ({function: LayerParameter}), each once.
+
+        names: {top or function: name}; counts: of the layers without a given name, by type.
+        """
         if self in written:
             return
         for top in self.inputs:
@@ -101,7 +106,7 @@ class Function:
 
 
 def _name(item, type_name, names, counts):
-    """The name a top was given in the net, or its layer type and a number."""
+    """The name that a top was assigned to, or its layer type and a number."""
     if item not in names:
         counts[type_name] += 1
         names[item] = f"{type_name}{counts[type_name]}"
@@ -109,10 +114,10 @@ def _name(item, type_name, names, counts):
 
 
 class Layers:
-    """caffe.layers, as L: L.Convolution(bottom, num_output=64) and so on make tops.
+    """caffe.layers: L.Convolution(bottom, num_output=64) and so on return the top, or a tuple of tops.
 
-    Beside the layer's settings they take ntop (how many tops, default 1), in_place and the fields of
-    LayerParameter.
+    Keywords are the layer's settings, the fields of LayerParameter, `ntop` (the number of tops, 1 by default)
+    and `in_place`.
     """
 
     def __getattr__(self, type_name):
@@ -126,14 +131,14 @@ class Layers:
 
 
 class Parameters:
-    """caffe.params, as P: P.Pooling.MAX and so on, the named values of a layer's settings."""
+    """caffe.params: the named values of the layers' settings, such as P.Pooling.MAX."""
 
     def __getattr__(self, type_name):
         return getattr(caffe_pb2, f"{type_name}Parameter")
 
 
 class NetSpec:
-    """A net whose layers and tops get the names they are assigned to."""
+    """A net whose layers and tops have the names of the attributes that they are assigned to."""
 
     def __init__(self):
         super().__setattr__("tops", OrderedDict())
@@ -152,12 +157,12 @@ class NetSpec:
         return self.tops[name]
 
     def to_proto(self) -> caffe_pb2.NetParameter:
-        """The net as a NetParameter: print it, or write str() of it to a prototxt."""
+        """Write the net as a NetParameter. Its str() is a prototxt."""
         return _net(self.tops.values(), {top: name for name, top in self.tops.items()})
 
 
 def to_proto(*tops) -> caffe_pb2.NetParameter:
-    """The net that ends in these tops, under names made from the layer types."""
+    """Write the net that ends in these tops, with names made from the layer types."""
     return _net(tops, {})
 
 

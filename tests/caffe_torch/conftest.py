@@ -22,8 +22,8 @@ def the_log_as_a_process_begins(monkeypatch):
     """What one test asks of the log is not asked of the next."""
     monkeypatch.delenv("GLOG_minloglevel", raising=False)  # commands of this project set it
     monkeypatch.setattr(glog, "nets", False)
-    monkeypatch.setattr(glog, "_least", 0)
-    monkeypatch.setattr(glog, "_said", set())
+    monkeypatch.setattr(glog, "_min_level", 0)
+    monkeypatch.setattr(glog, "_logged_once", set())
 
 
 @pytest.fixture(autouse=True)

@@ -100,5 +100,5 @@ def test_a_permissively_shared_parameter_has_a_shape_a_layer(net, tmp_path):
             assert other.params["x"][0].data.ravel().tolist() == [0, 1, 2, 3, 4, 5]
             assert other.params["y"][0].data.shape == (3, 2) and len(other.learnable_params) == 1
             assert other.learnable_params[0].shape == (2, 3)
-    with pytest.raises(ValueError, match="a shared parameter of 6 numbers"):
+    with pytest.raises(ValueError, match="a shared parameter of 6 values"):
         n.params["y"][0].reshape(7)

@@ -82,7 +82,7 @@ def test_a_damaged_record_is_refused(what, folder, capfd):
         state.resume = edited[what].replace('"place": -0', '"place": -3').encode()
         snapshot.save_state(STATE, state)
     status, line = train_status(capfd, "-snapshot", STATE)
-    assert status == 1 and line.startswith(f"caffe: error: {STATE}: the record of the data position"), line
+    assert status == 1 and line.startswith(f"caffe: error: {STATE}: the stored data position"), line
 
 
 @pytest.mark.parametrize("name", [b"\xff\xfe", b"a\0b"])

@@ -143,7 +143,7 @@ def test_a_dying_process_ends_the_others_after_a_whole_snapshot(which, folder):
     os.kill(pids[which], signal.SIGKILL)
     log = launcher.stderr.read()
     assert launcher.wait(30) == 1
-    other = f"caffe: error: process {1 - which} of 2: another process of this training is gone"
+    other = f"caffe: error: process {1 - which} of 2: another process of this training has ended"
     assert other in log
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
     assert_resumable(folder)

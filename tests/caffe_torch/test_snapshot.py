@@ -343,7 +343,7 @@ def test_a_damaged_record_of_the_position_is_refused():
     for record in (b"{", b"{}", b"[]", b"\xff"):
         state.resume = record
         snapshot.save_state("bad.solverstate", state)
-        with pytest.raises(ValueError, match=r"bad\.solverstate: the record .* is damaged"):
+        with pytest.raises(ValueError, match=r"bad\.solverstate: the stored .* are damaged"):
             solver.restore("bad.solverstate")
 
 
@@ -371,7 +371,7 @@ def test_more_than_the_binary_form_holds_is_refused(folder):
             raise EncodeError("Failed to serialize proto")
 
     with pytest.raises(
-        ValueError, match=r"^s\.solverstate: more than the 2 GB .* use HDF5 \(snapshot_format"
+        ValueError, match=r"^s\.solverstate: larger than the 2 GB .* use HDF5 \(snapshot_format"
     ):
         snapshot.save_state("s.solverstate", TooLarge())
     assert not list(folder.glob("*s.solverstate*"))

@@ -149,7 +149,7 @@ def test_a_solver_without_a_rate_is_warned_of(capfd):
         solver.solve()
         assert solver.lr == (pytest.approx(0.1) if "0.1" in rate else 0)
         log = capfd.readouterr().err
-        assert len(re.findall(r"(?m)^W.*\] solver\.prototxt: no base_lr, which is then 0: ", log)) == warnings
+        assert len(re.findall(r"(?m)^W.*\] solver\.prototxt: no base_lr: it is 0, ", log)) == warnings
 
 
 # NaN

@@ -69,7 +69,7 @@ def test_a_position_in_other_images_is_refused(folder):
     ("kind", "settings", "message"),
     [
         ("Data", "data_param { batch_size: 1 }", "data_param.source must be given"),
-        ("Data", 'data_param { source: "db" }', "LEVELDB, which it is unless given"),
+        ("Data", 'data_param { source: "db" }', "LEVELDB, the default"),
         ("Data", 'data_param { source: "none" backend: LMDB }', "source 'none': no such folder .*relative"),
         ("Data", 'data_param { source: "list.txt" backend: LMDB }', "'list.txt' is not an LMDB"),
         ("Data", f'data_param {{ source: "db" {LMDB} mirror: true }}', "give transform_param.mirror"),
@@ -104,7 +104,7 @@ def test_memory_data_needs_arrays_that_fit():
         net.forward()
     rows = np.zeros((4, 1, 1, 3), np.float32)
     for data, label, message in (
-        (rows[:3], np.zeros(3, np.float32), "3 rows are no multiple of the batch size 2"),
+        (rows[:3], np.zeros(3, np.float32), "3 rows are not a multiple of the batch size 2"),
         (rows.astype(float), np.zeros(4, np.float32), "C-contiguous float32"),
         (rows[:, :, :, :2].copy(), np.zeros(4, np.float32), r"the layer takes N x \(1, 1, 3\)"),
         (rows, np.zeros(3, np.float32), "for 4 rows"),
