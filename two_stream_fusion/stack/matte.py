@@ -24,7 +24,8 @@ SHOWN = 1 / 2  # of the same: a frame with more shows it
 OPAQUE = 1 - 1 / 510  # of the range: such alpha counts as opaque
 BLUR_EXCESS = 1.5  # alpha over this many times the own, blurred, comes from no blur
 BLUR_FLOOR = 0.02  # of the range, which is added to that
-BLUR_LEVELS = 5  # halvings of size: Gaussians of a standard deviation of 1 to some 20 pixels
+BLUR_SIGMA = 1  # pixels, of a Gaussian in each of BLUR_LEVELS, which are halved in size: 1 to some 20 pixels
+BLUR_LEVELS = 5
 
 
 class AlphaFrames(Protocol):
@@ -229,8 +230,8 @@ class Matte:
         level = alpha.astype(np.float32)
         blurred = level.copy()
         for _ in range(BLUR_LEVELS):
-            if min(level.shape) < 3:
-                break
-            level = cv2.pyrDown(level)
+            level = cv2.GaussianBlur(level, (0, 0), BLUR_SIGMA, borderType=cv2.BORDER_REFLECT_101)
             np.maximum(blurred, cv2.resize(level, alpha.shape[::-1]), out=blurred)
+            half = tuple(max(1, length // 2) for length in level.shape[::-1])
+            level = cv2.resize(level, half, interpolation=cv2.INTER_AREA)
         return self.highest > BLUR_EXCESS * blurred + BLUR_FLOOR * self.top
