@@ -19,8 +19,7 @@ import numpy as np
 
 from two_stream_fusion.base.pixels import round_half_up
 
-HIDDEN = 1 / 8  # of the most opaque frame's alpha: a frame with no more hides a pixel
-SHOWN = 1 / 2  # of the same: a frame with more shows it
+SHOWN = 1 / 2  # of the most opaque frame's alpha: a frame with more shows a pixel, one with less hides it
 OPAQUE = 1 - 1 / 510  # of the range: such alpha counts as opaque
 BLUR_EXCESS = 1.5  # alpha over this many times the own, blurred, comes from no blur
 BLUR_FLOOR = 0.02  # of the range, which is added to that
@@ -193,7 +192,8 @@ class Matte:
 
     def _fill_next(self, i):
         own_colours, own = self._load(i)
-        hidden = (own <= self.highest * np.float32(HIDDEN)) & (self.highest > 0)
+        shown = self._shows(own)
+        hidden = ~shown & (self.highest > 0)
         before, before_alpha, before_source = self._carried
         colours, alpha, source = own_colours, np.where(self._opaque, self.highest, own), None
         if hidden.any():
@@ -202,7 +202,6 @@ class Matte:
             colours[hidden] = before[hidden]
             alpha = np.where(holes & ~self._opaque, before_alpha, alpha)
             source = np.where(holes, before_source, np.uint16(i))
-        shown = self._shows(own)
         if shown.all():
             self._carried = own_colours, own, np.full(own.shape, i, np.uint16)
         else:

@@ -11,7 +11,6 @@ from two_stream_fusion import pipeline
 from two_stream_fusion.io import images
 from two_stream_fusion.methods import registry
 from two_stream_fusion.stack import fuse_matte
-from two_stream_fusion.stack.frames import Frames
 from two_stream_fusion.stack.matte import Matte
 
 FAST = {"dwt": {}, "lp": {}, "sp": {"levels": 2}, "rp": {}, "psfs": {"sigmas": (2, 2)}, "cp": {}, "gf": {}}
@@ -129,7 +128,7 @@ def test_alpha_follows_the_choice_of_frames(count):
     """The chosen frame is the sharp one, and its outline is that of the result."""
     sharp = thing_with_legs()
     matte = Matte(Sequence(*zip(*[sharp] + [defocus(4 + i, sharp) for i in range(count - 1)])))
-    image, alpha, choice = fuse_matte.fuse_by_network(sharper, matte, refine="select", tile=0)
+    _, alpha, choice = fuse_matte.fuse_by_network(sharper, matte, refine="select", tile=0)
     assert choice.dtype == np.uint16
     outline = cv2.dilate(sharp[1], np.ones((9, 9))) > 0
     assert (choice[outline] == 0).mean() > 0.95
@@ -195,21 +194,18 @@ def test_frames_that_move_are_filled_in_register(tmp_path):
     for shift in (0, 3):
         pixels = scene[shift : shift + 160, shift : shift + 220].copy()
         alpha = np.full(pixels.shape[:2], 255, np.uint8)
-        edge = (slice(0, 14), slice(0, 14)) if shift else (slice(-14, None), slice(-14, None))
-        alpha[edge[0]] = alpha[:, edge[1]] = 0
+        hidden = slice(0, 8) if shift else slice(-8, None)
+        alpha[hidden] = alpha[:, hidden] = 0
         pixels[alpha == 0] = 0
         frames.append(pixels)
         alphas.append(alpha)
     paths = write_frames(tmp_path, frames, alphas)
     result = fuse(paths, "lp", align="translation", reference=0, exposure=False)
-    np.testing.assert_allclose(result.transforms[1][:2, 2], -3, atol=0.25)
+    np.testing.assert_allclose(result.transforms[1][:2, 2], -3, atol=0.12)
     rows, columns = result.aligned.window
-    wanted = scene[rows, columns].astype(int)
-    clear = np.ones(wanted.shape[:2], np.uint8) if result.alpha is None else result.alpha
-    assert (clear == 0).mean() < 0.02  # two corners that no frame shows
-    assert np.abs(result.image - wanted)[clear > 0].max() <= 12
-    own = Frames(paths).registered(0, "translation").with_alpha(1)[1]
-    assert set(np.unique(own[20:-20])) <= {0, 255} or own.min() == 0
+    hidden = result.alpha < 128
+    assert hidden.mean() < 0.01  # two corners that no frame shows
+    assert np.abs(result.image - scene[rows, columns].astype(int))[~hidden].max() <= 25
 
 
 @pytest.mark.parametrize("name", registry.METHODS)

@@ -34,13 +34,13 @@ class Sequence:
 
 
 def random_frames(seed, count=3, shape=(7, 9), channels=(), dtype=np.uint8):
-    """Frames of noise whose alphas are 0, half or full in random blocks; some have none."""
+    """Frames of noise whose alphas are 0, two thirds or full in random blocks; some have none."""
     rng = np.random.default_rng(seed)
     top = np.iinfo(dtype).max
     colours = [rng.integers(0, top, shape + channels, dtype, endpoint=True) for _ in range(count)]
     alphas = []
     for _ in range(count):
-        blocks = rng.choice(np.array([0, top // 2, top], dtype), (2, 2))
+        blocks = rng.choice(np.array([0, top // 3 * 2, top], dtype), (2, 2))
         alpha = cv2.resize(blocks, shape[::-1], interpolation=cv2.INTER_NEAREST)
         alphas.append(None if rng.random() < 0.2 else alpha)
     return Sequence(colours, alphas)
@@ -163,7 +163,7 @@ def test_a_soft_outline_does_not_fill_what_is_transparent_in_focus(sigma):
 def test_composites_show_outlines_over_a_plain_background(channels, dtype):
     top = np.iinfo(dtype).max
     for level, background in ((top // 5, top), (top - top // 5, 0)):
-        colours = np.full((6, 8) + channels, level, dtype)
+        colours = np.full((6, 8, *channels), level, dtype)
         alpha = np.full((6, 8), top, dtype)
         alpha[:2], alpha[2:4] = 0, top // 2
         matte = Matte(Sequence([colours, colours], [alpha, alpha]))
