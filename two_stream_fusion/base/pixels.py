@@ -115,10 +115,13 @@ def extend_visible(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
         return pixels
     if hidden.all():
         return np.zeros_like(pixels)
-    flat = pixels.reshape(hidden.size, -1)
-    extended = flat.copy()
-    extended[hidden.ravel()] = flat[nearest_index(~hidden)[hidden]]
-    return extended.reshape(pixels.shape)
+    extended = pixels.copy()
+    left, top, width, height = cv2.boundingRect(hidden.astype(np.uint8))
+    # Next to the rectangle of hidden pixels lie the nearest visible ones.
+    part = slice(max(0, top - 1), top + height + 1), slice(max(0, left - 1), left + width + 1)
+    here, colours = hidden[part], pixels[part]
+    extended[part][here] = colours.reshape(here.size, *pixels.shape[2:])[nearest_index(~here)[here]]
+    return extended
 
 
 def small_regions(mask: np.ndarray, min_pixels: float) -> np.ndarray:
