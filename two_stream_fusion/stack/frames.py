@@ -16,9 +16,11 @@ import numpy as np
 from two_stream_fusion.base.pixels import MIN_SIDE, check_fusable, extend_visible
 from two_stream_fusion.io import images
 from two_stream_fusion.stack import align
+from two_stream_fusion.stack.covered import Covered
 from two_stream_fusion.stack.exposure import match_exposure
 
 ENDINGS = (*images.WRITABLE, ".bmp", ".pgm", ".ppm", ".heic", ".heif", *images.RAW)
+ALPHA_ROUNDS = 2  # more estimates of the motion of frames with alpha, each with hidden pixels filled better
 
 Source = Union[str, Path, np.ndarray]
 
@@ -207,7 +209,10 @@ class Frames:
         spread = self.spread()
         frames = copy.copy(self)
         try:
-            frames.matrices = align.estimate_stack(spread, reference, model, progress)
+            matrices = align.estimate_stack(spread, reference, model, progress)
+            for _ in range(ALPHA_ROUNDS if self.has_alpha else 0):
+                matrices = align.estimate_stack(Covered(spread, matrices), reference, model)
+            frames.matrices = matrices
         except align.AlignmentError as error:
             name = "" if error.frame is None else f"{self.name(error.frame)}: "
             raise ValueError(f"{name}{error}") from None
