@@ -436,11 +436,19 @@ def _look_at_stack(frames, in_order, keep_all, progress):
         return [places[i] for i in sort_by_details([grids[place] for place in places])]
 
     everything = list(range(len(frames)))
-    misfits = screening.find_misfits(small, sort)
+    misfits = [
+        misfit._replace(reason="transparent throughout") if _is_clear(frames, misfit.place, small) else misfit
+        for misfit in screening.find_misfits(small, sort)
+    ]
     if keep_all:
         return sort(everything), misfits
     away = {misfit.place for misfit in misfits}
     return sort([place for place in everything if place not in away]), misfits
+
+
+def _is_clear(frames, place, small):
+    """Whether a frame has alpha 0 throughout; the colours of such frames are read as black."""
+    return not small[place].any() and not frames.is_opaque(place)
 
 
 def _middle(order, misfits):
