@@ -385,7 +385,7 @@ def test_what_the_files_say_is_carried_over(run, folder, tmp_path):
     assert run(*paths, "-o", tmp_path / "out.png", "--method", "lp")[0] == 0
     found = images.load(tmp_path / "out.png")
     assert found.pixels.shape == (50, 40, 3)  # upright
-    assert found.icc == b"a profile" and b"a camera" in found.exif
+    assert found.metadata.icc == b"a profile" and b"a camera" in found.metadata.exif
     np.testing.assert_array_equal(found.alpha, np.rot90(alpha, 3))
 
 

@@ -13,9 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from two_stream_fusion.io import decode, encode, images
+from two_stream_fusion.io import decode, images, png
+from two_stream_fusion.io.metadata import Metadata, Resolution
 
 ENDINGS = (".png", ".tif", ".jpg", ".webp")
+
+
+XMP = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/">
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4"/></rdf:RDF></x:xmpmeta>"""
 
 
 def sample(dtype, channels=3, size=(13, 17)):
@@ -55,7 +60,7 @@ def test_written_images_read_back_the_same(tmp_path, ending, dtype, channels, al
     if alpha:
         pixels[see_through == 0] = 0  # WebP keeps no colour where nothing is seen
     path = tmp_path / f"x{ending}"
-    images.write(path, pixels, see_through if alpha else None, exif(), b"a profile" * 20)
+    images.write(path, pixels, see_through if alpha else None, Metadata(exif(), b"a profile" * 20))
     back = images.load(path)
     assert back.pixels.dtype == dtype
     np.testing.assert_array_equal(back.pixels, pixels)
@@ -63,9 +68,9 @@ def test_written_images_read_back_the_same(tmp_path, ending, dtype, channels, al
         np.testing.assert_array_equal(back.alpha, see_through)
     else:
         assert back.alpha is None
-    assert back.icc == b"a profile" * 20
+    assert back.metadata.icc == b"a profile" * 20
     found = Image.Exif()
-    found.load(back.exif)
+    found.load(back.metadata.exif)
     assert found[271] == "a camera"
     if ending != ".tif":
         assert found.get_ifd(0x8769)[33434] == 0.125
@@ -112,7 +117,7 @@ def test_images_are_upright_and_say_so(tmp_path, ending, orientation):
     assert found.pixels.shape == upright.shape
     assert np.abs(found.pixels.astype(int) - upright).max() <= 6  # JPEG
     kept = Image.Exif()
-    kept.load(found.exif)
+    kept.load(found.metadata.exif)
     assert 274 not in kept
 
 
@@ -204,10 +209,10 @@ def test_descriptions_of_how_a_file_is_made_are_not_carried_over(tmp_path, how):
     how = {"metadata": {"axes": "ZYX"}, **how}
     tifffile.imwrite(tmp_path / "x.tif", stack, photometric="minisblack", **how)
     found = images.load(tmp_path / "x.tif")
-    images.write(tmp_path / "one.tif", found.pixels, None, found.exif)
+    images.write(tmp_path / "one.tif", found.pixels, None, found.metadata)
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "one.tif"), stack[0])
     tifffile.imwrite(tmp_path / "said.tif", stack[0], description="a fly", metadata=None)
-    assert b"a fly" in images.load(tmp_path / "said.tif").exif
+    assert b"a fly" in images.load(tmp_path / "said.tif").metadata.exif
 
 
 def test_colours_without_opacity_are_kept(tmp_path):
@@ -255,7 +260,7 @@ def unsuitable(folder):
     Image.fromarray(sample(np.uint8, 1)).save(small, "PNG")
     data = bytearray(small.getvalue())
     data[16:24] = (60000).to_bytes(4, "big") * 2
-    head = encode.png_chunk(b"IHDR", bytes(data[16:29]))
+    head = png.make_chunk(b"IHDR", bytes(data[16:29]))
     made["million"].write_bytes(bytes(data[:8]) + head + bytes(data[33:]))
     made["RAW"].write_bytes(b"none")
     return made
@@ -322,8 +327,8 @@ def test_heic_is_read(tmp_path, mode):
     else:
         assert found.alpha is None
     kept = Image.Exif()
-    kept.load(found.exif)
-    assert kept[271] == "a camera" and found.icc == b"a profile" * 20
+    kept.load(found.metadata.exif)
+    assert kept[271] == "a camera" and found.metadata.icc == b"a profile" * 20
 
 
 @pytest.mark.parametrize(("orientation", "turns"), [(3, 2), (6, 3), (8, 1)])
@@ -334,7 +339,7 @@ def test_heic_is_turned_once(tmp_path, orientation, turns):
     found = images.load(tmp_path / "x.heic")
     np.testing.assert_array_equal(found.pixels, np.rot90(pixels, turns))
     kept = Image.Exif()
-    kept.load(found.exif)
+    kept.load(found.metadata.exif)
     assert 274 not in kept
 
 
@@ -406,7 +411,8 @@ def fuzz(folder, rounds, seed):
         (".png", np.uint8, 3), (".png", np.uint16, 3), (".png", np.uint16, 1), (".tif", np.uint8, 3),
         (".tif", np.uint16, 3), (".jpg", np.uint8, 3), (".jpg", np.uint8, 1), (".webp", np.uint8, 3),
     ):  # fmt: skip
-        images.write(folder / f"x{ending}", sample(dtype, channels, (40, 31)), None, exif(), b"profile")
+        metadata = Metadata(exif(), b"profile", XMP, Resolution(300, 200))
+        images.write(folder / f"x{ending}", sample(dtype, channels, (40, 31)), None, metadata)
         seeds.append((ending, (folder / f"x{ending}").read_bytes()))
     refused = 0
     for i in range(rounds):
@@ -416,7 +422,7 @@ def fuzz(folder, rounds, seed):
         try:
             found = images.load(path)
             assert found.pixels.dtype in (np.uint8, np.uint16) and found.pixels.ndim in (2, 3)
-            images.write(folder / "again.png", found.pixels, found.alpha, found.exif, found.icc)
+            images.write(folder / "again.png", found.pixels, found.alpha, found.metadata)
             images.pages(path)
         except ValueError as error:
             refused += 1
