@@ -48,22 +48,21 @@ def read_structure(data: bytes) -> Structure:
     """
     scans, components, is_progressive, has_end = 0, 0, False, False
     lowest_bits: dict[tuple[int, int], int] = {}  # of each component and coefficient
-    place = 2
-    while True:
-        place = data.find(b"\xff", place)
-        while data[place + 1 : place + 2] == b"\xff":  # fill bytes
-            place += 1
-        if place < 0 or place + 1 >= len(data):
-            break
-        marker, place = data[place + 1], place + 2
+    place = data.find(b"\xff", 2)
+    while 0 <= place < len(data) - 1:
+        marker, start = data[place + 1], place + 2
         if marker == 0xD9:
             has_end = True
             break
-        if marker in NO_LENGTH or marker == 0:
+        if marker == 0xFF:  # a fill byte
+            place += 1
             continue
-        length = int.from_bytes(data[place : place + 2], "big")
-        body, place = data[place + 2 : place + length], place + max(length, 2)
-        if len(body) != length - 2:
+        if marker in NO_LENGTH or marker == 0:
+            place = data.find(b"\xff", start)
+            continue
+        length = int.from_bytes(data[start : start + 2], "big")
+        body, end = data[start + 2 : start + length], start + length
+        if length < 2 or end > len(data):
             break
         if marker in FRAMES and len(body) > 5:
             components, is_progressive = body[5], marker in PROGRESSIVE
@@ -75,10 +74,9 @@ def read_structure(data: bytes) -> Structure:
             first, last, bits = body[1 + 2 * count : 4 + 2 * count]
             for component in body[1 : 1 + 2 * count : 2]:
                 lowest_bits.update({(component, k): bits & 15 for k in range(first, min(last, 63) + 1)})
-            found = MARKER.search(data, place)
-            if found is None:
-                break
-            place = found.start()
+            found = MARKER.search(data, end)
+            end = found.start() if found else len(data)
+        place = data.find(b"\xff", end)
     named = {component for component, _ in lowest_bits}
     is_refined = len(named) >= components and not any(lowest_bits.values())
     if is_progressive:
