@@ -72,6 +72,8 @@ def read_head(path: Path, size: int = 12) -> bytes:
         OSError: the file cannot be read.
         UnsupportedImage: it is a FIFO, a socket or a device, or of a known kind that is not read.
     """
+    if str(path) == "-" and not path.exists():
+        raise UnsupportedImage("-: standard input is not read; save the image as a file and name that")
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # reading one might never end
         raise UnsupportedImage(f"{path}: is a FIFO, a socket or a device; images are read from files")
