@@ -108,6 +108,8 @@ def _check_page(path, page):
         raise UnsupportedImage(
             f"{path}: {page.samplesperpixel} channels; gray and RGB are fused, alpha with them"
         )
+    if page.bitspersample not in (1, 8, 16, 32, 64) and page.photometric != 3:
+        raise UnsupportedImage(f"{path}: {page.bitspersample} bits a level; 8 or 16 are read")
     if page.dtype == np.float16:
         raise UnsupportedImage(f"{path}: float16 pixels; 8 or 16 bit integers are needed, or float32 in 0..1")
     if getattr(page, "imagedepth", 1) > 1:

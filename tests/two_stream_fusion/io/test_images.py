@@ -2,6 +2,7 @@ import io
 import os
 import struct
 import sys
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -13,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from two_stream_fusion.base import memory
 from two_stream_fusion.io import decode, images, png
 from two_stream_fusion.io.metadata import Metadata, Resolution
 
 ENDINGS = (".png", ".tif", ".jpg", ".webp")
 
 
-XMP = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/">
-<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4"/></rdf:RDF></x:xmpmeta>"""
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="none"></x:xmpmeta>'
 
 
 def sample(dtype, channels=3, size=(13, 17)):
@@ -580,3 +581,91 @@ def test_lack_of_memory_is_no_damage(tmp_path, monkeypatch, error):
     monkeypatch.setattr(decode, "decode_with_pillow", fail)
     with pytest.raises(MemoryError):
         images.read(tmp_path / "x.png")
+
+
+def test_standard_input_is_refused_by_name():
+    for function in (images.read, images.pages, images.header):
+        with pytest.raises(ValueError, match="-: standard input is not read; save the image as a file"):
+            function("-")
+
+
+def write_16_bit_png(path, colour_type, transparent=None):
+    """A PNG of 16 bits, of a type that Pillow cannot write."""
+    channels = png.CHANNELS[colour_type]
+    levels = sample(np.uint16, channels)
+    rows = levels.astype(">u2").reshape(13, -1).view(np.uint8)
+    header = struct.pack(">IIBBBBB", 17, 13, 16, colour_type, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(np.pad(rows, ((0, 0), (1, 0))).tobytes()))]
+    if transparent is not None:
+        chunks.insert(1, (b"tRNS", transparent))
+    chunks.append((b"IEND", b""))
+    path.write_bytes(png.SIGNATURE + b"".join(png.make_chunk(*chunk) for chunk in chunks))
+    return levels
+
+
+@pytest.mark.parametrize("colour_type", [0, 2, 4, 6])
+@pytest.mark.parametrize("is_transparent", [False, True])
+def test_16_bit_png_is_read_as_it_says_or_refused(tmp_path, colour_type, is_transparent):
+    if is_transparent and colour_type > 2:
+        pytest.skip("has alpha of its own")
+    path = tmp_path / "x.png"
+    transparent = b"\0\1" * png.CHANNELS[colour_type] if is_transparent else None
+    levels = write_16_bit_png(path, colour_type, transparent)
+    try:
+        found = images.load(path)
+    except ValueError as error:
+        assert is_transparent and "the file says 13x17x" in str(error)
+        return
+    held = found.pixels if colour_type in (0, 2) else np.dstack([found.pixels, found.alpha])
+    np.testing.assert_array_equal(held, levels)
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((13, 17), np.uint16), np.zeros((13, 17, 3), np.uint8)])
+def test_what_opencv_decodes_is_checked(tmp_path, monkeypatch, wrong):
+    write_16_bit_png(tmp_path / "x.png", 2)
+    monkeypatch.setattr(decode, "decode_with_opencv", lambda data: wrong)
+    with pytest.raises(ValueError, match=r"x\.png: read as .* the file says 13x17x3 of 16 bits"):
+        images.read(tmp_path / "x.png")
+
+
+def test_what_libheif_decodes_is_checked(tmp_path, monkeypatch):
+    write_heic(tmp_path / "x.heic", sample(np.uint8, size=(64, 64)), "RGB")
+    monkeypatch.setattr(decode.np, "array", lambda file: np.zeros((64, 64, 4), np.uint8))
+    with pytest.raises(ValueError, match=r"x\.heic: read as 64x64x4 uint8, the file says 64x64x3 of 8 bits"):
+        images.read(tmp_path / "x.heic")
+
+
+@pytest.mark.parametrize("ending", [*ENDINGS, ".bmp", ".ppm"])
+def test_headers_say_what_is_decoded(tmp_path, ending):
+    path = tmp_path / f"x{ending}"
+    for channels in (1, 3):
+        Image.fromarray(sample(np.uint8, channels)).save(path)
+        header, found = images.header(path), images.read(path)
+        assert (header.height, header.width) == found.shape[:2] and header.itemsize == 1
+        assert header.size == found.size or ending == ".webp"
+        assert header.decoding >= header.size
+
+
+def test_headers_of_raw_and_heic_say_what_is_decoded(tmp_path):
+    pytest.importorskip("rawpy")
+    write_raw(tmp_path / "x.dng", sample(np.uint8, size=(64, 96)))
+    write_heic(tmp_path / "x.heic", sample(np.uint8, size=(64, 96)), "RGB")
+    for name in ("x.dng", "x.heic"):
+        header, found = images.header(tmp_path / name), images.read(tmp_path / name)
+        assert (header.height, header.width, header.channels) == found.shape
+        assert header.itemsize == found.itemsize
+
+
+@pytest.mark.parametrize("ending", [*ENDINGS, ".ppm", ".dng", ".heic"])
+def test_an_image_that_memory_cannot_hold_is_refused(tmp_path, monkeypatch, ending):
+    path = tmp_path / f"x{ending}"
+    if ending == ".dng":
+        pytest.importorskip("rawpy")
+        write_raw(path, sample(np.uint8, size=(64, 96)))
+    elif ending == ".heic":
+        write_heic(path, sample(np.uint8, size=(64, 96)), "RGB")
+    else:
+        Image.fromarray(sample(np.uint8, size=(64, 96))).save(path)
+    monkeypatch.setattr(memory, "available", lambda: 1000)
+    with pytest.raises(MemoryError, match=rf"x\{ending}: 96x64 pixels: not enough memory: .* are needed"):
+        images.read(path)
