@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from two_stream_fusion.base import files
-from two_stream_fusion.io import decode, encode, tiff, tiff_stacks
+from two_stream_fusion.io import decode, encode, raw, tiff, tiff_stacks
 from two_stream_fusion.io.metadata import NO_METADATA, Metadata
 
 WRITABLE = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp")
@@ -66,7 +66,7 @@ def load(
     """Read an image file with its alpha and metadata. Arguments and errors as `read`."""
     path = Path(path)
     if path.suffix.lower() in RAW:
-        return Photograph(decode.develop_raw(path))
+        return Photograph(raw.develop_raw(path))
     head = decode.read_head(path)
     with decode.decoder_errors(path):
         if tiff_stacks.is_tiff(head[:4]):
@@ -101,7 +101,7 @@ def header(
     """
     path = Path(path)
     if path.suffix.lower() in RAW:
-        return decode.header_of_raw(path)
+        return raw.header_of_raw(path)
     head = decode.read_head(path)
     with decode.decoder_errors(path):
         if tiff_stacks.is_tiff(head[:4]):

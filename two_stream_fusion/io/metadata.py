@@ -79,7 +79,8 @@ def from_info(info: Mapping[Any, Any], xmp: bytes | str | None = None) -> tuple[
     """
     exif = Image.Exif()
     exif.load(info.get("exif") or b"")
-    resolution = _resolution(*info.get("dpi", (0, 0)), "inch")
+    x, y = info.get("dpi", (0, 0))
+    resolution = _resolution(x, y, "inch")
     if resolution is None:
         unit = TIFF_UNITS.get(exif.get(RESOLUTION_UNIT, 2))
         resolution = _resolution(exif.get(X_RESOLUTION, 0), exif.get(Y_RESOLUTION, 0), unit)

@@ -669,3 +669,42 @@ def test_an_image_that_memory_cannot_hold_is_refused(tmp_path, monkeypatch, endi
     monkeypatch.setattr(memory, "available", lambda: 1000)
     with pytest.raises(MemoryError, match=rf"x\{ending}: 96x64 pixels: not enough memory: .* are needed"):
         images.read(path)
+
+
+def claims(path, width, height):
+    """A small image whose header claims another size, by the ending of its name."""
+    held = io.BytesIO()
+    Image.fromarray(sample(np.uint8)).save(held, {".jpg": "JPEG", ".bmp": "BMP"}.get(path.suffix, "PNG"))
+    data = bytearray(held.getvalue())
+    if path.suffix == ".webp":  # lossless, of one colour
+        data = bytearray(
+            bytes.fromhex("524946461a000000574542505650384c0e0000002ffebfff0f071011fd0f4444ff03")
+        )
+    elif path.suffix == ".jpg":
+        place = data.index(b"\xff\xc0") + 5
+        data[place : place + 4] = struct.pack(">HH", height, width)
+    elif path.suffix == ".bmp":
+        data[18:26] = struct.pack("<II", width, height)
+    elif path.suffix == ".ppm":
+        data = b"P6 %d %d 255\n" % (width, height) + bytes(99)
+    elif path.suffix == ".tif":
+        tifffile.imwrite(path, sample(np.uint8), photometric="rgb", compression="zlib")
+        for name, value in (("ImageWidth", width), ("ImageLength", height), ("RowsPerStrip", height)):
+            retag(path, name, value)
+        return
+    else:
+        data[16:24] = struct.pack(">II", width, height)
+        data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("ending", [*ENDINGS, ".bmp", ".ppm"])
+def test_files_that_claim_far_more_than_they_hold_are_refused(tmp_path, monkeypatch, ending):
+    path = tmp_path / f"x{ending}"
+    width, height = (16383, 16383) if ending == ".webp" else (22400, 22300)
+    claims(path, width, height)
+    monkeypatch.setattr(np, "empty", None)  # nothing is decoded
+    with pytest.raises(
+        ValueError, match=rf"x\{ending}: {width}x{height} pixels in \d+ bytes are no photograph"
+    ):
+        images.read(path)
