@@ -159,9 +159,13 @@ def _pillow_header(path, file):
         decoding = 2 * channels * itemsize  # the image, and its channels in another order
         if file.format == "PPM":
             head = read_head(path, NETPBM_HEAD)
-            itemsize = 1 if _netpbm_numbers(head)[2] < 256 else 2
-            # Numbers written as text become objects of Python; a smaller white is scaled in float64.
-            decoding = (60 if head[:2] in (b"P1", b"P2", b"P3") else 16 + 2 * itemsize) * channels
+            white = _netpbm_numbers(head)[2]
+            itemsize = 1 if white < 256 else 2
+            decoding = 3 * channels * itemsize
+            if head[:2] in (b"P1", b"P2", b"P3"):
+                decoding = 60 * channels  # numbers written as text become objects of Python
+            elif white not in (1, 255, 65535):
+                decoding = 28 * channels  # scaled in float64
     else:
         channels, itemsize = len(_pillow_mode(file)), 1
         held = 1 if file.mode in ("1", "L", "P") else 4
