@@ -6,7 +6,7 @@ import os
 import re
 import tempfile
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Iterator
 
 _lock = threading.Lock()
@@ -43,13 +43,18 @@ def captured_stderr(messages: re.Pattern[bytes]) -> Iterator[list[bytes]]:
             found += messages.findall(printed)
             others = messages.sub(b"", printed)
             if others:  # of another thread
-                os.write(2, others)
+                with suppress(OSError):
+                    os.write(2, others)
 
 
 @contextmanager
 def _redirected(descriptor):
     with _lock:
-        original = os.dup(2)
+        try:
+            original = os.dup(2)
+        except OSError:  # closed, as by 2>&-
+            yield
+            return
         try:
             os.dup2(descriptor, 2)
             yield
