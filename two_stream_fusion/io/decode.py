@@ -203,6 +203,7 @@ def decode_with_pillow(path: Path) -> tuple[np.ndarray, Metadata]:
         if file.format in ("JPEG", "MPO"):
             data = _whole_jpeg(path, data, file.size)
             file = open_with_pillow(io.BytesIO(data))
+            file.info.setdefault("xmp", jpeg.find_xmp(getattr(file, "applist", ())))  # Pillow before 11
         elif file.format == "PNG":
             file.info.setdefault("xmp", png.find_xmp(data))
         metadata, orientation = from_info(file.info)

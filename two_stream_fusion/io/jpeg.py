@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Iterable, NamedTuple
 
 import cv2
 import numpy as np
@@ -109,3 +109,9 @@ def with_xmp(data: bytes, xmp: bytes) -> bytes:
     place = 4 + int.from_bytes(data[4:6], "big")
     segment = b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body
     return data[:place] + segment + data[place:]
+
+
+def find_xmp(segments: Iterable[tuple[str, bytes]]) -> bytes:
+    """The packet of XMP among the segments (name, content) of a JPEG file; b"" where there is none."""
+    found = (content for name, content in segments if name == "APP1" and content.startswith(XMP_SIGNATURE))
+    return next(found, b"")[len(XMP_SIGNATURE) :]

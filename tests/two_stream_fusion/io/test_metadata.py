@@ -3,7 +3,7 @@ import pytest
 import tifffile
 from PIL import Image, PngImagePlugin
 
-from two_stream_fusion.io import images, metadata
+from two_stream_fusion.io import images, jpeg, metadata
 from two_stream_fusion.io.metadata import Metadata, Resolution
 
 ENDINGS = (".png", ".tif", ".jpg", ".webp")
@@ -144,7 +144,9 @@ def test_what_xmp_says_of_the_old_file_is_dropped(tmp_path, ending, where):
         info.add_itxt("XML:com.adobe.xmp", xmp.decode())
         image.save(path, exif=exif, pnginfo=info)
     else:
-        image.save(path, exif=exif, xmp=xmp, lossless=True)
+        image.save(path, exif=exif, lossless=True, **({"xmp": xmp} if ending == ".webp" else {}))
+        if ending == ".jpg":
+            path.write_bytes(jpeg.with_xmp(path.read_bytes(), xmp))
     found = images.load(path)
     assert found.pixels.shape == (17, 13, 3)  # turned once
     kept = found.metadata.xmp
@@ -172,3 +174,10 @@ def test_long_xmp_is_left_out_of_jpeg_alone(tmp_path):
 def test_hostile_xmp_takes_no_time(tmp_path):
     for text in ("<tiff:Orientation " * 50_000, "<xmp:Thumbnails>" * 50_000, ' tiff:Orientation="' * 50_000):
         metadata._kept_xmp(packet(text))
+
+
+def test_xmp_is_found_among_the_segments_of_a_jpeg(tmp_path):
+    images.write(tmp_path / "x.jpg", PIXELS, metadata=Metadata(b"Exif\0\0", b"", packet()))
+    with Image.open(tmp_path / "x.jpg") as file:
+        assert jpeg.find_xmp(file.applist) == packet()
+    assert jpeg.find_xmp([("APP1", b"Exif")]) == b""
