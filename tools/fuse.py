@@ -25,6 +25,7 @@ from two_stream_fusion import outputs as out
 from two_stream_fusion.base import cli
 from two_stream_fusion.methods import models, registry
 from two_stream_fusion.outputs import Outputs
+from two_stream_fusion.room import check_memory
 from two_stream_fusion.stack.align import MODELS
 from two_stream_fusion.stack.frames import Frames, find_images
 
@@ -243,7 +244,7 @@ def fuse(words: list[str | Path], outputs: Outputs, settings: Settings) -> None:
         settings: how to fuse.
 
     Raises:
-        OSError, ValueError: as pipeline.fuse and the functions of outputs do.
+        OSError, ValueError, MemoryError: as pipeline.fuse and the functions of outputs do.
     """
     start = time.perf_counter()
     fusing = settings.fusing
@@ -251,7 +252,9 @@ def fuse(words: list[str | Path], outputs: Outputs, settings: Settings) -> None:
     progress = partial(progress_bar, settings.is_quiet)
     out.check_outputs(outputs, find_images(words), method)
     warn_if_among_sources(outputs.image, words)
-    frames = Frames(find_images(words), **settings.reading)
+    sources = find_images(words)
+    check_memory(sources, method, **settings.reading)
+    frames = Frames(sources, **settings.reading)
     out.check_kinds(outputs, frames, method, fusing["refine"], is_cropped=align is not None)
     paths = out.aligned_paths(outputs, frames) if outputs.aligned_folder else []
     if reference is not None and not 0 <= reference < len(frames):

@@ -135,7 +135,7 @@ def write_aligned(paths: list[Path], aligned: Aligned, replace: bool = True) -> 
     folder = paths[0].parent
     folder.mkdir(parents=True, exist_ok=True)
     for i, position in enumerate(aligned.order):
-        images.write(paths[position], *frames.with_alpha(i), frames.exif, frames.icc, replace=replace)
+        images.write(paths[position], *frames.with_alpha(i), frames.metadata, replace=replace)
     size = describe(frames.shape, frames.dtype)
     logging.getLogger(__name__).info("%s: %d images aligned, %s", folder, len(frames), size)
 
@@ -148,9 +148,7 @@ def write_outputs(outputs: Outputs, result: Result, method: str) -> None:
     """
     log, frames = logging.getLogger(__name__), result.aligned.frames
     if outputs.image:
-        images.write(
-            outputs.image, result.image, result.alpha, frames.exif, frames.icc, replace=outputs.force
-        )
+        images.write(outputs.image, result.image, result.alpha, frames.metadata, replace=outputs.force)
         size = describe(result.image.shape, result.image.dtype)
         log.info("%s: %d images fused, %s", outputs.image, len(frames), size)
     if outputs.choice_map and result.choice is not None:

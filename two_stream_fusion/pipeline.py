@@ -34,6 +34,7 @@ import numpy as np
 
 from two_stream_fusion.base.tiles import tiles
 from two_stream_fusion.methods import models, registry
+from two_stream_fusion.room import check_memory
 from two_stream_fusion.stack import fuse_matte, screening, select
 from two_stream_fusion.stack.align import quick_misalignment, quick_version
 from two_stream_fusion.stack.blend import blend_frames
@@ -190,9 +191,13 @@ def fuse(
     Raises:
         OSError: a file cannot be read.
         ValueError: images differ or cannot be aligned, or an option does not fit.
+        MemoryError: the files need more memory than is free.
         IndexError: there is no image `reference`.
     """
     start = time.perf_counter()
+    if not isinstance(sources, Frames):
+        sources = list(sources)
+        check_memory(sources, method)
     frames = as_frames(sources)
     is_network = method == "two_stream"
     if is_network and options:

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from tests.golden import nets
 from tests.two_stream_fusion.stack.scenes import levels, photograph, slope
 from tools import fuse
 from two_stream_fusion import outputs, pipeline
+from two_stream_fusion.base import memory
 from two_stream_fusion.io import images
 from two_stream_fusion.methods import registry
 
@@ -375,7 +376,7 @@ def test_psfs_says_its_sigmas_unless_quiet(run, tmp_path):
 
 
 def test_what_the_files_say_is_carried_over(run, folder, tmp_path):
-    """EXIF, profile and alpha."""
+    """EXIF, profile, XMP, resolution and alpha."""
     exif = Image.Exif()
     exif[271], exif[274] = "a camera", 6
     alpha = np.full((40, 50), 255, np.uint8)
@@ -384,12 +385,30 @@ def test_what_the_files_say_is_carried_over(run, folder, tmp_path):
     for name in "ab":
         pixels = np.dstack([images.read(folder / f"{name}.png"), alpha])
         paths.append(tmp_path / f"{name}.png")
-        Image.fromarray(pixels).save(paths[-1], exif=exif.tobytes(), icc_profile=b"a profile")
+        xmp = PngImagePlugin.PngInfo()
+        xmp.add_itxt("XML:com.adobe.xmp", f"<x:xmpmeta>{name}</x:xmpmeta>")
+        said = {"exif": exif.tobytes(), "icc_profile": b"a profile", "pnginfo": xmp, "dpi": (300, 300)}
+        Image.fromarray(pixels).save(paths[-1], **said)
     assert run(*paths, "-o", tmp_path / "out.png", "--method", "lp")[0] == 0
     found = images.load(tmp_path / "out.png")
     assert found.pixels.shape == (50, 40, 3)  # upright
-    assert found.icc == b"a profile" and b"a camera" in found.exif
+    assert found.metadata.icc == b"a profile" and b"a camera" in found.metadata.exif
+    assert found.metadata.xmp == b"<x:xmpmeta>a</x:xmpmeta>"  # of the first
+    assert round(found.metadata.resolution.per("inch").x) == 300
     np.testing.assert_array_equal(found.alpha, np.rot90(alpha, 3))
+
+
+def test_too_little_memory_is_said_before_anything_is_decoded(run, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 2**27)
+    monkeypatch.setattr(images, "load", None)
+    status, _, error = run(folder / "a.png", folder / "b.png", "-o", tmp_path / "out.png", "--method", "lp")
+    assert status == 1 and "a.png: 2 images of 50x40 pixels, fused by lp: not enough memory" in error
+    assert error.count("\n") == 1
+
+
+def test_standard_input_is_refused(run, folder, tmp_path):
+    status, _, error = run("-", folder / "b.png", "-o", tmp_path / "out.png", "--method", "lp")
+    assert status == 1 and "-: standard input is not read" in error
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ import threading
 from pathlib import Path
 from typing import Callable
 
+from two_stream_fusion.base.memory import NotEnoughMemory
+
 COMMAND_FOLDERS = ("tools", "eval", "experiments", "data_prep", "docs")
 
 
@@ -97,6 +99,8 @@ def user_message(error: BaseException) -> str | None:
     Returns:
         The line, without the name of the program; None for a fault of ours.
     """
+    if isinstance(error, NotEnoughMemory):
+        return str(error)
     if isinstance(error, MemoryError) or _is_torch_out_of_memory(error):
         return "not enough memory"
     if not isinstance(error, (ValueError, OSError, ImportError)):

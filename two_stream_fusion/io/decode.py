@@ -1,32 +1,36 @@
-"""Decoding of all formats but TIFF, and what the decoders share: errors, orientation, EXIF."""
+"""Decoding of all formats but TIFF, and what the decoders share: errors, bounds, orientation."""
 
 from __future__ import annotations
 
 import io
-import os
+import logging
 import re
 import stat
-import threading
 import warnings
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, Iterator
+from typing import BinaryIO, Iterator, NamedTuple
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from two_stream_fusion.base.memory import check_room
 from two_stream_fusion.base.pixels import round_half_even
+from two_stream_fusion.io import jpeg, png
+from two_stream_fusion.io.metadata import Metadata, from_info
+from two_stream_fusion.io.stderr import silenced_stderr
 
+LOG = logging.getLogger(__name__)
 PILLOW_FORMATS = ("BMP", "JPEG", "MPO", "PNG", "PPM", "WEBP")  # by Pillow's names
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 MAX_MEGAPIXELS = 500  # a file that claims more is damaged or a decompression bomb; it is not decoded
-# What is kept of EXIF: description, camera, software, time, author, rights; exposure and place. The rest
-# describes the old file: its size, orientation and thumbnail.
-TEXT_TAGS = (270, 271, 272, 305, 306, 315, 33432)
-IFD_TAGS = (0x8769, 0x8825)
-SIZE_TAGS = (0xA002, 0xA003, 0xA005)
-ORIENTATION = 274
+MAX_MEGAPIXELS_UNQUESTIONED = 16
+MIN_BYTES_A_MEGAPIXEL = 500  # photographs take a hundred times as many; deflate needs 970 for plain black
+NETPBM_HEAD = 4096  # bytes that hold its size and white
+READ_FORMATS = "PNG, TIFF, JPEG, WebP and HEIC"  # for messages
+BAND = 256  # rows of an image that are converted at once
 OPENCV_NO_MEMORY = -4  # cv2.error.code where an allocation fails
 # How files of kinds that are not read begin.
 OTHER_FORMATS = {
@@ -68,6 +72,8 @@ def read_head(path: Path, size: int = 12) -> bytes:
         OSError: the file cannot be read.
         UnsupportedImage: it is a FIFO, a socket or a device, or of a known kind that is not read.
     """
+    if str(path) == "-" and not path.exists():
+        raise UnsupportedImage("-: standard input is not read; save the image as a file and name that")
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # reading one might never end
         raise UnsupportedImage(f"{path}: is a FIFO, a socket or a device; images are read from files")
@@ -76,14 +82,44 @@ def read_head(path: Path, size: int = 12) -> bytes:
     names = [name for magic, name in OTHER_FORMATS.items() if head.startswith(magic)]
     names += ["AVIF"] if head[4:8] == b"ftyp" and head[8:12] in AVIF_BRANDS else []
     if names:
-        raise UnsupportedImage(f"{path}: {names[0]} files are not read; PNG, TIFF, JPEG, WebP and HEIC are")
+        raise UnsupportedImage(f"{path}: {names[0]} files are not read; {READ_FORMATS} are")
     return head
 
 
-def check_size(path: Path, width: int, height: int) -> None:
-    """Raise UnsupportedImage for a file that claims more than MAX_MEGAPIXELS."""
-    if width * height > MAX_MEGAPIXELS * 1e6:
-        raise UnsupportedImage(f"{path}: {width}x{height}, more than {MAX_MEGAPIXELS} million pixels")
+class Header(NamedTuple):
+    """What a file says of an image before it is decoded.
+
+    width, height: as stored, before the orientation is applied. channels: of the decoded image, alpha too.
+    itemsize: bytes of a level. decoding: bytes that memory holds at the peak of decoding, the image among
+    them.
+    """
+
+    width: int
+    height: int
+    channels: int
+    itemsize: int
+    decoding: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of the decoded image."""
+        return self.width * self.height * self.channels * self.itemsize
+
+
+def check_header(path: Path, header: Header) -> None:
+    """Check that an image can be decoded in bounded time and memory.
+
+    Raises:
+        UnsupportedImage: it claims more than MAX_MEGAPIXELS, or far more pixels than its bytes can describe.
+        NotEnoughMemory: memory cannot hold it.
+    """
+    pixels, size = header.width * header.height, f"{header.width}x{header.height}"
+    if pixels > MAX_MEGAPIXELS * 1e6:
+        raise UnsupportedImage(f"{path}: {size}, more than {MAX_MEGAPIXELS} million pixels")
+    length = path.stat().st_size
+    if pixels > MAX_MEGAPIXELS_UNQUESTIONED * 1e6 and length < pixels / 1e6 * MIN_BYTES_A_MEGAPIXEL:
+        raise UnsupportedImage(f"{path}: {size} pixels in {length} bytes are no photograph; not decoded")
+    check_room(header.decoding + length, f"{path}: {size} pixels")
 
 
 def open_with_pillow(file: str | Path | BinaryIO) -> Image.Image:
@@ -95,38 +131,158 @@ def open_with_pillow(file: str | Path | BinaryIO) -> Image.Image:
         Image.MAX_IMAGE_PIXELS = limit
 
 
-def decode_with_pillow(path: Path) -> tuple[np.ndarray, bytes, bytes]:
-    """Decode a BMP, JPEG, PNG, PNM or WebP file: pixels (alpha is the last channel), EXIF and profile."""
+def header_by_pillow(path: Path) -> Header:
+    """The header of a BMP, JPEG, PNG, PNM or WebP file.
+
+    Raises:
+        UnsupportedImage: it is of a kind that is not read.
+    """
+    with open_with_pillow(path) as file:
+        return _pillow_header(path, file)
+
+
+def _pillow_header(path, file):
+    if file.format not in PILLOW_FORMATS:
+        raise UnsupportedImage(
+            f"{path}: {file.format} files are not read; PNG, TIFF, JPEG, WebP and HEIC are"
+        )
+    frames = getattr(file, "n_frames", 1)
+    if frames > 1 and file.format != "MPO":  # a camera's JPEG, followed by previews
+        raise UnsupportedImage(f"{path}: animated, {frames} frames; save them as files of their own")
+    if file.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
+        raise UnsupportedImage(f"{path}: {file.mode} pixels; gray and RGB are fused, so convert it first")
+    if _is_beyond_pillow(file):
+        channels = 1 if file.mode[0] in "1LI" else 3
+        if file.format == "PNG":
+            channels = png.CHANNELS[read_head(path, png.IHDR_END)[25]] + ("transparency" in file.info)
+        itemsize = 2
+        decoding = 2 * channels * itemsize  # the image, and its channels in another order
+        if file.format == "PPM":
+            head = read_head(path, NETPBM_HEAD)
+            white = _netpbm_numbers(head)[2]
+            itemsize = 1 if white < 256 else 2
+            decoding = 3 * channels * itemsize
+            if head[:2] in (b"P1", b"P2", b"P3"):
+                decoding = 60 * channels  # numbers written as text become objects of Python
+            elif white not in (1, 255, 65535):
+                decoding = 28 * channels  # scaled in float64
+    else:
+        channels, itemsize = len(_pillow_mode(file)), 1
+        held = 1 if file.mode in ("1", "L", "P") else 4
+        decoding = channels + held
+        if file.format == "WEBP":
+            decoding = 24  # two canvases, the frame and two copies of it
+        elif file.info.get("progressive"):
+            decoding = max(decoding, 6 + held)  # libjpeg holds all coefficients, 2 bytes each
+    width, height = file.size
+    return Header(width, height, channels, itemsize, width * height * decoding)
+
+
+def _raw_mode(file):
+    """How the file stores its samples, by Pillow's names of raw modes."""
+    return " ".join(str(tile[3][0] if isinstance(tile[3], tuple) else tile[3]) for tile in file.tile)
+
+
+def _is_beyond_pillow(file):
+    """Whether OpenCV decodes the file: Pillow has 16 bits for gray only."""
+    return file.format == "PPM" or file.mode.startswith("I") or "16" in _raw_mode(file)
+
+
+def _pillow_mode(file):
+    """The mode that Pillow's pixels are taken in."""
+    mode = "L" if file.mode in ("1", "L", "LA") else "RGB"
+    return mode + "A" if "A" in file.mode or "transparency" in file.info else mode
+
+
+def decode_with_pillow(path: Path) -> tuple[np.ndarray, Metadata]:
+    """Decode a BMP, JPEG, PNG, PNM or WebP file: pixels (alpha is the last channel), and metadata."""
+    check_header(path, header_by_pillow(path))
     data = path.read_bytes()
     with open_with_pillow(io.BytesIO(data)) as file:
-        if file.format not in PILLOW_FORMATS:
-            raise UnsupportedImage(
-                f"{path}: {file.format} files are not read; PNG, TIFF, JPEG, WebP and HEIC are"
-            )
-        check_size(path, *file.size)
-        frames = getattr(file, "n_frames", 1)
-        if frames > 1 and file.format != "MPO":  # a camera's JPEG, followed by previews
-            raise UnsupportedImage(f"{path}: animated, {frames} frames; save them as files of their own")
-        if file.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
-            raise UnsupportedImage(f"{path}: {file.mode} pixels; gray and RGB are fused, so convert it first")
-        metadata = Image.Exif()
-        metadata.load(file.info.get("exif") or b"")
-        orientation, exif, icc = (
-            metadata.get(ORIENTATION, 1),
-            kept_exif(metadata),
-            file.info.get("icc_profile") or b"",
-        )
-        raw = [str(tile[3]) for tile in file.tile]
-        if file.format == "PPM" or file.mode.startswith("I") or any("16" in kind for kind in raw):
-            # Pillow has 16 bits for gray only.
+        header = _pillow_header(path, file)
+        if file.format in ("JPEG", "MPO"):
+            data = _whole_jpeg(path, data, file.size)
+            file = open_with_pillow(io.BytesIO(data))
+            file.info.setdefault("xmp", jpeg.find_xmp(getattr(file, "applist", ())))  # Pillow before 11
+        elif file.format == "PNG":
+            file.info.setdefault("xmp", png.find_xmp(data))
+        metadata, orientation = from_info(file.info)
+        if _is_beyond_pillow(file):
             pixels = _decode_netpbm(data) if file.format == "PPM" else decode_with_opencv(data)
-            pixels = pixels[..., 2:] if any("LA" in kind for kind in raw) else pixels
+            pixels = pixels[..., 2:] if "LA" in _raw_mode(file) else pixels
         else:
-            mode = "L" if file.mode in ("1", "L", "LA") else "RGB"
-            if "A" in file.mode or "transparency" in file.info:
-                mode += "A"
-            pixels = np.array(file.convert(mode))
-        return apply_orientation(pixels, orientation), exif, icc
+            pixels = _pixels_of_pillow(file, _pillow_mode(file))
+        check_decoded(path, pixels, (file.height, file.width), header.channels, header.itemsize)
+        return apply_orientation(pixels, orientation), metadata
+
+
+def _pixels_of_pillow(file, mode):
+    """The pixels of an open image, H x W or H x W x C uint8, converted in bands: each copy takes memory."""
+    file.load()
+    width, height = file.size
+    pixels = np.empty((height, width, len(mode)) if len(mode) > 1 else (height, width), np.uint8)
+    for top in range(0, height, BAND):
+        bottom = min(top + BAND, height)
+        band = file.crop((0, top, width, bottom))
+        pixels[top:bottom] = np.asarray(band if band.mode == mode else band.convert(mode))
+    return pixels
+
+
+def _whole_jpeg(path, data, size):
+    """A JPEG file whose pixels are whole; the end marker is added where it alone is missing.
+
+    Raises:
+        UnsupportedImage: data of the pixels is missing, or it has more scans than photographs have.
+    """
+    structure = jpeg.read_structure(data)
+    most = jpeg.max_scans(*size)
+    if structure.scans > most:
+        raise UnsupportedImage(
+            f"{path}: a JPEG of {size[0]}x{size[1]} pixels in {structure.scans} scans, which takes minutes to"
+            f" decode; at most {most} are read"
+        )
+    whole = data if structure.has_end else data + jpeg.END
+    if jpeg.lacks_pixels(whole) or not (structure.has_end or structure.is_refined):
+        raise UnsupportedImage(f"{path}: truncated or damaged: data of its pixels is missing")
+    if not structure.has_end:
+        _warn_once(f"{path}: has no end marker (EOI), so it may be cut off; its pixels are whole")
+    return whole
+
+
+@lru_cache(maxsize=256)
+def _warn_once(message):
+    """Log a warning, once for each file: stacks are read several times."""
+    LOG.warning("%s", message)
+
+
+def check_decoded(
+    path: Path, pixels: np.ndarray, size: tuple[int, ...], channels: int, itemsize: int
+) -> None:
+    """Check what a library decoded against what the file says.
+
+    Args:
+        path: the file.
+        pixels: what was decoded.
+        size: (rows, columns) that the file says.
+        channels: its samples a pixel, alpha too.
+        itemsize: the bytes of a level.
+
+    Raises:
+        UnsupportedImage: they differ.
+    """
+    expected = (*size, channels) if channels > 1 else tuple(size)
+    if pixels.shape != expected or pixels.dtype.kind != "u" or pixels.dtype.itemsize != itemsize:
+        found, said = ("x".join(map(str, shape)) for shape in (pixels.shape, expected))
+        raise UnsupportedImage(
+            f"{path}: read as {found} {pixels.dtype}, the file says {said} of {8 * itemsize} bits; save it as"
+            " TIFF packed by deflate"
+        )
+
+
+def _netpbm_numbers(data):
+    """Width, height and white level of a PBM, PGM or PPM file."""
+    words = re.sub(rb"#[^\n]*", b"", data[2:NETPBM_HEAD]).split(None, 3)
+    return int(words[0]), int(words[1]), 1 if data[:2] in (b"P1", b"P4") else int(words[2])
 
 
 def _decode_netpbm(data):
@@ -138,9 +294,9 @@ def _decode_netpbm(data):
     plain = data[:2] in (b"P2", b"P3")
     if not plain and data[:2] not in (b"P5", b"P6"):
         return decode_with_opencv(data)
-    words = re.sub(rb"#[^\n]*", b"", data[2:] if plain else data[2:4096]).split(None, -1 if plain else 3)
-    width, height, white = map(int, words[:3])
+    width, height, white = _netpbm_numbers(data)
     if plain:  # OpenCV scales some of these wrongly
+        words = re.sub(rb"#[^\n]*", b"", data[2:]).split()
         pixels = np.array(words[3:], int).reshape(height, width, *((3,) if data[:2] == b"P3" else ()))
     else:
         pixels = decode_with_opencv(data)
@@ -160,27 +316,6 @@ def decode_with_opencv(data: bytes) -> np.ndarray:
     return swap_rgb(image)
 
 
-_stderr_lock = threading.Lock()
-
-
-@contextmanager
-def silenced_stderr() -> Iterator[None]:
-    """Drop what the C libraries print about a damaged file; the error says it once.
-
-    One thread at a time: a second one would restore the null device of the first as stderr.
-    """
-    with _stderr_lock:
-        original = os.dup(2)
-        null = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(null, 2)
-            yield
-        finally:
-            os.dup2(original, 2)
-            os.close(original)
-            os.close(null)
-
-
 def swap_rgb(image: np.ndarray) -> np.ndarray:
     """Convert OpenCV's order of channels to RGB(A), or back."""
     return image if image.ndim == 2 else image[..., [2, 1, 0, 3][: image.shape[2]]]
@@ -193,48 +328,43 @@ def apply_orientation(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return np.rot90(pixels, {3: 2, 6: 3, 8: 1}.get(orientation, 0))
 
 
-def decode_heif(path: Path) -> tuple[np.ndarray, bytes, bytes]:
-    """Decode the main image of a HEIC file as `decode_with_pillow` does; libheif turns it upright."""
+def is_heif(head: bytes) -> bool:
+    """Whether a file that begins with these 12 bytes is HEIC."""
+    return head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS
+
+
+def header_of_heif(path: Path) -> Header:
+    """The header of the main image of a HEIC file. Errors as `decode_heif`."""
+    return _heif_header(_open_heif(path))
+
+
+def _open_heif(path):
     try:
         import pillow_heif
     except ImportError:
         raise UnsupportedImage(f"{path}: HEIC files need pillow-heif (pip install pillow-heif)") from None
-    file = pillow_heif.open_heif(path, convert_hdr_to_8bit=False, hdr_to_16bit=False)
-    check_size(path, *file.size)
+    return pillow_heif.open_heif(path, convert_hdr_to_8bit=False, hdr_to_16bit=False)
+
+
+def _heif_header(file):
+    width, height = file.size
+    channels, itemsize = len(file.mode.split(";")[0]), 2 if file.info["bit_depth"] > 8 else 1
+    # libheif's planes, its interleaved image, ours; more bits than 8 are scaled in float32
+    decoding = (3 * itemsize + (6 if itemsize > 1 else 0)) * channels
+    return Header(width, height, channels, itemsize, width * height * decoding)
+
+
+def decode_heif(path: Path) -> tuple[np.ndarray, Metadata]:
+    """Decode the main image of a HEIC file as `decode_with_pillow` does; libheif turns it upright."""
+    file = _open_heif(path)
+    header = _heif_header(file)
+    check_header(path, header)
     if file.premultiplied_alpha:
         raise UnsupportedImage(f"{path}: alpha multiplied into the colours, which is not read of HEIC")
     pixels, white = np.array(file), 2 ** file.info["bit_depth"] - 1
+    check_decoded(path, pixels, (header.height, header.width), header.channels, header.itemsize)
     if white > 255:
+        if pixels.max() > white:
+            raise UnsupportedImage(f"{path}: levels up to {pixels.max()}, the file says {white}")
         pixels = round_half_even(pixels * np.float32(65535 / white), np.uint16)
-    metadata = Image.Exif()
-    metadata.load(file.info.get("exif") or b"")
-    return pixels, kept_exif(metadata), file.info.get("icc_profile") or b""
-
-
-def develop_raw(path: Path) -> np.ndarray:
-    """Develop a RAW file with the camera's white balance: H x W x 3 uint16."""
-    try:
-        import rawpy
-    except ImportError:
-        raise ValueError(f"{path}: RAW files need rawpy (pip install rawpy)") from None
-    with open(path, "rb") as file:
-        try:
-            with rawpy.imread(file) as raw:
-                return raw.postprocess(output_bps=16, use_camera_wb=True, no_auto_bright=True)
-        except rawpy.LibRawError as error:
-            reason = error.args[0] if error.args else "cannot be read"
-            reason = reason.decode() if isinstance(reason, bytes) else reason
-            raise ValueError(f"{path}: not a RAW file, or not whole: {reason}") from None
-
-
-def kept_exif(exif: Image.Exif) -> bytes:
-    """EXIF as bytes, without the tags that describe the old file."""
-    kept = Image.Exif()
-    for tag in TEXT_TAGS:
-        if tag in exif:
-            kept[tag] = exif[tag]
-    for part in IFD_TAGS:
-        values = {tag: v for tag, v in exif.get_ifd(part).items() if tag not in SIZE_TAGS}
-        if values:
-            kept[part] = values
-    return kept.tobytes() if len(kept) else b""
+    return pixels, from_info(file.info)[0]

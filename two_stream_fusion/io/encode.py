@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import zlib
 
@@ -10,27 +11,39 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from two_stream_fusion.io.decode import TEXT_TAGS, swap_rgb
-from two_stream_fusion.io.tiff import ICC
+from two_stream_fusion.io import jpeg, png
+from two_stream_fusion.io.decode import swap_rgb
+from two_stream_fusion.io.metadata import (
+    TEXT_TAGS,
+    XMP_TAG,
+    Metadata,
+    exif_with_resolution,
+)
+from two_stream_fusion.io.tiff import DESCRIPTION, ICC
 
 
-def encode_png(pixels: np.ndarray, exif: bytes, icc: bytes) -> bytes:
+def encode_png(pixels: np.ndarray, metadata: Metadata) -> bytes:
     """Encode PNG by OpenCV, which has 16 bit colour.
 
     Args:
         pixels: H x W or H x W x C, uint8 or uint16; an even number of channels ends with alpha.
-        exif, icc: metadata, or empty. They become chunks after the first one, IHDR.
+        metadata: of the image. It becomes chunks after the first one, IHDR.
     """
     if pixels.ndim == 3 and pixels.shape[2] == 2:
         data = _encode_gray_with_alpha(pixels)
     else:
         data = cv2.imencode(".png", swap_rgb(pixels))[1].tobytes()
     chunks = b""
-    if icc:
-        chunks += png_chunk(b"iCCP", b"ICC\0\0" + zlib.compress(icc))
-    if exif:
-        chunks += png_chunk(b"eXIf", exif[6:])
-    return data[:33] + chunks + data[33:]
+    if metadata.icc:
+        chunks += png.make_chunk(b"iCCP", b"ICC\0\0" + zlib.compress(metadata.icc))
+    if metadata.resolution:
+        per_metre = metadata.resolution.per("m")
+        chunks += png.resolution_chunk(per_metre.x, per_metre.y)
+    if metadata.exif:
+        chunks += png.make_chunk(b"eXIf", metadata.exif[6:])
+    if metadata.xmp:
+        chunks += png.xmp_chunk(metadata.xmp)
+    return data[: png.IHDR_END] + chunks + data[png.IHDR_END :]
 
 
 def _encode_gray_with_alpha(pixels):
@@ -41,21 +54,31 @@ def _encode_gray_with_alpha(pixels):
     rows = np.pad(rows, ((0, 0), (1, 0)))  # each row begins with its filter type, 0 for none
     header = size + bytes([8 * pixels.itemsize, 4, 0, 0, 0])
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks)
+    return png.SIGNATURE + b"".join(png.make_chunk(*chunk) for chunk in chunks)
 
 
-def png_chunk(name: bytes, data: bytes) -> bytes:
-    """A PNG chunk with its length and checksum."""
-    return len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big")
+def encode_tiff(pixels: np.ndarray, metadata: Metadata) -> bytes:
+    """Encode TIFF, compressed by deflate, with the texts of EXIF. Arguments as `encode_png`.
 
-
-def encode_tiff(pixels: np.ndarray, exif: bytes, icc: bytes) -> bytes:
-    """Encode TIFF, compressed by deflate, with the texts of EXIF. Arguments as `encode_png`."""
+    A resolution for an inch or centimetre stands in tags. One for another unit is that of a microscope: its
+    unit stands in a description as ImageJ writes it, unless there is one already.
+    """
     texts = Image.Exif()
-    texts.load(exif)
+    texts.load(metadata.exif)
     tags = [(tag, "s", 0, texts[tag], True) for tag in TEXT_TAGS if tag in texts]
-    if icc:
-        tags.append((ICC, "B", len(icc), icc, True))
+    for tag, data in ((ICC, metadata.icc), (XMP_TAG, metadata.xmp)):
+        if data:
+            tags.append((tag, "B", len(data), data, True))
+    options = {}
+    if metadata.resolution:
+        resolution = metadata.resolution
+        unit = {"inch": 2, "cm": 3}.get(resolution.unit)
+        if unit is None and DESCRIPTION in texts:
+            resolution, unit = resolution.per("cm"), 3
+        elif unit is None:
+            name = "micron" if resolution.unit == "µm" else resolution.unit
+            tags.append((DESCRIPTION, "s", 0, f"ImageJ=1.53t\nimages=1\nunit={name}\n", True))
+        options = _resolution_options(resolution, unit or 1)
     file = io.BytesIO()
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     tifffile.imwrite(
@@ -68,27 +91,45 @@ def encode_tiff(pixels: np.ndarray, exif: bytes, icc: bytes) -> bytes:
         metadata=None,
         software=False,
         extratags=tags,
+        **options,
     )
     return file.getvalue()
 
 
-def encode_jpeg(pixels: np.ndarray, exif: bytes, icc: bytes) -> bytes:
-    """Encode JPEG of quality 95 without chroma subsampling. Arguments as `encode_png`."""
-    return _encode_with_pillow(pixels, exif, icc, format="JPEG", quality=95, subsampling=0)
+def _resolution_options(resolution, unit):
+    """A resolution as options of tifffile; its releases before 2022 take the unit beside the numbers."""
+    if "resolutionunit" in inspect.signature(tifffile.TiffWriter.write).parameters:
+        return {"resolution": resolution[:2], "resolutionunit": unit}
+    return {"resolution": (*resolution[:2], {1: None, 2: "INCH", 3: "CENTIMETER"}[unit])}
 
 
-def encode_webp(pixels: np.ndarray, exif: bytes, icc: bytes) -> bytes:
-    """Encode lossless WebP. Arguments as `encode_png`."""
-    return _encode_with_pillow(pixels, exif, icc, format="WEBP", lossless=True, exact=True)
+def encode_jpeg(pixels: np.ndarray, metadata: Metadata) -> bytes:
+    """Encode JPEG of quality 95 without chroma subsampling. Arguments as `encode_png`.
+
+    JFIF has whole numbers of dots an inch. EXIF has the resolutions that are too large for it.
+    """
+    options = {"format": "JPEG", "quality": 95, "subsampling": 0}
+    if metadata.resolution:
+        per_inch = metadata.resolution.per("inch")
+        if min(per_inch[:2]) >= 0.5 and max(per_inch[:2]) < 65535:
+            options["dpi"] = (round(per_inch.x), round(per_inch.y))
+            metadata = metadata._replace(resolution=None)
+    return jpeg.with_xmp(_encode_with_pillow(pixels, metadata, **options), metadata.xmp)
 
 
-def _encode_with_pillow(pixels, exif, icc, **options):
+def encode_webp(pixels: np.ndarray, metadata: Metadata) -> bytes:
+    """Encode lossless WebP, whose resolution stands in EXIF. Arguments as `encode_png`."""
+    return _encode_with_pillow(pixels, metadata, format="WEBP", lossless=True, exact=True, xmp=metadata.xmp)
+
+
+def _encode_with_pillow(pixels, metadata, **options):
     if pixels.ndim == 3 and pixels.shape[2] == 2:
         image = Image.merge("LA", [Image.fromarray(np.ascontiguousarray(pixels[..., i])) for i in range(2)])
     else:
         image = Image.fromarray(pixels)
     file = io.BytesIO()
-    image.save(file, exif=exif, icc_profile=icc, **options)
+    exif = exif_with_resolution(metadata.exif, metadata.resolution)
+    image.save(file, exif=exif, icc_profile=metadata.icc, **options)
     return file.getvalue()
 
 

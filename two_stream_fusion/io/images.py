@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from two_stream_fusion.base import files
-from two_stream_fusion.io import decode, encode, tiff, tiff_stacks
+from two_stream_fusion.io import decode, encode, raw, tiff, tiff_stacks
+from two_stream_fusion.io.metadata import NO_METADATA, Metadata
 
 WRITABLE = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp")
 RAW = (".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2")
@@ -18,13 +19,12 @@ class Photograph(NamedTuple):
     """An image file.
 
     pixels: H x W or H x W x 3 (RGB), uint8 or uint16. alpha: H x W in their dtype; None for an opaque image.
-    exif: with its prefix, and icc: the profile; both empty where the file has none.
+    metadata: EXIF, ICC profile, XMP and resolution.
     """
 
     pixels: np.ndarray
     alpha: np.ndarray | None = None
-    exif: bytes = b""
-    icc: bytes = b""
+    metadata: Metadata = NO_METADATA
 
 
 def read(
@@ -66,15 +66,15 @@ def load(
     """Read an image file with its alpha and metadata. Arguments and errors as `read`."""
     path = Path(path)
     if path.suffix.lower() in RAW:
-        return Photograph(decode.develop_raw(path))
+        return Photograph(raw.develop_raw(path))
     head = decode.read_head(path)
     with decode.decoder_errors(path):
         if tiff_stacks.is_tiff(head[:4]):
-            pixels, exif, icc = tiff.decode_tiff(path, page, channel, time, value_range)
+            pixels, metadata = tiff.decode_tiff(path, page, channel, time, value_range)
         else:
             tiff_stacks.check_no_choice(path, channel, time)
-            is_heif = head[4:8] == b"ftyp" and head[8:] in decode.HEIF_BRANDS
-            pixels, exif, icc = (decode.decode_heif if is_heif else decode.decode_with_pillow)(path)
+            decoder = decode.decode_heif if decode.is_heif(head) else decode.decode_with_pillow
+            pixels, metadata = decoder(path)
         if pixels.dtype not in (np.uint8, np.uint16):
             raise decode.UnsupportedImage(
                 f"{path}: {pixels.dtype} pixels; 8 or 16 bit integers are needed, or TIFF's floats in 0..1"
@@ -85,7 +85,28 @@ def load(
             alpha = np.ascontiguousarray(pixels[..., -1])
             alpha = None if alpha.min() == np.iinfo(alpha.dtype).max else alpha
             pixels = pixels[..., 0] if channels == 2 else pixels[..., :3]
-        return Photograph(np.ascontiguousarray(pixels), alpha, exif, icc)
+        return Photograph(np.ascontiguousarray(pixels), alpha, metadata)
+
+
+def header(
+    path: str | Path, page: int = 0, *, channel: int | None = None, time: int | None = None
+) -> decode.Header:
+    """Read the size of an image, and the memory that decoding it takes, without decoding it.
+
+    Args:
+        path, page, channel, time: as of `read`.
+
+    Raises:
+        OSError, ValueError: as `read`.
+    """
+    path = Path(path)
+    if path.suffix.lower() in RAW:
+        return raw.header_of_raw(path)
+    head = decode.read_head(path)
+    with decode.decoder_errors(path):
+        if tiff_stacks.is_tiff(head[:4]):
+            return tiff.header_of_tiff(path, page, channel, time)
+        return (decode.header_of_heif if decode.is_heif(head) else decode.header_by_pillow)(path)
 
 
 def pages(path: str | Path, *, channel: int | None = None, time: int | None = None) -> int:
@@ -108,8 +129,7 @@ def write(
     path: str | Path,
     pixels: np.ndarray,
     alpha: np.ndarray | None = None,
-    exif: bytes = b"",
-    icc: bytes = b"",
+    metadata: Metadata = NO_METADATA,
     *,
     replace: bool = True,
 ) -> None:
@@ -119,7 +139,7 @@ def write(
         path: its ending names the format, one of WRITABLE.
         pixels: H x W or H x W x 3 (RGB), uint8 or uint16.
         alpha: H x W in the dtype of `pixels`; None for an opaque image.
-        exif, icc: as Photograph has them. TIFF keeps only the texts of EXIF.
+        metadata: as Photograph has it. TIFF keeps only the texts of EXIF; JPEG keeps XMP of up to 65 KB.
         replace: replace an older file.
 
     Raises:
@@ -131,7 +151,7 @@ def write(
     suffix = path.suffix.lower()
     if alpha is not None:
         pixels = np.dstack([pixels, alpha])
-    data = encode.ENCODERS[suffix](pixels, exif, icc)
+    data = encode.ENCODERS[suffix](pixels, metadata)
     with files.atomic_write(path, replace) as partial:
         partial.write_bytes(data)
 

@@ -12,7 +12,19 @@ from PIL import Image
 
 from two_stream_fusion.base.pixels import round_half_even
 from two_stream_fusion.io import decode
-from two_stream_fusion.io.decode import UnsupportedImage
+from two_stream_fusion.io.decode import Header, UnsupportedImage
+from two_stream_fusion.io.metadata import (
+    ORIENTATION,
+    RESOLUTION_UNIT,
+    TEXT_TAGS,
+    X_RESOLUTION,
+    XMP_TAG,
+    Y_RESOLUTION,
+    Metadata,
+    from_info,
+    resolution_of_tiff,
+)
+from two_stream_fusion.io.stderr import silenced_stderr
 from two_stream_fusion.io.tiff_stacks import open_tiff, stack_planes
 
 DESCRIPTION, ICC = 270, 34675  # tags
@@ -28,8 +40,8 @@ def decode_tiff(
     channel: int | None = None,
     time: int | None = None,
     value_range: tuple[float, float] | None = None,
-) -> tuple[np.ndarray, bytes, bytes]:
-    """Decode an image of a TIFF file: pixels (alpha is the last channel), EXIF and profile.
+) -> tuple[np.ndarray, Metadata]:
+    """Decode an image of a TIFF file: pixels (alpha is the last channel), and metadata.
 
     Args:
         path: the file.
@@ -42,20 +54,50 @@ def decode_tiff(
         plane = planes[number]
         page = file.pages[plane.page]
         _check_page(path, page)
-        icc = page.tags[ICC].value if ICC in page.tags else b""
-        exif = Image.Exif()
-        for tag in decode.TEXT_TAGS:
-            text = page.tags[tag].value if tag in page.tags else None
-            if isinstance(text, str) and not (tag == DESCRIPTION and STRUCTURE.match(text)):
-                exif[tag] = text
+        decode.check_header(path, _page_header(page))
+        metadata = _page_metadata(file, page)
         pixels = _decode_page(path, page, plane)
-    pixels = _scale_levels(path, pixels, value_range)
-    return pixels, exif.tobytes() if len(exif) else b"", bytes(icc)
+    return _scale_levels(path, pixels, value_range), metadata
+
+
+def header_of_tiff(path: Path, number: int, channel: int | None = None, time: int | None = None) -> Header:
+    """The header of an image of a TIFF file. Arguments as `decode_tiff`."""
+    planes = stack_planes(path, channel, time)
+    with open_tiff(path) as file:
+        page = file.pages[planes[number].page]
+        _check_page(path, page)
+        return _page_header(page)
+
+
+def _page_header(page):
+    samples = 3 if page.photometric == 3 else page.samplesperpixel
+    stored = max(1, page.bitspersample // 8)  # bytes of a level
+    itemsize = 1 if stored == 1 else 2
+    # Unpacked, in the order of an image, and what comes of it; other levels are scaled in float64.
+    decoding = samples * (3 * stored + (16 if stored > 2 or page.dtype != np.dtype(f"u{stored}") else 0))
+    width, height = page.imagewidth, page.imagelength
+    return Header(width, height, samples, itemsize, width * height * decoding)
+
+
+def _page_metadata(file, page):
+    """What is carried over of a page: texts, profile, XMP and resolution."""
+    exif = Image.Exif()
+    for tag in TEXT_TAGS:
+        text = page.tags[tag].value if tag in page.tags else None
+        if isinstance(text, str) and not (tag == DESCRIPTION and STRUCTURE.match(text)):
+            exif[tag] = text
+    icc, xmp = (page.tags[tag].value if tag in page.tags else b"" for tag in (ICC, XMP_TAG))
+    tags = (X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT)
+    values = {tag: page.tags[tag].value for tag in tags if tag in page.tags}
+    ome = file.ome_metadata if file.is_ome else None
+    imagej = file.imagej_metadata if file.is_imagej else None
+    info = {"exif": exif.tobytes() if len(exif) else b"", "icc_profile": bytes(icc)}
+    metadata, _ = from_info(info, xmp if isinstance(xmp, bytes) else str(xmp))
+    return metadata._replace(resolution=resolution_of_tiff(values, imagej, ome))
 
 
 def _check_page(path, page):
     """Raise UnsupportedImage where the pixels or the compression of a page are not read."""
-    decode.check_size(path, page.imagewidth, page.imagelength)
     if page.photometric not in (0, 1, 2, 3, 6):  # gray, inverted or not, RGB, palette, YCbCr
         kind = getattr(page.photometric, "name", page.photometric)
         raise UnsupportedImage(f"{path}: {kind} pixels; gray and RGB are fused, so convert it first")
@@ -66,6 +108,8 @@ def _check_page(path, page):
         raise UnsupportedImage(
             f"{path}: {page.samplesperpixel} channels; gray and RGB are fused, alpha with them"
         )
+    if page.bitspersample not in (1, 8, 16, 32, 64) and page.photometric != 3:
+        raise UnsupportedImage(f"{path}: {page.bitspersample} bits a level; 8 or 16 are read")
     if page.dtype == np.float16:
         raise UnsupportedImage(f"{path}: float16 pixels; 8 or 16 bit integers are needed, or float32 in 0..1")
     if getattr(page, "imagedepth", 1) > 1:
@@ -85,7 +129,7 @@ def _decode_page(path, page, plane):
 
 def _decode_samples(path, page, plane):
     """The samples of a page and their orientation; None where the library has applied it already."""
-    tagged = page.tags[decode.ORIENTATION].value if decode.ORIENTATION in page.tags else 1
+    tagged = page.tags[ORIENTATION].value if ORIENTATION in page.tags else 1
     if page.compression in OWN_COMPRESSIONS and page.photometric in (0, 1, 2) and page.bitspersample >= 8:
         _check_segments(page)
         try:
@@ -181,7 +225,7 @@ def _decode_separate(page, sample):
 def _decode_with_opencv(path, number):
     if not number:
         return decode.decode_with_opencv(path.read_bytes())
-    with decode.silenced_stderr():
+    with silenced_stderr():
         if hasattr(cv2, "imcount"):
             return decode.swap_rgb(cv2.imreadmulti(str(path), number, 1, flags=decode.OPENCV_FLAGS)[1][0])
         # OpenCV before 4.5.4 reads all pages or none.
@@ -192,13 +236,15 @@ def _decode_with_opencv(path, number):
 def _check_decoded(path, page, pixels, orientation):
     """Raise UnsupportedImage where what was decoded is not what the file says."""
     size = (page.imagelength, page.imagewidth)
-    tagged = page.tags[decode.ORIENTATION].value if decode.ORIENTATION in page.tags else 1
+    tagged = page.tags[ORIENTATION].value if ORIENTATION in page.tags else 1
     if orientation is None and tagged in (5, 6, 7, 8):
         size = size[::-1]
     samples = 3 if page.photometric == 3 else page.samplesperpixel
     shape = size if samples == 1 else (*size, samples)
     bits = 8 if page.photometric == 3 or page.bitspersample < 8 else page.bitspersample
-    if pixels.shape != shape or (bits in (8, 16, 32, 64) and 8 * pixels.dtype.itemsize != bits):
+    kind = "u" if page.dtype is None or page.photometric == 3 or page.dtype.kind == "b" else page.dtype.kind
+    is_other = pixels.dtype.kind != kind or (bits in (8, 16, 32, 64) and 8 * pixels.dtype.itemsize != bits)
+    if pixels.shape != shape or is_other:
         found = "x".join(map(str, pixels.shape))
         expected = "x".join(map(str, shape))
         packed = getattr(page.compression, "name", page.compression)

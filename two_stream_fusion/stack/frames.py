@@ -67,7 +67,7 @@ class Frames:
 
     Attributes:
         shape, dtype: of every image.
-        exif, icc: metadata of the first image, bytes.
+        metadata: of the first image: EXIF, ICC profile, XMP and resolution.
         matrices, window: of registered images: see align.estimate_stack and align.common_window.
 
     Raises:
@@ -89,7 +89,7 @@ class Frames:
             raise ValueError(f"{alone}two or more are needed")
         first = self.entries[0].load()
         self._source_shape = self.shape = first.pixels.shape
-        self.dtype, self.exif, self.icc = first.pixels.dtype, first.exif, first.icc
+        self.dtype, self.metadata = first.pixels.dtype, first.metadata
         if min(self.shape[:2]) < MIN_SIDE:
             size = describe(self.shape, self.dtype)
             raise ValueError(f"{self.name(0)} is {size}: the least are {MIN_SIDE}x{MIN_SIDE} pixels")
@@ -238,7 +238,8 @@ class Frames:
                 f"{describe(self._source_shape, self.dtype)}: images to fuse must agree in size, depth and"
                 " colour"
             )
-        if photograph.icc and self.icc and _comparable(photograph.icc) != _comparable(self.icc):
+        own, first = photograph.metadata.icc, self.metadata.icc
+        if own and first and _comparable(own) != _comparable(first):
             raise ValueError(
                 f"{self.name(i)} and {self.name(0)} have different ICC profiles: convert them to one first"
             )

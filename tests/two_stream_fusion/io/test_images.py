@@ -2,6 +2,7 @@ import io
 import os
 import struct
 import sys
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -13,9 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from two_stream_fusion.io import decode, encode, images
+from two_stream_fusion.base import memory
+from two_stream_fusion.io import decode, images, png
+from two_stream_fusion.io.metadata import Metadata, Resolution
 
 ENDINGS = (".png", ".tif", ".jpg", ".webp")
+
+
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="none"></x:xmpmeta>'
 
 
 def sample(dtype, channels=3, size=(13, 17)):
@@ -55,7 +61,7 @@ def test_written_images_read_back_the_same(tmp_path, ending, dtype, channels, al
     if alpha:
         pixels[see_through == 0] = 0  # WebP keeps no colour where nothing is seen
     path = tmp_path / f"x{ending}"
-    images.write(path, pixels, see_through if alpha else None, exif(), b"a profile" * 20)
+    images.write(path, pixels, see_through if alpha else None, Metadata(exif(), b"a profile" * 20))
     back = images.load(path)
     assert back.pixels.dtype == dtype
     np.testing.assert_array_equal(back.pixels, pixels)
@@ -63,9 +69,9 @@ def test_written_images_read_back_the_same(tmp_path, ending, dtype, channels, al
         np.testing.assert_array_equal(back.alpha, see_through)
     else:
         assert back.alpha is None
-    assert back.icc == b"a profile" * 20
+    assert back.metadata.icc == b"a profile" * 20
     found = Image.Exif()
-    found.load(back.exif)
+    found.load(back.metadata.exif)
     assert found[271] == "a camera"
     if ending != ".tif":
         assert found.get_ifd(0x8769)[33434] == 0.125
@@ -112,7 +118,7 @@ def test_images_are_upright_and_say_so(tmp_path, ending, orientation):
     assert found.pixels.shape == upright.shape
     assert np.abs(found.pixels.astype(int) - upright).max() <= 6  # JPEG
     kept = Image.Exif()
-    kept.load(found.exif)
+    kept.load(found.metadata.exif)
     assert 274 not in kept
 
 
@@ -204,10 +210,10 @@ def test_descriptions_of_how_a_file_is_made_are_not_carried_over(tmp_path, how):
     how = {"metadata": {"axes": "ZYX"}, **how}
     tifffile.imwrite(tmp_path / "x.tif", stack, photometric="minisblack", **how)
     found = images.load(tmp_path / "x.tif")
-    images.write(tmp_path / "one.tif", found.pixels, None, found.exif)
+    images.write(tmp_path / "one.tif", found.pixels, None, found.metadata)
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "one.tif"), stack[0])
     tifffile.imwrite(tmp_path / "said.tif", stack[0], description="a fly", metadata=None)
-    assert b"a fly" in images.load(tmp_path / "said.tif").exif
+    assert b"a fly" in images.load(tmp_path / "said.tif").metadata.exif
 
 
 def test_colours_without_opacity_are_kept(tmp_path):
@@ -255,7 +261,7 @@ def unsuitable(folder):
     Image.fromarray(sample(np.uint8, 1)).save(small, "PNG")
     data = bytearray(small.getvalue())
     data[16:24] = (60000).to_bytes(4, "big") * 2
-    head = encode.png_chunk(b"IHDR", bytes(data[16:29]))
+    head = png.make_chunk(b"IHDR", bytes(data[16:29]))
     made["million"].write_bytes(bytes(data[:8]) + head + bytes(data[33:]))
     made["RAW"].write_bytes(b"none")
     return made
@@ -322,8 +328,8 @@ def test_heic_is_read(tmp_path, mode):
     else:
         assert found.alpha is None
     kept = Image.Exif()
-    kept.load(found.exif)
-    assert kept[271] == "a camera" and found.icc == b"a profile" * 20
+    kept.load(found.metadata.exif)
+    assert kept[271] == "a camera" and found.metadata.icc == b"a profile" * 20
 
 
 @pytest.mark.parametrize(("orientation", "turns"), [(3, 2), (6, 3), (8, 1)])
@@ -334,7 +340,7 @@ def test_heic_is_turned_once(tmp_path, orientation, turns):
     found = images.load(tmp_path / "x.heic")
     np.testing.assert_array_equal(found.pixels, np.rot90(pixels, turns))
     kept = Image.Exif()
-    kept.load(found.exif)
+    kept.load(found.metadata.exif)
     assert 274 not in kept
 
 
@@ -406,7 +412,8 @@ def fuzz(folder, rounds, seed):
         (".png", np.uint8, 3), (".png", np.uint16, 3), (".png", np.uint16, 1), (".tif", np.uint8, 3),
         (".tif", np.uint16, 3), (".jpg", np.uint8, 3), (".jpg", np.uint8, 1), (".webp", np.uint8, 3),
     ):  # fmt: skip
-        images.write(folder / f"x{ending}", sample(dtype, channels, (40, 31)), None, exif(), b"profile")
+        metadata = Metadata(exif(), b"profile", XMP, Resolution(300, 200))
+        images.write(folder / f"x{ending}", sample(dtype, channels, (40, 31)), None, metadata)
         seeds.append((ending, (folder / f"x{ending}").read_bytes()))
     refused = 0
     for i in range(rounds):
@@ -416,7 +423,7 @@ def fuzz(folder, rounds, seed):
         try:
             found = images.load(path)
             assert found.pixels.dtype in (np.uint8, np.uint16) and found.pixels.ndim in (2, 3)
-            images.write(folder / "again.png", found.pixels, found.alpha, found.exif, found.icc)
+            images.write(folder / "again.png", found.pixels, found.alpha, found.metadata)
             images.pages(path)
         except ValueError as error:
             refused += 1
@@ -574,3 +581,130 @@ def test_lack_of_memory_is_no_damage(tmp_path, monkeypatch, error):
     monkeypatch.setattr(decode, "decode_with_pillow", fail)
     with pytest.raises(MemoryError):
         images.read(tmp_path / "x.png")
+
+
+def test_standard_input_is_refused_by_name():
+    for function in (images.read, images.pages, images.header):
+        with pytest.raises(ValueError, match="-: standard input is not read; save the image as a file"):
+            function("-")
+
+
+def write_16_bit_png(path, colour_type, transparent=None):
+    """A PNG of 16 bits, of a type that Pillow cannot write."""
+    channels = png.CHANNELS[colour_type]
+    levels = sample(np.uint16, channels)
+    rows = levels.astype(">u2").reshape(13, -1).view(np.uint8)
+    header = struct.pack(">IIBBBBB", 17, 13, 16, colour_type, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(np.pad(rows, ((0, 0), (1, 0))).tobytes()))]
+    if transparent is not None:
+        chunks.insert(1, (b"tRNS", transparent))
+    chunks.append((b"IEND", b""))
+    path.write_bytes(png.SIGNATURE + b"".join(png.make_chunk(*chunk) for chunk in chunks))
+    return levels
+
+
+@pytest.mark.parametrize("colour_type", [0, 2, 4, 6])
+@pytest.mark.parametrize("is_transparent", [False, True])
+def test_16_bit_png_is_read_as_it_says_or_refused(tmp_path, colour_type, is_transparent):
+    if is_transparent and colour_type > 2:
+        pytest.skip("has alpha of its own")
+    path = tmp_path / "x.png"
+    transparent = b"\0\1" * png.CHANNELS[colour_type] if is_transparent else None
+    levels = write_16_bit_png(path, colour_type, transparent)
+    try:
+        found = images.load(path)
+    except ValueError as error:
+        assert is_transparent and "the file says 13x17x" in str(error)
+        return
+    held = found.pixels if colour_type in (0, 2) else np.dstack([found.pixels, found.alpha])
+    np.testing.assert_array_equal(held, levels)
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((13, 17), np.uint16), np.zeros((13, 17, 3), np.uint8)])
+def test_what_opencv_decodes_is_checked(tmp_path, monkeypatch, wrong):
+    write_16_bit_png(tmp_path / "x.png", 2)
+    monkeypatch.setattr(decode, "decode_with_opencv", lambda data: wrong)
+    with pytest.raises(ValueError, match=r"x\.png: read as .* the file says 13x17x3 of 16 bits"):
+        images.read(tmp_path / "x.png")
+
+
+def test_what_libheif_decodes_is_checked(tmp_path, monkeypatch):
+    write_heic(tmp_path / "x.heic", sample(np.uint8, size=(64, 64)), "RGB")
+    monkeypatch.setattr(decode.np, "array", lambda file: np.zeros((64, 64, 4), np.uint8))
+    with pytest.raises(ValueError, match=r"x\.heic: read as 64x64x4 uint8, the file says 64x64x3 of 8 bits"):
+        images.read(tmp_path / "x.heic")
+
+
+@pytest.mark.parametrize("ending", [*ENDINGS, ".bmp", ".ppm"])
+def test_headers_say_what_is_decoded(tmp_path, ending):
+    path = tmp_path / f"x{ending}"
+    for channels in (1, 3):
+        Image.fromarray(sample(np.uint8, channels)).save(path)
+        header, found = images.header(path), images.read(path)
+        assert (header.height, header.width) == found.shape[:2] and header.itemsize == 1
+        assert header.size == found.size or ending == ".webp"
+        assert header.decoding >= header.size
+
+
+def test_headers_of_raw_and_heic_say_what_is_decoded(tmp_path):
+    pytest.importorskip("rawpy")
+    write_raw(tmp_path / "x.dng", sample(np.uint8, size=(64, 96)))
+    write_heic(tmp_path / "x.heic", sample(np.uint8, size=(64, 96)), "RGB")
+    for name in ("x.dng", "x.heic"):
+        header, found = images.header(tmp_path / name), images.read(tmp_path / name)
+        assert (header.height, header.width, header.channels) == found.shape
+        assert header.itemsize == found.itemsize
+
+
+@pytest.mark.parametrize("ending", [*ENDINGS, ".ppm", ".dng", ".heic"])
+def test_an_image_that_memory_cannot_hold_is_refused(tmp_path, monkeypatch, ending):
+    path = tmp_path / f"x{ending}"
+    if ending == ".dng":
+        pytest.importorskip("rawpy")
+        write_raw(path, sample(np.uint8, size=(64, 96)))
+    elif ending == ".heic":
+        write_heic(path, sample(np.uint8, size=(64, 96)), "RGB")
+    else:
+        Image.fromarray(sample(np.uint8, size=(64, 96))).save(path)
+    monkeypatch.setattr(memory, "available", lambda: 1000)
+    with pytest.raises(MemoryError, match=rf"x\{ending}: 96x64 pixels: not enough memory: .* are needed"):
+        images.read(path)
+
+
+def claims(path, width, height):
+    """A small image whose header claims another size, by the ending of its name."""
+    held = io.BytesIO()
+    Image.fromarray(sample(np.uint8)).save(held, {".jpg": "JPEG", ".bmp": "BMP"}.get(path.suffix, "PNG"))
+    data = bytearray(held.getvalue())
+    if path.suffix == ".webp":  # lossless, of one colour
+        data = bytearray(
+            bytes.fromhex("524946461a000000574542505650384c0e0000002ffebfff0f071011fd0f4444ff03")
+        )
+    elif path.suffix == ".jpg":
+        place = data.index(b"\xff\xc0") + 5
+        data[place : place + 4] = struct.pack(">HH", height, width)
+    elif path.suffix == ".bmp":
+        data[18:26] = struct.pack("<II", width, height)
+    elif path.suffix == ".ppm":
+        data = b"P6 %d %d 255\n" % (width, height) + bytes(99)
+    elif path.suffix == ".tif":
+        tifffile.imwrite(path, sample(np.uint8), photometric="rgb", compression="zlib")
+        for name, value in (("ImageWidth", width), ("ImageLength", height), ("RowsPerStrip", height)):
+            retag(path, name, value)
+        return
+    else:
+        data[16:24] = struct.pack(">II", width, height)
+        data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("ending", [*ENDINGS, ".bmp", ".ppm"])
+def test_files_that_claim_far_more_than_they_hold_are_refused(tmp_path, monkeypatch, ending):
+    path = tmp_path / f"x{ending}"
+    width, height = (16383, 16383) if ending == ".webp" else (22400, 22300)
+    claims(path, width, height)
+    monkeypatch.setattr(np, "empty", None)  # nothing is decoded
+    with pytest.raises(
+        ValueError, match=rf"x\{ending}: {width}x{height} pixels in \d+ bytes are no photograph"
+    ):
+        images.read(path)

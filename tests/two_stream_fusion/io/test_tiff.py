@@ -1,3 +1,7 @@
+import struct
+import time
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -138,3 +142,60 @@ def test_compressions_of_ours_need_no_opencv(tmp_path, monkeypatch):
     for packed in ("raw", "tiff_adobe_deflate", "packbits"):
         Image.fromarray(noise(np.uint8)[1]).save(tmp_path / "x.tif", compression=packed)
         np.testing.assert_array_equal(images.read(tmp_path / "x.tif"), noise(np.uint8)[1])
+
+
+def write_packed(path, levels, bits, is_deflated):
+    """Write H x W levels of any number of bits, each row padded to whole bytes."""
+    places = np.arange(bits - 1, -1, -1)
+    rows = [np.packbits((row[:, None] >> places & 1).astype(np.uint8).ravel()) for row in levels]
+    data = np.concatenate(rows).tobytes()
+    data = zlib.compress(data) if is_deflated else data
+    data += bytes(len(data) % 2)
+    height, width = levels.shape
+    tags = {256: width, 257: height, 258: bits, 259: 8 if is_deflated else 1, 262: 1, 273: 8, 277: 1}
+    tags.update({278: height, 279: len(data)})
+    directory = struct.pack(">H", len(tags)) + b"".join(
+        struct.pack(">HHII", t, 4, 1, v) for t, v in tags.items()
+    )
+    path.write_bytes(b"MM\0*" + struct.pack(">I", 8 + len(data)) + data + directory + bytes(4))
+
+
+@pytest.mark.parametrize("is_deflated", [False, True])
+@pytest.mark.parametrize("bits", [1, 2, 4, 6, 8, 10, 12, 14, 16, 24, 32])
+def test_any_number_of_bits_is_read_right_or_refused(tmp_path, bits, is_deflated):
+    levels = np.random.default_rng(bits).integers(0, 2**bits, (20, 32))
+    write_packed(tmp_path / "x.tif", levels, bits, is_deflated)
+    if bits in (1, 8, 16):
+        np.testing.assert_array_equal(images.read(tmp_path / "x.tif"), levels * (255 if bits == 1 else 1))
+    else:
+        with pytest.raises(ValueError, match=rf"x\.tif: ({bits} bits a level|uint32 pixels)"):
+            images.read(tmp_path / "x.tif")
+
+
+def test_signed_levels_packed_by_lzw_are_not_taken_for_unsigned(tmp_path):
+    levels = np.arange(-300, 300, dtype=np.int16).reshape(20, 30)
+    cv2.imwrite(str(tmp_path / "x.tif"), levels.view(np.uint16))
+    with tifffile.TiffFile(tmp_path / "x.tif", mode="r+b") as file:
+        assert file.pages[0].compression == 5
+        file.pages[0].tags[339].overwrite(2)
+    with pytest.raises(ValueError, match=r"x\.tif: int16 pixels from -300 to 299"):
+        images.read(tmp_path / "x.tif")
+
+
+@pytest.mark.parametrize("is_loop", [False, True])
+def test_files_of_very_many_pages_are_refused_at_once(tmp_path, is_loop):
+    """A long chain of directories, or one that leads back to its first."""
+    count = 3 if is_loop else 100_000
+    pages = []
+    for i in range(count):
+        tags = {256: 8, 257: 8, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 8, 279: 64}
+        size = 2 + 12 * len(tags) + 4
+        following = 8 + (i + 1) * size if i + 1 < count else 8 * is_loop
+        fields = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+        pages.append(struct.pack("<H", len(tags)) + fields + struct.pack("<I", following))
+    (tmp_path / "x.tif").write_bytes(b"II*\0\x08\0\0\0" + b"".join(pages) + bytes(64))
+    start = time.process_time()
+    for function in (images.pages, images.header, images.read):
+        with pytest.raises(ValueError, match=r"x\.tif: more than 10000 pages"):
+            function(tmp_path / "x.tif")
+    assert time.process_time() - start < 5

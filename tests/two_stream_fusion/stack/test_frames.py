@@ -6,6 +6,7 @@ from PIL import ImageCms
 
 from tests.two_stream_fusion.stack.scenes import photograph
 from two_stream_fusion.io import images
+from two_stream_fusion.io.metadata import Metadata
 from two_stream_fusion.stack import frames
 from two_stream_fusion.stack.frames import Frames
 
@@ -199,7 +200,7 @@ def test_different_profiles_are_refused_by_name(tmp_path):
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
     later = srgb[:24] + bytes(12) + srgb[36:]  # another date
     for name, icc in (("a", srgb), ("b", later), ("c", b""), ("d", lab)):
-        images.write(tmp_path / f"{name}.png", picture(0), icc=icc)
+        images.write(tmp_path / f"{name}.png", picture(0), metadata=Metadata(icc=icc))
     assert len(list(Frames([tmp_path / f"{name}.png" for name in "abc"]))) == 3
     with pytest.raises(ValueError, match=r"d\.png and .*a\.png have different ICC profiles"):
         list(Frames([tmp_path / "a.png", tmp_path / "d.png"]))

@@ -1,0 +1,183 @@
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, PngImagePlugin
+
+from two_stream_fusion.io import images, jpeg, metadata
+from two_stream_fusion.io.metadata import Metadata, Resolution
+
+ENDINGS = (".png", ".tif", ".jpg", ".webp")
+PIXELS = np.random.default_rng(0).integers(0, 255, (13, 17, 3), np.uint8)
+
+
+def packet(inside="", attributes=""):
+    """A packet of XMP with Lightroom's namespaces."""
+    return (
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF'
+        ' xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""'
+        ' xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmlns:tiff="http://ns.adobe.com/tiff/1.0/"'
+        f' xmlns:exif="http://ns.adobe.com/exif/1.0/" xmp:Rating="4"{attributes}>{inside}</rdf:Description>'
+        '</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+    ).encode()
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_xmp_and_resolution_come_back(tmp_path, ending):
+    held = Metadata(b"", b"", packet(), Resolution(300, 150))
+    images.write(tmp_path / f"x{ending}", PIXELS, metadata=held)
+    found = images.load(tmp_path / f"x{ending}").metadata
+    assert found.xmp == packet()
+    per_inch = found.resolution.per("inch")
+    assert (round(per_inch.x, 1), round(per_inch.y, 1)) == (300, 150)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_other_readers_find_xmp_and_resolution(tmp_path, ending):
+    path = tmp_path / f"x{ending}"
+    images.write(path, PIXELS, metadata=Metadata(b"", b"", packet(), Resolution(300, 150)))
+    if ending == ".tif":
+        with tifffile.TiffFile(path) as file:
+            tags = file.pages[0].tags
+            assert tags[700].value == packet() and tags[296].value == 2
+            assert [tags[tag].value for tag in (282, 283)] == [(300, 1), (150, 1)]
+        return
+    with Image.open(path) as file:
+        file.load()
+        assert packet() in path.read_bytes() and file.info["xmp"].strip() == packet()
+        if ending == ".webp":
+            assert [file.getexif()[tag] for tag in (282, 283, 296)] == [300, 150, 2]
+        else:
+            assert [round(x) for x in file.info["dpi"]] == [300, 150]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("unit", ["µm", "nm", "mm", "cm"])
+def test_calibrations_of_microscopes_fit_each_format(tmp_path, ending, unit):
+    """Dots an inch of a microscope leave the fields of JFIF."""
+    held = Resolution(9.25, 9.25, unit)
+    images.write(tmp_path / f"x{ending}", PIXELS, metadata=Metadata(resolution=held))
+    found = images.load(tmp_path / f"x{ending}").metadata.resolution
+    if unit == "nm" and ending == ".png":
+        assert found is None  # 9.25e9 a metre: more than pHYs holds
+        return
+    assert found.per(unit).x == pytest.approx(9.25, rel=0.03 if ending == ".jpg" else 1e-4)
+    if ending == ".tif":
+        assert found.unit == unit
+
+
+@pytest.mark.parametrize("unit", ["micron", "\\u00B5m", "um", "mm"])
+def test_calibrations_of_imagej_are_carried_over(tmp_path, unit):
+    stack = np.zeros((3, 9, 11), np.uint16)
+    options = {"imagej": True, "resolution": (5.5, 4.0), "metadata": {"unit": unit, "axes": "ZYX"}}
+    tifffile.imwrite(tmp_path / "x.tif", stack, **options)
+    found = images.load(tmp_path / "x.tif")
+    unit = "mm" if unit == "mm" else "µm"
+    assert found.metadata.resolution[:2] == pytest.approx((5.5, 4)) and found.metadata.resolution.unit == unit
+    images.write(tmp_path / "one.tif", found.pixels, metadata=found.metadata)
+    with tifffile.TiffFile(tmp_path / "one.tif") as file:
+        assert file.imagej_metadata["unit"] == ("mm" if unit == "mm" else "micron")
+        assert file.pages[0].tags[296].value == 1
+        assert file.pages[0].tags[282].value[0] / file.pages[0].tags[282].value[1] == pytest.approx(5.5)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "one.tif"), found.pixels)
+
+
+def test_calibrations_of_ome_are_carried_over(tmp_path):
+    sizes = {
+        "PhysicalSizeX": 0.2,
+        "PhysicalSizeXUnit": "µm",
+        "PhysicalSizeY": 0.25,
+        "PhysicalSizeYUnit": "µm",
+    }
+    stack = np.zeros((3, 9, 11), np.uint16)
+    tifffile.imwrite(tmp_path / "x.ome.tif", stack, ome=True, metadata={"axes": "ZYX", **sizes})
+    found = images.load(tmp_path / "x.ome.tif").metadata.resolution
+    assert (found.x, found.y, found.unit) == (pytest.approx(5), pytest.approx(4), "µm")
+
+
+@pytest.mark.parametrize("unit", [2, 3])
+def test_resolutions_of_tiff_keep_their_unit(tmp_path, unit):
+    tifffile.imwrite(
+        tmp_path / "x.tif", PIXELS, photometric="rgb", resolution=(118.5, 72), resolutionunit=unit
+    )
+    found = images.load(tmp_path / "x.tif").metadata.resolution
+    assert found.unit == {2: "inch", 3: "cm"}[unit] and found[:2] == pytest.approx((118.5, 72))
+
+
+def test_a_shape_of_pixels_is_no_resolution(tmp_path):
+    tifffile.imwrite(tmp_path / "x.tif", PIXELS, photometric="rgb", resolution=(1, 1), resolutionunit=1)
+    Image.fromarray(PIXELS).save(tmp_path / "x.jpg")
+    Image.fromarray(PIXELS).save(tmp_path / "x.png")
+    for path in tmp_path.iterdir():
+        assert images.load(path).metadata.resolution is None
+
+
+def test_a_description_stays_beside_a_calibration(tmp_path):
+    exif = Image.Exif()
+    exif[270] = "a fly"
+    images.write(
+        tmp_path / "x.tif", PIXELS, metadata=Metadata(exif.tobytes(), resolution=Resolution(5, 5, "µm"))
+    )
+    found = images.load(tmp_path / "x.tif").metadata
+    assert b"a fly" in found.exif and found.resolution.per("µm").x == pytest.approx(5)
+
+
+@pytest.mark.parametrize("where", ["inside", "attributes"])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_what_xmp_says_of_the_old_file_is_dropped(tmp_path, ending, where):
+    """Its orientation above all: a reader would turn the upright image again."""
+    old = (("tiff:Orientation", "6"), ("exif:PixelXDimension", "17"), ("tiff:ImageLength", "13"))
+    inside, attributes = "<xmp:Label>Red</xmp:Label><xmp:Thumbnails>a picture</xmp:Thumbnails>", ""
+    for name, value in old:
+        if where == "inside":
+            inside += f"<{name}>{value}</{name}>"
+        else:
+            attributes += f' {name}="{value}"'
+    xmp, exif = packet(inside, attributes), Image.Exif()
+    exif[274] = 6
+    path = tmp_path / f"x{ending}"
+    image = Image.fromarray(PIXELS)
+    if ending == ".tif":
+        tags = [(274, "H", 1, 6, True), (700, "B", len(xmp), xmp, True)]
+        tifffile.imwrite(path, PIXELS, photometric="rgb", extratags=tags)
+    elif ending == ".png":
+        info = PngImagePlugin.PngInfo()
+        info.add_itxt("XML:com.adobe.xmp", xmp.decode())
+        image.save(path, exif=exif, pnginfo=info)
+    else:
+        image.save(path, exif=exif, lossless=True, **({"xmp": xmp} if ending == ".webp" else {}))
+        if ending == ".jpg":
+            path.write_bytes(jpeg.with_xmp(path.read_bytes(), xmp))
+    found = images.load(path)
+    assert found.pixels.shape == (17, 13, 3)  # turned once
+    kept = found.metadata.xmp
+    assert b"Orientation" not in kept and b"Dimension" not in kept and b"ImageLength" not in kept
+    assert b"Thumbnails" not in kept and b"Red" in kept and b'xmp:Rating="4"' in kept
+    images.write(tmp_path / "again.jpg", found.pixels, metadata=found.metadata)
+    assert images.read(tmp_path / "again.jpg").shape == (17, 13, 3)
+
+
+@pytest.mark.parametrize("xmp", [b"\xff\xfe<\0", b"none", b"", b"<" + b"x" * metadata.MAX_XMP])
+def test_xmp_that_is_none_is_dropped(tmp_path, xmp):
+    tags = [(700, "B", len(xmp), xmp, True)] if xmp else []
+    tifffile.imwrite(tmp_path / "x.tif", PIXELS, photometric="rgb", extratags=tags)
+    assert images.load(tmp_path / "x.tif").metadata.xmp == b""
+
+
+def test_long_xmp_is_left_out_of_jpeg_alone(tmp_path):
+    xmp = packet("<xmp:Label>" + "x" * 70_000 + "</xmp:Label>")
+    for ending in ENDINGS:
+        images.write(tmp_path / f"x{ending}", PIXELS, metadata=Metadata(xmp=xmp))
+        found = images.load(tmp_path / f"x{ending}").metadata.xmp
+        assert found == (b"" if ending == ".jpg" else xmp)
+
+
+def test_hostile_xmp_takes_no_time(tmp_path):
+    for text in ("<tiff:Orientation " * 50_000, "<xmp:Thumbnails>" * 50_000, ' tiff:Orientation="' * 50_000):
+        metadata._kept_xmp(packet(text))
+
+
+def test_xmp_is_found_among_the_segments_of_a_jpeg(tmp_path):
+    images.write(tmp_path / "x.jpg", PIXELS, metadata=Metadata(b"Exif\0\0", b"", packet()))
+    with Image.open(tmp_path / "x.jpg") as file:
+        assert jpeg.find_xmp(file.applist) == packet()
+    assert jpeg.find_xmp([("APP1", b"Exif")]) == b""

@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from two_stream_fusion import pipeline, room
+from two_stream_fusion.base import memory
+from two_stream_fusion.io import decode, images
+from two_stream_fusion.methods import registry
+
+
+def big(itemsize=1):
+    return decode.Header(20_000, 20_000, 3, itemsize, 400_000_000 * 3 * itemsize * 3)
+
+
+@pytest.fixture
+def pair(tmp_path):
+    paths = [tmp_path / name for name in ("a.png", "b.tif")]
+    for path in paths:
+        images.write(path, np.zeros((40, 50, 3), np.uint8))
+    return paths
+
+
+def test_a_fusion_that_memory_cannot_hold_is_refused_at_once(pair, monkeypatch):
+    monkeypatch.setattr(decode, "decode_with_pillow", None)  # nothing is decoded
+    monkeypatch.setattr(images, "load", None)
+    monkeypatch.setattr(memory, "available", lambda: 2**27)
+    with pytest.raises(
+        MemoryError, match=r"(a\.png|b\.tif): 2 images of 50x40 pixels, fused by lp: not enough"
+    ):
+        pipeline.fuse(pair, "lp")
+    monkeypatch.setattr(memory, "available", lambda: 2**28)
+    room.check_memory(pair, "lp")
+
+
+@pytest.mark.parametrize("method", registry.METHODS)
+def test_more_is_needed_than_the_images_take(method):
+    for itemsize in (1, 2):
+        header = big(itemsize)
+        assert room.needed_bytes(method, 2, header) > 3 * header.size + room.PROGRAM
+    assert room.needed_bytes(method, 2, big(2)) > room.needed_bytes(method, 2, big())
+
+
+def test_methods_that_take_all_images_need_more_for_each():
+    assert room.needed_bytes("gf", 9, big()) >= room.needed_bytes("gf", 2, big()) + 7 * big().size
+    assert room.needed_bytes("lp", 9, big()) == room.needed_bytes("lp", 2, big())

@@ -1,0 +1,51 @@
+"""Chunks of PNG files."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Iterator
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+XMP_KEYWORD = b"XML:com.adobe.xmp"
+CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # of each type of colour, which byte 25 names
+IHDR_END = 33  # bytes; other chunks come after this one
+
+
+def make_chunk(name: bytes, data: bytes) -> bytes:
+    """A chunk with its length and checksum."""
+    return len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big")
+
+
+def read_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """(name, content) of each whole chunk of a file, but for those of the pixels."""
+    place = len(SIGNATURE)
+    while place + 12 <= len(data):
+        length = int.from_bytes(data[place : place + 4], "big")
+        name, end = data[place + 4 : place + 8], place + 12 + length
+        if end > len(data):
+            break
+        if name != b"IDAT":
+            yield name, data[place + 8 : end - 4]
+        place = end
+
+
+def find_xmp(data: bytes) -> bytes:
+    """The packet of XMP of a file, wherever it stands; b"" where there is none or it is compressed."""
+    for name, content in read_chunks(data):
+        keyword, _, rest = content.partition(b"\0")
+        if name == b"iTXt" and keyword == XMP_KEYWORD and rest[:1] == b"\0":
+            return rest[2:].split(b"\0", 2)[-1]  # after the language and the translated keyword
+    return b""
+
+
+def xmp_chunk(xmp: bytes) -> bytes:
+    """The chunk that holds a packet of XMP."""
+    return make_chunk(b"iTXt", XMP_KEYWORD + b"\0\0\0\0\0" + xmp)
+
+
+def resolution_chunk(x: float, y: float) -> bytes:
+    """The chunk that holds a resolution in pixels a metre; empty where a number leaves its field."""
+    counts = [round(value) for value in (x, y)]
+    if not all(0 < count < 2**31 for count in counts):
+        return b""
+    return make_chunk(b"pHYs", b"".join(count.to_bytes(4, "big") for count in counts) + b"\1")

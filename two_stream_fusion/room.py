@@ -1,0 +1,81 @@
+"""Whether memory holds a fusion, found from the headers of its files before any is decoded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Iterable
+
+import numpy as np
+
+from two_stream_fusion.base.memory import check_room
+from two_stream_fusion.io import images
+from two_stream_fusion.methods import registry
+
+# Bytes a pixel at the peak of fusing two colour images of 8 bits, reading and writing them too, measured as
+# the growth from 1 to 4 megapixels. Rows of a method that is not here count as the most of the others.
+WORK = {
+    "dwt": 60,
+    "lp": 65,
+    "sp": 145,
+    "rp": 80,
+    "psfs": 55,
+    "cp": 75,
+    "gf": 150,
+    "cnn": 85,
+    "two_stream": 85,
+}
+EACH_IMAGE = 28  # more for each image beyond two where a method takes all at once
+DEEPER = 5  # copies of the images that grow with their depth
+PROGRAM = 150 * 2**20  # Python and its libraries
+NETWORK = 500 * 2**20  # PyTorch, and a network on tiles
+NETWORKS = ("two_stream", "cnn", "srcnn")
+
+
+def needed_bytes(method: str, count: int, header: Any) -> int:
+    """Estimate the memory that a fusion needs at its peak.
+
+    Args:
+        method: a name of methods.registry.
+        count: the number of images.
+        header: of the largest image, an io.decode.Header.
+    """
+    pixels, channels = header.width * header.height, header.channels
+    work = WORK.get(method, max(WORK.values()))
+    if registry.find(method).takes_many:
+        work += EACH_IMAGE * (count - 2)
+    held = 2 * header.size  # the neighbours of an image that is being decoded
+    fusing = pixels * (work + DEEPER * channels * (header.itemsize - 1))
+    return PROGRAM + (NETWORK if method in NETWORKS else 0) + max(fusing, header.decoding + held)
+
+
+def check_memory(
+    sources: Iterable[Any],
+    method: str = "two_stream",
+    *,
+    channel: int | None = None,
+    time: int | None = None,
+    value_range: tuple[float, float] | None = None,
+) -> None:
+    """Refuse a fusion that memory cannot hold, before an image is decoded.
+
+    Args:
+        sources: as of pipeline.fuse; arrays are in memory already and count for nothing.
+        method: a name of methods.registry.
+        channel, time, value_range: as of images.read.
+
+    Raises:
+        OSError, ValueError: a file cannot be read, or is of a kind that is not.
+        NotEnoughMemory: more memory is needed than is free.
+    """
+    count, largest, where = 0, None, None
+    for source in sources:
+        if isinstance(source, np.ndarray):
+            count += 1
+            continue
+        count += images.pages(source, channel=channel, time=time)
+        header = images.header(source, channel=channel, time=time)
+        if largest is None or header.decoding > largest.decoding:
+            largest, where = header, Path(source)
+    if largest is not None and count > 1:
+        what = f"{where}: {count} images of {largest.width}x{largest.height} pixels, fused by {method}"
+        check_room(needed_bytes(method, count, largest), what)
