@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from . import __version__, atomic_files, device, glog, parallel
+from . import __version__, atomic_files, device, glog, onnx_export, parallel
 from .net import TEST, TRAIN, Net
 from .signals import EFFECTS, Signals
 from .training import Solver, loss_note, read_solver
@@ -17,6 +17,7 @@ commands:
   train           train or finetune a model
   test            score a model
   time            benchmark a model's layers
+  export          write a deploy net and its weights as an ONNX model
   device_query    show GPU diagnostic information
 
 flags (-flag value, -flag=value, and the same with two dashes; -flag and -noflag for true and false):
@@ -27,14 +28,19 @@ examples:
   caffe train -solver solver.prototxt -snapshot run_iter_5000.solverstate
   caffe test -model train_val.prototxt -weights run_iter_5000.caffemodel -iterations 100
   caffe time -model deploy.prototxt -iterations 10
+  caffe export -model deploy.prototxt -weights run_iter_5000.caffemodel -output net.onnx
 """
 
 # name: (default, what it is)
 FLAGS = {
     "solver": ("", "the solver prototxt (train)"),
     "snapshot": ("", "a .solverstate to go on from (train)"),
-    "weights": ("", "weights to begin with, several separated by commas (train), or to score (test)"),
-    "model": ("", "the net prototxt (test, time)"),
+    "weights": (
+        "",
+        "weights to begin with, several separated by commas (train), to score (test) or to export",
+    ),
+    "model": ("", "the net prototxt (test, time, export)"),
+    "output": ("", "the ONNX model to write (export)"),
     "iterations": (50, "how many batches (test, time)"),
     "gpu": ("", "the GPU to run on, several with commas or all (train); the CPU without it"),
     "phase": ("", "TRAIN or TEST (time)"),
@@ -263,6 +269,14 @@ def _timed(function, *arguments):
     return time.perf_counter() - start
 
 
+def export(flags) -> None:
+    """Write a deploy net and its weights as an ONNX model."""
+    _need(flags, "model", "weights", "output")
+    weights = filter(None, flags["weights"].split(","))
+    onnx_export.export(flags["model"], weights, flags["output"], flags["level"], _stages(flags))
+    glog.info(f"Wrote {flags['output']}")
+
+
 def device_query(flags) -> None:
     """Show what GPUs there are."""
     glog.info(f"Querying GPUs {flags['gpu']}")
@@ -280,7 +294,7 @@ def device_query(flags) -> None:
         glog.info(f"Number of multiprocessors:     {properties.multi_processor_count}")
 
 
-COMMANDS = {"train": train, "test": test, "time": time_layers, "device_query": device_query}
+COMMANDS = {"train": train, "test": test, "time": time_layers, "export": export, "device_query": device_query}
 
 
 _MISTAKES = ValueError, OSError, FloatingPointError, parallel.ProcessLost
