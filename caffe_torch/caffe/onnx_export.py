@@ -1,6 +1,6 @@
 """A net as an ONNX model: `caffe export`.
 
-The graph is written from the net's layers and parameters; onnx_layers.py has what each type becomes. Height
+The graph is written from the net's layers and parameters; onnx_layers/ has what each type becomes. Height
 and width are free where the net runs at other sizes. onnx is imported when a net is exported: it is no
 dependency of this package.
 """
@@ -248,7 +248,7 @@ class _Graph:
 
 
 class LayerExport:
-    """A layer as the functions of onnx_layers.py see it.
+    """A layer as the functions of onnx_layers/ see it.
 
     Attributes: layer: caffe_torch's layer, with its settings. inputs: the ONNX values of its bottoms. shapes
         and top_shapes: the shapes of bottoms and tops, None for a free size.
