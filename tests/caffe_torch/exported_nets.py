@@ -1,7 +1,4 @@
-"""Nets to export to ONNX: small ones in the form of well-known ones, with inputs and weights from a seed.
-
-Both Caffes read them, so this runs with BVLC Caffe's Python 3.9 too.
-"""
+"""Nets to export to ONNX: small ones in the form of well-known ones, with inputs and weights from a seed."""
 
 from pathlib import Path
 
@@ -49,7 +46,7 @@ def _crop(name, bottom, like, offset):
 
 
 LENET = (
-    inputs(data=(2, 1, 28, 28))
+    inputs(data=(1, 1, 28, 28))
     + _conv("conv1", "data", 20, 5)
     + _pool("pool1", "conv1")
     + _conv("conv2", "pool1", 50, 5)
@@ -138,6 +135,16 @@ SMALL = {
     "FCN-8s-like": FCN8S,
     "encoder-decoder": ENCODER_DECODER,
 }
+
+
+def deploy(name):
+    """The path of a net of the repository."""
+    return str(ROOT / "prototxt" / name / "deploy.prototxt")
+
+
+def weights(name):
+    """The path of a released model's weights."""
+    return str(ROOT / "models" / name / f"{name}.caffemodel")
 
 
 def fill(net, seed=1):

@@ -197,13 +197,9 @@ def test_small_nets(name, tmp_path):
         check(net, runtime, batch)
 
 
-def deploy(name):
-    return str(exported_nets.ROOT / "prototxt" / name / "deploy.prototxt")
-
-
 @pytest.mark.parametrize("name", golden_nets.names())
 def test_nets_of_the_repository(name):
-    net = caffe.Net(deploy(name), caffe.TEST)
+    net = caffe.Net(exported_nets.deploy(name), caffe.TEST)
     golden_nets.set_weights(net)
     model = onnx_export.to_onnx(net)
     assert [d.dim_param for d in model.graph.input[0].type.tensor_type.shape.dim][2:] == ["height", "width"]
@@ -220,8 +216,8 @@ def test_nets_of_the_repository(name):
 
 @pytest.mark.parametrize("name", exported_nets.RELEASED)
 def test_released_models(name):
-    weights = exported_nets.ROOT / "models" / name / f"{name}.caffemodel"
-    net = caffe.Net(deploy(exported_nets.RELEASED[name]), caffe.TEST, weights=str(weights))
+    net = caffe.Net(exported_nets.deploy(exported_nets.RELEASED[name]), caffe.TEST)
+    net.copy_from(exported_nets.weights(name))
     runtime, random = session(onnx_export.to_onnx(net)), np.random.RandomState(3)
     channels = net.blobs[net.inputs[0]].shape[1]
     batch = {n: random.rand(1, channels, 24, 30).astype(np.float32) for n in net.inputs}
@@ -301,9 +297,9 @@ def test_refusals(text, message, tmp_path, capfd):
 
 
 def test_the_command(tmp_path, capfd):
-    weights = exported_nets.ROOT / "models" / "srcnn-detail" / "srcnn-detail.caffemodel"
+    weights = exported_nets.weights("srcnn-detail")
     output = tmp_path / "new" / "net.onnx"
-    flags = ["-model", deploy("srcnn"), "-weights", str(weights), "-output", str(output)]
+    flags = ["-model", exported_nets.deploy("srcnn"), "-weights", weights, "-output", str(output)]
     assert command.main(["export", *flags]) == 0
     assert f"Wrote {output}" in capfd.readouterr().err
     model = onnx.load(str(output))
@@ -316,4 +312,4 @@ def test_the_command(tmp_path, capfd):
 def test_without_onnx(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ValueError, match=r"needs onnx: pip install './caffe_torch\[onnx\]'"):
-        onnx_export.export(deploy("srcnn"), [], tmp_path / "net.onnx")
+        onnx_export.export(exported_nets.deploy("srcnn"), [], tmp_path / "net.onnx")
