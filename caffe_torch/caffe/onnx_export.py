@@ -62,6 +62,8 @@ def to_onnx(net: Net):
     for node in net.nodes:
         if node.layer.type not in onnx_layers.EXPORTS:
             raise node.error(onnx_layers.refusal(node))
+    if net.phase != TEST:
+        raise ValueError("a net of phase TEST can be exported, this one is of phase TRAIN")
     if not net.outputs:
         raise ValueError("the net has no output")
     model = None

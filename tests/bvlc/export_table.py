@@ -43,7 +43,7 @@ def prepare(folder):
 
 
 def run(python, runtime, places):
-    """Run the nets one after another with a runtime of an interpreter; those that it fails on are left out."""
+    """Run the nets in turn with a runtime of an interpreter; those that it fails on are left out."""
     environment = {**os.environ, "GLOG_minloglevel": "2"}
     environment.pop("PYTHONPATH", None)  # which has caffe_torch, perhaps
     rest = list(places)

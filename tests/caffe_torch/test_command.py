@@ -188,7 +188,7 @@ def test_a_full_disk_below_stderr_ends_nothing(model, status):
         (["train", "-solver"], "flag '-solver' needs a value"),
         (["test", "-iterations", "many"], "-iterations needs a whole number, not 'many'"),
         (["train", "test"], "one command at a time, not 'train test'"),
-        (["tarin"], "unknown command 'tarin': use one of train, test, time, device_query"),
+        (["tarin"], "unknown command 'tarin': use one of train, test, time, export, device_query"),
         (["train"], "this command needs -solver"),
         (["test", "-model", "net.prototxt"], "this command needs -weights"),
         (["train", "-solver", "absent"], "absent: No such file or directory"),

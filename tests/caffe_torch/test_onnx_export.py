@@ -296,6 +296,11 @@ def test_refusals(text, message, tmp_path, capfd):
     assert output.read_text() == "before"
 
 
+def test_a_net_for_training_is_refused():
+    with pytest.raises(ValueError, match="phase TRAIN"):
+        onnx_export.to_onnx(caffe.Net(exported_nets.deploy("srcnn"), caffe.TRAIN))
+
+
 def test_the_command(tmp_path, capfd):
     weights = exported_nets.weights("srcnn-detail")
     output = tmp_path / "new" / "net.onnx"
