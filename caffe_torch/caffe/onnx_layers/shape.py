@@ -69,7 +69,12 @@ def _interleaved(e, old, new):
     a = next((i for i, (n, m) in enumerate(zip(old, new, strict=False)) if n != m), len(new))
     moved = [n for n in old[a + 2 :] if isinstance(n, Axis)]
     concat = e.graph.producers.get(e.inputs[0])
-    if len(moved) < 2 or old[:a] + old[a + 2 :] != new[:a] + new[a + 1 :] or concat is None:
+    if (
+        len(moved) < 2
+        or not isinstance(old[a], int)
+        or old[:a] + old[a + 2 :] != new[:a] + new[a + 1 :]
+        or concat is None
+    ):
         return None
     makers = [e.graph.producers.get(name) for name in concat.input]
     if concat.op_type != "Concat" or any(node is None or node.op_type != "Unsqueeze" for node in makers):
