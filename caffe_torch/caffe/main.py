@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from . import __version__, atomic_files, device, glog, parallel
+from . import __version__, atomic_files, device, glog, onnx_export, parallel
 from .net import TEST, TRAIN, Net
 from .python_layer import PythonLayerError
 from .signals import EFFECTS, Signals
@@ -19,6 +19,7 @@ commands:
   train           train or finetune a model
   test            score a model
   time            benchmark a model's layers
+  export          write a deploy net and its weights as an ONNX model
   device_query    show GPU diagnostic information
 
 flags (-flag value, -flag=value, and the same with two dashes; -flag and -noflag for true and false):
@@ -29,14 +30,16 @@ examples:
   caffe train -solver solver.prototxt -snapshot run_iter_5000.solverstate
   caffe test -model train_val.prototxt -weights run_iter_5000.caffemodel -iterations 100
   caffe time -model deploy.prototxt -iterations 10
+  caffe export -model deploy.prototxt -weights run_iter_5000.caffemodel -output net.onnx
 """
 
 # name: (default, description)
 FLAGS = {
     "solver": ("", "the solver prototxt (train)"),
     "snapshot": ("", "a .solverstate to resume from (train)"),
-    "weights": ("", "initial weights (train) or weights to score (test); several separated by commas"),
-    "model": ("", "the net prototxt (test, time)"),
+    "weights": ("", "initial weights (train), or weights to score or export; several separated by commas"),
+    "model": ("", "the net prototxt (test, time, export)"),
+    "output": ("", "the ONNX model to write (export)"),
     "iterations": (50, "the number of batches (test, time)"),
     "gpu": ("", "the GPU to run on; several with commas, or all (train); the CPU if absent"),
     "phase": ("", "TRAIN or TEST (time)"),
@@ -307,6 +310,22 @@ def _timed(function, *arguments):
     return time.perf_counter() - start
 
 
+def export(flags: dict) -> None:
+    """Write a deploy net and its weights as an ONNX model.
+
+    Args:
+        flags: the values that `parse` returns.
+
+    Raises:
+        ValueError: a flag or the net is wrong, or ONNX has no such layer.
+        OSError: a file cannot be read or written.
+    """
+    _require(flags, "model", "weights", "output")
+    weights = filter(None, flags["weights"].split(","))
+    onnx_export.export(flags["model"], weights, flags["output"], flags["level"], _stages(flags))
+    glog.info(f"Wrote {flags['output']}")
+
+
 def device_query(flags: dict) -> None:
     """Log the properties of the GPUs.
 
@@ -331,7 +350,7 @@ def device_query(flags: dict) -> None:
         glog.info(f"Number of multiprocessors:     {properties.multi_processor_count}")
 
 
-COMMANDS = {"train": train, "test": test, "time": time_layers, "device_query": device_query}
+COMMANDS = {"train": train, "test": test, "time": time_layers, "export": export, "device_query": device_query}
 
 # Errors of the input or the machine, shown in one line. Any other is a fault of this package.
 _USER_ERRORS = ValueError, OSError, FloatingPointError, parallel.ProcessLost, PythonLayerError

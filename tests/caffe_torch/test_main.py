@@ -93,7 +93,7 @@ def test_the_version(capfd):
         (["train", "-solver"], "flag '-solver' needs a value"),
         (["test", "-iterations", "many"], "-iterations needs a whole number, not 'many'"),
         (["train", "test"], "one command at a time, not 'train test'"),
-        (["tarin"], "unknown command 'tarin': use one of train, test, time, device_query"),
+        (["tarin"], "unknown command 'tarin': use one of train, test, time, export, device_query"),
         (["train"], "this command needs -solver"),
         (["test", "-model", "net.prototxt"], "this command needs -weights"),
         (["train", "-solver", "absent"], "absent: No such file or directory"),

@@ -1,0 +1,75 @@
+"""Layers with weights, and Im2col."""
+
+import numpy as np
+
+from . import exports
+from .shape import Axis, reshaped
+
+
+def _geometry(e):
+    layer = e.layer
+    return {
+        "kernel_shape": list(layer.kernel),
+        "strides": list(layer.stride),
+        "dilations": list(layer.dilation),
+        "group": layer.opt.group,
+    }
+
+
+@exports("Convolution")
+def _convolution(e):
+    params = [e.param(i, name) for i, name in enumerate(("weight", "bias")[: 1 + e.opt.bias_term])]
+    pads = [*e.layer.pad, *e.layer.pad]
+    return [e.op("Conv", x, *params, pads=pads, **_geometry(e)) for x in e.inputs]
+
+
+@exports("Deconvolution")
+def _deconvolution(e):
+    layer, group = e.layer, e.opt.group
+    bias = [e.param(1, "bias")] if e.opt.bias_term else []
+    reach = [d * (k - 1) - p for d, k, p in zip(layer.dilation, layer.kernel, layer.pad, strict=True)]
+    if set(layer.stride) == {1} and min(reach) >= 0:
+        # The same sums as a convolution, which runtimes compute several times as fast.
+        def flipped(weight):
+            inputs, outputs, *kernel = weight.shape
+            weight = weight.reshape(group, inputs // group, outputs, *kernel).swapaxes(1, 2)
+            weight = weight.reshape(group * outputs, inputs // group, *kernel)
+            return np.flip(weight, tuple(range(2, weight.ndim)))
+
+        weight = e.param(0, "weight", flipped)
+        return [e.op("Conv", x, weight, *bias, pads=reach * 2, **_geometry(e)) for x in e.inputs]
+    weight, pads = e.param(0, "weight"), [*layer.pad, *layer.pad]
+    return [e.op("ConvTranspose", x, weight, *bias, pads=pads, **_geometry(e)) for x in e.inputs]
+
+
+@exports("Im2col")
+def _im2col(e):
+    rank = len(e.shapes[0])
+    if rank > 5:
+        raise ValueError("more than 3 spatial axes cannot be exported")
+    (channels,) = e.fixed(0, 1)
+    kernel, stride, pad, dilation = e.layer._geometry(rank - 2)
+    places = int(np.prod(kernel))
+    # A convolution of every channel with filters of a single 1 each.
+    weight = np.tile(np.eye(places, dtype=np.float32), (channels, 1)).reshape(-1, 1, *kernel)
+    return e.op(
+        "Conv",
+        e.inputs[0],
+        e.const(weight, "weight"),
+        kernel_shape=list(kernel),
+        strides=list(stride),
+        pads=[*pad, *pad],
+        dilations=list(dilation),
+        group=channels,
+    )
+
+
+@exports("InnerProduct")
+def _inner_product(e):
+    axis, opt = e.layer.axis, e.opt
+    rows = e.op("Flatten", e.inputs[0], axis=axis)
+    params = [e.param(i, name) for i, name in enumerate(("weight", "bias")[: 1 + opt.bias_term])]
+    y = e.op("Gemm", rows, *params, transB=int(not opt.transpose))
+    if axis == 1:
+        return y
+    return reshaped(e, y, [Axis(i) for i in range(axis)] + [opt.num_output], (None, opt.num_output))
