@@ -34,12 +34,12 @@ import numpy as np
 
 from two_stream_fusion.base.tiles import tiles
 from two_stream_fusion.methods import models, registry
-from two_stream_fusion.stack import screening, select
+from two_stream_fusion.stack import screening, select, shake
 from two_stream_fusion.stack.align import quick_misalignment, quick_version
 from two_stream_fusion.stack.blend import blend_frames
 from two_stream_fusion.stack.choice import select_frames
 from two_stream_fusion.stack.frames import Frames, Source
-from two_stream_fusion.stack.order import detail_grid, sort_by_details
+from two_stream_fusion.stack.order import detail_map, sort_by_details
 
 if TYPE_CHECKING:
     from two_stream_fusion.methods.two_stream import TwoStream
@@ -415,23 +415,34 @@ def as_frames(sources: Sources) -> Frames:
 def _look_at_stack(frames, in_order, keep_all, progress):
     """(order, misfits): the places of the images to fuse, sorted by focus where `in_order`, and the images
     that do not belong, which are in `order` where `keep_all`."""
-    grids, small = [], []
+    maps, small = [], []
+    shaken: list[float] = []
     with progress("looking", len(frames), "image") as track:
         for frame in track(frames.spread()):
-            grids.append(detail_grid(frame) if in_order else None)
+            maps.append(detail_map(frame) if in_order else None)
             small.append(screening.small_gray(frame))
 
     def sort(places):
         if not in_order or len(places) < 3:
             return places
-        return [places[i] for i in sort_by_details([grids[place] for place in places])]
+        shifts = shake.estimate_shifts([small[place] for place in places])
+        found = [places[i] for i in sort_by_details([maps[place] for place in places], shifts)]
+        if found != places and shake.is_shaken(shifts):
+            shaken.append(float(np.abs(shifts).max()))
+        return found
 
     everything = list(range(len(frames)))
     misfits = screening.find_misfits(small, sort)
-    if keep_all:
-        return sort(everything), misfits
-    away = {misfit.place for misfit in misfits}
-    return sort([place for place in everything if place not in away]), misfits
+    shaken.clear()
+    away = set() if keep_all else {misfit.place for misfit in misfits}
+    order = sort([place for place in everything if place not in away])
+    if shaken:
+        LOG.warning(
+            "the camera moved by up to %.1f %% of the width, so the order of focus is not sure;"
+            " --keep-order keeps the given one",
+            100 * shaken[-1],
+        )
+    return order, misfits
 
 
 def _middle(order, misfits):

@@ -261,3 +261,16 @@ def test_the_given_order_can_be_kept():
     found = pipeline.fuse(shuffled, model=models.FAST, check_register=False).aligned
     kept = pipeline.fuse(shuffled, model=models.FAST, keep_order=True, check_register=False).aligned
     assert found.order in ([1, 4, 3, 0, 2], [2, 0, 3, 4, 1]) and kept.order == [0, 1, 2, 3, 4]
+
+
+def test_the_order_of_a_shaken_stack_is_not_sure(caplog):
+    photo = photograph()[::2, ::2]
+    steady = [levels(x)[8:-8, 8:-8] for x in slope(photo, 5, 3.0)]
+    shaken = [levels(x)[8 + i : i - 8, 8 - i : -8 - i] for i, x in enumerate(slope(photo, 5, 3.0), -2)]
+    for stack, warned in ((steady, False), (shaken, True)):
+        caplog.clear()
+        shuffled = [stack[i] for i in (3, 0, 4, 2, 1)]
+        with caplog.at_level(logging.WARNING, "two_stream_fusion"):
+            assert pipeline.align_frames(shuffled, None).order in ([1, 4, 3, 0, 2], [2, 0, 3, 4, 1])
+            assert pipeline.align_frames(shuffled, None, in_order=False).order == [0, 1, 2, 3, 4]
+        assert ("the order of focus is not sure; --keep-order" in caplog.text) == warned
