@@ -465,7 +465,7 @@ def _warn_if_misaligned(frames):
     for i, frame in enumerate(frames):
         quick = quick_version(frame)
         if previous is not None:
-            pixels = quick_misalignment(previous, quick, frames.shape)
+            pixels = quick_misalignment(previous, quick, frames.shape, ignored=bound)
             if pixels > bound:
                 found.append((pixels, i - 1, i))
         previous = quick
