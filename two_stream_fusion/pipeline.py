@@ -415,32 +415,38 @@ def as_frames(sources: Sources) -> Frames:
 def _look_at_stack(frames, in_order, keep_all, progress):
     """(order, misfits): the places of the images to fuse, sorted by focus where `in_order`, and the images
     that do not belong, which are in `order` where `keep_all`."""
-    maps, small = [], []
-    shaken: list[float] = []
+    maps, small, directional = [], [], []
     with progress("looking", len(frames), "image") as track:
         for frame in track(frames.spread()):
-            maps.append(detail_map(frame) if in_order else None)
+            maps.append(detail_map(frame))
             small.append(screening.small_gray(frame))
+            directional.append(screening.directional_detail(frame))
+    shaken = 0.0
 
-    def sort(places):
-        if not in_order or len(places) < 3:
+    def sort_by_focus(places):
+        nonlocal shaken
+        if len(places) < 3:
             return places
         shifts = shake.estimate_shifts([small[place] for place in places])
         found = [places[i] for i in sort_by_details([maps[place] for place in places], shifts)]
-        if found != places and shake.is_shaken(shifts):
-            shaken.append(float(np.abs(shifts).max()))
+        shaken = float(np.abs(shifts).max()) if found != places and shake.is_shaken(shifts) else 0.0
         return found
 
+    sort = sort_by_focus if in_order else list
     everything = list(range(len(frames)))
     misfits = screening.find_misfits(small, sort)
-    shaken.clear()
+    belonging = [place for place in everything if place not in {misfit.place for misfit in misfits}]
+    blurred = screening.find_motion_blur(directional, belonging, sort_by_focus)
+    if 2 * len(misfits + blurred) < len(frames):
+        misfits = sorted(misfits + blurred)
     away = set() if keep_all else {misfit.place for misfit in misfits}
+    shaken = 0.0
     order = sort([place for place in everything if place not in away])
     if shaken:
         LOG.warning(
             "the camera moved by up to %.1f %% of the width, so the order of focus is not sure;"
             " --keep-order keeps the given one",
-            100 * shaken[-1],
+            100 * shaken,
         )
     return order, misfits
 
