@@ -38,7 +38,7 @@ MIN_CONTRAST = 0.002  # standard deviation of gray in 0..1 below which there is 
 
 SPOT_PIXELS = 200_000  # of the level on which spots that stand still are looked for
 SPOT_DISTANCE = 0.002  # of the longer side: motions with and without spots that are closer are the same
-SPOT_GAIN = 0.1  # in likeness of what is no spot, that the motion without spots has to bring
+SPOT_GAIN = 1 / 4  # of the unlikeness of what is no spot, that the motion without spots has to remove
 
 Level = Tuple[np.ndarray, np.ndarray]
 Pyramid = List[Level]
@@ -134,7 +134,8 @@ def _spots_mislead(reference, image, matrix):
     motions = (corners(np.linalg.inv(up) @ one @ up, fixed.shape) for one in (matrix, without))
     if np.abs(np.subtract(*motions)).max() <= SPOT_DISTANCE * max(fixed.shape):
         return False
-    return likeness(reference, image, without) > likeness(reference, image, matrix) + SPOT_GAIN
+    unlike, rest = (1 - likeness(reference, image, one) for one in (matrix, without))
+    return rest < (1 - SPOT_GAIN) * unlike
 
 
 def _without_spots(reference, image):

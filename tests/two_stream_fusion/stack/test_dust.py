@@ -32,7 +32,7 @@ def faint_pair(faint, spots, shift):
 @pytest.mark.parametrize("faint", [0.06, 0.12])
 def test_a_faint_scene_is_aligned_whatever_the_dust(faint, shift):
     first, second, true = faint_pair(faint, 40, shift)
-    assert align.corner_distance(align.estimate(first, second), true, SIZE) < 1
+    assert align.corner_distance(align.estimate(first, second), true, SIZE) < 0.5
 
 
 def test_a_faint_scene_that_stands_still_stays():
