@@ -39,7 +39,7 @@ from two_stream_fusion.stack.align import quick_misalignment, quick_version
 from two_stream_fusion.stack.blend import blend_frames
 from two_stream_fusion.stack.choice import select_frames
 from two_stream_fusion.stack.frames import Frames, Source
-from two_stream_fusion.stack.order import detail_map, sort_by_details
+from two_stream_fusion.stack.order import detail_map, reduce_frame, sort_by_details
 
 if TYPE_CHECKING:
     from two_stream_fusion.methods.two_stream import TwoStream
@@ -417,7 +417,7 @@ def _look_at_stack(frames, in_order, keep_all, progress):
     that do not belong, which are in `order` where `keep_all`."""
     maps, small, directional = [], [], []
     with progress("looking", len(frames), "image") as track:
-        for frame in track(frames.spread()):
+        for frame in map(reduce_frame, track(frames.spread())):
             maps.append(detail_map(frame))
             small.append(screening.small_gray(frame))
             directional.append(screening.directional_detail(frame))

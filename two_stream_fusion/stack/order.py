@@ -40,7 +40,7 @@ def focus_order(frames: Iterable[np.ndarray]) -> list[int]:
         its path is hardly longer than the shortest (KEEP_ORDER).
     """
     maps, small = [], []
-    for frame in frames:
+    for frame in map(reduce_frame, frames):
         maps.append(detail_map(frame))
         small.append(small_gray(frame))
     return sort_by_details(maps, shake.estimate_shifts(small))
@@ -61,10 +61,15 @@ def sort_by_details(maps: Sequence[np.ndarray], shifts: np.ndarray | None = None
     return _sort(distances)
 
 
+def reduce_frame(frame: np.ndarray) -> np.ndarray:
+    """A frame of at most COMPARED_SIDE pixels a side, of the same kind: enough for all that is compared."""
+    size = _fit_within(frame.shape, COMPARED_SIDE)
+    return frame if size == frame.shape[1::-1] else cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+
+
 def detail_map(frame: np.ndarray) -> np.ndarray:
     """How much detail a small version of a frame has at each place: float32, at most MAP_SIDE a side."""
-    small = cv2.resize(frame, _fit_within(frame.shape, COMPARED_SIDE), interpolation=cv2.INTER_AREA)
-    levels = gray(small).astype(np.float32)
+    levels = gray(reduce_frame(frame)).astype(np.float32)
     fine = cv2.absdiff(levels, gaussian_blur(levels, DETAIL_SIGMA))
     return cv2.resize(fine, _fit_within(fine.shape, MAP_SIDE), interpolation=cv2.INTER_AREA)
 
