@@ -1,10 +1,10 @@
-# Everything derived goes into build/ and .venv/, nowhere else. `make help` lists the targets.
+# All outputs go into build/ and .venv/. `make help` lists the targets.
 SHELL       := bash
 .SHELLFLAGS := -e -o pipefail -c
 PYTHON ?= python3
 VENV   ?= .venv
-# What pip installs. By default PyTorch's build for CPUs where there is no NVIDIA GPU, else pip's own choice (with CUDA on
-# Linux). Your own choice: make setup TORCH="torch==2.13.0"
+# The PyTorch to install. The default is the build for CPUs where there is no NVIDIA GPU, else pip's default (CUDA on Linux).
+# To choose another: make setup TORCH="torch==2.13.0"
 TORCH  ?=
 SOLVER ?= solver/adam.prototxt
 
@@ -22,7 +22,7 @@ $(VENV)/.done: pyproject.toml caffe_torch/pyproject.toml
 	torch="$(TORCH)"; test -n "$$torch" || torch="$$($(PY) tools/choose_torch.py)"; \
 	$(PY) -m pip install --quiet $$torch
 	$(PY) -m pip install --quiet -e caffe_torch -e '.[test]'
-	# Programs run in place import one another by their folders' names: eval, data_prep, tools.
+	# Commands run in place import the folders of this checkout by name: eval, data_prep, tools.
 	echo "$(CURDIR)" > "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/two-stream-fusion-checkout.pth"
 	touch $@
 
@@ -33,13 +33,13 @@ data: setup ## patch databases in build/data: make data [PHOTOS=DIR] [PATCH=50] 
 	mkdir -p build/snapshots build/logs
 	$(PY) data_prep/make_database.py $(and $(PHOTOS),--photos "$(PHOTOS)") $(and $(PATCH),--patch $(PATCH)) $(and $(RECIPE),--recipe $(RECIPE)) $(and $(PAIRS),--pairs $(PAIRS)) $(and $(RECOLOUR),--recolour)
 
-train: setup ## make train [SOLVER=solver/adam.prototxt] [GPU=0] [BATCH=64] [FROM=....solverstate]; an earlier log stays, as .1
+train: setup ## make train [SOLVER=solver/adam.prototxt] [GPU=0] [BATCH=64] [FROM=....solverstate]; an earlier log is kept as .1
 	$(PY) tools/train.py --caffe "$(CAFFE)" -solver "$(SOLVER)" $(and $(GPU),-gpu $(GPU)) $(and $(BATCH),-batch $(BATCH)) $(and $(FROM),-snapshot "$(FROM)")
 
 fuse: setup ## make fuse A=near.jpg B=far.jpg OUT=sharp.png
 	$(PY) tools/fuse.py "$(A)" "$(B)" -o "$(OUT)"
 
-tables: setup ## Tables 1-4, made again: build/tables
+tables: setup ## Tables 1-4: build/tables
 	$(PY) eval/tables.py
 
 figures: setup ## Figures 6-9: build/figures
@@ -51,14 +51,14 @@ experiments: setup ## the analysis (Fig. 5, 2, 4): make experiments [NAME=fig5a]
 bvlc-caffe: ## BVLC Caffe 1.0 itself (CPU), without root or conda, in build/bvlc/bin
 	$(PYTHON) tools/bvlc_caffe.py
 
-bench: setup ## time metrics and methods; BVLC Caffe and caffe_torch in turns (needs build/data)
+bench: setup ## time metrics, methods, BVLC Caffe and caffe_torch (needs build/data)
 	$(PY) eval/bench.py --megapixels 24
 	$(PY) tools/bench_caffe.py
 
 test: setup ## the fast tests
 	$(PY) -m pytest
 
-test-slow: setup ## the slow ones too
+test-slow: setup ## the fast and the slow tests
 	$(PY) -m pytest -m 'not bvlc'
 
 test-gpu: setup ## the tests of caffe_torch on a CUDA GPU: make test-gpu [GPU=0]
@@ -76,5 +76,5 @@ lint: setup ## ruff, its formatter, spelling, types
 test-wheel: setup ## install the wheel elsewhere and run its commands
 	$(PY) -m pytest -m 'slow or not slow' tests/test_wheel.py
 
-clean: ## remove what was derived; .venv stays
+clean: ## remove build; .venv stays
 	rm -rf build

@@ -1,4 +1,4 @@
-"""What the `caffe` command starts with; outside the package, whose import loads PyTorch, for seconds."""
+"""The entry point of the `caffe` command, outside the package, whose import loads PyTorch for seconds."""
 
 import os
 import signal
@@ -6,11 +6,15 @@ import sys
 
 
 def main() -> int:
-    """Run the command line; the exit status. SIGINT ends with 130 and no word, from the first moment on."""
+    """Run the command line. SIGINT ends it silently with status 130, during the imports too.
+
+    Returns:
+        The exit status.
+    """
     before = signal.getsignal(signal.SIGINT)
-    # Where a shell runs it in the background, SIGINT is ignored and stays so.
+    # A shell ignores SIGINT for its background processes; that is kept.
     if before is signal.default_int_handler:
-        # At once: an exception could be swallowed where PyTorch starts.
+        # Exit at once: PyTorch's import could swallow an exception.
         signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     from caffe.main import main as command
 

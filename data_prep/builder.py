@@ -1,4 +1,4 @@
-"""Databases of training rows, built from photographs: planned, written, and described in a manifest.
+"""Plan, write and describe databases of training rows, made from photographs.
 
 A `DatasetSpec` says what the rows are. data_prep/pair_patches.py, cnn_patches.py and srcnn_patches.py have
 one each. The same seed gives the same rows, for any number of workers and any order of work.
@@ -35,7 +35,7 @@ Warn = Callable[[str], None]
 
 
 class InspectedPhotograph(NamedTuple):
-    """What planning needs to know of a file; `error` says why it cannot serve."""
+    """Properties of a file for planning; `error` says why it is unusable."""
 
     path: str
     mask: str | None = None
@@ -46,13 +46,13 @@ class InspectedPhotograph(NamedTuple):
 
 
 class PlannedPhotograph(NamedTuple):
-    """A photograph that rows are made of."""
+    """A photograph to make rows from."""
 
     path: str
     mask: str | None
     sha256: str
     shape: tuple[int, int]  # H, W
-    rows: int  # that it gives
+    rows: int  # their number
     draw: int = 0  # counts the pairs made of one photograph; each has random numbers of its own
     recolour: bool = False  # whether its colours may be changed
 
@@ -93,7 +93,7 @@ class DatasetSpec(abc.ABC):
 
     @abc.abstractmethod
     def count_rows(self, shape: tuple[int, int]) -> int:
-        """How many rows a photograph of a shape (H, W) gives; 0 where it is too small."""
+        """The number of rows from a photograph of shape (H, W); 0 if it is too small."""
 
     @abc.abstractmethod
     def make_rows(self, photograph: PlannedPhotograph) -> Iterator[Sequence[np.ndarray]]:
@@ -104,7 +104,7 @@ class DatasetSpec(abc.ABC):
         """
 
     def expand_pairs(self, train: list[PlannedPhotograph]) -> list[PlannedPhotograph]:
-        """The training photographs, once for each time that rows are made of one."""
+        """The training photographs, each repeated once for every pair made from it."""
         return train
 
 
@@ -128,7 +128,7 @@ def load_with_rng(photograph: PlannedPhotograph, seed: int) -> tuple[np.ndarray,
 
 
 def inspect(source: SourcePhotograph) -> InspectedPhotograph:
-    """Read a photograph and its mask to see whether they can serve. Nothing is raised for a bad file."""
+    """Read a photograph and its mask, and report whether they are usable. A bad file raises nothing."""
     path, mask = source
     try:
         image, sha256 = photographs.read(path)

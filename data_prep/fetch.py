@@ -77,7 +77,7 @@ def evaluation_hashes() -> set[str]:
 
 @lru_cache(maxsize=None)
 def groups() -> dict[str, list[str]]:
-    """Files by every name they can be asked for: SET, SET/NAME, and NAME where one set has it."""
+    """Files by each of their names: SET, SET/NAME, and NAME where only one set has it."""
     sets: dict[str, list[str]] = {}
     names: dict[str, set[str]] = {}
     bsds = {Path(name).stem for name, row in registry().items() if row["repo"] == "BIDS/BSDS500"}

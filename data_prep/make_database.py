@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import two_stream_fusion.base.cli  # noqa: F401
 
-import argparse
-from typing import Callable, NoReturn, Sequence
+from typing import Callable, NamedTuple, NoReturn, Sequence
 
 from data_prep.database_command import add_common_options, run_build, whole_number
 from data_prep.pair_patches import BATCH, PATCH, TEST_PATCHES, PairPatches
@@ -31,9 +30,19 @@ photographs is blurred, is where it is over 127. Photographs without one get a r
 """
 
 
+class Request(NamedTuple):
+    """The databases that a command line asks for."""
+
+    spec: PairPatches
+    photos: str | None  # as of photographs.training_photographs
+    out: str  # the folder to make
+    workers: int  # photographs processed at a time
+    verbose: bool  # whether every file that is skipped is named
+
+
 def parse_arguments(
     argv: Sequence[str] | None = None, refuse: Callable[[str], NoReturn] | None = None
-) -> argparse.Namespace:
+) -> Request:
     """Parse the command line.
 
     Args:
@@ -41,7 +50,7 @@ def parse_arguments(
         refuse: called with what is wrong with them, to raise; by default argparse ends the process.
 
     Returns:
-        photos, out, workers and verbose, and `spec`: the PairPatches that is asked for.
+        The requested databases.
     """
     parser = cli.parser(__doc__, EXAMPLES)
     add_common_options(parser)
@@ -63,10 +72,9 @@ def parse_arguments(
         " kept at most; the solvers test on 100 batches of 16 (default: %(default)s, 0: all)")  # fmt: skip
     parser.error = refuse or parser.error
     args = parser.parse_args(argv)
-    args.spec = PairPatches(args.val_share, args.val_patches, args.seed, args.recipe, args.patch, args.stride,
-                            args.pairs, args.recolour, args.gray)  # fmt: skip
-    args.out = args.out or default_out(args.patch)
-    return args
+    spec = PairPatches(args.val_share, args.val_patches, args.seed, args.recipe, args.patch, args.stride,
+                       args.pairs, args.recolour, args.gray)  # fmt: skip
+    return Request(spec, args.photos, args.out or default_out(args.patch), args.workers, args.verbose)
 
 
 def default_out(patch: int) -> str:
@@ -74,18 +82,26 @@ def default_out(patch: int) -> str:
     return "build/data" if patch == PATCH else f"build/data_p{patch}"
 
 
-def main(argv=None):
-    args = parse_arguments(argv)
-    manifest = run_build(args.spec, args.out, args.photos, args.workers, args.verbose)
-    count = manifest["rows"]["val"]
+def make(request: Request) -> None:
+    """Make databases, and print what they hold and what a net needs to read them.
+
+    Raises:
+        ValueError, OSError: as of builder.build.
+    """
+    manifest = run_build(request.spec, request.out, request.photos, request.workers, request.verbose)
+    count, patch = manifest["rows"]["val"], request.spec.patch
     if count < TEST_PATCHES:
         batch = max(n for n in range(1, BATCH + 1) if count % n == 0)
         print(
             f"{count} validation patches: with batch_size {batch} to test in a copy of the net, test_iter"
             f" {count // batch} in the solver goes over each once"
         )
-    if args.patch != PATCH and args.out == default_out(args.patch):
-        print(UNREAD.format(out=args.out))
+    if patch != PATCH and request.out == default_out(patch):
+        print(UNREAD.format(out=request.out))
+
+
+def main(argv=None):
+    make(parse_arguments(argv))
 
 
 if __name__ == "__main__":

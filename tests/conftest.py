@@ -1,6 +1,11 @@
 """For all tests."""
 
+import os
 import signal
+
+# Each process of `-n auto` has a core: threads of several would wait for one another.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hypothesis
 import numpy as np
@@ -14,6 +19,20 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one is no failure
 hypothesis.settings.load_profile("any machine")
+
+FAST = "not slow and not bvlc"  # what pyproject.toml asks for
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """`-n auto`: a process for each core for all fast tests, this process alone for any other choice.
+
+    Files that are named take less time than processes that start, and slow tests and those of BVLC Caffe and
+    of a GPU want the machine for themselves.
+    """
+    if config.option.markexpr != FAST or config.option.file_or_dir or "TEST_GPU" in os.environ:
+        return 0
+    return min(os.cpu_count(), 8)
 
 
 def pictures():

@@ -98,7 +98,7 @@ def check_kinds(outputs: Outputs, frames: Frames, method: str, refine: str | Non
         raise ValueError(f"--maps: {method} has none; gf, psfs and cnn have, and --map is two_stream's")
     if outputs.image:
         shape = () if is_cropped else frames.shape
-        images.check_writable(outputs.image, frames.dtype, frames.alpha is not None, shape)
+        images.check_writable(outputs.image, frames.dtype, not frames.is_opaque(0), shape)
 
 
 def aligned_paths(outputs: Outputs, frames: Frames) -> list[Path]:

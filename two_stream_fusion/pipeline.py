@@ -34,11 +34,12 @@ import numpy as np
 
 from two_stream_fusion.base.tiles import tiles
 from two_stream_fusion.methods import models, registry
-from two_stream_fusion.stack import screening, select, shake
+from two_stream_fusion.stack import fuse_matte, screening, select, shake
 from two_stream_fusion.stack.align import quick_misalignment, quick_version
 from two_stream_fusion.stack.blend import blend_frames
 from two_stream_fusion.stack.choice import select_frames
 from two_stream_fusion.stack.frames import Frames, Source
+from two_stream_fusion.stack.matte import Matte
 from two_stream_fusion.stack.order import detail_map, reduce_frame, sort_by_details
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Result(NamedTuple):
     """A fused image, and how it was made.
 
     image: H x W or H x W x 3, of the dtype of the sources.
-    alpha: H x W of that dtype, the least opaque of the sources, or None where all are opaque.
+    alpha: H x W of that dtype, or None where all of the image is opaque; see stack/matte.py.
     choice: H x W uint16, for each pixel the place in `aligned.frames` of the one that it comes from: a depth
         map of a stack. None but for refine="select".
     maps: what each step of a comparison method decided by, {name: map or number}; empty for other methods.
@@ -212,25 +213,33 @@ def fuse(
     )
     if check_register and len(frames) == 2:
         _warn_if_unlike(frames.spread())
-    if align is None and check_register:
-        _warn_if_misaligned(aligned.frames.spread())
     spread = aligned.frames.spread()
+    matte = Matte(spread) if spread.has_alpha else None
+    if align is None and check_register:
+        _warn_if_misaligned(matte.composites if matte else spread)
     ready = time.perf_counter()
     maps: list[dict[str, Any]] = []
-    choice = None
+    alpha = choice = None
     if network is not None:
         steps = len(tiles(aligned.frames.shape[:2], tile, 0)) * (len(spread) - 1)
         with progress("fusing", steps, "tile") as track:
-            image, choice = fuse_by_network(
-                network, spread, refine=refine or "none", tile=tile, progress=track
-            )
+            how: dict[str, Any] = {"refine": refine or "none", "tile": tile, "progress": track}
+            if matte:
+                image, alpha, choice = fuse_matte.fuse_by_network(network, matte, **how)
+            else:
+                image, choice = fuse_by_network(network, spread, **how)
     else:
         with progress("fusing", len(spread), "image") as track:
-            image, maps = registry.fuse(method, track(spread), **(options or {}))
+            if matte:
+                image, alpha, maps = fuse_matte.fuse_by_method(
+                    method, matte, progress=track, **(options or {})
+                )
+            else:
+                image, maps = registry.fuse(method, track(spread), **(options or {}))
     end = time.perf_counter()
     return Result(
         image=spread.restore(image),
-        alpha=spread.alpha,
+        alpha=alpha if alpha is not None and alpha.min() < np.iinfo(alpha.dtype).max else None,
         choice=choice,
         maps=maps,
         refine=refine,
@@ -434,7 +443,10 @@ def _look_at_stack(frames, in_order, keep_all, progress):
 
     sort = sort_by_focus if in_order else list
     everything = list(range(len(frames)))
-    misfits = screening.find_misfits(small, sort)
+    misfits = [
+        misfit._replace(reason="transparent throughout") if _is_clear(frames, misfit.place, small) else misfit
+        for misfit in screening.find_misfits(small, sort)
+    ]
     belonging = [place for place in everything if place not in {misfit.place for misfit in misfits}]
     blurred = screening.find_motion_blur(directional, belonging, sort_by_focus)
     if 2 * len(misfits + blurred) < len(frames):
@@ -449,6 +461,11 @@ def _look_at_stack(frames, in_order, keep_all, progress):
             100 * shaken,
         )
     return order, misfits
+
+
+def _is_clear(frames, place, small):
+    """Whether a frame has alpha 0 throughout; the colours of such frames are read as black."""
+    return not small[place].any() and not frames.is_opaque(place)
 
 
 def _middle(order, misfits):

@@ -1,52 +1,68 @@
-"""Files that are written whole or not at all, and read with their names in what is wrong with them."""
+"""Files written atomically, and HDF5 files read with the path in every error."""
+
+from __future__ import annotations
 
 import contextlib
 import io
 import os
+from collections.abc import Iterator
 
 import h5py
 
 from . import device, hdf5_checks
 
-# What h5py raises in the middle of a file that is damaged, or holds a group where a dataset is looked for.
+# What h5py raises for a damaged part of a file, or for a group in place of a dataset.
 _DAMAGED = OSError, RuntimeError, KeyError, TypeError, AttributeError
 
 
-def missing_path_hint(path) -> str:
-    """What to add where the file at `path` is missing: nothing for an absolute path."""
+def missing_path_hint(path: str) -> str:
+    """A hint for the error about a missing file; "" for an absolute path."""
     return "" if os.path.isabs(path) else " (paths are relative to the folder caffe runs in)"
 
 
-def write(path, content) -> None:
-    """Make `content`, bytes, the file at `path`; its folder is made where it is missing.
+def write(path: str | os.PathLike, content: bytes | memoryview) -> None:
+    """Write a file atomically: to a temporary file in the same folder, which is then renamed.
 
-    It is written beside its place and renamed. OSError names `path` where it could not be written;
-    ValueError where that names no file.
+    Args:
+        path: the file. A missing folder is created.
+        content: the bytes.
+
+    Raises:
+        OSError: the file cannot be written; nothing is left of it.
+        ValueError: `path` names no file.
     """
     path = os.fspath(path)
     folder, name = os.path.split(path)
     if not name or (os.path.exists(path) and not os.path.isfile(path)):
         raise ValueError(f"{path!r} names no file to write")
     os.makedirs(folder or ".", exist_ok=True)
-    beside = os.path.join(folder, f".{name}.{os.getpid()}.part")
+    temporary = os.path.join(folder, f".{name}.{os.getpid()}.part")
     try:
-        with open(beside, "wb") as file:
+        with open(temporary, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())  # on the disk before it takes the name
-        os.replace(beside, path)
+            os.fsync(file.fileno())  # on the disk before the renaming
+        os.replace(temporary, path)
     except OSError as error:
         raise OSError(error.errno, f"{error.strerror} (nothing half-written is left)", path) from None
     finally:
         with contextlib.suppress(FileNotFoundError):
-            os.remove(beside)
+            os.remove(temporary)
 
 
 @contextlib.contextmanager
-def hdf5(path):
-    """The HDF5 file at `path`, to read in the block; ValueError with its name where it is none or damaged."""
+def hdf5(path: str | os.PathLike) -> Iterator[h5py.File]:
+    """Context manager: an HDF5 file to read in the block.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ValueError: the file is not HDF5, is damaged, or refers to other files.
+        OSError: the file cannot be opened.
+    """
     path = os.fspath(path)
-    with open(path, "rb"):  # OSError says better than h5py's what hinders
+    with open(path, "rb"):  # its OSError is clearer than h5py's
         pass
     try:
         file = h5py.File(path, "r")
@@ -68,10 +84,17 @@ def _line(error):
 
 
 @contextlib.contextmanager
-def new_hdf5(path):
-    """An HDF5 file to fill, in memory; written to `path` when the block ends well.
+def new_hdf5(path: str | os.PathLike) -> Iterator[h5py.File]:
+    """Context manager: an HDF5 file in memory, to fill in the block, then written atomically.
 
-    What h5py raises where a disk is full names no path, and may be no OSError.
+    h5py does not write the file itself: on a full disk its error names no path and may be no OSError.
+
+    Args:
+        path: the file to write.
+
+    Raises:
+        OSError: the file cannot be written.
+        ValueError: `path` names no file.
     """
     memory = io.BytesIO()
     with h5py.File(memory, "w") as file:

@@ -1,4 +1,6 @@
-"""Blob: an n-dimensional float32 array and its gradient, seen from NumPy and from PyTorch."""
+"""Blob: an n-dimensional float32 array and its gradient, as NumPy arrays and PyTorch tensors."""
+
+from __future__ import annotations
 
 import math
 import weakref
@@ -9,7 +11,7 @@ import torch
 from . import device
 from .proto import caffe_pb2
 
-_MAX_COUNT = 2**60  # numbers: PyTorch counts their bytes in 64 bits
+_MAX_COUNT = 2**60  # values: PyTorch counts their bytes in 64 bits
 
 
 def _no_reference():
@@ -17,34 +19,33 @@ def _no_reference():
 
 
 def _is_capturing(tensor):
-    """Whether kernels on the tensor's GPU are captured, not run (see cuda_graph.py)."""
+    """Whether kernels on the tensor's GPU are being captured, not run (see cuda_graph.py)."""
     return tensor is not None and tensor.is_cuda and torch.cuda.is_current_stream_capturing()
 
 
 class _Memory:
-    """One array, on the device and, once asked for, on the host.
+    """One array, on the device and, on request, on the host. It is Caffe's SyncedMemory.
 
-    As Caffe's SyncedMemory: whoever is given the host array may write to it, so the next use on the
-    device copies it up. On a CPU both are the same memory and nothing is copied. An array that a program
-    still holds is brought up to date by `sync_host`.
+    A program may write to the host array, so the next use on the device copies it there. On a CPU both share
+    their memory and nothing is copied. `sync_host` updates a host array that a program still references.
     """
 
     def __init__(self, shape):
         self.shape = tuple(shape)
-        self._tensor = None  # None: the numbers of _previous, then zeros
+        self._tensor = None  # None: the values of _previous, then zeros
         self._previous = None  # the tensor before a change of shape
         self._capacity = math.prod(self.shape)  # the largest count since memory was last allocated
-        self._written = None  # the host array, while it may be newer than the device
+        self._written = None  # the host array, while it may be newer than the device's
         self._host_ref = _no_reference  # weak reference to the host array
 
     def reshape(self, shape):
-        """Change the shape. The numbers stay, as many as fit, until more memory is needed."""
+        """Change the shape. As many values as fit are kept, until more memory is needed."""
         if tuple(shape) == self.shape:
             return
         shape, now = tuple(int(n) for n in shape), None
         if self._written is not None or self._previous is None:
             now = self.tensor_or_none()
-        previous = now if self._previous is None else self._previous  # the tensor is its first numbers
+        previous = now if self._previous is None else self._previous  # the tensor is a view of its start
         if math.prod(shape) > self._capacity:
             self._capacity, previous = math.prod(shape), None
         self.shape, self._tensor, self._previous, self._host_ref = shape, None, previous, _no_reference
@@ -58,13 +59,13 @@ class _Memory:
         if self._tensor.device != where:
             self._tensor, self._previous = self._tensor.to(where), None
         if self._written is not None:
-            # By `data`: gradients are those at the values written, which autograd need not know of.
+            # By `data`, which autograd does not track: gradients are those at the written values.
             self._tensor.data.copy_(torch.from_numpy(self._written))
             self._written = None
         return self._tensor
 
     def _prefix(self, count):
-        """The first `count` numbers of _previous, zeros behind them, in the present shape."""
+        """The first `count` values of _previous, padded with zeros, in the current shape."""
         self._previous = self._previous.reshape(-1)
         if len(self._previous) < count:
             self._previous = torch.cat(
@@ -73,7 +74,7 @@ class _Memory:
         return self._previous[:count].view(self.shape)
 
     def tensor_or_none(self):
-        """The tensor, with what a program wrote to the host array; None where there are no values."""
+        """The tensor, including values written to the host array; None where there are no values."""
         nothing = self._tensor is None and self._previous is None
         return None if nothing and self._written is None else self.tensor()
 
@@ -101,7 +102,7 @@ class _Memory:
         return array
 
     def sync_host(self):
-        """Copy the values to the host array and return it; None where no program has it any more."""
+        """Copy the values to the host array and return it; None where no program references it."""
         array = self._host_ref()
         if array is None or array.shape != self.shape:
             return None
@@ -110,7 +111,7 @@ class _Memory:
         tensor, host = self.tensor(), torch.from_numpy(array)
         if host.data_ptr() != tensor.data_ptr():
             host.copy_(tensor)
-            if tensor.device.type == "cpu":  # what is written to it counts
+            if tensor.device.type == "cpu":  # values written to the array must reach the tensor
                 self._tensor, self._previous = host, None
         return array
 
@@ -118,25 +119,31 @@ class _Memory:
 class Blob:
     """An array and its gradient.
 
-    data, diff: float32 NumPy arrays that can be written in place (`blob.data[...] = x`). They follow
-    the blob's values until its shape changes.
-    tensor, grad: the same as tensors on the device in force.
+    data, diff: float32 NumPy arrays that can be written in place (`blob.data[...] = x`). They show the blob's
+    current values until its shape changes.
+    tensor, grad: the same as tensors on the current device.
+
+    Args:
+        shape: of both.
     """
 
-    def __init__(self, shape=()):
+    def __init__(self, shape: tuple = ()):
         self._data = _Memory(shape)
         self._diff = _Memory(shape)
 
     @property
     def data(self) -> np.ndarray:
+        """The values as a float32 NumPy array."""
         return self._data.array()
 
     @property
     def diff(self) -> np.ndarray:
+        """The gradient as a float32 NumPy array."""
         return self._diff.array()
 
     @property
     def tensor(self) -> torch.Tensor:
+        """The values as a tensor on the current device."""
         return self._data.tensor()
 
     @tensor.setter
@@ -146,6 +153,7 @@ class Blob:
 
     @property
     def grad(self) -> torch.Tensor:
+        """The gradient as a tensor on the current device."""
         return self._diff.tensor()
 
     @grad.setter
@@ -153,11 +161,11 @@ class Blob:
         self._diff.set(value)
 
     def tensors(self) -> tuple:
-        """(tensor, grad) as they are now, None for one without values; for `restore`."""
+        """The current tensor and gradient, None for one without values; for `restore`."""
         return tuple(memory.tensor_or_none() for memory in (self._data, self._diff))
 
     def restore(self, tensors: tuple) -> None:
-        """Use the tensors that `tensors` returned, with whatever was written to them since."""
+        """Use the tensors that `tensors` returned, with the values that they have now."""
         for memory, tensor in zip((self._data, self._diff), tensors, strict=True):
             if tensor is not None and memory._tensor is not tensor:
                 memory.shape, memory._tensor, memory._previous = tuple(tensor.shape), tensor, None
@@ -165,15 +173,15 @@ class Blob:
             memory.sync_host()
 
     def clear_grad(self) -> None:
-        """Make the gradient zero (it takes no memory until it is next used)."""
+        """Set the gradient to zero. It takes no memory until its next use."""
         self._diff.clear()
 
-    def sync_host(self, diff=False) -> None:
-        """Bring the array that `data` (or `diff`) returned up to date, while a program has it."""
+    def sync_host(self, diff: bool = False) -> None:
+        """Update the array that `data` (or `diff`) returned, if a program still references it."""
         (self._diff if diff else self._data).sync_host()
 
     def accumulate_grad(self, value: torch.Tensor) -> None:
-        """Add to the gradient, as Caffe's layers do for their parameters."""
+        """Add `value` to the gradient, as Caffe's layers do for their parameters."""
         if value.shape != self.shape:
             value = value.reshape(self.shape)
         if self._diff.tensor_or_none() is None:
@@ -182,16 +190,18 @@ class Blob:
             self.grad.add_(value)
 
     @property
-    def owner(self):
-        """The blob whose memory this is."""
+    def owner(self) -> Blob:
+        """The blob that has the memory: another one for a shared parameter."""
         return self
 
     @property
     def shape(self) -> tuple:
+        """The shape of the array and of its gradient."""
         return self._data.shape
 
     @property
     def count(self) -> int:
+        """The number of values."""
         return int(np.prod(self.shape))
 
     def _legacy_axis(self, axis: int) -> int:
@@ -205,14 +215,22 @@ class Blob:
     width = property(lambda self: self._legacy_axis(3))
 
     def reshape(self, *shape: int) -> None:
-        """Give the blob another shape. Its contents stay while the count is none that it never had before."""
+        """Change the shape. The values are kept unless the count is larger than ever before.
+
+        Raises:
+            ValueError: a dimension is negative, or the count too large.
+        """
         if any(int(n) < 0 for n in shape) or math.prod(map(int, shape)) > _MAX_COUNT:
             raise ValueError(f"a blob cannot have the shape {shape}")
         self._data.reshape(shape)
         self._diff.reshape(shape)
 
     def to_proto(self, write_diff: bool = False) -> caffe_pb2.BlobProto:
-        """The blob as Caffe stores it in a .caffemodel."""
+        """Store the blob in a BlobProto, as in a .caffemodel.
+
+        Args:
+            write_diff: whether to store the gradient too.
+        """
         proto = caffe_pb2.BlobProto(shape=caffe_pb2.BlobShape(dim=self.shape))
         proto.data.extend(self.data.ravel())
         if write_diff:
@@ -220,7 +238,11 @@ class Blob:
         return proto
 
     def from_proto(self, proto: caffe_pb2.BlobProto) -> None:
-        """Take the values of a stored blob; ValueError where its shape or size is another."""
+        """Copy the values of a BlobProto.
+
+        Raises:
+            ValueError: its shape is another, or does not fit its number of values.
+        """
         values = array_of(proto)
         if not same_shape(values.shape, self.shape):
             raise ValueError(f"stored shape {shown(values.shape)}, the net has {self.shape}")
@@ -228,7 +250,12 @@ class Blob:
 
 
 class Shared(Blob):
-    """The memory of another blob, in a shape of its own: a parameter shared by share_mode PERMISSIVE."""
+    """A view of another blob in its own shape: a parameter shared by share_mode PERMISSIVE.
+
+    Args:
+        owner: the blob that has the memory.
+        shape: of this view.
+    """
 
     def __init__(self, owner: Blob, shape: tuple):
         self._owner, self._shape = owner.owner, tuple(shape)
@@ -248,19 +275,26 @@ class Shared(Blob):
 
     def reshape(self, *shape):
         if math.prod(shape) != self.count:
-            raise ValueError(f"a shared parameter of {self.count} numbers cannot have the shape {shape}")
+            raise ValueError(f"a shared parameter of {self.count} values cannot have the shape {shape}")
         self._shape = tuple(int(n) for n in shape)
 
 
 def array_of(proto: caffe_pb2.BlobProto) -> np.ndarray:
-    """The float32 array in a BlobProto, in its own shape (legacy 4-D shapes too)."""
+    """Read the array of a BlobProto.
+
+    Returns:
+        A float32 array in the stored shape, legacy 4-D shapes included.
+
+    Raises:
+        ValueError: the shape does not fit the number of values.
+    """
     if proto.HasField("shape"):
         shape = tuple(proto.shape.dim)
     elif any(proto.HasField(name) for name in ("num", "channels", "height", "width")):
         shape = (proto.num, proto.channels, proto.height, proto.width)
     else:
         shape = (len(proto.data) or len(proto.double_data),)
-    with np.errstate(over="ignore"):  # whoever reads them looks for infinite values
+    with np.errstate(over="ignore"):  # the callers check for infinite values
         values = np.array(proto.data or proto.double_data, np.float32)
     if values.size != math.prod(shape) or any(n < 0 for n in shape):
         raise ValueError(f"stored shape {shown(shape)} does not fit its {values.size} values")
@@ -268,12 +302,12 @@ def array_of(proto: caffe_pb2.BlobProto) -> np.ndarray:
 
 
 def shown(shape: tuple) -> str:
-    """A shape in words short enough for a line, however many axes a damaged file gives it."""
+    """Format a shape for an error, briefly where a damaged file has very many axes."""
     return str(tuple(shape)) if len(shape) <= 8 else f"of {len(shape)} axes"
 
 
-def same_shape(stored: tuple, wanted: tuple) -> bool:
-    """Caffe's rule: equal, or equal once legacy 4-D shapes are padded with leading ones."""
-    if stored == wanted:
+def same_shape(stored: tuple, expected: tuple) -> bool:
+    """Caffe's rule: the shapes are equal, or equal once a legacy 4-D shape is padded with leading ones."""
+    if stored == expected:
         return True
-    return len(stored) == 4 and len(wanted) <= 4 and stored == (1,) * (4 - len(wanted)) + wanted
+    return len(stored) == 4 and len(expected) <= 4 and stored == (1,) * (4 - len(expected)) + expected

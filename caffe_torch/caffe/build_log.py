@@ -1,13 +1,19 @@
-"""What Caffe logs about a net it builds: the net asked for, what each layer makes, who runs backward."""
+"""Caffe's log of how a net is built: its definition, its layers, and which of them run backward."""
 
 import math
 
 from . import glog
+from .proto import caffe_pb2
 from .prototxt import filter_layers, unmet_reason
 
 
-def log(net, param) -> None:
-    """Log how the Net `net` was built from the NetParameter `param`, in Caffe's words and order."""
+def log(net, param: caffe_pb2.NetParameter) -> None:
+    """Log how a net was built, in Caffe's words and order.
+
+    Args:
+        net: the Net.
+        param: the NetParameter that it was built from.
+    """
     for spec in param.layer:
         for rule in spec.include or spec.exclude:
             reason = unmet_reason(rule, param.state)
@@ -15,9 +21,9 @@ def log(net, param) -> None:
                 break
             glog.info(f"The NetState {reason} specified by a rule in layer {spec.name}")
     glog.info(f"Initializing net from parameters: \n{filter_layers(param)}")
-    counts: list = []  # the numbers in each top so far
-    owners: dict = {}  # name of a parameter -> the layer and index that have it first
-    for layer in net.layers:
+    counts: list = []  # the number of values in each top so far
+    owners: dict = {}  # name of a parameter -> the layer and index that use it first
+    for layer in (node.layer for node in net.nodes):
         for line in _layer(layer, [net.blobs[name].shape for name in layer.spec.top], counts):
             glog.info(line)
         for i, param_spec in enumerate(layer.spec.param[: len(layer.blobs)]):
@@ -25,9 +31,9 @@ def log(net, param) -> None:
             owner = owners.setdefault(name, here) if name else here
             if owner != here:
                 glog.info(f"Sharing parameters '{name}' owned by layer '{owner[0]}', param index {owner[1]}")
-    for layer, runs in zip(reversed(net.layers), reversed(net.needs_backward), strict=True):
-        need = "needs" if runs else "does not need"
-        glog.info(f"{layer.spec.name} {need} backward computation.")
+    for node in reversed(net.nodes):
+        need = "needs" if node.needs_backward else "does not need"
+        glog.info(f"{node.name} {need} backward computation.")
     for name in net.outputs:
         glog.info(f"This network produces output {name}")
     glog.info("Network initialization done.")
@@ -49,7 +55,7 @@ def _layer(layer, shapes, counts):
         if layer.floats:
             glog.once("Datatype class: H5T_FLOAT")
     elif layer.type in ("SoftmaxWithLoss", "InfogainLoss") or (layer.type == "Scale" and layer.opt.bias_term):
-        yield f"Creating layer {name}"  # Caffe's has another layer within
+        yield f"Creating layer {name}"  # Caffe's layer contains another one
     yield from layer.setup_lines
     yield f"Setting up {name}"
     for shape, weight in zip(shapes, layer.loss_weights(), strict=True):

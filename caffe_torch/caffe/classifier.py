@@ -1,4 +1,9 @@
-"""caffe.Classifier: images of any size to class scores, by a net with one image input."""
+"""caffe.Classifier: class scores of images, by a net with one image input."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -6,11 +11,27 @@ from . import io
 from .net import TEST, Net
 
 
-def image_transformer(net: Net, mean=None, input_scale=None, raw_scale=None, channel_swap=None):
-    """The Transformer from H x W x C images to the input of `net`; ValueError where it has no such input.
+def image_transformer(
+    net: Net,
+    mean: np.ndarray | None = None,
+    input_scale: float | None = None,
+    raw_scale: float | None = None,
+    channel_swap: Sequence[int] | None = None,
+) -> io.Transformer:
+    """Make the Transformer from H x W x C images to the input of a net.
 
-    mean: one value a channel or C x H x W, in the net's range and order of channels. raw_scale is
-    multiplied before the mean is taken off, input_scale after. channel_swap: (2, 1, 0) makes BGR of RGB.
+    Args:
+        net: a net with one input, N x C x H x W.
+        mean: one value a channel, or C x H x W, in the net's range and channel order.
+        input_scale: the factor after the mean is subtracted.
+        raw_scale: the factor before the mean is subtracted.
+        channel_swap: the order of the channels: (2, 1, 0) for RGB to BGR.
+
+    Returns:
+        The Transformer.
+
+    Raises:
+        ValueError: the net has another input, or the mean or the order does not fit it.
     """
     inputs = {name: net.blobs[name].shape for name in net.inputs}
     if [len(shape) for shape in inputs.values()] != [4]:
@@ -29,8 +50,12 @@ def image_transformer(net: Net, mean=None, input_scale=None, raw_scale=None, cha
     return transformer
 
 
-def check_image(image, net: Net, what: str) -> None:
-    """ValueError unless `image` is H x W x C with the channels of the net's input."""
+def check_image(image: np.ndarray, net: Net, what: str) -> None:
+    """Check that an image is H x W x C with the channels of the net's input.
+
+    Raises:
+        ValueError: it is not; `what` names it.
+    """
     channels = net.blobs[net.inputs[0]].shape[1]
     if np.ndim(image) != 3 or np.shape(image)[2] != channels:
         raise ValueError(f"{what} has the shape {np.shape(image)}, the net takes H x W x {channels}")
@@ -39,20 +64,27 @@ def check_image(image, net: Net, what: str) -> None:
 class Classifier(Net):
     """A net that classifies images.
 
-    model_file, pretrained_file: the deploy prototxt and its weights. image_dims: (height, width) that
-    images are resized to before crops of the net's input size are taken, that size itself by default.
-    The rest: see `image_transformer`.
+    Args:
+        model_file: the deploy prototxt.
+        pretrained_file: the weights.
+        image_dims: (height, width) to resize images to before crops of the net's input size are taken; that
+            size by default.
+        mean, input_scale, raw_scale, channel_swap: as for `image_transformer`.
+
+    Raises:
+        ValueError: the net, the weights or a setting is wrong.
+        OSError: a file cannot be read.
     """
 
     def __init__(
         self,
-        model_file,
-        pretrained_file,
-        image_dims=None,
-        mean=None,
-        input_scale=None,
-        raw_scale=None,
-        channel_swap=None,
+        model_file: str | os.PathLike,
+        pretrained_file: str | os.PathLike,
+        image_dims: Sequence[int] | None = None,
+        mean: np.ndarray | None = None,
+        input_scale: float | None = None,
+        raw_scale: float | None = None,
+        channel_swap: Sequence[int] | None = None,
     ):
         super().__init__(model_file, TEST, weights=pretrained_file)
         self.transformer = image_transformer(self, mean, input_scale, raw_scale, channel_swap)
@@ -62,12 +94,18 @@ class Classifier(Net):
             height, width = self.crop_dims
             raise ValueError(f"image_dims {image_dims}: the net takes crops of {height} x {width}")
 
-    def predict(self, inputs, oversample: bool = True) -> np.ndarray:
-        """The net's first output for each image, N rows of float32.
+    def predict(self, inputs: Sequence[np.ndarray], oversample: bool = True) -> np.ndarray:
+        """Classify images.
 
-        inputs: images H x W x C, as `caffe.io.load_image` gives them, of any sizes. oversample: the mean
-        over the four corners, the centre and their mirror images, as N x scores; else the centre alone,
-        in the output's own shape. ValueError for what is no such image.
+        Args:
+            inputs: N images H x W x C of any sizes, as `caffe.io.load_image` returns them.
+            oversample: whether to average over ten crops (see `caffe.io.oversample`), or to take the centre.
+
+        Returns:
+            The net's first output, float32: N x scores with `oversample`, else N rows in the output's shape.
+
+        Raises:
+            ValueError: there are no images, or one has another shape.
         """
         if len(inputs) == 0:
             raise ValueError("no images to classify")

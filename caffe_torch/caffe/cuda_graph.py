@@ -3,13 +3,17 @@
 For a small batch a GPU runs the kernels faster than the CPU can launch them one by one.
 """
 
+from __future__ import annotations
+
 import contextlib
+from collections.abc import Callable
 
 import torch
 
 from . import device, parallel
+from .net import Net
 
-# Iterations before one is captured: libraries choose algorithms and allocate memory at their first calls.
+# Iterations before the capture: libraries choose algorithms and allocate memory at their first calls.
 WARM_UP = 3
 
 
@@ -20,7 +24,7 @@ def can_capture() -> bool:
 
 @contextlib.contextmanager
 def _capturing(graph):
-    """Capture the kernels launched within; raise what fails there, not that the capture cannot be ended."""
+    """Capture the kernels of the block. Its error is raised, not PyTorch's about the broken capture."""
     failed = None
     try:
         # Other threads may read files ahead meanwhile.
@@ -36,20 +40,25 @@ def _capturing(graph):
         where = device.device()
         if where.type == "cuda":
             random = torch.cuda.default_generators[where.index]
-            with contextlib.suppress(RuntimeError):  # what failed matters more
-                random.graphsafe_set_state(random.clone_state())  # the old state waits for the end for ever
+            # The old random state would wait for the end of the capture forever.
+            with contextlib.suppress(RuntimeError):  # the first error matters more
+                random.graphsafe_set_state(random.clone_state())
         raise failed from None
 
 
 class Iteration:
-    """Forward, backward and update of a net, captured; nothing is computed before `replay`.
+    """The captured forward pass, backward pass and update of a net. `replay` runs them.
 
-    net: a Net with a batch loaded. apply_rule: updates the parameters from their gradients; called with
-    a rate for each, as 0-d tensors.
-    RuntimeError, or ValueError from a layer, where one of them waits for the GPU.
+    Args:
+        net: a Net with a batch loaded.
+        apply_rule: a function that updates the parameters from their gradients. It takes a rate for each
+            parameter, a list of 0-d tensors.
+
+    Raises:
+        RuntimeError, ValueError: an operation waits for the GPU, so that it cannot be captured.
     """
 
-    def __init__(self, net, apply_rule):
+    def __init__(self, net: Net, apply_rule: Callable[[list], None]):
         self._net, self._precision = net, device.precision()
         self._weights = [blob.tensor for blob in net.learnable_params]
         self._batch = [blob.tensor.clone() for blob in net.source_blobs]
@@ -67,10 +76,10 @@ class Iteration:
             apply_rule(list(self._rates))
         self._tensors = [(blob, blob.tensors()) for blob in blobs]
         for blob, tensor in zip(net.source_blobs, self._batch, strict=True):
-            blob.tensor = tensor  # a layer in place has given it its top, which nothing is in yet
+            blob.tensor = tensor  # a layer in place has replaced it by its top, which has no values yet
 
     def still_valid(self) -> bool:
-        """Whether the net is as it was at the capture: shapes, parameters' memory, precision."""
+        """Whether the batch's shapes, the parameters' memory and the precision are those of the capture."""
         return (
             self._precision == device.precision()
             and [t.shape for t in self._batch] == [blob.shape for blob in self._net.source_blobs]
@@ -78,15 +87,21 @@ class Iteration:
         )
 
     def replay(self, rates: list) -> torch.Tensor:
-        """Run the iteration on the batch that is loaded now, with these rates; the loss as a 0-d tensor.
+        """Run the iteration on the batch that is loaded.
 
-        The net's blobs then have its results, as after an iteration that was not captured.
+        The net's blobs then have the results, as after an iteration that was not captured.
+
+        Args:
+            rates: a float for each parameter.
+
+        Returns:
+            The loss, a 0-d tensor.
         """
         if self._batch:
             torch._foreach_copy_(self._batch, [blob.tensor for blob in self._net.source_blobs])
-        # Pinned memory is given back to PyTorch, which uses it again only after the copy is done.
-        rates = torch.tensor(rates, pin_memory=self._rates.is_cuda)
-        self._rates.copy_(rates, non_blocking=True)
+        # PyTorch reuses the pinned memory only after the copy is done.
+        values = torch.tensor(rates, pin_memory=self._rates.is_cuda)
+        self._rates.copy_(values, non_blocking=True)
         self._graph.replay()
         for blob, tensors in self._tensors:
             blob.restore(tensors)

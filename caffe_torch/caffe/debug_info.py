@@ -1,4 +1,4 @@
-"""What `debug_info: true` logs: the mean magnitude of every blob, parameter and gradient."""
+"""The log of `debug_info: true`: the mean magnitude of every blob, parameter and gradient."""
 
 import torch
 
@@ -27,7 +27,11 @@ def backward(node: Node) -> None:
 
 
 def norms(net) -> None:
-    """Log how large all parameters and all their gradients are together."""
+    """Log the L1 and L2 norm of all parameters together, and of all their gradients.
+
+    Args:
+        net: the Net.
+    """
     if not net.learnable_params:
         return
     data = torch.cat([blob.tensor.flatten() for blob in net.learnable_params])

@@ -1,10 +1,16 @@
-"""caffe.draw: a net as a picture of its layers and blobs. Needs pydot and Graphviz."""
+"""caffe.draw: pictures of nets. Needs pydot and Graphviz."""
+
+from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from . import atomic_files
 from .proto import caffe_pb2
 from .prototxt import included
+
+if TYPE_CHECKING:
+    import pydot
 
 _COLOURS = {
     "Convolution": "#FF5050",
@@ -24,8 +30,26 @@ def _pydot():
     return pydot
 
 
-def get_pydot_graph(caffe_net, rankdir="LR", label_edges=True, phase=None):
-    """A pydot.Dot of a NetParameter; `phase` leaves out the layers of the other phase."""
+def get_pydot_graph(
+    caffe_net: caffe_pb2.NetParameter,
+    rankdir: str = "LR",
+    label_edges: bool = True,
+    phase: int | None = None,
+) -> pydot.Dot:
+    """Draw the layers and blobs of a net as a graph.
+
+    Args:
+        caffe_net: the net.
+        rankdir: Graphviz's direction: LR, TB, RL or BT.
+        label_edges: whether edges show num_output.
+        phase: TRAIN or TEST to leave out the layers of the other phase.
+
+    Returns:
+        A pydot.Dot.
+
+    Raises:
+        ValueError: pydot is not installed.
+    """
     pydot = _pydot()
     graph = pydot.Dot(caffe_net.name or "Net", graph_type="digraph", rankdir=rankdir)
     state = caffe_pb2.NetState(phase=phase) if phase is not None else None
@@ -57,12 +81,36 @@ def get_pydot_graph(caffe_net, rankdir="LR", label_edges=True, phase=None):
     return graph
 
 
-def draw_net(caffe_net, rankdir, ext="png", phase=None) -> bytes:
-    """The picture of a NetParameter in the format `ext`."""
+def draw_net(
+    caffe_net: caffe_pb2.NetParameter, rankdir: str, ext: str = "png", phase: int | None = None
+) -> bytes:
+    """Draw a net as an image file.
+
+    Args:
+        caffe_net, rankdir, phase: as for `get_pydot_graph`.
+        ext: the format.
+
+    Returns:
+        The bytes of the file.
+
+    Raises:
+        ValueError: pydot is not installed.
+    """
     return get_pydot_graph(caffe_net, rankdir, phase=phase).create(format=ext)
 
 
-def draw_net_to_file(caffe_net, filename, rankdir="LR", phase=None) -> None:
-    """Write the picture of a NetParameter; the ending of `filename` says the format."""
+def draw_net_to_file(
+    caffe_net: caffe_pb2.NetParameter, filename: str, rankdir: str = "LR", phase: int | None = None
+) -> None:
+    """Draw a net and write the image file.
+
+    Args:
+        caffe_net, rankdir, phase: as for `get_pydot_graph`.
+        filename: the file to write; its ending is the format, png by default.
+
+    Raises:
+        ValueError: pydot is not installed.
+        OSError: the file cannot be written.
+    """
     ext = os.path.splitext(filename)[1][1:] or "png"
     atomic_files.write(filename, draw_net(caffe_net, rankdir, ext, phase))

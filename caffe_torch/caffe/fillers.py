@@ -1,4 +1,4 @@
-"""The fillers that give parameters their first values (FillerParameter.type)."""
+"""The fillers that initialise parameters (FillerParameter.type)."""
 
 import math
 
@@ -11,10 +11,10 @@ _FAN_IN, _FAN_OUT = caffe_pb2.FillerParameter.FAN_IN, caffe_pb2.FillerParameter.
 
 
 def _fan(spec, shape):
-    """Inputs per output as Caffe counts them: the size of the blob over its first axis.
+    """The fan that variance_norm selects, as Caffe counts it: fan in is the blob's size over its first axis.
 
-    For a Deconvolution, whose blob is (C_in, C_out/group, kh, kw), this is C_out k^2; variance_norm FAN_OUT
-    makes it C_in k^2.
+    For a Deconvolution, whose blob is (C_in, C_out / group, kh, kw), fan in is C_out k^2 / group and fan out
+    C_in k^2.
     """
     count, (outer, inner) = math.prod(shape), (*shape[:2], 1, 1)[:2]
     fan_in, fan_out = count / outer, count / inner
@@ -29,7 +29,9 @@ def _constant(spec, shape):
 
 def _uniform(spec, shape):
     if not spec.min <= spec.max:
-        raise ValueError(f"a uniform filler from min {spec.min:g} to max {spec.max:g}: give min the lesser")
+        raise ValueError(
+            f"a uniform filler from min {spec.min:g} to max {spec.max:g}: min must be at most max"
+        )
     return torch.empty(shape).uniform_(spec.min, spec.max)
 
 
@@ -37,7 +39,7 @@ def _gaussian(spec, shape):
     if not spec.std >= 0:
         raise ValueError(f"a gaussian filler of std {spec.std:g}: give 0 or more")
     values = torch.empty(shape).normal_(spec.mean, spec.std)
-    if spec.sparse >= 0:  # on average `sparse` inputs of each output stay
+    if spec.sparse >= 0:  # the expected number of nonzero inputs of each output
         keep = spec.sparse / shape[0]
         values *= torch.rand(shape) < keep
     return values
@@ -78,10 +80,19 @@ _FILLERS = {
 
 
 def fill(spec: caffe_pb2.FillerParameter, shape: tuple) -> torch.Tensor:
-    """A float32 CPU tensor of `shape` filled as `spec` says.
+    """Make the initial values of a parameter, on the CPU: a seed then gives the same weights on every device.
 
-    Drawn on the CPU whatever the device, so that a seed gives the same weights everywhere.
-    Sources: xavier, Glorot and Bengio 2010; msra, He et al. 2015 (10.1109/ICCV.2015.123).
+    Args:
+        spec: the filler.
+        shape: of the parameter.
+
+    Returns:
+        A float32 CPU tensor.
+
+    Raises:
+        ValueError: the filler is unknown, its settings are wrong, or it cannot fill the shape.
+
+    Sources: xavier, Glorot and Bengio 2010; msra, He et al. 2015 (doi:10.1109/ICCV.2015.123).
     """
     if spec.type not in _FILLERS:
         raise ValueError(f"unknown filler {spec.type!r}: use one of {', '.join(_FILLERS)}")

@@ -1,4 +1,4 @@
-"""Log lines in glog's form on stderr and in files, as Caffe writes them, and a progress bar on a terminal."""
+"""The log, in glog's form, on stderr and in files as Caffe writes it; and a progress bar on a terminal."""
 
 import contextlib
 import datetime
@@ -7,36 +7,38 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Iterator
 
 from tqdm import tqdm
 
-# The command's flags that are glog's. name: (default, what it is); GLOG_name in the environment counts too
+# glog's flags among the command's. name: (default, description). GLOG_name in the environment sets them too.
 FLAGS = {
     "logtostderr": (False, "no log files"),
-    "alsologtostderr": (True, "the log on stderr too where it goes to files"),
-    "stderrthreshold": (
-        2,
-        "the level from which lines go to stderr all the same: 0 INFO, 1 WARNING, 2 ERROR",
-    ),
+    "alsologtostderr": (True, "the log on stderr as well as in files"),
+    "stderrthreshold": (2, "the lowest level always shown on stderr: 0 INFO, 1 WARNING, 2 ERROR"),
     "log_dir": ("", "the folder of log files, caffe.INFO and others; without it there are none"),
     "minloglevel": (0, "leave out lines below this level"),
-    "v": (0, "no effect: Caffe has no lines for it"),
+    "v": (0, "no effect: Caffe has no verbose lines"),
 }
 _LEVELS = {"I": "INFO", "W": "WARNING", "E": "ERROR", "F": "FATAL"}
 
-quiet = False  # whether INFO lines are left out: for all processes of a training but one
-nets = False  # whether nets log how they are built: the command's do, and all after `init_log`
-_least = 0  # the level that `init_log` asked for
-_said: set = set()  # what `once` was told
+quiet = False  # whether INFO lines are left out: in all processes of a training but the root
+nets = False  # whether nets log how they are built: in the command, and after `init_log`
+_min_level = 0  # set by `init_log`
+_logged_once: set = set()  # the messages of `once`
 _bar = None
-_flags: dict = {}  # what the command was given of FLAGS
+_flags: dict = {}  # the command's values of FLAGS
 _files: dict = {}  # level -> the file of its lines and those of the levels above
 _incomplete: set = set()  # the levels whose file lacks lines
 
 
 @contextlib.contextmanager
-def of_command(flags: dict):
-    """Log as the command does, how nets are built too, and where its flags say."""
+def of_command(flags: dict) -> Iterator[None]:
+    """Context manager: log as the command does, including how nets are built.
+
+    Args:
+        flags: values for FLAGS; others are ignored.
+    """
     global nets, _flags
     nets, _flags = True, {name: flags[name] for name in FLAGS}
     try:
@@ -44,18 +46,18 @@ def of_command(flags: dict):
     finally:
         nets, _flags = False, {}
         for file in _files.values():
-            with contextlib.suppress(OSError):  # of lines that could not be written, which was said
+            with contextlib.suppress(OSError):  # of lines that could not be written, which was reported
                 file.close()
         _files.clear()
         _incomplete.clear()
-        _said.clear()
+        _logged_once.clear()
 
 
 def shows(level: str) -> bool:
     """Whether lines of a level ("I", "W" or "E") are written."""
-    given = os.environ.get("GLOG_minloglevel", "")  # noqa: SIM112 (glog's name)
-    least = _flags.get("minloglevel", int(given) if given.isdigit() else 0)
-    return max(_least, least) <= "IWE".index(level) and not (quiet and level == "I")
+    text = os.environ.get("GLOG_minloglevel", "")  # noqa: SIM112 (glog's name)
+    min_level = _flags.get("minloglevel", int(text) if text.isdigit() else 0)
+    return max(_min_level, min_level) <= "IWE".index(level) and not (quiet and level == "I")
 
 
 def _write(level, message):
@@ -74,17 +76,17 @@ def _write(level, message):
 
 
 def _show(line):
-    """Print on stderr; on a full disk the line is lost, as with glog, and nothing ends."""
+    """Print on stderr. On a full disk the line is lost and the program continues, as with glog."""
     try:
         print(line, file=sys.stderr, flush=True, end="")
-    except BrokenPipeError:  # nobody reads any more
+    except BrokenPipeError:  # the reader of the pipe has ended
         raise
     except OSError:
         pass
 
 
 def _line(level, message, depth):
-    """A line in glog's form, as from the function that is `depth` calls up."""
+    """A line in glog's form, with the place in the function that is `depth` calls up."""
     caller = sys._getframe(depth)
     place = f"{os.path.basename(caller.f_code.co_filename)}:{caller.f_lineno}"
     now = datetime.datetime.now()
@@ -93,34 +95,34 @@ def _line(level, message, depth):
 
 
 def _to_files(level, line):
-    """Write a line to the file of its level and of those below, where there are to be files.
+    """Write a line to the files of its level and of the levels below, if there are log files.
 
-    A file that cannot be written is named once, on stderr; as with glog it ends nothing.
+    A file that cannot be written is named once, on stderr. The program continues, as with glog.
     """
     if not _flags or not _flags["log_dir"] or _flags["logtostderr"]:
         return
     for below in "IWEF"[: "IWEF".index(level) + 1]:
         try:
             if below not in _files:
-                _files[below] = _opened(_LEVELS[below])
+                _files[below] = _open_log_file(_LEVELS[below])
             _files[below].write(line)
             _files[below].flush()
         except OSError as error:
             path = _files[below].name if below in _files else error.filename
             if below not in _incomplete:
-                _show(f"caffe: {path}: {error.strerror}; the log goes on, with lines missing there\n")
+                _show(f"caffe: {path}: {error.strerror}; lines will be missing from this log file\n")
             _incomplete.add(below)
 
 
 def _user():
     try:
         return getpass.getuser()
-    except (KeyError, OSError, ImportError):  # a number without a name, as in many a container
+    except (KeyError, OSError, ImportError):  # a user number without a name, as in many containers
         return "invalid-user"  # glog's word
 
 
-def _opened(level):
-    """A new log file, under glog's name and with its head; caffe.LEVEL links to it, if it can."""
+def _open_log_file(level):
+    """A new log file with glog's name and head; caffe.LEVEL links to it where links are possible."""
     host, now = socket.gethostname(), datetime.datetime.now()
     name = f"caffe.{host}.{_user()}.log.{level}.{now:%Y%m%d-%H%M%S}.{os.getpid()}"
     file = open(  # noqa: SIM115 (of_command closes it)
@@ -137,46 +139,52 @@ def _opened(level):
 
 
 def init_log(level: int = 0, stderr: bool = True) -> None:
-    """Log how nets are built too; leave out lines below a level: 0 INFO, 1 WARNING, 2 ERROR, 3 all of them.
+    """Set the lowest level that is logged, and log how nets are built.
 
-    The log goes to stderr whatever `stderr` says.
+    Args:
+        level: 0 INFO, 1 WARNING, 2 ERROR, 3 none of them.
+        stderr: no effect: the log always goes to stderr.
     """
-    global _least, nets
-    _least, nets = level, True
+    global _min_level, nets
+    _min_level, nets = level, True
 
 
 def info(message: str) -> None:
-    """A line of level INFO; left out when the environment has GLOG_minloglevel of 1 or more."""
+    """Log a line of level INFO."""
     _write("I", message)
 
 
 def once(message: str) -> None:
-    """A line of level INFO, the first time only."""
-    if message not in _said:
-        _said.add(message)
+    """Log a line of level INFO, the first time only."""
+    if message not in _logged_once:
+        _logged_once.add(message)
         _write("I", message)
 
 
 def warning(message: str) -> None:
-    """A line of level WARNING."""
+    """Log a line of level WARNING."""
     _write("W", message)
 
 
 def error(message: str) -> None:
-    """A line of level ERROR."""
+    """Log a line of level ERROR."""
     _write("E", message)
 
 
-def failed(message: str) -> None:
-    """The line that the command ends with where it fails, in the files as one of level FATAL."""
+def failed(message: object) -> None:
+    """Write the last line of a command that fails; in log files it has level FATAL."""
     _to_files("F", _line("F", message, 2))
     _show(f"caffe: error: {message}\n")
 
 
 class progress:
-    """Context manager: a bar with the time left below the log lines, on a terminal only.
+    """Context manager: a progress bar below the log lines, on a terminal only.
 
-    Gives a function that takes the number of steps done.
+    It gives a function that takes the number of steps done.
+
+    Args:
+        total: the number of steps.
+        done: the steps done before.
     """
 
     def __init__(self, total: int, done: int):
@@ -192,9 +200,9 @@ class progress:
             leave=False,
             mininterval=0.5,
         )
-        return self._to
+        return self._update
 
-    def _to(self, done):
+    def _update(self, done):
         if _bar is not None:
             _bar.update(done - _bar.n)
 

@@ -1,25 +1,27 @@
 """The commands convert_imageset and compute_image_mean, with the flags of BVLC Caffe's tools."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import sys
 
 import numpy as np
 
-from . import glog
+from . import atomic_files, glog
 from .images import Database, datum_array, lmdb, opencv, read_file, read_image, read_list
 from .proto import caffe_pb2
 
 _CONVERT = """usage: convert_imageset [FLAGS] ROOTFOLDER/ LISTFILE DB_NAME
 
-Write the images that LISTFILE lists, a path and a whole number in each line, into a new LMDB.
+Write the images that LISTFILE lists, a path and an integer in each line, into a new LMDB.
 
   -gray               read images as grayscale
-  -shuffle            in random order
-  -backend lmdb       the only one supported
-  -resize_width 0     width and height to resize to; 0 leaves them
+  -shuffle            write in random order
+  -backend lmdb       the only supported one
+  -resize_width 0     width and height to resize to; 0 keeps the image's
   -resize_height 0
-  -check_size         all images must have one size
+  -check_size         require all images to have one size
   -encoded            store the bytes of image files, not pixels
   -encode_type ""     store images encoded as png, jpg, ...
 """
@@ -27,7 +29,7 @@ _MEAN = """usage: compute_image_mean [FLAGS] INPUT_DB [OUTPUT_FILE]
 
 Write the mean of the images of an LMDB as a .binaryproto; log the mean of each channel.
 
-  -backend lmdb       the only one supported
+  -backend lmdb       the only supported one
 """
 _CONVERT_FLAGS = {
     **{"gray": False, "shuffle": False, "backend": "lmdb", "resize_width": 0, "resize_height": 0},
@@ -38,7 +40,7 @@ _FLUSH_EVERY = 1000  # records in a transaction, as in Caffe
 
 
 def _image_datum(path, label, color, size, encoding):
-    """The Datum of an image file: pixels, or with an `encoding` the bytes of an image file."""
+    """The Datum of an image file: its pixels, or with an `encoding` the bytes of an image file."""
     pixels = read_image(path, color, size)
     datum = caffe_pb2.Datum(label=label)
     if not encoding:
@@ -71,15 +73,27 @@ def convert_imageset(
     encoded: bool = False,
     encode_type: str = "",
 ) -> int:
-    """Write listed images as a new LMDB of Datum messages; how many there are.
-
-    Args: root: put before every path. list_file: a path and a whole number in each line. database: the
-        folder to make. encode_type: an extension of image files; without it, `encoded` takes each file's own.
+    """Write listed images into a new LMDB of Datum messages.
 
     An image that cannot be read is logged as an error and left out, as in Caffe.
 
-    Raises: ValueError for settings, or with check_size for an image of another size; OSError where the
-        database cannot be written. Nothing is left of the database then.
+    Args:
+        root: a prefix of every path.
+        list_file: a text file with a path and an integer label in each line.
+        database: the folder to create.
+        gray: whether to read images as grayscale.
+        shuffle: whether to write in random order.
+        resize_height, resize_width: pixels to resize to; 0 keeps the image's.
+        check_size: whether all images must have one size.
+        encoded: whether to store image files, each in its own format, and not pixels.
+        encode_type: an extension such as png: store image files in this format.
+
+    Returns:
+        The number of images written.
+
+    Raises:
+        ValueError: the list cannot be read, the database exists, or an image has another size (check_size).
+        OSError: the database cannot be written. Nothing is left of it.
     """
     entries = read_list(list_file, "LISTFILE")
     if shuffle:
@@ -88,10 +102,10 @@ def convert_imageset(
     glog.info(f"A total of {len(entries)} images.")
     if os.path.exists(database):
         raise ValueError(f"{database!r} exists: give the name of a new database")
-    module, beside = lmdb(), f"{database.rstrip('/')}.{os.getpid()}.part"
+    module, temporary = lmdb(), f"{database.rstrip('/')}.{os.getpid()}.part"
     count, batch, expected = 0, [], None
     try:
-        with module.open(beside, map_size=1 << 28) as environment:
+        with module.open(temporary, map_size=1 << 28) as environment:
             for i, (name, label) in enumerate(entries):
                 encoding = encode_type or (os.path.splitext(name)[1][1:].lower() if encoded else "")
                 try:
@@ -114,16 +128,16 @@ def convert_imageset(
             if batch:
                 _write(environment, batch)
                 glog.info(f"Processed {count} files.")
-        os.rename(beside, database)
+        os.rename(temporary, database)
     except module.Error as error:
         raise OSError(None, str(error), database) from None
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     return count
 
 
 def _write(environment, batch):
-    """Write the records of `batch` in one transaction and empty it; the map grows until they fit."""
+    """Write the records of `batch` in one transaction and clear it; the map grows until they fit."""
     while batch:
         try:
             with environment.begin(write=True) as transaction:
@@ -135,9 +149,16 @@ def _write(environment, batch):
 
 
 def compute_image_mean(database: str) -> np.ndarray:
-    """The mean of the images of an LMDB, 1 x C x H x W float32, summed in float32 as Caffe does.
+    """Compute the mean of the images of an LMDB, summed in float32 as in Caffe.
 
-    Raises: ValueError where the images differ in shape or a record is none.
+    Args:
+        database: the LMDB.
+
+    Returns:
+        1 x C x H x W, float32.
+
+    Raises:
+        ValueError: the LMDB cannot be read, or the images differ in shape.
     """
     records, total = Database(database), None
     for i in range(records.count):
@@ -154,22 +175,22 @@ def compute_image_mean(database: str) -> np.ndarray:
 
 
 def _parse(arguments, defaults, usage, counts):
-    """(flags, words) of a command line in gflags' form; SystemExit with the usage where that is wanted."""
+    """The flags and words of a command line in gflags' form; SystemExit after the usage text."""
     flags, words, rest = dict(defaults), [], list(arguments)
     while rest:
         word = rest.pop(0)
         if not word.startswith("-"):
             words.append(word)
             continue
-        name, given, value = word.lstrip("-").partition("=")
+        name, equals, value = word.lstrip("-").partition("=")
         if isinstance(defaults.get(name), bool):
-            flags[name] = not given or value.lower() in ("1", "t", "true", "y", "yes")
-        elif isinstance(defaults.get(name.removeprefix("no")), bool) and not given:
+            flags[name] = not equals or value.lower() in ("1", "t", "true", "y", "yes")
+        elif isinstance(defaults.get(name.removeprefix("no")), bool) and not equals:
             flags[name.removeprefix("no")] = False
         elif name in defaults:
-            if not given and not rest:
+            if not equals and not rest:
                 raise ValueError(f"flag {word!r} needs a value")
-            value = value if given else rest.pop(0)
+            value = value if equals else rest.pop(0)
             try:
                 flags[name] = type(defaults[name])(value)
             except ValueError:
@@ -197,7 +218,14 @@ def _run(command, arguments):
 
 
 def convert_main(arguments: list | None = None) -> int:
-    """The command convert_imageset; the exit status."""
+    """Run the command convert_imageset.
+
+    Args:
+        arguments: its words; those of the process by default.
+
+    Returns:
+        The exit status.
+    """
 
     def command(arguments):
         flags, words = _parse(arguments, _CONVERT_FLAGS, _CONVERT, (3,))
@@ -207,14 +235,19 @@ def convert_main(arguments: list | None = None) -> int:
 
 
 def mean_main(arguments: list | None = None) -> int:
-    """The command compute_image_mean; the exit status."""
+    """Run the command compute_image_mean.
+
+    Args:
+        arguments: its words; those of the process by default.
+
+    Returns:
+        The exit status.
+    """
 
     def command(arguments):
         _, words = _parse(arguments, _MEAN_FLAGS, _MEAN, (1, 2))
         mean = compute_image_mean(words[0])
         if len(words) == 2:
-            from . import atomic_files
-
             shape = dict(zip(("num", "channels", "height", "width"), mean.shape, strict=True))
             glog.info(f"Write to {words[1]}")
             atomic_files.write(words[1], caffe_pb2.BlobProto(**shape, data=mean.ravel()).SerializeToString())

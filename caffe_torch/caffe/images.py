@@ -1,10 +1,14 @@
-"""Images as data layers read them: decoded, from databases of Datum messages, cropped, mirrored, less a mean.
+"""Images for data layers: files, databases of Datum messages, and transform_param.
 
-OpenCV and lmdb are imported when such a layer is used: they are no dependencies of this package.
+OpenCV and lmdb are optional dependencies. They are imported when a layer needs them.
 """
 
+from __future__ import annotations
+
 import os
+import time
 import weakref
+from types import ModuleType
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -14,8 +18,12 @@ from .blob import array_of
 from .proto import caffe_pb2
 
 
-def opencv():
-    """The module cv2; ValueError where it is not installed."""
+def opencv() -> ModuleType:
+    """Import cv2.
+
+    Raises:
+        ValueError: it is not installed.
+    """
     try:
         import cv2
     except ImportError:
@@ -24,7 +32,15 @@ def opencv():
 
 
 def read_file(path: str, field: str) -> bytes:
-    """The bytes of a file; ValueError names the `field` of the prototxt that has the path."""
+    """Read a file.
+
+    Args:
+        path: the file.
+        field: the field of the prototxt that has the path, for errors.
+
+    Raises:
+        ValueError: the file cannot be read, or the path is empty.
+    """
     if not path:
         raise ValueError(f"{field} must be given")
     try:
@@ -36,7 +52,18 @@ def read_file(path: str, field: str) -> bytes:
 
 
 def read_blob(path: str, field: str) -> np.ndarray:
-    """The float32 array in a file that holds a BlobProto, a mean image for instance."""
+    """Read a file that holds a BlobProto, such as a mean image.
+
+    Args:
+        path: the file.
+        field: the field of the prototxt that has the path, for errors.
+
+    Returns:
+        A float32 array in the stored shape.
+
+    Raises:
+        ValueError: the file cannot be read, or is not a BlobProto.
+    """
     try:
         return array_of(caffe_pb2.BlobProto.FromString(read_file(path, field)))
     except DecodeError:
@@ -44,7 +71,18 @@ def read_blob(path: str, field: str) -> np.ndarray:
 
 
 def read_list(path: str, field: str) -> list:
-    """[(name, label), ...] of a text file with an image and a whole number in each line."""
+    """Read a text file with an image and an integer label in each line.
+
+    Args:
+        path: the file.
+        field: the field of the prototxt that has the path, for errors.
+
+    Returns:
+        [(name, label), ...].
+
+    Raises:
+        ValueError: the file cannot be read, or lists no images.
+    """
     lines = os.fsdecode(read_file(path, field)).split("\n")
     entries = []
     for line in filter(str.strip, lines):
@@ -56,7 +94,7 @@ def read_list(path: str, field: str) -> list:
 
 
 def _leading_number(text):
-    """The whole number that a text begins with, 0 where it begins with none (C's atoi)."""
+    """The integer at the start of a text, 0 where there is none (C's atoi)."""
     digits = text.strip()
     while digits and not digits.lstrip("+-").isdigit():
         digits = digits[:-1]
@@ -64,7 +102,19 @@ def _leading_number(text):
 
 
 def read_image(path: str, color: bool = True, size: tuple = (0, 0)) -> np.ndarray:
-    """An image file as H x W x 3 (BGR) or H x W x 1 bytes, resized to (height, width) unless that is 0."""
+    """Read an image file.
+
+    Args:
+        path: the file.
+        color: whether to return three channels, or one.
+        size: (height, width) to resize to; zeros keep the file's.
+
+    Returns:
+        H x W x 3 (BGR) or H x W x 1, uint8.
+
+    Raises:
+        ValueError: OpenCV is not installed or cannot read the file.
+    """
     cv2 = opencv()
     pixels = cv2.imread(path, cv2.IMREAD_COLOR if color else cv2.IMREAD_GRAYSCALE)
     if pixels is None:
@@ -80,7 +130,19 @@ def read_image(path: str, color: bool = True, size: tuple = (0, 0)) -> np.ndarra
 
 
 def datum_array(datum: caffe_pb2.Datum, color: bool = False, gray: bool = False) -> np.ndarray:
-    """The C x H x W array in a Datum: bytes, decoded where they are an image file's, or float32."""
+    """Read the array of a Datum.
+
+    Args:
+        datum: pixels, or an encoded image file.
+        color: whether to decode an image file to three channels.
+        gray: whether to decode it to one channel. Without both the file decides.
+
+    Returns:
+        C x H x W, uint8 or float32.
+
+    Raises:
+        ValueError: the number of values does not fit the shape, or OpenCV cannot decode the file.
+    """
     if datum.encoded:
         cv2 = opencv()
         flag = cv2.IMREAD_COLOR if color else cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_UNCHANGED
@@ -98,9 +160,16 @@ def datum_array(datum: caffe_pb2.Datum, color: bool = False, gray: bool = False)
 
 
 class Transformation:
-    """What transform_param asks for: crop, mirror, mean and scale of a C x H x W array, in Caffe's order.
+    """The transformation by transform_param: crop, subtract the mean, scale, mirror.
 
-    Crops are at random places in training, in the middle in testing; `mirror` flips half of them.
+    Crops are random in training and central in testing. `mirror` flips each image with probability 1/2.
+
+    Args:
+        param: the settings.
+        phase: TRAIN or TEST.
+
+    Raises:
+        ValueError: the settings contradict each other, or the mean cannot be read.
     """
 
     def __init__(self, param: caffe_pb2.TransformationParameter, phase: int):
@@ -115,11 +184,15 @@ class Transformation:
             raise ValueError("transform_param: give force_color or force_gray, not both")
 
     def lines(self) -> list:
-        """What Caffe's log says of it."""
+        """Caffe's log lines about the mean file."""
         return [] if self.mean is None else [f"Loading mean file from: {self.param.mean_file}"]
 
     def shape(self, shape: tuple) -> tuple:
-        """The shape of the result for an array of a C x H x W shape."""
+        """The shape of the result for an array of shape (C, H, W).
+
+        Raises:
+            ValueError: the crop is larger than the array.
+        """
         crop = self.param.crop_size
         if crop > min(shape[1:]):
             raise ValueError(
@@ -128,7 +201,18 @@ class Transformation:
         return (shape[0], crop or shape[1], crop or shape[2])
 
     def apply(self, array: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        """`array` as float32 for the net; `random` decides on mirroring and on the place of a crop."""
+        """Transform an image.
+
+        Args:
+            array: C x H x W.
+            random: the generator for mirroring and the place of the crop.
+
+        Returns:
+            C x h x w, float32.
+
+        Raises:
+            ValueError: the crop or the mean does not fit the image.
+        """
         height, width = self.shape(array.shape)[1:]
         mirrored = self.param.mirror and random.integers(2)
         room = array.shape[1] - height, array.shape[2] - width
@@ -154,7 +238,14 @@ class Transformation:
 
 
 class Database:
-    """The records of an LMDB, in the order of their keys, round and round."""
+    """The records of an LMDB, in the order of their keys; the first follows the last.
+
+    Args:
+        path: the LMDB, a folder or a file.
+
+    Raises:
+        ValueError: lmdb is not installed, or the LMDB cannot be read or has no records.
+    """
 
     def __init__(self, path: str):
         self.environment = _environment(path)
@@ -165,26 +256,34 @@ class Database:
             raise ValueError(f"{path!r} holds no records")
 
     def next(self) -> tuple:
-        """(key, value), both bytes, of the next record; the first follows the last."""
+        """Read the next record: its key and value, both bytes."""
         record = self._cursor.item()
         if not self._cursor.next():
             self._cursor.first()
         return record
 
     def key(self) -> bytes:
-        """The key of the record that comes next."""
+        """The key of the next record."""
         return self._cursor.key()
 
     def seek(self, key: bytes) -> None:
-        """Go to a record; ValueError where there is none of this key."""
+        """Make the record of a key the next.
+
+        Raises:
+            ValueError: there is no such record.
+        """
         before = self.key()
         if not self._cursor.set_key(key):
             self._cursor.set_key(before)
             raise ValueError(f"the database has no record {os.fsdecode(key)!r}")
 
 
-def lmdb():
-    """The module lmdb; ValueError where it is not installed."""
+def lmdb() -> ModuleType:
+    """Import lmdb.
+
+    Raises:
+        ValueError: it is not installed.
+    """
     try:
         import lmdb
     except ImportError:
@@ -192,19 +291,29 @@ def lmdb():
     return lmdb
 
 
-_OPEN: weakref.WeakValueDictionary = weakref.WeakValueDictionary()  # an LMDB is opened once a process
+# Open environments by real path: a process must open an LMDB only once.
+_OPEN: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
 
 
 def _environment(path):
-    module, place = lmdb(), os.path.realpath(path)
-    if place not in _OPEN:
+    place = os.path.realpath(path)
+    environment = _OPEN.get(place)
+    if environment is None:
         if not os.path.exists(place):
             raise ValueError(f"{path!r}: no such folder{missing_path_hint(path)}")
+        _OPEN[place] = environment = _open(path, place)
+    return environment
+
+
+def _open(path, place):
+    module, attempts = lmdb(), 100
+    for attempt in range(attempts):
         try:
-            _OPEN[place] = environment = module.open(
+            return module.open(
                 place, readonly=True, lock=False, subdir=os.path.isdir(place), max_spare_txns=8
             )
         except module.Error as error:
-            raise ValueError(f"{path!r} is not an LMDB: {error}") from None
-        return environment
-    return _OPEN[place]
+            # Another thread may be closing that of a net which was collected: the reference is gone already.
+            if "already open" not in str(error) or attempt == attempts - 1:
+                raise ValueError(f"{path!r} is not an LMDB: {error}") from None
+            time.sleep(0.01)

@@ -8,8 +8,10 @@ import torch
 
 from . import __version__, atomic_files, device, glog, parallel
 from .net import TEST, TRAIN, Net
+from .python_layer import PythonLayerError
 from .signals import EFFECTS, Signals
-from .training import Solver, loss_note, read_solver
+from .solver_nets import read_solver
+from .training import Solver, loss_note
 
 USAGE = """usage: caffe <command> <flags>
 
@@ -29,39 +31,50 @@ examples:
   caffe time -model deploy.prototxt -iterations 10
 """
 
-# name: (default, what it is)
+# name: (default, description)
 FLAGS = {
     "solver": ("", "the solver prototxt (train)"),
-    "snapshot": ("", "a .solverstate to go on from (train)"),
-    "weights": ("", "weights to begin with, several separated by commas (train), or to score (test)"),
+    "snapshot": ("", "a .solverstate to resume from (train)"),
+    "weights": ("", "initial weights (train) or weights to score (test); several separated by commas"),
     "model": ("", "the net prototxt (test, time)"),
-    "iterations": (50, "how many batches (test, time)"),
-    "gpu": ("", "the GPU to run on, several with commas or all (train); the CPU without it"),
+    "iterations": (50, "the number of batches (test, time)"),
+    "gpu": ("", "the GPU to run on; several with commas, or all (train); the CPU if absent"),
     "phase": ("", "TRAIN or TEST (time)"),
     "level": (0, "network level"),
     "stage": ("", "network stages, separated by commas"),
-    "sigint_effect": ("stop", "what Ctrl-C asks for: snapshot, stop or none (train)"),
-    "sighup_effect": ("snapshot", "what SIGHUP asks for: snapshot, stop or none (train)"),
-    "batch": (0, "rows in a training batch, whatever the net says (train; not a flag of Caffe's)"),
+    "sigint_effect": ("stop", "the effect of Ctrl-C: snapshot, stop or none (train)"),
+    "sighup_effect": ("snapshot", "the effect of SIGHUP: snapshot, stop or none (train)"),
+    "batch": (0, "rows in a training batch; overrides the net's (train; not a flag of Caffe's)"),
     "precision": ("float32", f"{', '.join(device.PRECISIONS)} (not a flag of Caffe's)"),
-    "version": (False, "show the version of Caffe that this follows"),
+    "version": (False, "show the version of Caffe that this package follows"),
     **glog.FLAGS,
 }
-
 
 _TRUE, _FALSE = ("1", "t", "true", "y", "yes"), ("0", "f", "false", "n", "no")
 
 
 def usage() -> str:
-    """The text `caffe` prints without a command."""
+    """Format the usage text.
+
+    Returns:
+        What `caffe` prints without a command.
+    """
     lines = [f"  -{name:15s} {text}" for name, (_, text) in FLAGS.items()]
     return USAGE.format(flags="\n".join(lines))
 
 
 def parse(arguments: list) -> tuple:
-    """(command, {flag: value}) from the command line; no command where help is wanted.
+    """Parse the command line.
 
-    ValueError for what is not a flag, not a value of its kind, or more than one command.
+    Args:
+        arguments: the words after `caffe`.
+
+    Returns:
+        The command, or None for the usage text; and {flag: value}.
+
+    Raises:
+        ValueError: a flag is unknown, a value has the wrong type, the log folder cannot be written to, or
+            there is more than one command.
     """
     flags = {name: default for name, (default, _) in FLAGS.items()}
     for name in glog.FLAGS:
@@ -73,16 +86,16 @@ def parse(arguments: list) -> tuple:
         if not word.startswith("-"):
             words.append(word)
             continue
-        name, given, value = word.removeprefix("-").removeprefix("-").partition("=")
+        name, equals, value = word.removeprefix("-").removeprefix("-").partition("=")
         if name in ("help", "h"):
             return None, flags
-        turned_off = name.removeprefix("no")
-        if isinstance(flags.get(turned_off), bool) and not (given and name.startswith("no")):
-            flags[turned_off] = _value(turned_off, value) if given else name == turned_off
+        boolean = name.removeprefix("no")
+        if isinstance(flags.get(boolean), bool) and not (equals and name.startswith("no")):
+            flags[boolean] = _value(boolean, value) if equals else name == boolean
             continue
         if name not in flags:
             raise ValueError(f"unknown flag {word!r}: caffe -help lists them")
-        if not given:
+        if not equals:
             if not rest:
                 raise ValueError(f"flag {word!r} needs a value")
             value = rest.pop(0)
@@ -97,26 +110,26 @@ def parse(arguments: list) -> tuple:
 
 
 def _value(name, text, source=None):
-    """What a flag is given by a text, of the kind of its default; `source` names the variable that has it."""
-    kind, source = type(FLAGS[name][0]), source or f"-{name}"
-    if kind is bool:
+    """The value of a flag, in the type of its default. `source` names the text's environment variable."""
+    flag_type, source = type(FLAGS[name][0]), source or f"-{name}"
+    if flag_type is bool:
         if text.lower() not in _TRUE + _FALSE:
             raise ValueError(f"{source} needs true or false, not {text!r}")
         return text.lower() in _TRUE
     try:
-        return kind(text)
+        return flag_type(text)
     except ValueError:
         raise ValueError(f"{source} needs a whole number, not {text!r}") from None
 
 
-def _need(flags, *names):
+def _require(flags, *names):
     for name in names:
         if not flags[name]:
             raise ValueError(f"this command needs -{name}")
 
 
 def _stages(flags):
-    return flags["stage"].split(",")  # no stages are one without a name, as in Caffe
+    return flags["stage"].split(",")  # without the flag: one stage with an empty name, as in Caffe
 
 
 def _phase(flags):
@@ -133,7 +146,7 @@ def _iterations(flags):
 
 
 def _gpus(flags):
-    """The numbers of the GPUs that -gpu names."""
+    """The indices of the GPUs that -gpu names."""
     if flags["gpu"] == "all":
         return list(range(torch.cuda.device_count())) or [0]
     numbers = flags["gpu"].split(",") if flags["gpu"] else []
@@ -145,7 +158,7 @@ def _gpus(flags):
     return indices
 
 
-def _use(gpus, flags):
+def _choose_device(gpus, flags):
     if not gpus:
         glog.info("Use CPU.")
         device.set_mode_cpu()
@@ -158,11 +171,24 @@ def _use(gpus, flags):
     glog.info(f"GPU {gpus[0]}: {torch.cuda.get_device_name(gpus[0])}")
 
 
-def train(flags) -> int:
-    """Train a net as a solver prototxt says; the exit status."""
-    _need(flags, "solver")
+def train(flags: dict) -> int:
+    """Train a net by a solver prototxt.
+
+    Args:
+        flags: the values that `parse` returns.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        ValueError: a flag, the solver, the net or the data is wrong.
+        OSError: a file cannot be read or written.
+        FloatingPointError: the loss is NaN or infinite.
+        ProcessLost: another process of the training has ended.
+    """
+    _require(flags, "solver")
     if flags["snapshot"] and flags["weights"]:
-        raise ValueError("give -snapshot to go on, or -weights to begin with, not both")
+        raise ValueError("give -snapshot to resume or -weights to start from, not both")
     for name in ("sigint_effect", "sighup_effect"):
         if flags[name] not in EFFECTS:
             raise ValueError(f"-{name} {flags[name]}: use {', '.join(EFFECTS)}")
@@ -177,9 +203,9 @@ def train(flags) -> int:
     elif len(gpus) > 1:
         missing = [gpu for gpu in gpus if gpu >= torch.cuda.device_count()]
         if missing:
-            _use(missing, flags)  # which says what to do
+            _choose_device(missing, flags)  # raises the error that says what to do
         return parallel.launch(["train", *(f"-{name}={value}" for name, value in flags.items())], len(gpus))
-    _use(gpus, flags)
+    _choose_device(gpus, flags)
     if parallel.started():
         parallel.join()
     param.train_state.level = flags["level"]
@@ -198,11 +224,19 @@ def train(flags) -> int:
     return 0
 
 
-def test(flags) -> None:
-    """Score a net on batches of its test data."""
-    _need(flags, "model", "weights")
+def test(flags: dict) -> None:
+    """Score a net on batches of its test data.
+
+    Args:
+        flags: the values that `parse` returns.
+
+    Raises:
+        ValueError: a flag, the net, the weights or the data is wrong.
+        OSError: a file cannot be read.
+    """
+    _require(flags, "model", "weights")
     iterations = _iterations(flags)
-    _use(_gpus(flags)[:1], flags)
+    _choose_device(_gpus(flags)[:1], flags)
     net = Net(flags["model"], TEST, flags["level"], _stages(flags))
     for weights in filter(None, flags["weights"].split(",")):
         net.copy_from(weights)
@@ -221,13 +255,23 @@ def test(flags) -> None:
         glog.info(f"{name} = {mean:g}{loss_note(net, name, mean)}")
 
 
-def time_layers(flags) -> None:
-    """Average the time of every layer, forward and backward."""
-    _need(flags, "model")
+def time_layers(flags: dict) -> None:
+    """Log the average time of every layer, forward and backward.
+
+    Args:
+        flags: the values that `parse` returns.
+
+    Raises:
+        ValueError: a flag or the net is wrong.
+        OSError: a file cannot be read.
+    """
+    _require(flags, "model")
     phase, iterations = _phase(flags), _iterations(flags)
-    _use(_gpus(flags)[:1], flags)
+    _choose_device(_gpus(flags)[:1], flags)
     net = Net(flags["model"], phase, flags["level"], _stages(flags))
-    last = len(net.layers) - 1
+    for node in net.nodes:  # in nets without a loss too
+        node.runs_backward = any(node.bottom_needs) or any(node.param_needs)
+    last = len(net.nodes) - 1
     glog.info("Performing Forward")
     glog.info(f"Initial loss: {float(net.forward_loss()):g}")
     glog.info("Performing Backward")
@@ -263,8 +307,15 @@ def _timed(function, *arguments):
     return time.perf_counter() - start
 
 
-def device_query(flags) -> None:
-    """Show what GPUs there are."""
+def device_query(flags: dict) -> None:
+    """Log the properties of the GPUs.
+
+    Args:
+        flags: the values that `parse` returns.
+
+    Raises:
+        ValueError: there is no GPU, or none of a requested index.
+    """
     glog.info(f"Querying GPUs {flags['gpu']}")
     if not torch.cuda.is_available():
         raise ValueError(f"no CUDA GPU: PyTorch {torch.__version__} sees none on this machine")
@@ -282,12 +333,19 @@ def device_query(flags) -> None:
 
 COMMANDS = {"train": train, "test": test, "time": time_layers, "device_query": device_query}
 
+# Errors of the input or the machine, shown in one line. Any other is a fault of this package.
+_USER_ERRORS = ValueError, OSError, FloatingPointError, parallel.ProcessLost, PythonLayerError
 
-_MISTAKES = ValueError, OSError, FloatingPointError, parallel.ProcessLost
 
+def main(arguments: list | None = None) -> int:
+    """Run the command line.
 
-def main(arguments=None) -> int:
-    """Run the command line; the exit status."""
+    Args:
+        arguments: the words after `caffe`; those of the process by default.
+
+    Returns:
+        The exit status.
+    """
     try:
         command, flags = parse(sys.argv[1:] if arguments is None else arguments)
         if flags["version"]:
@@ -305,10 +363,12 @@ def main(arguments=None) -> int:
         try:
             return COMMANDS[command](flags) or 0
         except Exception as error:
-            if not (isinstance(error, _MISTAKES) or device.out_of_memory(error)):
+            if not (isinstance(error, _USER_ERRORS) or device.out_of_memory(error)):
                 raise
-            who = f"process {parallel.rank} of {parallel.count}: " if parallel.count > 1 else ""
-            glog.failed(f"{who}{_error_message(error)}")
+            if isinstance(error, PythonLayerError):
+                print(error.user_traceback(), file=sys.stderr, end="")
+            process = f"process {parallel.rank} of {parallel.count}: " if parallel.count > 1 else ""
+            glog.failed(f"{process}{_error_message(error)}")
             return 1
         except KeyboardInterrupt:
             return 130

@@ -1,16 +1,17 @@
-"""What pycaffe adds to a net in Python: blobs by number, and any number of rows in batches."""
+"""pycaffe's additions to a net: blobs by index, and any number of rows in batches."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import zip_longest
 
 import numpy as np
 
 
 class PycaffeNames:
-    """The part of `Net` that is pycaffe's own Python, private names included: many scripts use them."""
+    """The part of `Net` that pycaffe has in Python. Many scripts use its private names, so they are here."""
 
-    # Blobs by number
+    # Blobs by index
 
     @property
     def _blobs(self):
@@ -37,42 +38,64 @@ class PycaffeNames:
         return self._ids(self.outputs)
 
     def _top_ids(self, i):
-        return self._ids(self.layers[i].spec.top)
+        return self._ids(self.nodes[i].layer.spec.top)
 
     def _bottom_ids(self, i):
-        return self._ids(self.layers[i].spec.bottom)
+        return self._ids(self.nodes[i].layer.spec.bottom)
 
     def _ids(self, names):
         return list(map(self._blob_names.index, names))
 
     def _forward(self, start, end):
-        """Run the layers from number `start` to `end`; the weighted sum of their losses."""
+        """Run the layers of index `start` to `end`; the weighted sum of their losses."""
         self._run(start, end)
-        return self._loss(top for layer in self.layers[start : end + 1] for top in layer.spec.top).item()
+        return self._loss(top for node in self.nodes[start : end + 1] for top in node.layer.spec.top).item()
 
     # Any number of rows
 
-    def forward_all(self, blobs=None, **kwargs):
-        """`forward` for any number of rows, a batch of the net's size at a time: {blob name: array}."""
+    def forward_all(self, blobs: Iterable[str] | None = None, **kwargs: np.ndarray) -> dict:
+        """Run `forward` on any number of rows, in batches of the net's size.
+
+        Args:
+            blobs: names of further blobs to return.
+            kwargs: arrays for the input blobs.
+
+        Returns:
+            {blob name: array} with all rows.
+
+        Raises:
+            ValueError: there are no rows, or `forward` fails.
+        """
         rows = _row_count(kwargs)
-        return _join([_copy(self.forward(blobs, **batch)) for batch in self._batches(kwargs)], rows)
+        return _join([_copy(self.forward(blobs, **batch)) for batch in self._batch(kwargs)], rows)
 
-    def forward_backward_all(self, blobs=None, diffs=None, **kwargs):
-        """`forward` and `backward` for any number of rows: ({blob: array}, {blob: gradient}) of all.
+    def forward_backward_all(
+        self, blobs: Iterable[str] | None = None, diffs: Iterable[str] | None = None, **kwargs: np.ndarray
+    ) -> tuple:
+        """Run `forward` and `backward` on any number of rows, in batches of the net's size.
 
-        kwargs: arrays for the input blobs, and gradients for the output blobs.
+        Args:
+            blobs: names of further blobs to return.
+            diffs: names of further blobs to return the gradients of.
+            kwargs: arrays for the input blobs, and gradients for the output blobs.
+
+        Returns:
+            ({blob name: array}, {blob name: gradient}) with all rows.
+
+        Raises:
+            ValueError: there are no rows, or `forward` or `backward` fails.
         """
         rows = _row_count(kwargs)
         inputs = {name: array for name, array in kwargs.items() if name in self.inputs}
         outputs = {name: array for name, array in kwargs.items() if name not in self.inputs}
         forward, backward = [], []
-        for below, above in zip_longest(self._batches(inputs), self._batches(outputs), fillvalue={}):
+        for below, above in zip_longest(self._batch(inputs), self._batch(outputs), fillvalue={}):
             forward.append(_copy(self.forward(blobs, **below)))
             backward.append(_copy(self.backward(diffs, **above)))
         return _join(forward, rows), _join(backward, rows)
 
-    def _batches(self, arrays):
-        """Rows of the arrays, as many at a time as the net's first blob has; zeros fill the last."""
+    def _batch(self, arrays):
+        """Yield the arrays in batches of the first blob's rows; the last is padded with zeros."""
         if not arrays:
             return
         size, rows = next(iter(self.blobs.values())).shape[0], len(next(iter(arrays.values())))
@@ -81,13 +104,23 @@ class PycaffeNames:
             missing = size - len(next(iter(batch.values())))
             yield {n: np.pad(a, [(0, missing)] + [(0, 0)] * (a.ndim - 1)) for n, a in batch.items()}
 
-    def set_input_arrays(self, data, labels):
-        """Take the batches of the first layer, a MemoryData layer, from the rows of two float32 arrays."""
+    def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
+        """Set the arrays that the first layer, a MemoryData layer, takes its batches from.
+
+        Args:
+            data: N x C x H x W, float32.
+            labels: N, float32.
+
+        Raises:
+            ValueError: the first layer is another, or the arrays do not fit it.
+        """
         if self.layers[0].type != "MemoryData":
             raise ValueError(
                 "set_input_arrays: the first layer is not MemoryData; use Input layers and forward(**arrays)"
             )
         self.layers[0].set_arrays(data, labels)
+
+    _set_input_arrays = set_input_arrays
 
 
 def _row_count(arrays):

@@ -1,4 +1,4 @@
-"""Nets written in Python, as in pycaffe: caffe.layers (as L), caffe.params (as P), NetSpec.
+"""Nets written in Python, as in pycaffe: caffe.layers (L), caffe.params (P), NetSpec.
 
 n = caffe.NetSpec()
 n.data = L.Input(shape=dict(dim=[1, 4, 50, 50]))
@@ -7,21 +7,28 @@ n.relu = L.ReLU(n.conv, in_place=True)
 print(n.to_proto())
 """
 
+from __future__ import annotations
+
 from collections import Counter, OrderedDict
 
 from .proto import caffe_pb2
 
 
-def _settings_of(type_name):
-    """The field of LayerParameter that holds the settings of a layer type, or None."""
-    for field in caffe_pb2.LayerParameter.DESCRIPTOR.fields:
-        if field.message_type is not None and field.message_type.name == f"{type_name}Parameter":
-            return field.name
-    return None
+def param_name_dict() -> dict:
+    """{layer type: the field of LayerParameter that holds its settings, without `_param`}."""
+    fields = caffe_pb2.LayerParameter.DESCRIPTOR.fields
+    return {
+        field.message_type.name.removesuffix("Parameter"): field.name.removesuffix("_param")
+        for field in fields
+        if field.name.endswith("_param")
+    }
 
 
-def _assign(message, name, value):
-    """message.name = value, where a dict stands for a message and a list for a repeated field."""
+_PARAM_NAMES = param_name_dict()
+
+
+def assign_proto(message, name: str, value) -> None:
+    """Set message.name; a dict stands for a message and a list for a repeated field."""
     field = message.DESCRIPTOR.fields_by_name.get(name)
     if field is None:
         raise AttributeError(f"{message.DESCRIPTOR.name} has no field {name!r}")
@@ -47,22 +54,22 @@ def _fill(message, values):
         message.CopyFrom(values)
         return
     for name, value in values.items():
-        _assign(message, name, value)
+        assign_proto(message, name, value)
 
 
 class Top:
-    """One output of a layer that is not part of a net yet."""
+    """An output of a layer that is not part of a net yet."""
 
     def __init__(self, function, n):
         self.fn, self.n = function, n
 
     def to_proto(self) -> caffe_pb2.NetParameter:
-        """The net that ends in this top."""
+        """Write the net that ends in this top."""
         return to_proto(self)
 
 
-class _Function:
-    """A layer with its inputs, written into a net once for all its tops."""
+class Function:
+    """A layer and its inputs."""
 
     def __init__(self, type_name, inputs, params):
         self.type_name, self.inputs, self.params = type_name, inputs, dict(params)
@@ -74,7 +81,10 @@ class _Function:
         self.tops = tuple(Top(self, n) for n in range(self.ntop))
 
     def write(self, written, names, counts):
-        """Add the layers below and this one to `written` ({function: LayerParameter}), each once."""
+        """Add the layers below and this one to `written` ({function: LayerParameter}), each once.
+
+        names: {top or function: name}; counts: of the layers without a given name, by type.
+        """
         if self in written:
             return
         for top in self.inputs:
@@ -86,48 +96,49 @@ class _Function:
         else:
             layer.top.extend(_name(top, self.type_name, names, counts) for top in self.tops)
         layer.name = _name(self.tops[0] if self.tops else self, self.type_name, names, counts)
-        own = _settings_of(self.type_name)
+        own = f"{_PARAM_NAMES[self.type_name]}_param" if self.type_name in _PARAM_NAMES else None
         for name, value in self.params.items():
             if own and not name.endswith("param") and hasattr(getattr(layer, own), name):
-                _assign(getattr(layer, own), name, value)
+                assign_proto(getattr(layer, own), name, value)
             else:
-                _assign(layer, name, value)
+                assign_proto(layer, name, value)
         written[self] = layer
 
 
 def _name(item, type_name, names, counts):
-    """The name a top was given in the net, or its layer type and a number."""
+    """The name that a top was assigned to, or its layer type and a number."""
     if item not in names:
         counts[type_name] += 1
         names[item] = f"{type_name}{counts[type_name]}"
     return names[item]
 
 
-def layer(type_name):
-    """What L.Convolution and so on are: a function of bottoms and settings that gives the tops.
+class Layers:
+    """caffe.layers: L.Convolution(bottom, num_output=64) and so on return the top, or a tuple of tops.
 
-    Beside the layer's settings it takes ntop (how many tops, default 1), in_place and the fields of
-    LayerParameter.
+    Keywords are the layer's settings, the fields of LayerParameter, `ntop` (the number of tops, 1 by default)
+    and `in_place`.
     """
 
-    def tops(*bottoms, **settings):
-        function = _Function(type_name, bottoms, settings)
-        if function.ntop == 0:
-            return function
-        return function.tops[0] if function.ntop == 1 else function.tops
+    def __getattr__(self, type_name):
+        def tops(*bottoms, **settings):
+            function = Function(type_name, bottoms, settings)
+            if function.ntop == 0:
+                return function
+            return function.tops[0] if function.ntop == 1 else function.tops
 
-    return tops
+        return tops
 
 
-class _Params:
-    """P.Pooling.MAX and so on, the named values of a layer's settings."""
+class Parameters:
+    """caffe.params: the named values of the layers' settings, such as P.Pooling.MAX."""
 
     def __getattr__(self, type_name):
         return getattr(caffe_pb2, f"{type_name}Parameter")
 
 
 class NetSpec:
-    """A net whose layers and tops get the names they are assigned to."""
+    """A net whose layers and tops have the names of the attributes that they are assigned to."""
 
     def __init__(self):
         super().__setattr__("tops", OrderedDict())
@@ -146,12 +157,12 @@ class NetSpec:
         return self.tops[name]
 
     def to_proto(self) -> caffe_pb2.NetParameter:
-        """The net as a NetParameter: print it, or write str() of it to a prototxt."""
+        """Write the net as a NetParameter. Its str() is a prototxt."""
         return _net(self.tops.values(), {top: name for name, top in self.tops.items()})
 
 
 def to_proto(*tops) -> caffe_pb2.NetParameter:
-    """The net that ends in these tops, under names made from the layer types."""
+    """Write the net that ends in these tops, with names made from the layer types."""
     return _net(tops, {})
 
 
@@ -162,4 +173,4 @@ def _net(tops, names):
     return caffe_pb2.NetParameter(layer=written.values())
 
 
-params = _Params()
+layers, params = Layers(), Parameters()

@@ -1,30 +1,35 @@
-"""Parameters into a net and out of it: shared with another net, copied, read and written."""
+"""The parameters of a net: shared with another net, copied, read and written."""
 
 from __future__ import annotations
+
+import os
 
 from . import glog, snapshot
 from .proto import caffe_pb2
 
 
 class NetWeights:
-    """The part of `Net` that concerns weights. The files themselves are snapshot.py's."""
+    """The part of `Net` that concerns weights. snapshot.py reads and writes the files."""
 
     def share_with(self, other) -> None:
-        """Use the parameters of the layers of the same names in `other`, now and from then on.
+        """Use the parameters of another net, in the layers of the same names; later changes are shared too.
 
-        Args: other: a Net.
-        Raises: ValueError where a layer has other shapes there.
+        Args:
+            other: a Net.
+
+        Raises:
+            ValueError: a layer has other shapes there.
         """
         theirs_by_name = other.params
         for node in self.nodes:
             theirs = theirs_by_name.get(node.name)
             if theirs is None:
                 continue
-            given, expected = ([blob.shape for blob in blobs] for blobs in (theirs, node.layer.blobs))
-            if given != expected:
+            shapes, expected = ([blob.shape for blob in blobs] for blobs in (theirs, node.layer.blobs))
+            if shapes != expected:
                 raise ValueError(
                     f"layer {node.name!r}: no parameters to share: their shapes are {expected}, "
-                    f"in the other net {given}"
+                    f"in the other net {shapes}"
                 )
             for parameter, blob in zip(node.parameters, theirs, strict=True):
                 parameter.blob = blob.owner
@@ -32,19 +37,23 @@ class NetWeights:
 
     share_trained_layers_with = share_with
 
-    def copy_trained_from(self, source) -> None:
-        """Copy the parameters of layers of the same names.
+    def copy_trained_from(self, source: str | os.PathLike | caffe_pb2.NetParameter) -> None:
+        """Copy the parameters of the layers of the same names.
 
-        Args: source: a NetParameter, or the path of a weights file.
-        Raises: ValueError where they do not fit; OSError for a file that cannot be read.
+        Args:
+            source: the path of a weights file, or a NetParameter.
+
+        Raises:
+            ValueError: the parameters do not fit, or the file is damaged.
+            OSError: the file cannot be read.
         """
         if not isinstance(source, caffe_pb2.NetParameter):
             snapshot.load_weights(self, source)
             return
-        by_name = {node.name: node.layer.blobs for node in self.nodes}
+        by_name = {**dict.fromkeys(self.layer_names), **self.params}
         for stored in source.layer:
             blobs = by_name.get(stored.name)
-            if blobs is None and glog.nets:
+            if stored.name not in by_name and glog.nets:
                 glog.info(f"Ignoring source layer {stored.name}")
             if blobs and stored.blobs:
                 _copy_blobs(blobs, stored)
@@ -52,9 +61,13 @@ class NetWeights:
     copy_from = copy_trained_from
 
     def to_proto(self, write_diff: bool = False) -> caffe_pb2.NetParameter:
-        """The net with its parameters, as a .caffemodel holds it; `write_diff` adds the gradients."""
+        """Store the net and its parameters in a NetParameter, as in a .caffemodel.
+
+        Args:
+            write_diff: whether to store the gradients too.
+        """
         param = caffe_pb2.NetParameter(name=self.name)
-        for layer in self.layers:
+        for layer in (node.layer for node in self.nodes):
             spec = param.layer.add()
             spec.CopyFrom(layer.spec)
             spec.top[:] = [top for top in spec.top if not top.startswith("(automatic)")]
@@ -62,16 +75,31 @@ class NetWeights:
             spec.blobs.extend(blob.to_proto(write_diff) for blob in layer.blobs)
         return param
 
-    def save(self, path) -> None:
-        """Write the net and its parameters as a .caffemodel."""
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the net and its parameters as a .caffemodel.
+
+        Raises:
+            ValueError: the message is larger than 2 GB, or `path` names no file.
+            OSError: the file cannot be written.
+        """
         snapshot.save_caffemodel(self, path)
 
-    def save_hdf5(self, path) -> None:
-        """Write the parameters in Caffe's HDF5 form."""
+    def save_hdf5(self, path: str | os.PathLike) -> None:
+        """Write the parameters in Caffe's HDF5 layout.
+
+        Raises:
+            ValueError: `path` names no file.
+            OSError: the file cannot be written.
+        """
         snapshot.save_hdf5(self, path)
 
-    def load_hdf5(self, path) -> None:
-        """Read parameters written by `save_hdf5`, here or by Caffe."""
+    def load_hdf5(self, path: str | os.PathLike) -> None:
+        """Read parameters written by `save_hdf5`, of this package or of BVLC Caffe.
+
+        Raises:
+            ValueError: the file is damaged or does not fit the net.
+            OSError: the file cannot be read.
+        """
         snapshot.load_hdf5(self, path)
 
 

@@ -1,4 +1,4 @@
-"""A layer in its net: the blobs it reads and writes, its parameters, and how it runs both ways."""
+"""A layer in its net: its blobs, its parameters, and its forward and backward pass."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .prototxt import LayerError
 
 @dataclass
 class Parameter:
-    """A learnable blob, one record for all layers that share it. A multiplier is None where none is given."""
+    """A learnable blob, one object for all layers that share it. A multiplier is None unless it is given."""
 
     blob: Blob
     lr_mult: float | None = None
@@ -23,12 +23,15 @@ class Parameter:
 
 @dataclass
 class Node:
-    """A layer and all that the net knows of it.
+    """A layer and its place in the net.
 
-    bottoms, tops: the blobs it reads and writes. parameters: those it uses, in Caffe's order.
+    layer: the layer.
+    bottoms, tops: the blobs it reads and writes.
+    parameters: its parameters, in Caffe's order.
     rates: lr_mult of its param entries in the prototxt.
-    bottom_needs, param_needs: which of them a gradient is computed for.
-    needs_backward: whether a gradient is needed at all; runs_backward: the same with force_backward.
+    bottom_needs, param_needs: for each bottom and parameter, whether its gradient is computed.
+    needs_backward: whether any gradient is needed.
+    runs_backward: whether any gradient is computed, force_backward included.
     tape: (inputs, parameters, results) of the last forward pass, for autograd.
     """
 
@@ -50,15 +53,27 @@ class Node:
 
     @property
     def is_source(self) -> bool:
-        """Whether the layer brings data into the net."""
+        """Whether the layer loads data into the net."""
         return isinstance(self.layer, Source)
 
-    def error(self, message) -> ValueError:
-        """A ValueError that names the layer."""
+    @property
+    def needs_own_name(self) -> bool:
+        """Whether files hold something under the layer's name: parameters, or its position in the data."""
+        return bool(self.parameters) or hasattr(self.layer, "state")
+
+    def error(self, message: object) -> ValueError:
+        """Make a ValueError whose message names the layer."""
         return ValueError(f"layer {self.name!r} ({self.layer.type}): {message}")
 
     def reshape(self, loss_weights: dict) -> None:
-        """Give the tops their shapes, and those that count as losses the gradient of the loss."""
+        """Set the shapes of the tops, and the gradients of those with a loss weight.
+
+        Args:
+            loss_weights: {blob name: weight}.
+
+        Raises:
+            ValueError: the bottoms do not fit the layer, or a top is larger than the memory.
+        """
         shapes = self.layer.top_shapes(*(blob.shape for blob in self.bottoms))
         for name, blob, shape in zip(self.layer.spec.top, self.tops, shapes, strict=True):
             device.check_room(shape, f"top {name!r}")
@@ -69,12 +84,21 @@ class Node:
     # Forward
 
     def load(self) -> None:
-        """Bring the next batch into the tops of a source."""
+        """Load the next batch into the tops of a source.
+
+        Raises:
+            ValueError: the data cannot be read.
+        """
+        assert isinstance(self.layer, Source)
         for blob, tensor in zip(self.tops, self.layer.load(), strict=False):  # Input loads nothing
             blob.tensor = tensor
 
     def forward(self) -> None:
-        """Compute the tops of a layer that is no source."""
+        """Compute the tops of a layer that is not a source.
+
+        Raises:
+            ValueError: the layer cannot run on its bottoms.
+        """
         if self.runs_backward and torch.is_grad_enabled():
             results = self._forward_with_tape()
         else:
@@ -99,12 +123,19 @@ class Node:
     # Backward
 
     def backward(self, keep: bool) -> None:
-        """Compute the gradients that are needed; `keep` lets it be called again.
+        """Compute the gradients that are needed.
 
-        Raises: ValueError without a forward pass before, or for a bottom that the layer has no gradient for.
+        Without a forward pass before, they are the gradients at the values that the blobs have.
+
+        Args:
+            keep: whether to keep the tape for another backward pass.
+
+        Raises:
+            ValueError: the layer has no gradient for a bottom that needs one.
         """
         if self.tape is None:
-            raise ValueError(f"layer {self.name!r}: backward needs a forward before it")
+            with torch.enable_grad():
+                self._forward_with_tape()
         for j in self.layer.no_gradient:
             if self.bottom_needs[j]:
                 raise self._refused_gradient(self.layer.spec.bottom[j])
@@ -119,7 +150,7 @@ class Node:
         grads = _gradients([result for result, _ in outputs], leaves, above, keep)
         memory = {grad.untyped_storage().data_ptr() for grad in above}
         for (_, blob), grad in zip(learned, grads, strict=False):
-            if grad.untyped_storage().data_ptr() in memory:  # the solver will change it in place
+            if grad.untyped_storage().data_ptr() in memory:  # a blob's own: the solver changes grad in place
                 grad = grad.clone()
             blob.accumulate_grad(grad)
         for (_, blob), grad in zip(passed, grads[len(learned) :], strict=True):
@@ -148,22 +179,27 @@ def plan_backward(nodes: list[Node], loss_weights: dict, force: bool) -> None:
     """Decide which layers and bottoms gradients are computed for, by Caffe's rules.
 
     Args:
-        nodes: all layers of a net, in order. loss_weights: blob name -> weight. force: `force_backward`.
-    Raises: ValueError, with the layer's name, for a propagate_down of another length than the bottoms.
+        nodes: all layers of a net, in order; their backward fields are set.
+        loss_weights: {blob name: weight}.
+        force: `force_backward` of the net.
+
+    Raises:
+        LayerError: propagate_down has another length than the bottoms.
     """
     needed: dict = {}  # blob name -> whether something below it learns
     for node in nodes:
         spec = node.layer.spec
-        given = list(spec.propagate_down)
-        if len(given) not in (0, len(spec.bottom)):
+        flags = list(spec.propagate_down)
+        if len(flags) not in (0, len(spec.bottom)):
             raise LayerError(spec, "propagate_down needs a value for each bottom")
-        node.bottom_needs = given or [needed[name] for name in spec.bottom]
+        node.bottom_needs = flags or [needed[name] for name in spec.bottom]
         rates = node.rates
         node.param_needs = [i >= len(rates) or rates[i] != 0 for i in range(len(node.layer.blobs))]
         learns = any(node.bottom_needs) or any(node.param_needs)
         for top in spec.top:
             needed[top] = needed.get(top, False) or learns
-    under_loss, no_gradient = set(loss_weights), set()  # names; no_gradient: their reader sends them none
+    # Names of blobs: those that a loss depends on, and those whose reader computes no gradient for them.
+    under_loss, no_gradient = set(loss_weights), set()
     for node in reversed(nodes):
         spec = node.layer.spec
         matters = not under_loss.isdisjoint(spec.top)

@@ -1,7 +1,7 @@
-"""Training with several processes, a GPU or a share of the CPUs each, with Caffe's data-parallel meaning.
+"""Data-parallel training, as in Caffe: several processes, each with a GPU or a share of the CPUs.
 
-Every process has the whole net and takes every n-th row of its data, so that the batch is n times as
-large; gradients are averaged over the processes. Process 0, the root, logs, tests and saves.
+Every process has the whole net and takes every n-th row of the data: the batch is n times as large.
+Gradients are averaged over the processes. Process 0, the root, logs, tests and saves.
 """
 
 import datetime
@@ -20,8 +20,8 @@ from . import device, glog
 
 rank, count = 0, 1
 
-_ACTIONS = (None, "snapshot", "stop")  # where processes ask for different ones, the last counts
-_PATIENCE = datetime.timedelta(days=1)  # the others wait while the root tests
+_ACTIONS = (None, "snapshot", "stop")  # of different requests the last in this order wins
+_TIMEOUT = datetime.timedelta(days=1)  # long, because the others wait while the root tests
 
 
 class ProcessLost(RuntimeError):
@@ -34,22 +34,26 @@ def started() -> bool:
 
 
 def local_rank() -> int:
-    """The number of this process among those on its machine."""
+    """The index of this process among those on its machine."""
     return int(os.environ.get("LOCAL_RANK", 0))
 
 
 def join() -> None:
-    """Meet the other processes; after `device` was told what to compute on."""
+    """Connect to the other processes. The device must be set before.
+
+    Raises:
+        ProcessLost: another process cannot be reached.
+    """
     global rank, count
     gpu = device.device().type == "cuda"
-    # Decisions travel between CPUs by gloo, which also notices at once when a process is gone.
-    _checked(dist.init_process_group, "cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=_PATIENCE)
+    # Decisions are CPU tensors, exchanged by gloo, which also detects at once that a process has ended.
+    _checked(dist.init_process_group, "cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=_TIMEOUT)
     rank, count = dist.get_rank(), dist.get_world_size()
     glog.quiet = rank > 0
 
 
 def leave() -> None:
-    """Part from the other processes, the training being done."""
+    """Disconnect from the other processes after the training."""
     global rank, count
     if count > 1:
         dist.destroy_process_group()
@@ -58,23 +62,38 @@ def leave() -> None:
 
 
 def set_random_seed(seed: int) -> None:
-    """Seed this process (negative: by chance): rows are shuffled alike in all, all else differs."""
-    drawn = torch.tensor(seed if seed >= 0 else secrets.randbits(31))
-    broadcast([drawn])
-    device.set_random_seed(drawn.item())
+    """Seed the random numbers: those that shuffle rows the same in all processes, all others different.
+
+    Args:
+        seed: 0 or more; a negative number stands for a random seed.
+
+    Raises:
+        ProcessLost: another process has ended.
+    """
+    shared = torch.tensor(seed if seed >= 0 else secrets.randbits(31))
+    broadcast([shared])
+    device.set_random_seed(int(shared))
     if rank:
-        torch.manual_seed(drawn.item() + rank)
+        torch.manual_seed(int(shared) + rank)
 
 
 def broadcast(tensors: list) -> None:
-    """Give every process the root's values."""
+    """Replace the tensors by the root's, in every process.
+
+    Raises:
+        ProcessLost: another process has ended.
+    """
     if count > 1:
         for tensor in tensors:
             _checked(dist.broadcast, tensor, 0)
 
 
 def average(tensors: list) -> None:
-    """Replace the tensors by their means over the processes."""
+    """Replace the tensors by their means over the processes.
+
+    Raises:
+        ProcessLost: another process has ended.
+    """
     if count > 1:
         flat = torch.cat([tensor.flatten() for tensor in tensors])
         _checked(dist.all_reduce, flat)
@@ -83,16 +102,26 @@ def average(tensors: list) -> None:
         torch._foreach_copy_(tensors, [part.view_as(t) for part, t in zip(parts, tensors, strict=True)])
 
 
-def agree(action):
-    """What any process asks for between iterations: None, "snapshot" or "stop"."""
+def agree(action: str | None) -> str | None:
+    """Agree on an action between iterations.
+
+    Args:
+        action: what this process requests: None, "snapshot" or "stop".
+
+    Returns:
+        The strongest request of all processes: "stop" before "snapshot" before None.
+
+    Raises:
+        ProcessLost: another process, or the one that started this, has ended.
+    """
     if count == 1:
         return action
     launcher = os.environ.get("CAFFE_LAUNCHER")
     if launcher and int(launcher) != os.getppid():
         raise ProcessLost("the process that started this training is gone")
-    wanted = torch.tensor(_ACTIONS.index(action))
-    _checked(dist.all_reduce, wanted, op=dist.ReduceOp.MAX)
-    return _ACTIONS[wanted.item()]
+    index = torch.tensor(_ACTIONS.index(action))
+    _checked(dist.all_reduce, index, op=dist.ReduceOp.MAX)
+    return _ACTIONS[int(index)]
 
 
 def _checked(function, *arguments, **options):
@@ -100,12 +129,12 @@ def _checked(function, *arguments, **options):
         function(*arguments, **options)
     except RuntimeError as error:
         raise ProcessLost(
-            "another process of this training is gone, or cannot be reached; the last snapshot is whole, "
-            f"go on from it with -snapshot ({str(error).splitlines()[0]})"
+            "another process of this training has ended or cannot be reached; "
+            f"resume from the last snapshot with -snapshot ({str(error).splitlines()[0]})"
         ) from None
 
 
-# What pycaffe's scripts say to train on several GPUs by NCCL, which here is the command's business
+# The functions by which pycaffe scripts train on several GPUs. Here only the command does.
 
 
 def has_nccl() -> bool:
@@ -114,41 +143,56 @@ def has_nccl() -> bool:
 
 
 def solver_count() -> int:
-    """How many processes train together: 1, but for those that `caffe train` starts."""
+    """The number of processes that train together: 1 except in those that `caffe train` starts."""
     return count
 
 
 def solver_rank() -> int:
-    """The number of this process among them, from 0."""
+    """The index of this process among them, from 0."""
     return rank
 
 
 def set_solver_count(value: int) -> None:
-    """Accepts the number that is true; ValueError for another."""
-    _only(value, count, "solver_count")
+    """Check the number of processes; it cannot be changed.
+
+    Raises:
+        ValueError: `value` is another number.
+    """
+    _check_unchanged(value, count, "solver_count")
 
 
 def set_solver_rank(value: int) -> None:
-    """Accepts the number that is true; ValueError for another."""
-    _only(value, rank, "solver_rank")
+    """Check the index of this process; it cannot be changed.
+
+    Raises:
+        ValueError: `value` is another number.
+    """
+    _check_unchanged(value, rank, "solver_rank")
 
 
-def _only(value, true, what):
-    if value != true:
-        raise ValueError(f"{what} {value}: it is {true} here; caffe train -gpu 0,1 trains on several GPUs")
+def _check_unchanged(value, actual, what):
+    if value != actual:
+        raise ValueError(f"{what} {value}: it is {actual} here; caffe train -gpu 0,1 trains on several GPUs")
 
 
 def set_multiprocess(value: bool) -> None:
-    """Nothing: a process knows by itself whether it is one of several."""
+    """No effect: the environment says whether a process is one of several."""
 
 
 # Several processes on one machine
 
 
 def launch(arguments: list, processes: int) -> int:
-    """Run the `caffe` command in several processes; the first exit status that is not 0, else 0.
+    """Run the `caffe` command in several processes.
 
-    Where one fails the others are ended. SIGINT and SIGHUP are passed on to the root.
+    When one fails, the others are ended. SIGINT and SIGHUP are forwarded to the root.
+
+    Args:
+        arguments: the words after `caffe`.
+        processes: how many to start.
+
+    Returns:
+        The exit status of the first process that fails, else 0.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -160,7 +204,7 @@ def launch(arguments: list, processes: int) -> int:
     try:
         for i in range(processes):
             own = {key: str(value) for key, value in {**shared, "RANK": i, "LOCAL_RANK": i}.items()}
-            # In a session of its own: a terminal's Ctrl-C comes here only, and is passed on once.
+            # In a session of its own: a terminal's Ctrl-C reaches this process only, which forwards it once.
             child = [sys.executable, "-m", "caffe_command", *arguments]
             children.append(subprocess.Popen(child, env={**os.environ, **own}, start_new_session=True))
         for number in (signal.SIGINT, signal.SIGHUP):
@@ -180,8 +224,8 @@ def _wait(children):
         states = [child.poll() for child in children]
         failed = [state for state in states if state not in (None, 0)]
         if failed:
-            patience = 0 if failed[0] == 130 else 10  # after a failure the others see it and say so
-            deadline = time.monotonic() + patience
+            # After a failure the others have some seconds to notice and report it.
+            deadline = time.monotonic() + (0 if failed[0] == 130 else 10)
             while time.monotonic() < deadline and any(child.poll() is None for child in children):
                 time.sleep(0.1)
             return failed[0] if failed[0] > 0 else 1

@@ -1,65 +1,79 @@
-"""Prototxt files, and nets as they are built: layers chosen by rules, a Split after every blob read twice."""
+"""Prototxt files; and the graph of a net: layers filtered by rules, a Split after every blob read twice."""
+
+from __future__ import annotations
 
 import math
 import os
 import re
 from collections import Counter
+from typing import TypeVar
 
 from google.protobuf import text_format
+from google.protobuf.message import Message
 
 from .proto import caffe_pb2
 
+_Message = TypeVar("_Message", bound=Message)
 
-def read_prototxt(path, message):
-    """Parse the text file at `path` into `message` and return it.
 
-    In comments bytes of any encoding may stand; values are UTF-8. OSError where the file cannot be read;
-    ValueError with file, line and field where it is not valid.
+def read_prototxt(path: str | os.PathLike, message: _Message) -> _Message:
+    """Parse a prototxt.
+
+    Args:
+        path: the file. Values are UTF-8; comments may have any encoding.
+        message: the message to parse into.
+
+    Returns:
+        `message`.
+
+    Raises:
+        ValueError: the text is not valid; the message has the file, line and field.
+        OSError: the file cannot be read.
     """
     path = os.fspath(path)
     with open(path, encoding="utf-8", errors="surrogateescape") as file:
         text = file.read()
-    if strange := re.search(r"[\0-\x08\x0e-\x1f]", text):
-        raise ValueError(f"{path}: not a text file: it has the byte {ord(strange[0]):#04x}")
+    if control := re.search(r"[\0-\x08\x0e-\x1f]", text):
+        raise ValueError(f"{path}: not a text file: it has the byte {ord(control[0]):#04x}")
     try:
         return text_format.Parse(text, message)
     except text_format.ParseError as error:
         line = f"{error.GetLine()}: a value that is not UTF-8"
-        words = " ".join(str(error).split())
-        raise ValueError(f"{path}: {line if 'surrogates' in words else words[:_MOST_WORDS]}") from None
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path}: {line if 'surrogates' in reason else reason[:_MAX_LENGTH]}") from None
     except RecursionError:
-        raise ValueError(f"{path}: messages within one another, deeper than any net has them") from None
-    except Exception as error:  # protobuf's parser ends in any on some damaged texts, by its version
+        raise ValueError(f"{path}: messages within one another, deeper than in any net") from None
+    except Exception as error:  # some versions of protobuf's parser raise other errors on damaged texts
         if isinstance(error, MemoryError):
             raise
         raise ValueError(
-            f"{path}: not a valid prototxt: {' '.join(str(error).split())[:_MOST_WORDS]}"
+            f"{path}: not a valid prototxt: {' '.join(str(error).split())[:_MAX_LENGTH]}"
         ) from None
 
 
-_MOST_WORDS = 1000  # characters of an error that are shown: protobuf's repeats the whole line of the file
-# Infinity is a limit, or none, in other fields.
+_MAX_LENGTH = 1000  # characters shown of an error: protobuf's repeats the whole line of the file
+# Fields that must be finite. In others infinity stands for no limit.
 _FINITE = ("lr_mult", "decay_mult", "loss_weight", "blobs_lr", "weight_decay")
 
 
-def check_numbers(message, finite=_FINITE) -> None:
-    """Refuse numbers that no net is built of.
+def check_numbers(message: Message, finite: tuple | None = _FINITE) -> None:
+    """Refuse NaN and misplaced infinity.
 
     Args:
-        message: any message but for its weights, BlobProto.
-        finite: names of the fields that infinity is wrong in; None for all.
+        message: any message; weights (BlobProto) within it are not checked.
+        finite: names of the fields that must be finite; None for all.
 
     Raises:
-        ValueError: a field holds NaN, or infinity where `finite` names it.
+        ValueError: a field holds NaN, or infinity where it must be finite.
     """
     for field, value in message.ListFields():
-        for one in value if hasattr(value, "extend") else [value]:
-            if isinstance(one, float) and (
-                math.isnan(one) or not (math.isfinite(one) or _may_be_infinite(field, finite))
+        for item in value if hasattr(value, "extend") else [value]:
+            if isinstance(item, float) and (
+                math.isnan(item) or not (math.isfinite(item) or _may_be_infinite(field, finite))
             ):
-                raise ValueError(f"{field.name} is {one:g}")
+                raise ValueError(f"{field.name} is {item:g}")
             if field.message_type is not None and field.message_type.name != "BlobProto":
-                check_numbers(one, finite)
+                check_numbers(item, finite)
 
 
 def _may_be_infinite(field, finite):
@@ -67,57 +81,79 @@ def _may_be_infinite(field, finite):
 
 
 class LayerError(ValueError):
-    """What is wrong with a layer; `layer` is its name."""
+    """An error of a layer; the attribute `layer` is the layer's name."""
 
     def __init__(self, spec, error):
         super().__init__(f"layer {spec.name!r} ({spec.type}): {error}")
         self.layer = spec.name
 
 
-def with_location(error, net, path=None) -> ValueError:
-    """`error` with the net it is about in front, and the line of the layer where it is of one in a file."""
+def with_location(
+    error: ValueError,
+    net: object,
+    path: str | os.PathLike | None = None,
+    state: caffe_pb2.NetState | None = None,
+) -> ValueError:
+    """Put the place of an error in front of its message.
+
+    Args:
+        error: the error; a LayerError names a layer.
+        net: the name of the net.
+        path: the prototxt of the net, if it has one: the line of the layer is looked up there.
+        state: the net's state: only layers of its phase are meant.
+
+    Returns:
+        A ValueError with the longer message.
+    """
     layer = getattr(error, "layer", None)
     lines = _lines_of(path, layer) if layer is not None and path and os.path.isfile(path) else []
+    if len(lines) > 1 and state is not None:
+        named = [spec for spec in read_prototxt(path, caffe_pb2.NetParameter()).layer if spec.name == layer]
+        if len(named) == len(lines):
+            lines = [line for line, spec in zip(lines, named, strict=True) if included(spec, state)]
     where = f"line {' or '.join(map(str, lines))}: " if lines else ""
-    words = str(error).removeprefix("net: ")  # what Net calls one without a file
-    found = ValueError(f"{net}: {where}{words}")
-    found.layer = layer
-    return found
+    reason = str(error).removeprefix("net: ")  # Net's name for a net without a file
+    located = ValueError(f"{net}: {where}{reason}")
+    located.layer = layer  # for an outer `with_location`
+    return located
 
 
 _TOKENS = re.compile(r"""#.*|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[{}<>\n]|\w+""")
 
 
 def _lines_of(path, layer):
-    """The lines of a prototxt in which layers of that name begin, several where phases have their own."""
+    """The lines of a prototxt in which layers of this name begin: several where each phase has its own."""
     with open(path, encoding="utf-8", errors="surrogateescape") as file:
         text = file.read()
-    found, depth, line, begun, before = [], 0, 1, 1, ""
+    lines, depth, line, first_line, previous = [], 0, 1, 1, ""
     for token in _TOKENS.findall(text):
         if token == "\n":
             line += 1
         elif token in "{<":
             depth += 1
-            begun = line if depth == 1 else begun
+            first_line = line if depth == 1 else first_line
         elif token in "}>":
             depth -= 1
-        elif depth == 1 and before == "name" and token[1:-1] == layer:
-            found.append(begun)
-        before = token if token != "\n" else before
-    return found
+        elif depth == 1 and previous == "name" and token[1:-1] == layer:
+            lines.append(first_line)
+        previous = token if token != "\n" else previous
+    return lines
 
 
-def included(layer, state) -> bool:
-    """Whether the include and exclude rules of a LayerParameter put it into a net of this NetState."""
+def included(layer: caffe_pb2.LayerParameter, state: caffe_pb2.NetState) -> bool:
+    """Whether the include and exclude rules of a layer put it into a net of this state.
 
+    Raises:
+        LayerError: the layer has rules of both kinds.
+    """
     if layer.include and layer.exclude:
         raise LayerError(layer, "give include rules or exclude rules, not both")
     met = any(not unmet_reason(rule, state) for rule in layer.include or layer.exclude)
     return met if layer.include else not met
 
 
-def unmet_reason(rule, state) -> str:
-    """Why a NetStateRule is not met, in Caffe's words; nothing where it is."""
+def unmet_reason(rule: caffe_pb2.NetStateRule, state: caffe_pb2.NetState) -> str:
+    """Why a rule is not met, in Caffe's words; "" where it is met."""
     if rule.HasField("phase") and rule.phase != state.phase:
         return f"phase ({state.phase}) differed from the phase ({rule.phase})"
     if rule.HasField("min_level") and state.level < rule.min_level:
@@ -134,12 +170,20 @@ def unmet_reason(rule, state) -> str:
 
 
 def build_graph(param: caffe_pb2.NetParameter) -> caffe_pb2.NetParameter:
-    """The net as it is built: layers filtered by their rules, a Split after every blob read twice."""
+    """Filter the layers of a net by their rules, and insert a Split after every blob read twice.
+
+    Raises:
+        LayerError: a layer reads a blob that no layer before it makes, or has rules of both kinds.
+    """
     return _with_splits(filter_layers(param))
 
 
 def filter_layers(param: caffe_pb2.NetParameter) -> caffe_pb2.NetParameter:
-    """The net with the layers that its state's rules leave in."""
+    """Remove the layers of a net that the rules exclude in its state.
+
+    Raises:
+        LayerError: a layer has rules of both kinds.
+    """
     state, net = param.state, caffe_pb2.NetParameter()
     net.CopyFrom(param)
     del net.layer[:]
@@ -161,7 +205,7 @@ def _with_splits(param):
         for j, top in enumerate(layer.top):
             last[top] = (i, j)
         for j, weight in enumerate(layer.loss_weight):
-            # a blob that counts as a loss and is read further is split too, the loss being one reader
+            # The loss is one reader: a blob with a loss weight that a layer reads too is split.
             if weight and j < len(layer.top):
                 readers[i, j] += 1
     weighted = {(i, j) for i, layer in enumerate(param.layer) for j, w in enumerate(layer.loss_weight) if w}
@@ -187,7 +231,7 @@ def _with_splits(param):
             if readers[i, j] > 1:
                 split = out.layer.add(name=f"{top}_{layer.name}_{j}_split", type="Split", bottom=[top])
                 split.top.extend(split_name(top, layer.name, j, k) for k in range(readers[i, j]))
-                if (i, j) in weighted:  # the weight goes to the split's first top
+                if (i, j) in weighted:  # the weight moves to the split's first top
                     split.loss_weight.extend([layer.loss_weight[j]] + [0] * (readers[i, j] - 1))
-                    del spec.loss_weight[:]  # all of them, as in Caffe; a loss then counts as 1 besides
+                    del spec.loss_weight[:]  # all of them, as in Caffe: a loss layer then has weight 1 again
     return out

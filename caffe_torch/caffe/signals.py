@@ -1,4 +1,4 @@
-"""What SIGINT and SIGHUP ask of a running solver."""
+"""SIGINT and SIGHUP to a running solver."""
 
 import signal
 
@@ -6,29 +6,32 @@ EFFECTS = ("stop", "snapshot", "none")
 
 
 class Signals:
-    """While entered, SIGINT and SIGHUP are noted; called, it gives the next effect asked for, or None.
+    """Context manager that queues SIGINT and SIGHUP. A call returns the next effect, or None.
 
-    sigint, sighup: what each asks for, of EFFECTS. A second SIGINT before the first was answered
-    interrupts at once.
+    A second SIGINT before the first was handled interrupts at once.
+
+    Args:
+        sigint: the effect of SIGINT, one of EFFECTS.
+        sighup: the effect of SIGHUP.
     """
 
     def __init__(self, sigint: str, sighup: str):
         self.effects = {signal.SIGINT: sigint, signal.SIGHUP: sighup}
-        self._noted: list = []
+        self._pending: list = []
 
     def __enter__(self):
-        self._before = {number: signal.signal(number, self._note) for number in self.effects}
+        self._before = {number: signal.signal(number, self._queue) for number in self.effects}
         return self
 
     def __exit__(self, *_):
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _note(self, number, frame):
-        if number == signal.SIGINT and number in self._noted:
+    def _queue(self, number, frame):
+        if number == signal.SIGINT and number in self._pending:
             raise KeyboardInterrupt
-        self._noted.append(number)
+        self._pending.append(number)
 
     def __call__(self):
-        effect = self.effects[self._noted.pop(0)] if self._noted else "none"
+        effect = self.effects[self._pending.pop(0)] if self._pending else "none"
         return None if effect == "none" else effect

@@ -1,13 +1,11 @@
 """Files of weights and of solver states: .caffemodel, .solverstate, and the HDF5 form of both.
 
-Every file is written beside its place and renamed, so it is there whole or not at all. Reading
-refuses what is truncated, damaged or made for another net, with the file's name.
+Files are written atomically. Reading refuses a file that is truncated, damaged or of another net; the error
+names the file.
 """
 
-import base64
 import filecmp
 import functools
-import json
 import os
 
 import h5py
@@ -15,7 +13,7 @@ import numpy as np
 import torch
 from google.protobuf.message import DecodeError, EncodeError
 
-from . import atomic_files, device, glog, hdf5_checks, parallel, upgrade
+from . import atomic_files, glog, hdf5_checks, upgrade
 from .blob import array_of, same_shape, shown
 from .proto import caffe_pb2
 
@@ -25,7 +23,7 @@ def _write_proto(path, message):
         content = message.SerializeToString()
     except EncodeError:
         raise ValueError(
-            f"{path}: more than the 2 GB that the binary form can hold: use HDF5 (snapshot_format, save_hdf5)"
+            f"{path}: larger than the 2 GB of the binary form: use HDF5 (snapshot_format, save_hdf5)"
         ) from None
     atomic_files.write(path, content)
 
@@ -33,68 +31,103 @@ def _write_proto(path, message):
 def _read_proto(path, message):
     with open(path, "rb") as file:
         data = file.read()
-    kind = "weights" if isinstance(message, caffe_pb2.NetParameter) else "solver state"
+    content = "weights" if isinstance(message, caffe_pb2.NetParameter) else "solver state"
     try:
         message.ParseFromString(data)
     except DecodeError:
-        raise ValueError(f"{path}: not a {kind} file, or a truncated one ({len(data)} bytes)") from None
-    if field := _bad_text(message):
+        raise ValueError(f"{path}: not a {content} file, or a truncated one ({len(data)} bytes)") from None
+    if field := _non_text_field(message):
         raise ValueError(f"{path}: damaged: {field} holds bytes that are not text")
     return message
 
 
-def _bad_text(message):
-    """The name of a field of text that holds other bytes, which protobuf lets pass; "" where none does."""
+def _non_text_field(message):
+    """The name of a string field that holds other bytes, which protobuf accepts; "" where none does."""
     for field, value in message.ListFields():
         if field.type not in (field.TYPE_STRING, field.TYPE_MESSAGE):
             continue
-        for one in value if hasattr(value, "extend") else [value]:
+        for item in value if hasattr(value, "extend") else [value]:
             if field.type == field.TYPE_MESSAGE:
-                if found := _bad_text(one):
-                    return found
-            elif isinstance(one, bytes) or "\0" in one:
+                if name := _non_text_field(item):
+                    return name
+            elif isinstance(item, bytes) or "\0" in item:
                 return field.name
     return ""
 
 
-_FIRST_FIELDS = b"\x08", b"\x0a", b"\x12", b"\xa2"  # of the messages Caffe writes: iter, name, layers, layer
+# The first byte of a message that Caffe writes: the tag of iter, name, layers or layer.
+_FIRST_BYTES = b"\x08", b"\x0a", b"\x12", b"\xa2"
 
 
-def holds_hdf5(path):
-    """Whether a file is HDF5, by what it begins with; its name counts where that is nothing of Caffe's."""
+def holds_hdf5(path: str) -> bool:
+    """Tell HDF5 from the binary form by the file's first bytes.
+
+    Args:
+        path: the file. Its ending .h5 counts where the first bytes are of neither form.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
     with open(path, "rb") as file:
-        begins = file.read(8)
-    return begins == b"\x89HDF\r\n\x1a\n" or (path.endswith(".h5") and begins[:1] not in _FIRST_FIELDS)
+        head = file.read(8)
+    return head == b"\x89HDF\r\n\x1a\n" or (path.endswith(".h5") and head[:1] not in _FIRST_BYTES)
 
 
 # Weights
 
 
-def save_caffemodel(net, path, write_diff=False) -> None:
-    """Write a net and its parameters in binary form."""
+def save_caffemodel(net, path: str | os.PathLike, write_diff: bool = False) -> None:
+    """Write a net and its parameters in binary form.
+
+    Args:
+        net: the Net.
+        path: the file to write.
+        write_diff: whether to write the gradients too.
+
+    Raises:
+        ValueError: the message is larger than 2 GB, or `path` names no file.
+        OSError: the file cannot be written.
+    """
     _write_proto(path, net.to_proto(write_diff))
 
 
-def save_hdf5(net, path, write_diff=False) -> None:
+def save_hdf5(net, path: str | os.PathLike, write_diff: bool = False) -> None:
     """Write parameters in Caffe's HDF5 layout: /data/LAYER/INDEX, gradients below /diff.
 
-    A shared parameter is written under the layer that uses it first.
+    A shared parameter is written under the first layer that uses it.
+
+    Args:
+        net: the Net.
+        path: the file to write.
+        write_diff: whether to write the gradients too.
+
+    Raises:
+        ValueError: `path` names no file.
+        OSError: the file cannot be written.
     """
     with atomic_files.new_hdf5(path) as file:
-        for kind in ("data", "diff") if write_diff else ("data",):
-            seen: set = set()
-            for layer in net.layers:
-                group = file.create_group(f"{kind}/{layer.spec.name}")
+        for values in ("data", "diff") if write_diff else ("data",):
+            written: set = set()
+            for layer in (node.layer for node in net.nodes):
+                group = file.create_group(f"{values}/{layer.spec.name}")
                 for i, blob in enumerate(layer.blobs):
-                    if id(blob.owner) not in seen:
-                        group.create_dataset(str(i), data=getattr(blob, kind))
-                        seen.add(id(blob.owner))
+                    if id(blob.owner) not in written:
+                        group.create_dataset(str(i), data=getattr(blob, values))
+                        written.add(id(blob.owner))
 
 
-def load_weights(net, path) -> None:
+def load_weights(net, path: str | os.PathLike) -> None:
     """Copy parameters from a .caffemodel, binary or HDF5.
 
-    Layers are found by name; those of only one side are passed over, as Caffe does.
+    Layers are matched by name. A layer that only the file or only the net has is skipped, as in Caffe.
+
+    Args:
+        net: the Net.
+        path: the file to read.
+
+    Raises:
+        ValueError: the file is damaged, does not fit the net, or holds NaN or infinite values.
+        OSError: the file cannot be read.
     """
     path = os.fspath(path)
     if holds_hdf5(path):
@@ -114,20 +147,29 @@ def load_weights(net, path) -> None:
                 raise ValueError(f"{path}: layer {name!r}, parameter {i} has NaN or infinite values")
 
 
-def load_hdf5(net, path) -> None:
-    """Copy parameters from an HDF5 file written by `save_hdf5` or by Caffe."""
+def load_hdf5(net, path: str | os.PathLike) -> None:
+    """Copy parameters from an HDF5 file written by `save_hdf5` or by Caffe.
+
+    Args:
+        net: the Net.
+        path: the file to read.
+
+    Raises:
+        ValueError: the file is damaged or does not fit the net.
+        OSError: the file cannot be read.
+    """
     with atomic_files.hdf5(path) as file:
         if "data" not in file:
             raise ValueError(f"{path}: no group /data: not a file of weights")
         if not isinstance(file["data"], h5py.Group):
-            raise ValueError(f"{path}: /data is no group: not a file of weights")
+            raise ValueError(f"{path}: /data is not a group: not a file of weights")
         for name, stored in file["data"].items() if glog.nets else ():
             if name not in net.bottom_names:
                 glog.info(f"Ignoring source layer {name}")
             elif len(stored):
                 glog.once("Datatype class: H5T_FLOAT")
         owners: dict = {}
-        for layer in net.layers:
+        for layer in (node.layer for node in net.nodes):
             stored = file["data"].get(layer.spec.name)
             for i, blob in enumerate(layer.blobs):
                 where = f"{path}: layer {layer.spec.name!r}, parameter {i}"
@@ -137,7 +179,7 @@ def load_hdf5(net, path) -> None:
                 if str(i) not in stored:
                     if first:
                         raise ValueError(f"{where}: missing")
-                    continue  # shared, stored where it is first used
+                    continue  # a shared parameter, stored under the first layer that uses it
                 values = hdf5_checks.read_numbers(
                     stored[str(i)], where, functools.partial(_check_weights, where, blob)
                 )
@@ -153,19 +195,31 @@ def _check_weights(where, blob, stored):
 
 
 def proto_of(tensor: torch.Tensor) -> caffe_pb2.BlobProto:
-    """A tensor as Caffe stores it."""
+    """Store a tensor in a BlobProto."""
     proto = caffe_pb2.BlobProto(shape=caffe_pb2.BlobShape(dim=tensor.shape))
     proto.data.extend(tensor.flatten().cpu().numpy())
     return proto
 
 
-def history_of(state: caffe_pb2.SolverState, wanted: list, path: str) -> list:
-    """The history in a solver state as tensors shaped as `wanted`; ValueError if it does not fit."""
-    if len(state.history) != len(wanted):
-        raise ValueError(_other_count(path, len(state.history), len(wanted)))
+def history_of(state: caffe_pb2.SolverState, expected: list, path: str) -> list:
+    """Read the history of a solver state.
+
+    Args:
+        state: the solver state.
+        expected: tensors of the shapes that the history must have.
+        path: the file of the state, for errors.
+
+    Returns:
+        CPU tensors, float32, of the shapes of `expected`.
+
+    Raises:
+        ValueError: the history does not fit, or has NaN or infinite values.
+    """
+    if len(state.history) != len(expected):
+        raise ValueError(_other_count(path, len(state.history), len(expected)))
     _check_iteration(state, path)
     history = []
-    for i, (proto, tensor) in enumerate(zip(state.history, wanted, strict=True)):
+    for i, (proto, tensor) in enumerate(zip(state.history, expected, strict=True)):
         try:
             values = array_of(proto)
         except ValueError as error:
@@ -183,25 +237,39 @@ def _check_iteration(state, path):
             raise ValueError(f"{path}: damaged: {name} is {getattr(state, name)}")
 
 
-def save_state(path, state: caffe_pb2.SolverState) -> None:
-    """Write a solver state, in HDF5 where the name ends in .h5."""
+def save_state(path: str | os.PathLike, state: caffe_pb2.SolverState) -> None:
+    """Write a solver state, in HDF5 where the name ends in .h5.
+
+    Raises:
+        ValueError: the message is larger than 2 GB, or `path` names no file.
+        OSError: the file cannot be written.
+    """
     if not os.fspath(path).endswith(".h5"):
         _write_proto(path, state)
         return
     with atomic_files.new_hdf5(path) as file:
         file["iter"], file["current_step"] = np.int32([state.iter]), np.int32([state.current_step])
         name = state.learned_net.encode()
-        file["learned_net"] = np.array(name, f"S{len(name) + 1}")  # with the zero byte that Caffe reads up to
-        file["resume"] = np.frombuffer(state.resume, np.uint8)  # ours; Caffe passes over it
+        file["learned_net"] = np.array(name, f"S{len(name) + 1}")  # with the zero byte that ends it in Caffe
+        file["resume"] = np.frombuffer(state.resume, np.uint8)  # of this package; Caffe ignores it
         group = file.create_group("history")
         for i, proto in enumerate(state.history):
             group.create_dataset(str(i), data=array_of(proto))
 
 
-def load_state(path, wanted=None) -> caffe_pb2.SolverState:
-    """Read a solver state written here or by Caffe, in either form.
+def load_state(path: str | os.PathLike, expected: list | None = None) -> caffe_pb2.SolverState:
+    """Read a solver state, in either form, of this package or of BVLC Caffe.
 
-    wanted: tensors of the shapes that the history must have; without it any are read.
+    Args:
+        path: the file.
+        expected: tensors of the shapes that the history must have; None accepts any.
+
+    Returns:
+        The state.
+
+    Raises:
+        ValueError: the file is not a solver state, is damaged, or does not fit `expected`.
+        OSError: the file cannot be read.
     """
     path = os.fspath(path)
     if not holds_hdf5(path):
@@ -230,21 +298,32 @@ def load_state(path, wanted=None) -> caffe_pb2.SolverState:
         if "resume" in file:
             state.resume = hdf5_checks.read_bytes(file["resume"], f"{path}: resume", size)
         count = len(file["history"])
-        if wanted is not None and count != len(wanted):
-            raise ValueError(_other_count(path, count, len(wanted)))
+        if expected is not None and count != len(expected):
+            raise ValueError(_other_count(path, count, len(expected)))
         for i in range(count):
             where = f"{path}: history {i}"
-            check = None if wanted is None else functools.partial(_check_history, where, wanted[i])
+            check = None if expected is None else functools.partial(_check_history, where, expected[i])
             values = hdf5_checks.read_numbers(file["history"].get(str(i)), where, check)
             state.history.append(proto_of(torch.from_numpy(values)))
     return state
 
 
 def find_weights(state: str, stored: str) -> str:
-    """The path of a solver state's weights: `stored` in it, or beside it where those are others.
+    """Find the weights of a solver state.
 
-    A state is moved together with its weights, and another run may then write to the stored path, which
-    BVLC Caffe reads all the same.
+    A file of the stored name in the state's folder is preferred where its contents differ: a state is moved
+    together with its weights, and another run may then write to the stored path. BVLC Caffe always reads the
+    stored path.
+
+    Args:
+        state: the path of the solver state.
+        stored: the path of the weights, as stored in the state.
+
+    Returns:
+        The path of the weights to load.
+
+    Raises:
+        FileNotFoundError: neither file exists.
     """
     beside = os.path.join(os.path.dirname(state), os.path.basename(stored))
     if not os.path.exists(beside):
@@ -258,72 +337,13 @@ def find_weights(state: str, stored: str) -> str:
     return beside
 
 
-def _other_count(path, stored, wanted):
+def _other_count(path, stored, expected):
     return (
-        f"{path}: {stored} history blobs, this solver keeps {wanted}: the state of another net or solver type"
+        f"{path}: {stored} history blobs, this solver keeps {expected}: "
+        "the state of another net or solver type"
     )
 
 
 def _check_history(where, tensor, stored):
     if not same_shape(stored, tuple(tensor.shape)):
         raise ValueError(f"{where} has the shape {shown(stored)}, this net's is {tuple(tensor.shape)}")
-
-
-# What Caffe's solver states lack: the position in the data, the random numbers, the last losses
-
-
-def resume_state(nets: dict, losses: list) -> bytes:
-    """What a run needs, besides Caffe's solver state, to go on as if it had not stopped.
-
-    nets: by name, the same names as for `restore_resume_state`.
-    """
-    gpu = device.device().type == "cuda"
-    state = {
-        "layers": {
-            f"{which}/{layer.spec.name}": layer.state()
-            for which, net in nets.items()
-            for layer in net.layers
-            if hasattr(layer, "state")
-        },
-        "losses": losses,
-        "numpy": device.rng().bit_generator.state,
-        "cpu": base64.b64encode(torch.get_rng_state().numpy()).decode(),
-        "cuda": base64.b64encode(torch.cuda.get_rng_state().numpy()).decode() if gpu else None,
-    }
-    return json.dumps(state).encode()
-
-
-def restore_resume_state(nets: dict, stored: bytes, path: str) -> list:
-    """Bring back what `resume_state` noted; the losses it was given.
-
-    A position that does not fit the data now listed is passed over with a warning, so that a net
-    can be trained further on other data.
-    """
-    try:
-        state = json.loads(stored)
-        for which, net in nets.items():
-            for layer in net.layers:
-                position = state["layers"].get(f"{which}/{layer.spec.name}")
-                if not hasattr(layer, "restore") or position is None:
-                    continue
-                try:
-                    layer.restore(position)
-                except ValueError as error:
-                    glog.warning(f"{path}: layer {layer.spec.name!r} begins at its first row: {error}")
-        device.rng().bit_generator.state = state["numpy"]
-        if parallel.rank == 0:
-            torch.set_rng_state(_rng_state(state["cpu"]))
-        if parallel.rank == 0 and state["cuda"] and device.device().type == "cuda":
-            torch.cuda.set_rng_state(_rng_state(state["cuda"]))
-        losses = [float(loss) for loss in state["losses"]]
-        if not np.isfinite(losses).all():
-            raise ValueError("a loss is NaN or infinite")
-        return losses
-    except (ValueError, LookupError, TypeError, AttributeError, RuntimeError, ArithmeticError) as error:
-        raise ValueError(
-            f"{path}: the record of the data position and random state is damaged: {error}"
-        ) from None
-
-
-def _rng_state(text):
-    return torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8)

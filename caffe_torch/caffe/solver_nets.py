@@ -1,6 +1,8 @@
-"""Solver files: read, and made into the training net and the test nets that they name."""
+"""Solver files, and the training net and test nets that they name."""
 
 from __future__ import annotations
+
+import os
 
 from . import glog, upgrade
 from .net import Net
@@ -8,11 +10,20 @@ from .proto import caffe_pb2
 from .prototxt import read_prototxt, with_location
 
 
-def read_solver(path) -> caffe_pb2.SolverParameter:
-    """Read a solver prototxt, upgraded to today's form.
+def read_solver(path: str | os.PathLike) -> caffe_pb2.SolverParameter:
+    """Read a solver prototxt and upgrade its deprecated fields.
 
-    Snapshots without a prefix are named after the file.
-    Raises: ValueError with file and line; OSError where it cannot be read.
+    A missing snapshot_prefix is derived from the path.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The SolverParameter.
+
+    Raises:
+        ValueError: the file is not a valid solver; the message has the file and line.
+        OSError: the file cannot be read.
     """
     param = read_prototxt(path, caffe_pb2.SolverParameter())
     upgrade.solver(param, path)
@@ -20,19 +31,33 @@ def read_solver(path) -> caffe_pb2.SolverParameter:
 
 
 def train_source(param: caffe_pb2.SolverParameter) -> tuple:
-    """The field that names the training net, and its value; ValueError unless there is exactly one."""
+    """Find the field that names the training net.
+
+    Returns:
+        The field's name and value.
+
+    Raises:
+        ValueError: there is not exactly one such field.
+    """
     fields = ("train_net_param", "train_net", "net_param", "net")
-    given = [name for name in fields if param.HasField(name)]
-    if len(given) != 1:
+    present = [name for name in fields if param.HasField(name)]
+    if len(present) != 1:
         raise ValueError(
             "a solver names one training net, by net, net_param, train_net or train_net_param; "
-            f"this one has {' and '.join(given) or 'none'}"
+            f"this one has {' and '.join(present) or 'none'}"
         )
-    return given[0], getattr(param, given[0])
+    return present[0], getattr(param, present[0])
 
 
 def test_sources(param: caffe_pb2.SolverParameter) -> list:
-    """(field, value) of each test net; ValueError where test_iter and the like do not fit them."""
+    """Find the fields that name the test nets.
+
+    Returns:
+        [(field name, value), ...], in the order of test_iter.
+
+    Raises:
+        ValueError: the numbers of test nets, test_iter and test_state do not agree.
+    """
     sources = [(name, source) for name in ("test_net_param", "test_net") for source in getattr(param, name)]
     instances = len(param.test_iter)
     generic = [(name, getattr(param, name)) for name in ("net_param", "net") if param.HasField(name)]
@@ -47,9 +72,18 @@ def test_sources(param: caffe_pb2.SolverParameter) -> list:
 
 
 def train_net(param: caffe_pb2.SolverParameter, batch: int = 0) -> Net:
-    """The training net, with the weights that training starts from.
+    """Build the training net, with its initial weights.
 
-    Args: batch: rows in a batch of its HDF5Data layers; 0 for the number in the file.
+    Args:
+        param: the solver.
+        batch: rows in a batch of its HDF5Data layers; 0 keeps the number in the net.
+
+    Returns:
+        The Net.
+
+    Raises:
+        ValueError: the net is wrong.
+        OSError: a file cannot be read.
     """
     field, source = train_source(param)
     how = f"specified in {field}." if field.endswith("_param") else f"from {field} file: {source}"
@@ -65,21 +99,32 @@ def train_net(param: caffe_pb2.SolverParameter, batch: int = 0) -> Net:
 
 
 def test_nets(param: caffe_pb2.SolverParameter) -> list:
-    """The test nets, in the order of test_iter."""
+    """Build the test nets.
+
+    Args:
+        param: the solver.
+
+    Returns:
+        The Nets, in the order of test_iter.
+
+    Raises:
+        ValueError: a net is wrong.
+        OSError: a file cannot be read.
+    """
     sources = test_sources(param)
     states = list(param.test_state) or [caffe_pb2.NetState()] * len(sources)
     read, nets = [_read_net(source) for _, source in sources], []
     for i, ((field, source), (net, name), state) in enumerate(zip(sources, read, states, strict=True)):
         how = field if field.endswith("_param") else f"{field} file: {source}"
         glog.info(f"Creating test net (#{i}) specified by {how}")
-        # It may have layers of its own, which need weights too.
+        # With initial weights too: it may have layers that the training net lacks.
         nets.append(_build(param, net, name, caffe_pb2.TEST, state))
         nets[-1].debug_info = param.debug_info
     return nets
 
 
 def _read_net(source):
-    """(NetParameter, name for errors) of a path or a NetParameter."""
+    """The NetParameter of a path or a NetParameter, and its name for errors."""
     net, path = caffe_pb2.NetParameter(), None
     if isinstance(source, caffe_pb2.NetParameter):
         net.CopyFrom(source)
@@ -103,7 +148,7 @@ def _build(param, net, name, phase, state):
     try:
         built = Net(net, merged.phase, level=None)
     except ValueError as error:
-        raise with_location(error, name, name) from None
+        raise with_location(error, name, name, merged) from None
     for weights in filter(None, ",".join(param.weights).split(",")):
         glog.info(f"Finetuning from {weights}")
         built.copy_from(weights)

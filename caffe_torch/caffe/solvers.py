@@ -1,8 +1,10 @@
 """The update rules and learning rate policies of Caffe's solvers.
 
-Every rule takes lists over all parameters at once, so that a step is a few kernels, not a few for
-each parameter. `history` is laid out as Caffe's .solverstate files hold it.
+A rule takes lists of all parameters, so that a step is a few kernels in all, not a few for each parameter.
+`history` has the layout of Caffe's .solverstate files.
 """
+
+from __future__ import annotations
 
 import math
 
@@ -12,32 +14,45 @@ from .proto import caffe_pb2
 
 
 class Rule:
-    """One way to turn gradients into steps.
+    """An update rule: it turns gradients into steps.
 
-    param: the SolverParameter. weights: the parameters. `step` returns what is to be taken off each
-    parameter; rates are learning rate times lr_mult times `correction`, numbers or 0-d tensors.
+    Args:
+        param: the SolverParameter.
+        weights: the parameters, tensors.
+
+    Raises:
+        ValueError: Caffe refuses the settings.
     """
 
-    histories = 1
+    histories = 1  # tensors of history for each parameter
 
     def __init__(self, param: caffe_pb2.SolverParameter, weights: list):
         self.param = param
         self.check()
         self.history = [torch.zeros_like(w) for _ in range(self.histories) for w in weights]
 
-    def check(self):
-        """ValueError where Caffe refuses the settings."""
+    def check(self) -> None:
+        """Raise ValueError where Caffe refuses the settings."""
 
-    def parts(self):
-        """The history as one list for each quantity kept."""
+    def parts(self) -> list:
+        """The history as a list of tensors for each quantity."""
         n = len(self.history) // self.histories
         return [self.history[i * n : (i + 1) * n] for i in range(self.histories)]
 
     def correction(self, t: int) -> float:
-        """What the rule changes rates by at its t-th step, from 1."""
+        """The factor of the rates at the t-th step, from 1."""
         return 1.0
 
     def step(self, grads: list, rates: list) -> list:
+        """Update the history.
+
+        Args:
+            grads: the gradients, tensors.
+            rates: for each parameter, learning rate times lr_mult times `correction`: floats or 0-d tensors.
+
+        Returns:
+            The steps to subtract from the parameters, tensors.
+        """
         raise NotImplementedError
 
 
@@ -147,8 +162,12 @@ def _scaled(numerators, squares, delta, rates):
 RULES = {rule.__name__: rule for rule in (SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam)}
 
 
-def rule_of(param: caffe_pb2.SolverParameter):
-    """The class that SolverParameter.type (or the older solver_type) names."""
+def rule_of(param: caffe_pb2.SolverParameter) -> type[Rule]:
+    """Find the update rule of a solver by its type, or by the deprecated solver_type.
+
+    Raises:
+        ValueError: the type is unknown, or both fields are given.
+    """
     name = param.type
     if param.HasField("solver_type"):
         if param.HasField("type"):
@@ -174,13 +193,17 @@ _NEEDED = {
 
 
 def check_policy(param: caffe_pb2.SolverParameter) -> None:
-    """ValueError where lr_policy is not one of Caffe's, or a setting it needs is missing or wrong."""
+    """Check the learning rate policy.
+
+    Raises:
+        ValueError: lr_policy is not one of Caffe's, or a setting that it needs is missing or wrong.
+    """
     policy = param.lr_policy
     if policy not in _NEEDED:
         raise ValueError(f"lr_policy {policy!r}: use one of {', '.join(_NEEDED)}")
     for name in _NEEDED[policy]:
-        given = param.stepvalue if name == "stepvalue" else param.HasField(name)
-        if not given:
+        present = param.stepvalue if name == "stepvalue" else param.HasField(name)
+        if not present:
             raise ValueError(f"lr_policy {policy!r} needs {name}")
         if name in ("stepsize", "max_iter") and getattr(param, name) < 1:
             raise ValueError(f"lr_policy {policy!r} needs a {name} of 1 or more")
@@ -199,12 +222,12 @@ def _power(base, exponent):
 
 
 def current_step(param: caffe_pb2.SolverParameter, iteration: int) -> int:
-    """How many drops of the rate lie behind at an iteration (what a .solverstate keeps)."""
+    """The number of drops of the rate up to an iteration, as a .solverstate stores it."""
     if param.lr_policy == "step":
         return max(iteration, 0) // param.stepsize
     if param.lr_policy == "multistep":
         steps, dropped = 0, -1
-        for value in param.stepvalue:  # one drop an iteration, in the order given
+        for value in param.stepvalue:  # at most one drop an iteration, in the order of the list
             dropped = max(value, dropped + 1)
             steps += dropped <= iteration
         return steps
@@ -212,7 +235,7 @@ def current_step(param: caffe_pb2.SolverParameter, iteration: int) -> int:
 
 
 def learning_rate(param: caffe_pb2.SolverParameter, iteration: int) -> float:
-    """The rate at an iteration, by the policies of Caffe's SGDSolver."""
+    """The learning rate at an iteration, by the policies of Caffe's SGDSolver."""
     base, gamma, power = param.base_lr, param.gamma, param.power
     if param.lr_policy in ("step", "multistep"):
         return base * _power(gamma, current_step(param, iteration))

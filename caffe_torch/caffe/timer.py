@@ -1,4 +1,4 @@
-"""A stopwatch, as Caffe's benchmarks use it."""
+"""caffe.Timer, the stopwatch of Caffe's benchmarks."""
 
 import time
 
@@ -8,25 +8,25 @@ from . import device, glog
 
 
 class Timer:
-    """Milliseconds between `start` and `stop`; what a GPU was asked to do in between is waited for."""
+    """Measures the milliseconds between `start` and `stop`, including the work of a GPU."""
 
     def __init__(self):
-        self._begun = None  # the clock at `start`, while it runs
+        self._start_time = None  # seconds, while it runs
         self._ms = None
 
     def start(self) -> None:
-        """Begin to measure; nothing where it runs already."""
-        if self._begun is None:
-            self._begun = _now()
+        """Start the timer; no effect while it runs."""
+        if self._start_time is None:
+            self._start_time = _now()
 
     def stop(self) -> None:
-        """End the measurement; nothing where it does not run."""
-        if self._begun is not None:
-            self._ms, self._begun = 1e3 * (_now() - self._begun), None
+        """Stop the timer; no effect unless it runs."""
+        if self._start_time is not None:
+            self._ms, self._start_time = 1e3 * (_now() - self._start_time), None
 
     @property
     def ms(self) -> float:
-        """The milliseconds measured; stops a running timer. 0 and a warning where it never ran."""
+        """The measured milliseconds. A running timer is stopped; one that never ran gives 0 and a warning."""
         self.stop()
         if self._ms is None:
             glog.warning("Timer has never been run before reading time.")

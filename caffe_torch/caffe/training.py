@@ -1,13 +1,16 @@
 """The solver: the loop that trains a net, tests it, logs, and writes snapshots."""
 
+from __future__ import annotations
+
 import math
 import os
 import time
 from collections import deque
+from collections.abc import Callable
 
 import torch
 
-from . import cuda_graph, device, glog, parallel, snapshot, solver_nets, solvers
+from . import cuda_graph, device, glog, parallel, run_state, snapshot, solver_nets, solvers
 from .net import Net
 from .proto import caffe_pb2
 from .prototxt import check_numbers
@@ -15,18 +18,32 @@ from .solver_nets import read_solver
 
 
 class Solver:
-    """Trains the net that a solver file names, by Caffe's rules.
+    """Trains the net that a solver names, by Caffe's rules.
 
-    solver: path of a solver prototxt; or a SolverParameter, and in `path` the name for errors.
-    batch: rows in a batch of every HDF5Data layer of the training net, 0 for what the net says.
-    ValueError and OSError say what is wrong with the solver, the net or the data.
+    Args:
+        solver: the path of a solver prototxt, or a SolverParameter.
+        path: the name of a SolverParameter, for errors.
+        batch: rows in a batch of the training net's HDF5Data layers; 0 keeps the number in the net.
 
-    net, test_nets: the nets. iter: updates made so far. lr: the rate now. param: the SolverParameter.
+    Raises:
+        ValueError: the solver, the net or the data is wrong.
+        OSError: a file cannot be read.
+
+    Attributes:
+        net, test_nets: the nets.
+        iter: the number of updates so far.
+        lr: the current learning rate.
+        param: the SolverParameter.
     """
 
-    rule: str | None = None  # a fixed update rule, whatever the solver file says
+    rule: str | None = None  # an update rule that overrides the solver file's
 
-    def __init__(self, solver, path=None, batch=0):
+    def __init__(
+        self,
+        solver: str | os.PathLike | caffe_pb2.SolverParameter,
+        path: str | None = None,
+        batch: int = 0,
+    ):
         if not isinstance(solver, caffe_pb2.SolverParameter):
             path, solver = os.fspath(solver), read_solver(solver)
         self.param = caffe_pb2.SolverParameter()
@@ -40,7 +57,7 @@ class Solver:
             self._check_folder()
         glog.info(f"Initializing solver from parameters: \n{self.param}")
         if not self.param.HasField("base_lr") and not parallel.rank:
-            glog.warning(f"{self._name}: no base_lr, which is then 0: nothing will be learned")
+            glog.warning(f"{self._name}: no base_lr: it is 0, so nothing will be learned")
         if self.param.random_seed >= 0 or parallel.count > 1:
             parallel.set_random_seed(self.param.random_seed)
         self.iter = 0
@@ -51,19 +68,21 @@ class Solver:
         self._resumed = False  # whether _losses are those of the run that is resumed
         self._stop_early = False
         self._callbacks: list = []
-        self._captured = None  # a cuda_graph.Iteration
-        self._warm = 0  # iterations done on a GPU before the first is captured
-        self._progress = lambda done: None  # called with the iterations done
-        self.action = lambda: None  # asked between iterations: None, "stop" or "snapshot"
+        self._captured: cuda_graph.Iteration | None = None
+        self._warm_up = 0  # iterations on a GPU before the capture
+        self._progress: Callable[[int], None] = lambda done: None  # called with the number of iterations done
+        # Called between iterations; it returns None, "stop" or "snapshot".
+        self.action: Callable[[], str | None] = lambda: None
         glog.info("Solver scaffolding done.")
 
-    # What the solver file says
+    # Checks of the solver file
 
     def _check(self):
         param = self.param
         settings = caffe_pb2.SolverParameter()
         settings.CopyFrom(param)
-        for name in ("net_param", "train_net_param", "test_net_param"):  # as nets, with their layers' names
+        # Nets are checked when they are built: the errors then name the layers.
+        for name in ("net_param", "train_net_param", "test_net_param"):
             settings.ClearField(name)
         check_numbers(settings, finite=None)
         self._rule_class = solvers.RULES[self.rule] if self.rule else solvers.rule_of(param)
@@ -85,7 +104,7 @@ class Solver:
         """ValueError where no snapshot could be written."""
         prefix = self.param.snapshot_prefix
         folder = os.path.dirname(prefix) or "."
-        while not os.path.exists(folder):  # made when the first snapshot is written
+        while not os.path.exists(folder):  # it is created for the first snapshot
             folder = os.path.dirname(folder) or "."
         if not (os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)):
             raise ValueError(f"{self._name}: snapshot_prefix {prefix!r}: {folder} cannot be written to")
@@ -93,13 +112,27 @@ class Solver:
     # Training
 
     def step(self, iterations: int) -> None:
-        """Train for a number of iterations."""
+        """Train for a number of iterations.
+
+        Raises:
+            ValueError: a layer cannot run, or the data is wrong.
+            FloatingPointError: the loss or the learning rate is NaN or infinite.
+        """
         self._train(self.iter + iterations)
 
-    def solve(self, resume=None) -> None:
-        """Train to max_iter, from a .solverstate if one is given."""
+    def solve(self, resume: str | os.PathLike | None = None) -> None:
+        """Train to max_iter, then write a snapshot, log the loss and test, as the solver file says.
+
+        Args:
+            resume: a .solverstate to resume from.
+
+        Raises:
+            ValueError: a layer cannot run, or the data or `resume` is wrong.
+            FloatingPointError: the loss or the learning rate is NaN or infinite.
+            OSError: a snapshot cannot be written, or `resume` read.
+        """
         param = self.param
-        if param.snapshot_after_train:  # better now than after the last iteration
+        if param.snapshot_after_train:  # better refused now than after the last iteration
             self._check_folder()
         glog.info(f"Solving {self.net.name}")
         glog.info(f"Learning Rate Policy: {param.lr_policy}")
@@ -178,22 +211,22 @@ class Solver:
                 return
 
     def _captured_iteration(self):
-        """A cuda_graph.Iteration with the next batch loaded, or None: the iteration runs uncaptured."""
+        """The captured iteration with the next batch loaded; None where it must run uncaptured."""
         param, net = self.param, self.net
         observed = self._callbacks or net.has_hooks or param.clip_gradients >= 0 or param.iter_size > 1
         if not cuda_graph.can_capture() or observed or not net.learnable_params:
             return None
         if self._captured and not self._captured.still_valid():
-            self._captured, self._warm = None, 0
-        if self._warm < cuda_graph.WARM_UP:
-            self._warm += 1
+            self._captured, self._warm_up = None, 0
+        if self._warm_up < cuda_graph.WARM_UP:
+            self._warm_up += 1
             return None
         net.load()
         self._captured = self._captured or cuda_graph.Iteration(net, self._apply_rule)
         return self._captured
 
     def _gradients(self):
-        """Forward and backward, iter_size times; the mean loss as a tensor."""
+        """Run forward and backward iter_size times; the mean loss as a 0-d tensor."""
         losses = []
         for _ in range(self.param.iter_size):
             losses.append(self.net.forward_loss())
@@ -204,20 +237,22 @@ class Solver:
         return torch.stack(list(self._losses)).double().mean().item() if self._losses else math.nan
 
     def _check_finite(self, loss):
-        loss = loss.item()
-        if math.isfinite(loss):
+        """FloatingPointError where the loss is NaN or infinite."""
+        value = loss.item()
+        if math.isfinite(value):
             return
         first = next(
             (
-                f"{kind} {name!r}"
-                for kind, blobs in (("parameter", self._named_params()), ("blob", self.net.blobs.items()))
+                f"{role} {name!r}"
+                for role, blobs in (("parameter", self._named_params()), ("blob", self.net.blobs.items()))
                 for name, blob in blobs
                 if not torch.isfinite(blob.tensor).all()
             ),
             "the loss itself",
         )
         raise FloatingPointError(
-            f"iteration {self.iter}: the loss is {loss:g}; the first with NaN or infinite values is {first}. "
+            f"iteration {self.iter}: the loss is {value:g}; "
+            f"the first with NaN or infinite values is {first}. "
             "Stopped without a snapshot; lower base_lr or set clip_gradients"
         )
 
@@ -232,9 +267,13 @@ class Solver:
         return solvers.learning_rate(self.param, self.iter)
 
     def apply_update(self) -> None:
-        """Change the parameters by their gradients, after averaging, clipping and decay: an iteration more.
+        """Update the parameters from their gradients and count one iteration.
 
-        As in Caffe the diffs of the parameters are then what was taken off, no longer the gradients.
+        Gradients are averaged over the processes, clipped and decayed first. Afterwards the diffs of the
+        parameters hold the subtracted steps, as in Caffe.
+
+        Raises:
+            FloatingPointError: the learning rate is NaN or infinite.
         """
         self._log_rate()
         if self.net.learnable_params:
@@ -268,7 +307,7 @@ class Solver:
             blob.sync_host(diff=True)
 
     def _rates(self):
-        """What `_apply_rule` takes at this iteration."""
+        """The rates of the parameters at this iteration, for `_apply_rule`."""
         rate, correction = self.lr, self._rule.correction(self.iter + 1)
         if not math.isfinite(rate):
             raise FloatingPointError(
@@ -277,7 +316,7 @@ class Solver:
         return [rate * mult * correction for mult in self.net.params_lr]
 
     def _apply_rule(self, rates):
-        """Take off each parameter what the rule makes of its gradient, with these rates."""
+        """Subtract the update rule's step from each parameter."""
         param, net = self.param, self.net
         grads, weights = zip(*[(blob.grad, blob.tensor) for blob in net.learnable_params], strict=True)
         decays = [param.weight_decay * mult for mult in net.params_weight_decay]
@@ -301,7 +340,7 @@ class Solver:
         for name in self.net.layer_names:
             if name not in net.bottom_names:
                 glog.info(f"Ignoring source layer {name}")
-        net.share_with(self.net)  # from the first test on, as in Caffe
+        net.share_with(self.net)  # not before the first test, as in Caffe
         total, loss = 0, 0
         with torch.no_grad():
             for _ in range(iterations):
@@ -317,7 +356,7 @@ class Solver:
             _log_outputs(net, "Test", total / iterations)
 
     def _act_while_testing(self):
-        if parallel.count > 1:  # they act together, between iterations
+        if parallel.count > 1:  # processes act together, between iterations
             return
         while (action := self.action()) is not None:
             if action == "snapshot":
@@ -327,7 +366,12 @@ class Solver:
     # Snapshots
 
     def snapshot(self) -> None:
-        """Write the weights and the state of the solver, or nothing where a parameter is not finite."""
+        """Write the weights and the solver state.
+
+        Raises:
+            FloatingPointError: a parameter has NaN or infinite values; nothing is written.
+            OSError: a file cannot be written.
+        """
         if parallel.rank:
             return
         for name, blob in self._named_params():
@@ -342,20 +386,24 @@ class Solver:
         glog.info(f"Snapshotting to {form} file {weights}")
         save = snapshot.save_hdf5 if hdf5 else snapshot.save_caffemodel
         save(self.net, weights, self.param.snapshot_diff)
-        # Caffe keeps the step that the last update was made with.
+        # Caffe stores the step of the last update.
         step = solvers.current_step(self.param, self.iter - 1)
         state = caffe_pb2.SolverState(iter=self.iter, learned_net=weights, current_step=step)
         state.history.extend(map(snapshot.proto_of, self._rule.history))
-        state.resume = snapshot.resume_state(self._nets(), [loss.item() for loss in self._losses])
+        state.resume = run_state.dump(self._nets(), [loss.item() for loss in self._losses])
         glog.info(f"Snapshotting solver state to {form} file {stem}.solverstate{end}")
         snapshot.save_state(f"{stem}.solverstate{end}", state)
 
-    def restore(self, path) -> None:
-        """Go on from a .solverstate (or .solverstate.h5) and the weights it names.
+    def restore(self, path: str | os.PathLike) -> None:
+        """Resume from a .solverstate (or .solverstate.h5) and the weights that it names.
 
-        Where a file of their name lies beside the state and holds others, those are taken, with a warning.
-        One written here also brings back the position in the data and the random numbers; one
-        written by BVLC Caffe does not have them, so the data starts at its first row.
+        Weights of the same name in the state's folder are preferred where they differ, with a warning.
+        A state of this package also has the position in the data and the random state. One of BVLC Caffe has
+        neither: the data then starts at its first row.
+
+        Raises:
+            ValueError: a file is damaged or does not fit the solver.
+            OSError: a file cannot be read.
         """
         path = os.fspath(path)
         state = snapshot.load_state(path, self._rule.history)
@@ -365,10 +413,10 @@ class Solver:
         for tensor, values in zip(self._rule.history, history, strict=True):
             tensor.copy_(values)
         if not snapshot.holds_hdf5(path):
-            glog.info("SGDSolver: restoring history")  # Caffe's words for every rule
+            glog.info("SGDSolver: restoring history")  # Caffe's line, whatever the rule
         self.iter = state.iter
         if state.resume:
-            losses = snapshot.restore_resume_state(self._nets(), state.resume, path)
+            losses = run_state.restore(self._nets(), state.resume, path)
             self._losses.clear()
             self._losses.extend(torch.tensor(loss, device=device.device()) for loss in losses)
             self._resumed = True
@@ -376,10 +424,10 @@ class Solver:
     def _nets(self):
         return {"train": self.net, **{f"test {i}": net for i, net in enumerate(self.test_nets)}}
 
-    # The rest of what a pycaffe script uses
+    # Further names of pycaffe
 
-    def add_callback(self, on_start, on_gradients) -> None:
-        """Call `on_start()` before every iteration and `on_gradients()` before every update."""
+    def add_callback(self, on_start: Callable[[], object], on_gradients: Callable[[], object]) -> None:
+        """Add functions to call before every iteration and before every update."""
         self._callbacks.append((on_start, on_gradients))
 
     def share_weights(self, net: Net) -> None:
@@ -388,55 +436,18 @@ class Solver:
 
 
 def _outputs(net):
-    """Every element of the net's outputs, one after the other."""
+    """The elements of all outputs of the net, concatenated."""
     values = [net.blobs[name].tensor.float().flatten() for name in net.outputs]
     return torch.cat(values) if values else torch.zeros(0)
 
 
-def _log_outputs(net, kind, values):
+def _log_outputs(net, phase, values):
     names = [name for name in net.outputs for _ in range(net.blobs[name].count)]
     for i, (name, value) in enumerate(zip(names, values.tolist(), strict=True)):
-        glog.info(f"    {kind} net output #{i}: {name} = {value:g}{loss_note(net, name, value)}")
+        glog.info(f"    {phase} net output #{i}: {name} = {value:g}{loss_note(net, name, value)}")
 
 
 def loss_note(net: Net, name: str, value: float) -> str:
-    """What Caffe writes behind an output that counts as a loss."""
+    """Format what Caffe logs after an output with a loss weight; "" for other outputs."""
     weight = net.loss_weights.get(name)
     return f" (* {weight:g} = {weight * value:g} loss)" if weight else ""
-
-
-class SGDSolver(Solver):
-    rule = "SGD"
-
-
-class NesterovSolver(Solver):
-    rule = "Nesterov"
-
-
-class AdaGradSolver(Solver):
-    rule = "AdaGrad"
-
-
-class RMSPropSolver(Solver):
-    rule = "RMSProp"
-
-
-class AdaDeltaSolver(Solver):
-    rule = "AdaDelta"
-
-
-class AdamSolver(Solver):
-    rule = "Adam"
-
-
-_SOLVERS = {cls.rule: cls for cls in Solver.__subclasses__()}
-
-
-def get_solver(path) -> Solver:
-    """The solver that a solver prototxt describes, of the class its type names."""
-    param = read_solver(path)
-    try:
-        rule = solvers.rule_of(param).__name__
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    return _SOLVERS[rule](param, os.fspath(path))

@@ -1,4 +1,6 @@
-"""What is written in the forms of older Caffe, made what it is today; logged in Caffe's words."""
+"""Upgrades nets and solvers of deprecated forms, and logs it in Caffe's words."""
+
+from __future__ import annotations
 
 import os
 
@@ -6,11 +8,15 @@ from . import glog, layers, solvers
 from .proto import caffe_pb2
 
 
-def net(param: caffe_pb2.NetParameter, path=None) -> None:
-    """Make `layers` a `layer` each, inputs a layer too, and BatchNorm's statistics no parameters to learn.
+def net(param: caffe_pb2.NetParameter, path: str | os.PathLike | None = None) -> None:
+    """Upgrade a net in place: `layers` to `layer`, input fields to an Input layer, BatchNorm's rates to 0.
 
-    It is logged for a file, at `path`. ValueError for a net in both forms, and for inputs that lack some of
-    the four numbers of input_dim.
+    Args:
+        param: the net.
+        path: its file; the upgrade is logged only if there is one.
+
+    Raises:
+        ValueError: the net has `layer` and `layers`, or input_dim has not four numbers for each input.
     """
     if param.layers:
         if path and glog.nets:
@@ -69,7 +75,7 @@ def _layer(old):
 
 
 def _move_transformation(spec):
-    """Put what data layers did to images before there was transform_param into it."""
+    """Move the transformation fields that data layers had before 2014 to transform_param."""
     fields = {"Data": "data_param", "ImageData": "image_data_param", "WindowData": "window_data_param"}
     if spec.type not in fields:
         return
@@ -85,17 +91,25 @@ def _inputs(param):
     if dims and len(dims) != 4 * len(param.input):
         raise ValueError("input_dim: four numbers are needed for each input")
     shapes = shapes or [caffe_pb2.BlobShape(dim=dims[4 * i : 4 * i + 4]) for i in range(len(dims) // 4)]
-    spec = caffe_pb2.LayerParameter(name="input", type="Input", top=param.input)
-    spec.input_param.shape.extend(shapes)
-    param.layer.insert(0, spec)
+    inputs = list(param.input)
     for name in ("input", "input_dim", "input_shape"):
         param.ClearField(name)
+    if not shapes:  # the names say nothing then: a layer has to make those blobs
+        return
+    spec = caffe_pb2.LayerParameter(name="input", type="Input", top=inputs)
+    spec.input_param.shape.extend(shapes)
+    param.layer.insert(0, spec)
 
 
-def solver(param: caffe_pb2.SolverParameter, path) -> None:
-    """Make solver_type a type, and name snapshots after the solver at `path` where they have no name.
+def solver(param: caffe_pb2.SolverParameter, path: str | os.PathLike) -> None:
+    """Upgrade a solver in place: solver_type to type. Complete its snapshot_prefix.
 
-    ValueError where both types are given.
+    Args:
+        param: the solver.
+        path: its file; snapshots are named after it where the prefix has no file name.
+
+    Raises:
+        ValueError: the solver has both types.
     """
     if param.HasField("solver_type"):
         old = "file specified using deprecated 'solver_type' field (enum)"

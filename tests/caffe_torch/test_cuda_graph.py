@@ -1,4 +1,4 @@
-"""Training on a GPU, where iterations are recorded and replayed: the same as done one by one.
+"""Training on a GPU, where iterations are captured and replayed: the same as done one by one.
 
 Also on a CPU, with a stand-in for CUDA graphs; `make test-gpu` runs all tests of caffe_torch on a GPU.
 """
@@ -13,7 +13,7 @@ from caffe.layers import data
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
-from tests.caffe_torch import recording
+from tests.caffe_torch import fake_cuda_graph
 
 GPU = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here"))
 LINEAR = """
@@ -33,16 +33,28 @@ layer { name: "mean" type: "Pooling" bottom: "conv" top: "mean" pooling_param {
   pool: AVE kernel_size: 3 stride: 2 } }
 layer { name: "loss" type: "EuclideanLoss" bottom: "mean" bottom: "y" top: "loss" }
 """
+CLASSES = """
+layer { name: "data" type: "HDF5Data" top: "x" top: "y" hdf5_data_param { source: "list.txt" batch_size: 4 } }
+layer { name: "quiet" type: "Silence" bottom: "y" }
+layer { name: "label" type: "DummyData" top: "label" dummy_data_param {
+  shape { dim: 4 } data_filler { type: "constant" value: 1 } } }
+layer { name: "one" type: "Pooling" bottom: "x" top: "one" pooling_param { kernel_size: 2 stride: 2 } }
+layer { name: "two" type: "Pooling" bottom: "x" top: "two" pooling_param { kernel_size: 3 stride: 2 pad: 1 } }
+layer { name: "concat" type: "Concat" bottom: "one" bottom: "two" top: "both" }
+layer { name: "ip" type: "InnerProduct" bottom: "both" top: "ip" inner_product_param {
+  num_output: 3 weight_filler { type: "gaussian" std: 0.1 } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
+"""
 
 
 @pytest.fixture(autouse=True, params=["cpu", GPU])
-def recorded(request, the_device, tmp_path, monkeypatch):
+def captured(request, the_device, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if request.param == "cuda":
         caffe.set_mode_gpu()
     else:
         caffe.set_mode_cpu()
-        recording.on_a_cpu(monkeypatch)
+        fake_cuda_graph.capture_on_cpu(monkeypatch)
     random = np.random.default_rng(1)
     for i in range(3):
         with h5py.File(f"{i}.h5", "w") as file:
@@ -87,20 +99,30 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
-def test_recorded_iterations_are_those_done_one_by_one(settings, monkeypatch):
-    recorded = trained(ROWS, settings=settings)
-    assert recorded._captured
+def test_captured_iterations_are_those_done_one_by_one(settings, monkeypatch):
+    captured = trained(ROWS, settings=settings)
+    assert captured._captured
     monkeypatch.setattr(cuda_graph, "WARM_UP", 100)
     by_one = trained(ROWS, settings=settings)
     assert not by_one._captured
-    np.testing.assert_allclose(weights(recorded), weights(by_one), rtol=1e-5, atol=1e-6)
-    for name, blob in recorded.net.blobs.items():
+    np.testing.assert_allclose(weights(captured), weights(by_one), rtol=1e-5, atol=1e-6)
+    for name, blob in captured.net.blobs.items():
         np.testing.assert_allclose(blob.data, by_one.net.blobs[name].data, rtol=1e-4, atol=1e-5)
-    for ours, theirs in zip(recorded.net.learnable_params, by_one.net.learnable_params, strict=True):
+    for ours, theirs in zip(captured.net.learnable_params, by_one.net.learnable_params, strict=True):
         np.testing.assert_allclose(ours.diff, theirs.diff, rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("recorded", [GPU], indirect=True)
+def test_captured_losses_of_classes_are_those_done_one_by_one(monkeypatch):
+    captured = trained(CLASSES)
+    assert captured._captured
+    monkeypatch.setattr(cuda_graph, "WARM_UP", 100)
+    by_one = trained(CLASSES)
+    assert not by_one._captured
+    np.testing.assert_allclose(weights(captured), weights(by_one), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(captured.net.blobs["loss"].data, by_one.net.blobs["loss"].data, rtol=1e-4)
+
+
+@pytest.mark.parametrize("captured", [GPU], indirect=True)
 def test_the_cpu_computes_the_same():
     on_gpu = trained(ROWS)
     caffe.set_mode_cpu()
@@ -108,7 +130,7 @@ def test_the_cpu_computes_the_same():
 
 
 @pytest.mark.parametrize("settings", ['iter_size: 2 type: "SGD"', 'clip_gradients: 0.1 type: "SGD"'])
-def test_what_cannot_be_recorded_is_done_one_by_one(settings):
+def test_what_cannot_be_captured_is_done_one_by_one(settings):
     made = trained(ROWS, settings=settings)
     assert not made._captured and np.isfinite(weights(made)).all()
 
@@ -166,7 +188,7 @@ def test_what_a_program_writes_counts():
     np.testing.assert_allclose(made.net.blobs["loss"].data, 49 * 3 / 2, rtol=1e-6)
 
 
-def test_other_shapes_and_precisions_are_recorded_anew():
+def test_other_shapes_and_precisions_are_captured_anew():
     made = trained(LINEAR)
     first = made._captured
     for name in "xy":
@@ -183,7 +205,7 @@ def test_other_shapes_and_precisions_are_recorded_anew():
     assert made.net.blobs["ip"].tensor.dtype == torch.bfloat16
 
 
-@pytest.mark.parametrize("recorded", [GPU], indirect=True)
+@pytest.mark.parametrize("captured", [GPU], indirect=True)
 def test_the_cpu_goes_on_where_the_gpu_stopped():
     made = trained(ROWS)
     caffe.set_mode_cpu()
@@ -193,7 +215,7 @@ def test_the_cpu_goes_on_where_the_gpu_stopped():
     np.testing.assert_allclose(weights(made), weights(trained(ROWS, 27)), rtol=1e-3, atol=1e-4)
 
 
-def test_a_layer_that_waits_for_the_gpu_cannot_be_recorded(monkeypatch):
+def test_a_layer_that_waits_for_the_gpu_cannot_be_captured(monkeypatch):
     made = solver(LINEAR)
     forward = type(made.net.layers[-1]).forward
     waiting = lambda self, params, *bottoms: forward(self, params, *bottoms) * bottoms[0].sum().item()  # noqa: E731

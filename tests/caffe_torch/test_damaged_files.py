@@ -1,11 +1,12 @@
-"""Files with any damage end in one line that names them: weights, solver states, HDF5 and prototxt."""
+"""Files with any damage end in one line that names them: weights, solver states, HDF5 and prototxt.
+
+Across all source files that read files, through the command as users run it.
+"""
 
 # ruff: noqa: E501 (tables of damage)
 
-import contextlib
 import random
 import re
-import resource
 import signal
 import warnings
 from pathlib import Path
@@ -16,143 +17,16 @@ import numpy as np
 import pytest
 import torch
 from caffe import device, snapshot, training
-from caffe.main import main
 
-NET = """
-name: "n"
-layer { name: "d" type: "HDF5Data" top: "a" top: "label"
-  hdf5_data_param { source: "list.txt" batch_size: 4 shuffle: true } }
-layer { name: "c1" type: "Convolution" bottom: "a" top: "c1" param { lr_mult: 1 decay_mult: 1 }
-  convolution_param { num_output: 4 kernel_size: 3 pad: 1 stride: 1 weight_filler { type: "xavier" } } }
-layer { name: "r1" type: "ReLU" bottom: "c1" top: "c1" }
-layer { name: "p1" type: "Pooling" bottom: "c1" top: "p1" pooling_param { pool: MAX kernel_size: 2 stride: 2 } }
-layer { name: "l1" type: "LRN" bottom: "p1" top: "l1" lrn_param { local_size: 3 alpha: 0.0001 beta: 0.75 } }
-layer { name: "s1" type: "Scale" bottom: "l1" top: "s1" scale_param { bias_term: true axis: 1 } }
-layer { name: "sl" type: "Slice" bottom: "s1" top: "s2" top: "s3" slice_param { axis: 1 slice_point: 2 } }
-layer { name: "cc" type: "Concat" bottom: "s2" bottom: "s3" top: "cc" concat_param { axis: 1 } }
-layer { name: "dc" type: "Deconvolution" bottom: "cc" top: "dc" convolution_param {
-  num_output: 3 kernel_h: 2 kernel_w: 2 stride: 2 group: 1 dilation: 1 weight_filler { type: "gaussian" std: 0.01 } } }
-layer { name: "rs" type: "Reshape" bottom: "dc" top: "rs" reshape_param { shape { dim: 0 dim: -1 } } }
-layer { name: "dr" type: "Dropout" bottom: "rs" top: "rs" dropout_param { dropout_ratio: 0.5 } }
-layer { name: "pw" type: "Power" bottom: "rs" top: "pw" power_param { power: 1 scale: 0.5 shift: 0.1 } }
-layer { name: "ip" type: "InnerProduct" bottom: "pw" top: "ip"
-  inner_product_param { num_output: 5 weight_filler { type: "uniform" min: -0.1 max: 0.1 } } }
-layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" loss_weight: 1 }
-"""
-SOLVER = """
-net: "net.prototxt" type: "Adam" base_lr: 0.01 lr_policy: "step" gamma: 0.5 stepsize: 5 power: 0.75
-momentum: 0.9 momentum2: 0.999 delta: 1e-8 weight_decay: 0.001 max_iter: 2 display: 2 average_loss: 2
-iter_size: 1 test_iter: 1 test_interval: 2 clip_gradients: 10 snapshot: 2 snapshot_prefix: "s"
-random_seed: 1 solver_mode: CPU regularization_type: "L2"
-"""
-STATE = "s_iter_2.solverstate"
-WEIGHTS = "s_iter_2.caffemodel"
+from tests.caffe_torch.helpers import STATE, WEIGHTS, memory_limit, train_status
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A trained net: net.prototxt, solver.prototxt, weights and states in both forms, data.h5."""
-    monkeypatch.chdir(tmp_path)
-    random_numbers = np.random.default_rng(0)
-    with h5py.File("data.h5", "w") as file:
-        file["a"] = random_numbers.random((6, 2, 8, 8), np.float32)
-        file["label"] = random_numbers.integers(0, 5, (6, 1)).astype(np.float32)
-    Path("list.txt").write_text("data.h5\n")
-    Path("net.prototxt").write_text(NET)
-    for form in ("HDF5", "BINARYPROTO"):
-        Path("solver.prototxt").write_text(f"{SOLVER} snapshot_format: {form}\n")
-        training.Solver("solver.prototxt").solve()
-    return tmp_path
-
-
-def run(capfd, *arguments):
-    """The exit status of the command, and the last line of its log."""
-    status = main(["train", "-solver", "solver.prototxt", *arguments])
-    return status, capfd.readouterr().err.splitlines()[-1]
+@pytest.fixture(autouse=True)
+def folder(trained_folder):
+    return trained_folder
 
 
 # HDF5 that takes more than it holds
-
-
-def test_the_shape_is_compared_before_anything_is_read(folder, capfd):
-    with h5py.File(WEIGHTS + ".h5", "r+") as file:
-        del file["data/c1/0"]
-        file["data/c1"].create_dataset("0", (2**40,), "f4", chunks=(2**18,), compression="gzip")
-    status, line = run(capfd, "-weights", WEIGHTS + ".h5")
-    assert status == 1
-    assert line.endswith(
-        ".h5: layer 'c1', parameter 0: stored shape (1099511627776,), the net has (4, 2, 3, 3)"
-    )
-
-
-@pytest.mark.parametrize("dtype", ["S8", "c8", np.dtype(("f4", (2**20,))), h5py.string_dtype()])
-def test_weights_that_are_no_numbers_are_refused(dtype, folder, capfd):
-    with h5py.File(WEIGHTS + ".h5", "r+") as file:
-        del file["data/c1/1"]
-        file["data/c1"].create_dataset("1", (4,), dtype)
-    status, line = run(capfd, "-weights", WEIGHTS + ".h5")
-    assert status == 1 and "layer 'c1', parameter 1: holds" in line and "not numbers" in line
-
-
-def external_link(file, name):
-    file[name] = h5py.ExternalLink("other.h5", "/values")
-
-
-def link_out_of_the_file(file, name):
-    file["aside"] = h5py.ExternalLink("other.h5", "/")
-    file[name] = h5py.SoftLink("/aside/values")
-
-
-def virtual(file, name):
-    layout = h5py.VirtualLayout((4,), "f4")
-    layout[:] = h5py.VirtualSource("other.h5", "values", (4,))
-    file.create_virtual_dataset(name, layout)
-
-
-def external_storage(file, name):
-    file.create_dataset(name, (4,), "f4", external=[("other.h5", 0, 16)])
-
-
-@pytest.mark.parametrize("make", [external_link, link_out_of_the_file, virtual, external_storage])
-@pytest.mark.parametrize(
-    ("path", "name", "flag"),
-    [
-        (WEIGHTS + ".h5", "data/c1/1", "-weights"),
-        (STATE + ".h5", "history/1", "-snapshot"),
-        ("data.h5", "label", ""),
-    ],
-)
-def test_numbers_of_other_files_are_not_read(make, path, name, flag, folder, capfd):
-    with h5py.File("other.h5", "w") as file:
-        file["values"] = np.zeros(4, np.float32)
-    with h5py.File(path, "r+") as file:
-        del file[name]
-        make(file, name)
-    status, line = run(capfd, *([flag, path] if flag else []))
-    assert status == 1
-    assert re.search(rf"{re.escape(path)}: '(aside|{name})' (is|has) .*other file", line), line
-
-
-def test_a_link_within_the_file_is_followed(folder, capfd):
-    with h5py.File(WEIGHTS + ".h5", "r+") as file:
-        file.move("data/c1/1", "aside")
-        file["data/c1/1"] = h5py.SoftLink("/aside")
-    assert run(capfd, "-weights", WEIGHTS + ".h5")[0] == 0
-
-
-def test_a_link_to_nothing_is_refused(folder, capfd):
-    with h5py.File(WEIGHTS + ".h5", "r+") as file:
-        file["data/c1/2"] = h5py.SoftLink("/nothing")
-    status, line = run(capfd, "-weights", WEIGHTS + ".h5")
-    assert status == 1 and "'data/c1/2' is a link that leads to nothing in the file" in line
-
-
-def test_chunks_larger_than_their_dataset_are_refused(folder, capfd):
-    with h5py.File(WEIGHTS + ".h5", "r+") as file:
-        del file["data/c1/1"]
-        file["data/c1"].create_dataset("1", (4,), "f4", maxshape=(None,), chunks=(2**28,), compression="gzip")
-    status, line = run(capfd, "-weights", WEIGHTS + ".h5")
-    assert status == 1 and "'data/c1/1' has chunks of 1073741824 bytes for 16 in all" in line
 
 
 def test_data_larger_than_the_memory_is_refused_unread(folder, capfd):
@@ -161,7 +35,7 @@ def test_data_larger_than_the_memory_is_refused_unread(folder, capfd):
         file.create_dataset(
             "a", (6, 2**20, 2**10, 2**10), "f4", chunks=(1, 1, 2**10, 2**10), compression="gzip"
         )
-    status, line = run(capfd)
+    status, line = train_status(capfd)
     assert status == 1 and "data.h5" in line and "memory" in line, line
 
 
@@ -178,7 +52,7 @@ def test_a_state_in_hdf5_with_another_value_is_refused(name, value, folder, capf
     with h5py.File(STATE + ".h5", "r+") as file:
         del file[name]
         file[name] = value
-    status, line = run(capfd, "-snapshot", STATE + ".h5")
+    status, line = train_status(capfd, "-snapshot", STATE + ".h5")
     assert status == 1 and line.startswith(f"caffe: error: {STATE}.h5: ")
 
 
@@ -207,15 +81,15 @@ def test_a_damaged_record_is_refused(what, folder, capfd):
     if what == "the place" and '"place": -0' in edited[what]:
         state.resume = edited[what].replace('"place": -0', '"place": -3').encode()
         snapshot.save_state(STATE, state)
-    status, line = run(capfd, "-snapshot", STATE)
-    assert status == 1 and line.startswith(f"caffe: error: {STATE}: the record of the data position"), line
+    status, line = train_status(capfd, "-snapshot", STATE)
+    assert status == 1 and line.startswith(f"caffe: error: {STATE}: the stored data position"), line
 
 
 @pytest.mark.parametrize("name", [b"\xff\xfe", b"a\0b"])
 def test_a_name_that_is_no_text_is_refused(name, folder, capfd):
     content = Path(STATE).read_bytes()
     Path(STATE).write_bytes(content.replace(WEIGHTS.encode(), name.ljust(len(WEIGHTS), b"x")))
-    status, line = run(capfd, "-snapshot", STATE)
+    status, line = train_status(capfd, "-snapshot", STATE)
     assert (
         status == 1 and line == f"caffe: error: {STATE}: damaged: learned_net holds bytes that are not text"
     )
@@ -225,7 +99,7 @@ def test_a_history_without_numbers_is_refused(folder, capfd):
     state = snapshot.load_state(STATE)
     state.history[0].data[0] = np.nan
     snapshot.save_state(STATE, state)
-    status, line = run(capfd, "-snapshot", STATE)
+    status, line = train_status(capfd, "-snapshot", STATE)
     assert status == 1 and line == f"caffe: error: {STATE}: history 0 has NaN or infinite values"
 
 
@@ -242,7 +116,7 @@ def test_a_history_without_numbers_is_refused(folder, capfd):
 def test_a_damaged_solver_is_named(old, new, folder, capfd):
     text = Path("solver.prototxt").read_text()
     Path("solver.prototxt").write_text(text.replace(old, new, 1))
-    status, line = run(capfd)
+    status, line = train_status(capfd)
     assert status == 1 and line.startswith("caffe: error: solver.prototxt: "), line
 
 
@@ -257,9 +131,9 @@ def test_a_damaged_solver_is_named(old, new, folder, capfd):
      ("dilation: 1", "dilation: 4294967295"), ("stride: 2 }", "stride: 4294967295 }"), ("loss_weight: 1 }", "")],
 )  # fmt: skip
 def test_a_damaged_net_is_named(old, new, folder, capfd):
-    Path("net.prototxt").write_text(NET.replace(old, new, 1))
-    with little_memory():
-        status, line = run(capfd)
+    Path("net.prototxt").write_text(Path("net.prototxt").read_text().replace(old, new, 1))
+    with memory_limit():
+        status, line = train_status(capfd)
     if new.startswith("local_size"):  # a sum over all channels, with memory of its own
         assert status == 1 and line.startswith("caffe: error: out of memory"), line
     elif not new.startswith("stride"):  # one window: right
@@ -267,18 +141,6 @@ def test_a_damaged_net_is_named(old, new, folder, capfd):
 
 
 # Damage at random
-
-
-@contextlib.contextmanager
-def little_memory(more=3 * 2**30):
-    """This process may take so many bytes more than it has."""
-    now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (now + more, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 class TooLong(BaseException):
@@ -437,7 +299,7 @@ def faults(count, seed):
     kinds = readers()
     originals = {name: Path(name).read_bytes() for name in kinds}
     try:
-        with little_memory():
+        with memory_limit():
             for number in range(count):
                 name = rng.choice(list(kinds))
                 damage, read = kinds[name]

@@ -93,12 +93,12 @@ def test_a_seed_repeats_the_values():
         (
             {"type": "uniform", "min": 2, "max": 1},
             SHAPE,
-            "^a uniform filler from min 2 to max 1: give min the",
+            "^a uniform filler from min 2 to max 1: min must be",
         ),
         (
             {"type": "uniform", "max": math.nan},
             SHAPE,
-            "^a uniform filler from min 0 to max nan: give min the",
+            "^a uniform filler from min 0 to max nan: min must be",
         ),
         (
             {"type": "uniform", "max": math.inf},

@@ -18,8 +18,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.caffe_torch.golden import training_cases as cases
-from tests.caffe_torch.test_command import loads_torch, wait_until
-from tests.caffe_torch.test_data_layers import hdf5_data, rows, write_files
+from tests.caffe_torch.helpers import (
+    Process,
+    hdf5_data,
+    load_rows,
+    loads_torch,
+    run_caffe,
+    wait_until,
+    write_rows,
+)
 
 FIRST = Path(__file__).with_name("golden") / "snapshots/first.caffemodel"
 LAUNCH = "import sys; from caffe import parallel; sys.exit(parallel.launch(sys.argv[1:], 2))"
@@ -49,14 +56,14 @@ def write_solver(text, prefix, batch=4, shuffle=""):
     st.lists(st.integers(1, 7), min_size=1, max_size=3), st.integers(1, 5), st.integers(1, 4), st.booleans()
 )
 def test_processes_share_a_larger_batch(lengths, batch, count, shuffle):
-    write_files(*lengths, folder=tempfile.mkdtemp(dir="."))
+    write_rows(*lengths, folder=tempfile.mkdtemp(dir="."))
 
     def drawn(batch, rank, count):
         parallel.rank, parallel.count = rank, count
         try:
             device.set_random_seed(3)
             source = hdf5_data(batch, shuffle=shuffle)
-            return rows(source, 4), source.state()
+            return load_rows(source, 4), source.state()
         finally:
             parallel.rank, parallel.count = 0, 1
 
@@ -68,12 +75,12 @@ def test_processes_share_a_larger_batch(lengths, batch, count, shuffle):
 
 
 def test_test_data_is_not_shared_out():
-    write_files(8)
+    write_rows(8)
     source = hdf5_data(3)
     source.phase = caffe_pb2.TEST
     parallel.rank, parallel.count = 1, 2
     try:
-        assert rows(source, 2) == [0, 1, 2, 3, 4, 5]
+        assert load_rows(source, 2) == [0, 1, 2, 3, 4, 5]
     finally:
         parallel.rank, parallel.count = 0, 1
 
@@ -92,7 +99,7 @@ def test_two_processes_equal_one_with_twice_the_batch(shuffle, capfd):
     log = capfd.readouterr().err
     assert log.count("Iteration 4, Testing net") == 1  # the root speaks for both
     one = write_solver(text, "one", 8, shuffle)
-    subprocess.run([sys.executable, "-m", "caffe.main", *one, *weights], check=True)
+    assert run_caffe(*one, *weights) == 0
     for iteration in (4, 8):
         nets = [
             caffe.Net("net.prototxt", f"{name}_iter_{iteration}.caffemodel", caffe.TEST)
@@ -107,9 +114,7 @@ ENDLESS = 'base_lr: 1e-5 lr_policy: "fixed" type: "Adam" momentum: 0.9 max_iter:
 
 def start():
     """A launcher of two processes, once it has saved twice."""
-    launcher = subprocess.Popen(
-        [sys.executable, "-c", LAUNCH, *write_solver(ENDLESS, "run")], stderr=subprocess.PIPE, text=True
-    )
+    launcher = Process(parallel.launch, write_solver(ENDLESS, "run"), 2)
     saved = 0
     for line in launcher.stderr:
         saved += "Snapshotting solver state" in line
@@ -138,7 +143,7 @@ def test_a_dying_process_ends_the_others_after_a_whole_snapshot(which, folder):
     os.kill(pids[which], signal.SIGKILL)
     log = launcher.stderr.read()
     assert launcher.wait(30) == 1
-    other = f"caffe: error: process {1 - which} of 2: another process of this training is gone"
+    other = f"caffe: error: process {1 - which} of 2: another process of this training has ended"
     assert other in log
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
     assert_resumable(folder)
@@ -195,3 +200,14 @@ def test_torchrun_starts_processes_too(folder):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "caffe.main"]
     subprocess.run([*torchrun, *write_solver(text, "run")], check=True)
     assert assert_resumable(folder).iter == 4
+
+
+def test_one_process_is_one_solver():
+    caffe.set_multiprocess(True)
+    caffe.set_solver_count(1)
+    caffe.set_solver_rank(0)
+    assert (caffe.solver_count(), caffe.solver_rank(), caffe.has_nccl()) == (1, 0, False)
+    with pytest.raises(ValueError, match="solver_count 2: it is 1 here; caffe train -gpu 0,1"):
+        caffe.set_solver_count(2)
+    with pytest.raises(ValueError, match="solver_rank 1"):
+        caffe.set_solver_rank(1)

@@ -12,7 +12,7 @@ from google.protobuf import text_format
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.caffe_torch import recording
+from tests.caffe_torch import fake_cuda_graph
 from tests.caffe_torch.golden import training_cases as cases
 
 GOLDEN = np.load(Path(__file__).with_name("golden") / "training.npz")
@@ -33,11 +33,11 @@ def folder(tmp_path, monkeypatch):
 # Ten iterations, as BVLC Caffe 1.0 trains them
 
 
-@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("captured", [False, True])
 @pytest.mark.parametrize("name", cases.SOLVERS)
-def test_ten_iterations_are_caffes(name, recorded, folder, monkeypatch):
-    if recorded and device.device().type == "cpu":  # on a GPU iterations are
-        recording.on_a_cpu(monkeypatch)
+def test_ten_iterations_are_caffes(name, captured, folder, monkeypatch):
+    if captured and device.device().type == "cpu":  # on a GPU iterations are
+        fake_cuda_graph.capture_on_cpu(monkeypatch)
     losses, weights, history, step = cases.trained(cases.SOLVERS[name])
     np.testing.assert_allclose(losses, GOLDEN[f"{name}/losses"], rtol=1e-5)
     np.testing.assert_allclose(weights, GOLDEN[f"{name}/weights"], rtol=2e-5, atol=2e-6)

@@ -49,8 +49,8 @@ def test_gaps_take_the_farther_neighbour():
     assert (depth_pair.fill(open_ended) == 20).all()
 
 
-def test_motorcycle_and_wall_are_sharp_in_one_of_the_two():
-    near, far, sharp = (image.astype(int) for image in depth_pair.render_depth_pair())
+def test_motorcycle_and_wall_are_sharp_in_one_of_the_two(rendered_pair):
+    near, far, sharp = (image.astype(int) for image in rendered_pair)
     assert near.shape == far.shape == sharp.shape == (500, 741, 3)
     off_near, off_far = (np.abs(image - sharp).max(axis=2) for image in (near, far))
     engine, shelf = (slice(270, 370), slice(340, 460)), (slice(20, 280), slice(580, 700))

@@ -11,5 +11,5 @@ def test_bench_prints_metrics_methods_and_memory(capsys, monkeypatch):
         assert float(first[0]) > 0 and first[-1] == limit
         assert float(second[0]) > 0 and 20 < float(second[1]) < 1000
     monkeypatch.setattr(bench, "LONGEST", 0)
-    bench.main(["--rounds", "1", "--megapixels", "0.3"])
+    bench.main(["--rounds", "1", "--megapixels", "0.05"])
     assert "GF     left out: it takes about 0 minutes" in capsys.readouterr().out

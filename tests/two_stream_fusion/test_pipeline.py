@@ -143,6 +143,18 @@ def test_a_bump_inside_of_a_stack_is_logged(caplog):
     assert "(and 1 more" in caplog.text
 
 
+def test_a_transparent_frame_is_left_out_by_that_name(tmp_path, caplog):
+    stack = [levels(x) for x in slope(photograph()[20:170, 50:250], 3)]
+    for i, pixels in enumerate(stack):
+        images.write(tmp_path / f"{i}.png", pixels, np.zeros(pixels.shape[:2], np.uint8) if i == 1 else None)
+    with caplog.at_level(logging.WARNING, "two_stream_fusion"):
+        result = pipeline.fuse(sorted(tmp_path.iterdir()), "lp")
+    assert "1.png is left out: it is transparent throughout" in caplog.text
+    expected = pipeline.fuse([stack[0], stack[2]], "lp", check_register=False)
+    np.testing.assert_array_equal(result.image, expected.image)
+    assert result.alpha is None
+
+
 def test_progress_is_told_stage_by_stage(files):
     seen = []
 

@@ -1,4 +1,4 @@
-"""Pixels of images: which images can be fused, luma, levels, rounding, and regions of label maps."""
+"""Pixels of images: what can be fused, luma, levels, rounding, hidden pixels, regions of label maps."""
 
 from __future__ import annotations
 
@@ -98,6 +98,30 @@ def nearest_index(marked: np.ndarray) -> np.ndarray:
     index = np.zeros(labels.max() + 1, int)
     index[labels[marked]] = np.flatnonzero(marked)
     return index[labels]
+
+
+def extend_visible(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
+    """Give pixels under alpha 0 the colour of the nearest visible pixel.
+
+    Args:
+        pixels: H x W or H x W x 3.
+        alpha: H x W; None for an opaque image.
+
+    Returns:
+        An array like `pixels`, zero where no pixel is visible; `pixels` itself where none is hidden.
+    """
+    hidden = None if alpha is None else alpha == 0
+    if hidden is None or not hidden.any():
+        return pixels
+    if hidden.all():
+        return np.zeros_like(pixels)
+    extended = pixels.copy()
+    left, top, width, height = cv2.boundingRect(hidden.astype(np.uint8))
+    # Next to the rectangle of hidden pixels lie the nearest visible ones.
+    part = slice(max(0, top - 1), top + height + 1), slice(max(0, left - 1), left + width + 1)
+    here, colours = hidden[part], pixels[part]
+    extended[part][here] = colours.reshape(here.size, *pixels.shape[2:])[nearest_index(~here)[here]]
+    return extended
 
 
 def small_regions(mask: np.ndarray, min_pixels: float) -> np.ndarray:

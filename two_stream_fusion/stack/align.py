@@ -127,22 +127,23 @@ def estimate_stack(
     return matrices
 
 
-def warp(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+def warp(image: np.ndarray, matrix: np.ndarray, interpolation: int = cv2.INTER_LANCZOS4) -> np.ndarray:
     """Move an image to where the reference sees it.
 
     Args:
         image: an image.
         matrix: as `estimate` gives it.
+        interpolation: of OpenCV. INTER_LINEAR does not ring at the edges of masks.
 
     Returns:
-        An image like `image`: each pixel is interpolated (Lanczos) at the place that the matrix gives. What
+        An image like `image`: each pixel is interpolated at the place that the matrix gives. What
         lies outside of the image is mirrored at its border. The identity leaves every pixel as it is.
     """
     check_fusable(image)
     if np.array_equal(matrix, np.eye(3)):
         return image.copy()
     # OpenCV's cubic kernel shifts what it interpolates by up to 0.05 pixels, this one by up to 0.025.
-    flags = cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP
+    flags = interpolation | cv2.WARP_INVERSE_MAP
     size = image.shape[1::-1]
     matrix = np.asarray(matrix, np.float64)
     return cv2.warpPerspective(image, matrix, size, flags=flags, borderMode=cv2.BORDER_REFLECT_101)

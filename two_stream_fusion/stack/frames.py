@@ -10,14 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Callable, Iterable, Iterator, NamedTuple, Sequence, Union
 
+import cv2
 import numpy as np
 
-from two_stream_fusion.base.pixels import MIN_SIDE, check_fusable
+from two_stream_fusion.base.pixels import MIN_SIDE, check_fusable, extend_visible
 from two_stream_fusion.io import images
 from two_stream_fusion.stack import align
+from two_stream_fusion.stack.covered import Covered
 from two_stream_fusion.stack.exposure import match_exposure
 
 ENDINGS = (*images.WRITABLE, ".bmp", ".pgm", ".ppm", ".heic", ".heif", *images.RAW)
+ALPHA_ROUNDS = 2  # more estimates of the motion of frames with alpha, each with hidden pixels filled better
 
 Source = Union[str, Path, np.ndarray]
 
@@ -39,11 +42,12 @@ class Entry(NamedTuple):
     value_range: tuple[float, float] | None = None
 
     def load(self) -> images.Photograph:
-        """Read the image."""
+        """Read the image. Pixels under alpha 0 get the colour of the nearest visible one."""
         if self.pixels is not None:
             return images.Photograph(self.pixels)
         choice = {"channel": self.channel, "time": self.time, "value_range": self.value_range}
-        return images.load(self.path, self.page, **{k: v for k, v in choice.items() if v is not None})
+        found = images.load(self.path, self.page, **{k: v for k, v in choice.items() if v is not None})
+        return found._replace(pixels=extend_visible(found.pixels, found.alpha))
 
 
 class Frames:
@@ -64,7 +68,6 @@ class Frames:
     Attributes:
         shape, dtype: of every image.
         exif, icc: metadata of the first image, bytes.
-        alpha: H x W, the least opaque of the images read so far, or None where all of them are opaque.
         matrices, window: of registered images: see align.estimate_stack and align.common_window.
 
     Raises:
@@ -90,7 +93,7 @@ class Frames:
         if min(self.shape[:2]) < MIN_SIDE:
             size = describe(self.shape, self.dtype)
             raise ValueError(f"{self.name(0)} is {size}: the least are {MIN_SIDE}x{MIN_SIDE} pixels")
-        self.alpha = first.alpha
+        self._opaque = {0: first.alpha is None}  # by position among the sources; all copies share it
         self.matrices: list[np.ndarray] | None = None
         self.window: tuple[slice, slice] | None = None
         self._exposure_reference: np.ndarray | None = None
@@ -104,10 +107,7 @@ class Frames:
     def __getitem__(self, i: int) -> np.ndarray:
         if not -len(self) <= i < len(self):
             raise IndexError(i)
-        pixels, alpha = self.with_alpha(i % len(self))
-        if alpha is not None:
-            self.alpha = alpha if self.alpha is None else np.minimum(self.alpha, alpha)
-        return pixels
+        return self.with_alpha(i % len(self))[0]
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """In their order; the next is read while the one before is worked on."""
@@ -130,12 +130,26 @@ class Frames:
             pixels = spread_levels(pixels, self.unused_bits)
         if self.matrices is not None:
             pixels = align.warp(pixels, self.matrices[i])[self.window]
-            alpha = None if alpha is None else align.warp(alpha, self.matrices[i])[self.window]
+            if alpha is not None:
+                alpha = align.warp(alpha, self.matrices[i], cv2.INTER_LINEAR)[self.window]
             if self._exposure_reference is not None:
                 pixels = match_exposure(self._exposure_reference, pixels)
             pixels = np.ascontiguousarray(pixels)
             pixels = pixels if self._is_spread else self.restore(pixels)
         return pixels, alpha
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether an image is not opaque. Images that have not been read yet are read for it."""
+        known = [self._opaque.get(entry.position) for entry in self.entries]
+        return False in known or not all(map(self.is_opaque, range(len(self))))
+
+    def is_opaque(self, i: int) -> bool:
+        """Whether image i has no alpha. It is read for it, unless it was read before."""
+        position = self.entries[i].position
+        if position not in self._opaque:
+            self._load(i)
+        return self._opaque[position]
 
     @property
     def unused_bits(self) -> int:
@@ -195,7 +209,10 @@ class Frames:
         spread = self.spread()
         frames = copy.copy(self)
         try:
-            frames.matrices = align.estimate_stack(spread, reference, model, progress)
+            matrices = align.estimate_stack(spread, reference, model, progress)
+            for _ in range(ALPHA_ROUNDS if self.has_alpha else 0):
+                matrices = align.estimate_stack(Covered(spread, matrices), reference, model)
+            frames.matrices = matrices
         except align.AlignmentError as error:
             name = "" if error.frame is None else f"{self.name(error.frame)}: "
             raise ValueError(f"{name}{error}") from None
@@ -203,7 +220,6 @@ class Frames:
         window = align.common_window(frames.matrices, self.shape) if crop else everything
         frames.window = window
         frames.shape = (*(side.stop - side.start for side in window), *self.shape[2:])
-        frames.alpha = None
         frames._exposure_reference = None
         frames._exposure_reference = frames.spread()[reference] if exposure else None
         return frames
@@ -231,6 +247,7 @@ class Frames:
     def _load(self, i):
         entry = self.entries[i]
         photograph = (self._pair or {}).get(entry.position) or entry.load()
+        self._opaque[entry.position] = photograph.alpha is None
         if self._pair is not None:
             self._pair[entry.position] = photograph
         return photograph

@@ -1,84 +1,133 @@
-"""Caffe's layers, a family a file, found by Caffe's type name in one registry.
+"""Caffe's layers, one file a family, and their registry by Caffe's type names.
 
-A layer is the shape of its parameters and a line or two of PyTorch. Gradients come from autograd. Top
-shapes come from running `forward` on tensors without storage, unless the layer says them: for most
-operations on such tensors PyTorch loads its compiler, as long a wait as for PyTorch itself.
+A layer defines the shapes of its parameters and its forward pass in PyTorch; autograd computes gradients. By
+default the shapes of the tops come from `forward` on meta tensors. Most layers define `top_shapes`, because
+PyTorch loads its compiler for most operations on meta tensors, which takes seconds.
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
 from .. import device, net_spec
 from ..proto import caffe_pb2
 
-_REGISTRY: dict = {}
+_REGISTRY: dict[str, type[Layer]] = {}
 
 
 class Layer:
-    """One layer of a net.
+    """A layer of a net.
 
-    spec: its LayerParameter; phase: caffe_pb2.TRAIN or TEST. ValueError for settings that Caffe
-    refuses or that are not supported here, naming the field.
+    Args:
+        spec: its LayerParameter.
+        phase: TRAIN or TEST.
+
+    Raises:
+        ValueError: Caffe refuses a setting, or it is not supported here; the message names the field.
     """
 
     type = ""  # Caffe's name, set by `register`
-    bottom_count = (1, 1)  # least and most; None: any number
-    top_count = (1, 1)
-    is_loss = False  # its first top has loss weight 1 unless the prototxt says otherwise
-    in_place = False  # whether a top may have the name of the bottom at its place
-    no_gradient: tuple = ()  # bottoms that no gradient is sent to: labels, scores to be counted
+    bottom_count: tuple[int, int | None] = (1, 1)  # minimum and maximum; None: no maximum
+    top_count: tuple[int, int | None] = (1, 1)
+    is_loss = False  # whether its first top has loss weight 1 by default
+    in_place = False  # whether a top may be the bottom of the same index
+    no_gradient: tuple[int, ...] = ()  # indices of bottoms without a gradient, such as labels
     options = ""  # the LayerParameter field that holds its settings, if any
-    supported: tuple = ()  # the settings it honours; another one set is an error
+    supported: tuple[str, ...] = ()  # the supported settings; any other is an error
 
     def __init__(self, spec: caffe_pb2.LayerParameter, phase: int):
         self.spec, self.phase = spec, phase
-        self.blobs: list = []  # its parameters, given by the net
-        self.blob_shapes: list = []  # those it asked for, whatever a program gave the blobs since
-        self.overwrites = False  # set by the net: nothing else needs what the bottom holds
-        self.opt = getattr(spec, self.options) if self.options else None
+        self.blobs: list = []  # its parameters, set by the net
+        self.own_blobs: list = []  # those that the layer creates itself, with their values
+        self.blob_shapes: list = []  # the shapes it requires; a program may reshape the blobs
+        self.overwrites = False  # set by the net: whether `forward` may write to the bottom's memory
+        # The message of its settings; protobuf makes the class at run time.
+        self.opt: Any = getattr(spec, self.options) if self.options else None
         if self.opt is not None:
             for field, _ in self.opt.ListFields():
                 if field.name not in self.supported and field.name != "engine":
                     raise ValueError(f"{self.options}.{field.name} is not supported")
-        # What Caffe's log says of its data: where it opens a database, and where it is set up.
+        # Caffe's log lines about its data: where it opens a database, and where it is set up.
         self.opening_lines: list = []
         self.setup_lines: list = []
         self.setup()
 
     def setup(self) -> None:
-        """Read and check the settings."""
+        """Read and check the settings.
+
+        Raises:
+            ValueError: a setting is wrong.
+        """
+
+    def set_up(self, bottoms: list, tops: list) -> None:
+        """Look at the blobs once, before the net creates the parameters.
+
+        Raises:
+            ValueError: the bottoms do not fit.
+        """
 
     def loss_weights(self) -> list:
-        """What each top counts for in the loss; ValueError where the settings say another number of them."""
-        given = list(self.spec.loss_weight)
-        if len(given) not in (0, len(self.spec.top)):
+        """The loss weight of each top.
+
+        Raises:
+            ValueError: the settings have another number of weights.
+        """
+        weights = list(self.spec.loss_weight)
+        if len(weights) not in (0, len(self.spec.top)):
             raise ValueError(f"loss_weight: give one for each of the {len(self.spec.top)} tops")
-        return given or [float(self.is_loss and j == 0) for j in range(len(self.spec.top))]
+        return weights or [float(self.is_loss and j == 0) for j in range(len(self.spec.top))]
 
     def param_shapes(self, *bottom_shapes: tuple) -> list:
-        """[(shape, FillerParameter), ...] of the parameters, in Caffe's order."""
+        """The shape and FillerParameter of each parameter, in Caffe's order.
+
+        Raises:
+            ValueError: the bottoms do not fit.
+        """
         return []
 
     def top_shapes(self, *bottom_shapes: tuple) -> list:
-        """The shape of each top; ValueError for bottoms that do not fit."""
-        params = [torch.empty(wanted, device="meta") for wanted in self.blob_shapes]
+        """The shape of each top.
+
+        Raises:
+            ValueError: the bottoms do not fit.
+        """
+        params = [torch.empty(dims, device="meta") for dims in self.blob_shapes]
         with torch.no_grad():
-            tops = self.run(params, [torch.empty(shape, device="meta") for shape in bottom_shapes])
+            tops = self.run(params, [torch.empty(dims, device="meta") for dims in bottom_shapes])
         return [top.shape for top in tops]
 
     def params(self) -> list:
-        """Its parameters as `forward` takes them."""
-        wanted = zip([blob.tensor for blob in self.blobs], self.blob_shapes, strict=True)
+        """The parameters as tensors of the required shapes, for `forward`.
+
+        Raises:
+            ValueError: a program has given a parameter another count.
+        """
+        pairs = zip([blob.tensor for blob in self.blobs], self.blob_shapes, strict=True)
         try:
-            return [tensor if tensor.shape == dims else tensor.view(dims) for tensor, dims in wanted]
+            return [tensor if tensor.shape == dims else tensor.view(dims) for tensor, dims in pairs]
         except RuntimeError:
-            given = [blob.shape for blob in self.blobs]
+            shapes = [blob.shape for blob in self.blobs]
             raise ValueError(
-                f"layer {self.spec.name!r} ({self.type}): its parameters have the shapes {given} now, "
+                f"layer {self.spec.name!r} ({self.type}): its parameters have the shapes {shapes} now, "
                 f"which do not fit {self.blob_shapes}"
             ) from None
 
     def run(self, params: list, bottoms: list) -> tuple:
-        """The tops; ValueError where PyTorch finds that the bottoms do not fit."""
+        """Run `forward`.
+
+        Args:
+            params: the parameters, tensors.
+            bottoms: the bottoms, tensors.
+
+        Returns:
+            A tuple of the tops.
+
+        Raises:
+            ValueError: the bottoms do not fit, by the layer or by PyTorch.
+        """
         try:
             result = self.forward(params, *bottoms)
         except (RuntimeError, IndexError) as error:
@@ -89,27 +138,35 @@ class Layer:
             raise ValueError(f"does not fit bottoms of shape {shapes}: {reason}") from None
         return result if isinstance(result, tuple) else (result,)
 
-    def forward(self, params: list, *bottoms: torch.Tensor):
-        """The top, or a tuple of tops, from the parameters and bottoms; differentiable."""
+    def forward(self, params: list, *bottoms: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        """Compute the top, or a tuple of tops, from the parameters and bottoms; differentiable."""
         raise NotImplementedError
 
 
 class Source(Layer):
-    """A layer without bottoms: it brings data into the net."""
+    """A layer without bottoms, which loads data into the net."""
 
     bottom_count = (0, 0)
 
-    def top_shapes(self) -> list:
+    def top_shapes(self, *bottom_shapes: tuple) -> list:
         """The shape of each top."""
         raise NotImplementedError
 
     def load(self) -> list:
-        """The next batch, a tensor for each top, on the device in force."""
+        """Load the next batch: a tensor for each top, on the current device.
+
+        Raises:
+            ValueError: the data cannot be read.
+        """
         raise NotImplementedError
 
 
-def register(name: str):
-    """Class decorator: make a layer known under Caffe's type name."""
+def register(name: str) -> Callable[[type], type]:
+    """Class decorator: add a layer to the registry.
+
+    Args:
+        name: Caffe's type name.
+    """
 
     def add(cls):
         cls.type = name
@@ -120,7 +177,11 @@ def register(name: str):
 
 
 def create(spec: caffe_pb2.LayerParameter, phase: int) -> Layer:
-    """The layer that `spec.type` names; ValueError for a type that is not supported."""
+    """Make the layer that `spec.type` names.
+
+    Raises:
+        ValueError: the type or a setting is not supported.
+    """
     if spec.type not in _REGISTRY:
         raise ValueError(f"layer type {spec.type!r} is not supported; supported are {', '.join(type_list())}")
     return _REGISTRY[spec.type](spec, phase)
@@ -132,22 +193,26 @@ def type_list() -> list:
 
 
 def at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
-    """`tensor`, in float32 where it had fewer bits: sums over many values need them."""
+    """Convert tensors of fewer bits to float32, which sums over many values need."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def canonical_axis(axis: int, dims: int) -> int:
-    """`axis` counted from the front; ValueError outside -dims .. dims-1."""
+    """Convert a possibly negative axis to its index from the front.
+
+    Raises:
+        ValueError: it is outside -dims .. dims - 1.
+    """
     if not -dims <= axis < dims:
         raise ValueError(f"axis {axis} is outside a blob of {dims} axes")
     return axis % dims
 
 
 def __getattr__(name):
-    """caffe.layers is also pycaffe's L: `L.Convolution(bottom, num_output=64)`; see net_spec.py."""
+    """This module is also pycaffe's L: `L.Convolution(bottom, num_output=64)`; see net_spec.py."""
     if not name[:1].isupper():
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return net_spec.layer(name)
+    return getattr(net_spec.layers, name)
 
 
 from . import (  # noqa: E402, F401  (fill the registry)
@@ -162,6 +227,7 @@ from . import (  # noqa: E402, F401  (fill the registry)
     neuron,
     normalisation,
     pooling,
+    python,
     shape,
     windows,
 )

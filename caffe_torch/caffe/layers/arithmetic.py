@@ -1,4 +1,4 @@
-"""Sums and products of blobs, with learned factors, within a blob: Eltwise, Scale, Bias, Reduction."""
+"""Arithmetic between blobs, with learned parameters, and within a blob: Eltwise, Scale, Bias, Reduction."""
 
 import torch
 
@@ -37,7 +37,7 @@ class Eltwise(Layer):
             for x in rest:
                 result = result * x
             return result
-        # Of equal values Caffe's gradient goes to the second of the first two, else to the earlier.
+        # Of equal values Caffe's gradient goes to the second of the first two bottoms, else to the earlier.
         result = torch.where(result > rest[0], result, rest[0])
         for x in rest[1:]:
             result = torch.where(x > result, x, result)
@@ -45,7 +45,7 @@ class Eltwise(Layer):
 
 
 class _Broadcast(Layer):
-    """What Scale and Bias share: a blob, learned or the second bottom, spread over the first from `axis`."""
+    """Base of Scale and Bias: a learned blob or the second bottom, broadcast from `axis` on."""
 
     bottom_count = (1, 2)
     in_place = True
@@ -73,7 +73,7 @@ class _Broadcast(Layer):
             )
         return [shape]
 
-    def _spread(self, blob, x):
+    def _expand(self, blob, x):
         """`blob` with axes of length 1 appended, so that it broadcasts over x."""
         self.top_shapes(x.shape, blob.shape)
         return blob.reshape((*blob.shape, *[1] * (x.dim() - self.axis - blob.dim())))
@@ -81,7 +81,7 @@ class _Broadcast(Layer):
 
 @register("Scale")
 class Scale(_Broadcast):
-    """The bottom times a learned blob or a second bottom; with bias_term, plus a learned blob."""
+    """The bottom times a learned blob or the second bottom; with bias_term, plus another learned blob."""
 
     options, supported = "scale_param", ("axis", "num_axes", "filler", "bias_term", "bias_filler")
 
@@ -94,23 +94,23 @@ class Scale(_Broadcast):
 
     def forward(self, params, x, second=None):
         scale, *bias = params if second is None else [second, *params]
-        y = x * self._spread(scale, x)
-        return y + self._spread(bias[0], x) if bias else y
+        y = x * self._expand(scale, x)
+        return y + self._expand(bias[0], x) if bias else y
 
 
 @register("Bias")
 class Bias(_Broadcast):
-    """The bottom plus a learned blob or a second bottom."""
+    """The bottom plus a learned blob or the second bottom."""
 
     options, supported = "bias_param", ("axis", "num_axes", "filler")
 
     def forward(self, params, x, second=None):
-        return x + self._spread(params[0] if second is None else second, x)
+        return x + self._expand(params[0] if second is None else second, x)
 
 
 @register("Reduction")
 class Reduction(Layer):
-    """`coeff` times the sum, sum of absolute values or squares, or mean, over all axes from `axis` on."""
+    """`coeff` times the sum, the sum of |x| or x^2, or the mean, over all axes from `axis` on."""
 
     options, supported = "reduction_param", ("operation", "axis", "coeff")
 

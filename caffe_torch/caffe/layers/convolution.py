@@ -6,11 +6,48 @@ import torch
 import torch.nn.functional as F
 
 from .. import device
+from ..proto import caffe_pb2
 from . import Layer, canonical_axis, register
 
 
+def read_geometry(opt: caffe_pb2.ConvolutionParameter, dims: int) -> tuple:
+    """Read the geometry of a convolution.
+
+    Args:
+        opt: the settings.
+        dims: the number of spatial axes.
+
+    Returns:
+        kernel, stride, pad, dilation: each a tuple of ints over the spatial axes.
+
+    Raises:
+        ValueError: the settings contradict each other or do not fit `dims`.
+    """
+
+    def sizes(name, default, stem):
+        both = [f"{stem}_h", f"{stem}_w"]
+        values = list(getattr(opt, name))
+        if any(hasattr(opt, field) and opt.HasField(field) for field in both):
+            single = name == "pad"  # a missing pad is 0; a kernel or stride of 0 does not exist
+            if values or dims != 2 or not (single or all(opt.HasField(field) for field in both)):
+                raise ValueError(
+                    f"convolution_param: give {name}, or both {both[0]} and {both[1]} (2-D only)"
+                )
+            return tuple(getattr(opt, field) for field in both)
+        if not values and default is not None:
+            return (default,) * dims
+        if len(values) not in (1, dims):
+            raise ValueError(f"convolution_param.{name}: give 1 or {dims} values, not {len(values)}")
+        return tuple(values) if len(values) == dims else tuple(values) * dims
+
+    kernel, stride = sizes("kernel_size", None, "kernel"), sizes("stride", 1, "stride")
+    if min(kernel) < 1 or min(stride) < 1:
+        raise ValueError("convolution_param: kernel sizes and strides are 1 or more")
+    return kernel, stride, sizes("pad", 0, "pad"), sizes("dilation", 1, "dilation")
+
+
 class _Filters(Layer):
-    """What Convolution and Deconvolution share: ConvolutionParameter, in 1, 2 or 3 dimensions."""
+    """The base of Convolution and Deconvolution: ConvolutionParameter, in 1, 2 or 3 dimensions."""
 
     options = "convolution_param"
     supported = (
@@ -29,39 +66,13 @@ class _Filters(Layer):
         if len(self.spec.bottom) != len(self.spec.top):
             raise ValueError("needs as many tops as bottoms")
 
-    def _geometry(self, dims: int) -> tuple:
-        """kernel, stride, pad, dilation, each a tuple over the `dims` spatial axes."""
-        opt = self.opt
-
-        def sizes(name, default, short=None):
-            short = short or name
-            both = [f"{short}_h", f"{short}_w"]
-            given = list(getattr(opt, name))
-            if any(hasattr(opt, b) and opt.HasField(b) for b in both):
-                alone = name == "pad"  # the other pad is 0 then, but there is no kernel or stride of 0
-                if given or dims != 2 or not (alone or all(opt.HasField(b) for b in both)):
-                    raise ValueError(
-                        f"convolution_param: give {name}, or both {both[0]} and {both[1]} (2-D only)"
-                    )
-                return tuple(getattr(opt, b) for b in both)
-            if not given and default is not None:
-                return (default,) * dims
-            if len(given) not in (1, dims):
-                raise ValueError(f"convolution_param.{name}: give 1 or {dims} values, not {len(given)}")
-            return tuple(given) if len(given) == dims else tuple(given) * dims
-
-        kernel, stride = sizes("kernel_size", None, "kernel"), sizes("stride", 1)
-        if min(kernel) < 1 or min(stride) < 1:
-            raise ValueError("convolution_param: kernel sizes and strides are 1 or more")
-        return kernel, stride, sizes("pad", 0), sizes("dilation", 1)
-
     def param_shapes(self, *shapes):
         if any(shape[:2] != shapes[0][:2] for shape in shapes):
             raise ValueError("all bottoms must have the same number of channels")
         dims = len(shapes[0]) - 2
         if dims not in (1, 2, 3):
             raise ValueError(f"bottom of shape {shapes[0]}: 1, 2 or 3 spatial axes are supported")
-        self.kernel, self.stride, self.pad, self.dilation = self._geometry(dims)
+        self.kernel, self.stride, self.pad, self.dilation = read_geometry(self.opt, dims)
         group, channels, outputs = self.opt.group, shapes[0][1], self.opt.num_output
         self.channels = channels
         if group < 1 or channels % group or outputs % group:
@@ -80,22 +91,24 @@ class _Filters(Layer):
         geometry = zip(shape[2:], self.kernel, self.stride, self.pad, self.dilation, strict=True)
         sizes = [self.size(n, d * (k - 1) + 1, stride, pad) for n, k, stride, pad, d in geometry]
         if min(sizes) < 1:
-            raise ValueError(f"does not fit bottoms of shape {tuple(shape)}: nothing would be left of them")
+            raise ValueError(f"does not fit bottoms of shape {tuple(shape)}: the top would be empty")
         return (shape[0], self.opt.num_output, *sizes)
 
     def filter_shape(self, channels):
+        """The shape of the filters for bottoms of a number of channels."""
         raise NotImplementedError
 
-    def size(self, n, reach, stride, pad):
-        """The size of the top along an axis of n values, for filters that reach over `reach` of them."""
+    def size(self, n, extent, stride, pad):
+        """The size of the top along an axis of n values. `extent`: of the dilated filter along it."""
         raise NotImplementedError
 
-    def filtered(self, x, weight, bias):
+    def convolve(self, x, weight, bias):
+        """Compute the top of one bottom."""
         raise NotImplementedError
 
     def forward(self, params, *bottoms):
         weight, bias = params[0], params[1] if len(params) > 1 else None
-        return tuple(self.filtered(device.images(x), weight, bias) for x in bottoms)
+        return tuple(self.convolve(device.images(x), weight, bias) for x in bottoms)
 
 
 @register("Convolution")
@@ -105,68 +118,32 @@ class Convolution(_Filters):
     def filter_shape(self, channels):
         return (self.opt.num_output, channels // self.opt.group, *self.kernel)
 
-    def size(self, n, reach, stride, pad):
-        return (n + 2 * pad - reach) // stride + 1
+    def size(self, n, extent, stride, pad):
+        return (n + 2 * pad - extent) // stride + 1
 
-    def filtered(self, x, weight, bias):
-        if self._gives_one_plane() and x.device.type == "cpu" and not _learning_or_rounded():
-            plane = _one_plane(x, weight, self.pad)
-            return plane if bias is None else plane.add_(bias)
+    def convolve(self, x, weight, bias):
         conv = (F.conv1d, F.conv2d, F.conv3d)[len(self.kernel) - 1]
         return conv(x, weight, bias, self.stride, self.pad, self.dilation, self.opt.group)
-
-    def _gives_one_plane(self):
-        """Whether one filter goes over planes pixel by pixel, over so many that `_one_plane` is faster."""
-        alone = self.opt.num_output == self.opt.group == 1 and len(self.kernel) == 2
-        dense = {*self.stride, *self.dilation} == {1}
-        within = all(pad < kernel for pad, kernel in zip(self.pad, self.kernel, strict=True))
-        return alone and dense and within and self.channels >= 16 and max(self.kernel) > 1
-
-
-def _learning_or_rounded():
-    return torch.is_grad_enabled() or torch.is_autocast_enabled("cpu")
-
-
-def _one_plane(x, weight, pad):
-    """N x C x H x W, channels last, to the one plane of a Convolution of stride 1.
-
-    What each place of the filter gives is a matrix product, and is added where it belongs: several times as
-    fast as what PyTorch has for one filter.
-    """
-    (count, channels, height, width), (rows, columns) = x.shape, weight.shape[2:]
-    places = weight[0].permute(1, 2, 0).reshape(-1, channels)
-    sums = x.new_zeros(count, height + rows - 1, width + columns - 1)
-    at_once = max(1, 32768 // width)  # rows, so that their products stay in a core's cache
-    for pixels, total in zip(x.permute(0, 2, 3, 1), sums, strict=True):
-        for top in range(0, height, at_once):
-            part = pixels[top : top + at_once]
-            given = (places @ part.reshape(-1, channels).t()).view(rows, columns, -1, width)
-            for i in range(rows):
-                for j in range(columns):
-                    below, right = top + rows - 1 - i, columns - 1 - j
-                    total[below : below + len(part), right : right + width] += given[i, j]
-    top, left = rows - 1 - pad[0], columns - 1 - pad[1]
-    return sums[:, None, top : sums.shape[1] - top, left : sums.shape[2] - left].contiguous()
 
 
 @register("Deconvolution")
 class Deconvolution(_Filters):
-    """The transpose of a Convolution: forward and backward change places."""
+    """The transpose of a Convolution: its forward pass is a Convolution's backward pass."""
 
     def filter_shape(self, channels):
         return (channels, self.opt.num_output // self.opt.group, *self.kernel)
 
-    def size(self, n, reach, stride, pad):
-        return (n - 1) * stride + reach - 2 * pad
+    def size(self, n, extent, stride, pad):
+        return (n - 1) * stride + extent - 2 * pad
 
-    def filtered(self, x, weight, bias):
+    def convolve(self, x, weight, bias):
         conv = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[len(self.kernel) - 1]
         return conv(x, weight, bias, self.stride, self.pad, 0, self.opt.group, self.dilation)
 
 
 @register("InnerProduct")
 class InnerProduct(Layer):
-    """y = W x + b over all axes from `axis` on."""
+    """y = W x + b, x being all axes from `axis` on."""
 
     options = "inner_product_param"
     supported = ("num_output", "bias_term", "weight_filler", "bias_filler", "axis", "transpose")
@@ -192,14 +169,14 @@ class InnerProduct(Layer):
     def forward(self, params, x):
         self.top_shapes(x.shape)
         weight = params[0].t() if self.opt.transpose else params[0]
-        # Caffe counts elements in C order, whatever the memory order of the tensor.
+        # In C order as in Caffe, whatever the memory order of the tensor.
         rows = torch.flatten(x, self.axis)
         return F.linear(rows, weight, params[1] if len(params) > 1 else None)
 
 
 @register("Im2col")
 class Im2col(Layer):
-    """The values under each place of a Convolution's filter, as channels: N x (C times kernel) x places."""
+    """The values under a Convolution's filter at each place, as channels: N x (C times kernel) x places."""
 
     options = "convolution_param"
     supported = (
@@ -207,8 +184,6 @@ class Im2col(Layer):
         *("kernel_h", "kernel_w", "pad_h", "pad_w", "stride_h", "stride_w"),
         *("num_output", "bias_term", "group", "weight_filler", "bias_filler"),  # no effect, as in Caffe
     )
-
-    _geometry = _Filters._geometry
 
     def setup(self):
         if self.opt.axis != 1:
@@ -218,10 +193,10 @@ class Im2col(Layer):
         """(size, kernel, stride, pad, dilation, places) of each spatial axis."""
         if len(shape) < 3:
             raise ValueError(f"bottom of shape {tuple(shape)}: a spatial axis is needed")
-        geometry = zip(shape[2:], *self._geometry(len(shape) - 2), strict=True)
+        geometry = zip(shape[2:], *read_geometry(self.opt, len(shape) - 2), strict=True)
         windows = [(*axis, _places(*axis)) for axis in geometry]
         if any(places < 1 for *_, places in windows):
-            raise ValueError(f"does not fit bottoms of shape {tuple(shape)}: nothing would be left of them")
+            raise ValueError(f"does not fit bottoms of shape {tuple(shape)}: the top would be empty")
         return windows
 
     def top_shapes(self, shape):
@@ -240,5 +215,5 @@ class Im2col(Layer):
 
 
 def _places(size, kernel, stride, pad, dilation):
-    """At how many places along an axis a filter fits."""
+    """The number of places of a filter along an axis."""
     return (size + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1

@@ -1,7 +1,9 @@
-"""Layers that bring data in or take it out: HDF5Data, HDF5Output, DummyData."""
+"""Layers that read, write or make data: HDF5Data, HDF5Output, DummyData."""
+
+from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import h5py
 import numpy as np
@@ -11,18 +13,19 @@ from .. import atomic_files, device, fillers, parallel
 from ..proto import caffe_pb2
 from . import Layer, Source, register
 
-_READER = ThreadPoolExecutor(1, "hdf5")  # reads files ahead, for all layers
+_READER = ThreadPoolExecutor(1, "hdf5")  # prefetches files, for all layers
 
 
 @register("HDF5Data")
 class HDF5Data(Source):
-    """Rows of the datasets named as the tops, from the files that `source` lists, file after file.
+    """Rows of the datasets named as the tops, from the files that `source` lists.
 
-    After the last row of the last file comes the first again, within a batch too. Bytes, integers
-    and float64 become float32 in the batch. Where all files fit in half the free memory they are
-    read once and stay on the device, bytes as bytes; else the next file is read while this one is used.
-    Of several processes in training, each takes every n-th row.
-    `shuffle` draws the order of the files, and of the rows within each, anew for every pass.
+    Files are read in their order. The first row follows the last, within a batch too. Values become float32.
+    With `shuffle` the order of the files, and of the rows within each, is random in every pass.
+
+    Files that fit in half of the free memory are read once and stay on the device, uint8 as uint8. Otherwise
+    the next file is prefetched while one is used. In data-parallel training each of n processes takes every
+    n-th row.
     """
 
     options, supported = "hdf5_data_param", ("source", "batch_size", "shuffle")
@@ -33,10 +36,10 @@ class HDF5Data(Source):
             raise ValueError("transform_param: HDF5Data takes rows as they are (Caffe refuses it too)")
         if self.opt.batch_size < 1:
             raise ValueError("hdf5_data_param.batch_size must be given, 1 or more")
-        self.paths = _listed(self.opt.source)
+        self.paths = _read_paths(self.opt.source)
         heads = [_head(path, self.spec.top) for path in self.paths]
         self.row_shapes = heads[0][1]
-        self.floats = heads[0][3]  # whether the first file holds some
+        self.floats = heads[0][3]  # whether the first file holds floats
         for path, (_, shapes, *_) in zip(self.paths, heads, strict=True):
             if shapes != self.row_shapes:
                 raise ValueError(
@@ -45,10 +48,10 @@ class HDF5Data(Source):
         self.lengths = [rows for rows, *_ in heads]
         self.bytes = sum(size for _, _, size, _ in heads)
         self._files: dict = {}  # file index -> its datasets as tensors
-        self._coming = None, None  # the file read ahead: its index and a Future of its datasets
-        self._resident = None  # whether all files stay in memory, decided at the first load
+        self._prefetched: tuple[int, Future] | None = None  # a file's index and its datasets
+        self._resident: bool | None = None  # whether all files stay in memory, decided at the first load
         self._file_order = np.arange(len(self.paths))
-        # Its own, so that the order does not depend on what else is drawn meanwhile, tests for instance.
+        # A generator of its own: the order must not depend on other random numbers, such as those of tests.
         self._random = np.random.default_rng(device.rng().integers(2**63))
         self._start_pass()
 
@@ -71,17 +74,17 @@ class HDF5Data(Source):
     def load(self):
         training = self.phase == caffe_pb2.TRAIN
         step, skip = (parallel.count, parallel.rank) if training else (1, 0)
-        wanted, parts = self.opt.batch_size * step, []
-        while wanted:
+        missing, parts = self.opt.batch_size * step, []
+        while missing:
             index = int(self._file_order[self._place])
-            take = min(wanted, self.lengths[index] - self._row)
-            rows = slice(self._row + skip, self._row + take, step)
+            take = min(missing, self.lengths[index] - self._row)
+            rows: slice | torch.Tensor = slice(self._row + skip, self._row + take, step)
             skip = (skip - take) % step
             if self._row_order is not None:
                 rows = torch.from_numpy(self._row_order[rows])
             parts.append([dataset[rows].to(torch.float32, copy=True) for dataset in self._datasets(index)])
             self._row += take
-            wanted -= take
+            missing -= take
             if self._row == self.lengths[index]:
                 self._place += 1
                 if self._place == len(self.paths):
@@ -95,25 +98,26 @@ class HDF5Data(Source):
     def _datasets(self, index):
         where = device.device()
         if self._resident is None:
-            # one file alone is needed whole all the time
+            # A single file is in use all the time.
             self._resident = len(self.paths) == 1 or self.bytes < _free_memory(where) // 2
         if index not in self._files:
             if self._resident:
                 self._files[index] = self._read(index, where)
             else:
-                self._files = {index: self._arrived(index, where)}
+                self._files = {index: self._take_prefetched(index, where)}
                 following = int(self._file_order[(self._place + 1) % len(self.paths)])
-                self._coming = following, _READER.submit(self._read, following, where)
+                self._prefetched = following, _READER.submit(self._read, following, where)
         return self._files[index]
 
-    def _arrived(self, index, where):
-        expected, coming = self._coming
-        return coming.result() if index == expected else self._read(index, where)
+    def _take_prefetched(self, index, where):
+        if self._prefetched is None or self._prefetched[0] != index:
+            return self._read(index, where)
+        return self._prefetched[1].result()
 
     def _read(self, index, where):
         return _read(self.paths[index], self.spec.top, self.lengths[index], where)
 
-    # Resuming where an interrupted run stopped
+    # Resuming an interrupted run
 
     def state(self) -> dict:
         """The position in the data, for `restore`."""
@@ -126,15 +130,17 @@ class HDF5Data(Source):
         }
 
     def restore(self, state: dict) -> None:
-        """Go on from a position of the same files.
+        """Continue at a position that `state` returned.
 
-        ValueError where the files are others, TypeError for what is no position in any files.
+        Raises:
+            ValueError: the position does not fit the files listed now.
+            TypeError: it is not a position.
         """
         files, place, row, rows = (state[name] for name in ("files", "place", "row", "rows"))
         if not (
             _is_order(files) and _is_index(place) and _is_index(row) and (rows is None or _is_order(rows))
         ):
-            raise TypeError("the position in the data is none")
+            raise TypeError("the position in the data is not one")
         fits = len(files) == len(self.paths) and place < len(files) and row < self.lengths[files[place]]
         if not fits or (rows is not None and len(rows) != self.lengths[files[place]]):
             raise ValueError("the position in the data does not fit the files listed now")
@@ -147,7 +153,7 @@ class HDF5Data(Source):
 class HDF5Output(Layer):
     """Writes its bottoms to `file_name` as the datasets data and label, float32 with four axes.
 
-    One batch only, as Caffe: a second forward is an error, not another file.
+    It writes one batch, as in Caffe: a second forward pass is an error.
     """
 
     options, supported = "hdf5_output_param", ("file_name",)
@@ -175,7 +181,7 @@ class HDF5Output(Layer):
 
 @register("DummyData")
 class DummyData(Source):
-    """Tops of given shapes with filled values; all but constants are drawn anew for every batch."""
+    """Tops of given shapes, filled anew for every batch; constants are filled once."""
 
     options = "dummy_data_param"
     supported = ("data_filler", "shape", "num", "channels", "height", "width")
@@ -195,15 +201,15 @@ class DummyData(Source):
         if any(n < 1 for shape in shapes for n in shape):
             raise ValueError("dummy_data_param: every dimension is 1 or more")
         self.shapes = self._for_each_top("shapes", shapes)
-        given = list(opt.data_filler) or [caffe_pb2.FillerParameter()]
-        self.fillers = self._for_each_top("fillers", given)
+        data_fillers = list(opt.data_filler) or [caffe_pb2.FillerParameter()]
+        self.fillers = self._for_each_top("fillers", data_fillers)
         self._constants: dict = {}
 
-    def _for_each_top(self, what, given):
+    def _for_each_top(self, what, values):
         tops = len(self.spec.top)
-        if len(given) not in (1, tops):
-            raise ValueError(f"dummy_data_param: {len(given)} {what} for {tops} tops: give one, or one each")
-        return given if len(given) == tops else given * tops
+        if len(values) not in (1, tops):
+            raise ValueError(f"dummy_data_param: {len(values)} {what} for {tops} tops: give one, or one each")
+        return values if len(values) == tops else values * tops
 
     def top_shapes(self):
         return self.shapes
@@ -221,18 +227,18 @@ class DummyData(Source):
 
 
 def _is_index(value):
-    """Whether a value from a file counts something: a whole number, 0 or more."""
+    """Whether a value from a file is a whole number, 0 or more."""
     return type(value) is int and value >= 0
 
 
 def _is_order(values):
-    """Whether a value from a file is a list of the numbers from 0, each once, in any order."""
+    """Whether a value from a file is a permutation of 0, 1, ..., as a list."""
     indices = isinstance(values, list) and all(map(_is_index, values))
     return indices and sorted(values) == list(range(len(values)))
 
 
-def _listed(source):
-    """The paths in the text file `source`, one a line."""
+def _read_paths(source):
+    """The paths that the text file `source` lists, one a line."""
     if not source:
         raise ValueError("hdf5_data_param.source must be given")
     if h5py.is_hdf5(source):
@@ -260,7 +266,7 @@ def _listed(source):
 
 
 def _head(path, names):
-    """Rows, shape of a row for each dataset, bytes in memory, and whether floats are among them."""
+    """The number of rows, the shape of a row of each dataset, the bytes in memory, whether any is float."""
     with atomic_files.hdf5(path) as file:
         missing = [name for name in names if not isinstance(file.get(name), h5py.Dataset)]
         if missing:
@@ -279,14 +285,14 @@ def _head(path, names):
         if max(size, unpacked) > device.machine_memory():
             raise ValueError(
                 f"{path}: takes {max(size, unpacked) / 2**30:.0f} GiB of memory; "
-                f"there are {device.machine_memory() / 2**30:.0f} in all: make several files of it"
+                f"there are {device.machine_memory() / 2**30:.0f} in all: split it into several files"
             )
         floats = any(d.dtype.kind == "f" for d in datasets)
         return rows.pop(), [d.shape[1:] for d in datasets], size, floats
 
 
 def _read(path, names, rows, where):
-    """The datasets as tensors on the device `where`: uint8 as it is, all else float32."""
+    """The datasets as tensors on the device `where`: uint8 as uint8, other types as float32."""
     arrays = []
     with atomic_files.hdf5(path) as file:
         for name in names:

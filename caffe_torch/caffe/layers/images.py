@@ -1,9 +1,11 @@
-"""Layers that bring images in: Data (LMDB), ImageData, MemoryData.
+"""Layers that load images: Data (LMDB), ImageData, MemoryData.
 
-The next batch is read and decoded by a thread while this one is used.
+A thread prefetches the next batch of Data and ImageData while one is used.
 """
 
-from concurrent.futures import ThreadPoolExecutor
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -13,52 +15,62 @@ from ..images import Database, Transformation, datum_array, read_image, read_lis
 from ..proto import caffe_pb2
 from . import Source, register
 
-# What transform_param took over in 2014; Caffe reads these fields of the layer no longer.
+# Fields that moved to transform_param in 2014; Caffe no longer reads them here.
 _MOVED = ("scale", "mean_file", "crop_size", "mirror")
 
 
 def size_line(shape: tuple) -> str:
-    """What Caffe's log says of a batch of this shape."""
+    """Caffe's log line about the shape of a batch."""
     return f"output data size: {','.join(map(str, shape))}"
 
 
 class _Images(Source):
-    """What Data and ImageData share: images with a label each, one after another, round and round.
+    """The base of Data and ImageData: images with labels, in order; the first follows the last.
 
-    All images of a batch have the size of its first. Of several processes in training, each takes every
-    n-th image.
+    All images of a batch have one size. In data-parallel training each of n processes takes every n-th image.
     """
 
     top_count = (1, 2)
-    source_lines: tuple = ()  # Caffe's log of where the images come from
 
     def __init__(self, spec, phase):
         for name in _MOVED:
             if getattr(spec, self.options).HasField(name):
                 raise ValueError(f"{self.options}.{name}: give transform_param.{name}")
         self.transformation = Transformation(spec.transform_param, phase)
-        # Its own, so that crops do not depend on what else is drawn meanwhile, tests for instance.
+        # A generator of its own: crops must not depend on other random numbers, such as those of tests.
         self._random = np.random.default_rng(device.rng().integers(2**63))
         self._reader = ThreadPoolExecutor(1, "images")
-        self._coming = None  # a Future of the batch read ahead
+        self._prefetched: Future | None = None  # the next batch
+        self.source_lines: list = []  # Caffe's log lines about the source
         super().__init__(spec, phase)
         if self.opt.batch_size < 1:
             raise ValueError(f"{self.options}.batch_size must be given, 1 or more")
 
-    def position(self) -> dict:
-        """Which image comes next, for `seek`."""
+    def position(self) -> object:
+        """The position of the next image, for `seek`; JSON can store it."""
         raise NotImplementedError
 
-    def seek(self, position: dict) -> None:
-        """Go on with the image of a `position`; ValueError where the images are others."""
+    def seek(self, position) -> None:
+        """Continue at a position that `position` returned.
+
+        Raises:
+            ValueError: the position does not fit the images.
+        """
         raise NotImplementedError
 
     def next_image(self) -> tuple:
-        """The next image, a C x H x W array, its label, and its name for error messages."""
+        """Read the next image.
+
+        Returns:
+            A C x H x W array, its label, and its name for errors.
+
+        Raises:
+            ValueError: the image cannot be read.
+        """
         raise NotImplementedError
 
     def skip_image(self) -> None:
-        """Pass over the next image."""
+        """Skip the next image."""
         self.next_image()
 
     def top_shapes(self):
@@ -77,10 +89,11 @@ class _Images(Source):
             raise ValueError(f"{name}: {error}") from None
 
     def _read_batch(self):
-        """The next batch, and the state before it."""
+        """The images and labels of the next batch, and the state before it."""
         before = {"position": self.position(), "random": self._random.bit_generator.state}
         share, rank = (parallel.count, parallel.rank) if self.phase == caffe_pb2.TRAIN else (1, 0)
-        images, labels = [], np.empty(self.opt.batch_size, np.float32)
+        images: list[np.ndarray] = []
+        labels = np.empty(self.opt.batch_size, np.float32)
         for i in range(self.opt.batch_size):
             for turn in range(share):
                 if turn != rank:
@@ -97,25 +110,29 @@ class _Images(Source):
         return np.stack(images), labels, before
 
     def load(self):
-        coming, self._coming = self._coming, None
-        images, labels, _ = coming.result() if coming else self._read_batch()
-        self._coming = self._reader.submit(self._read_batch)
+        prefetched, self._prefetched = self._prefetched, None
+        images, labels, _ = prefetched.result() if prefetched else self._read_batch()
+        self._prefetched = self._reader.submit(self._read_batch)
         tops = [torch.from_numpy(array).to(device.device()) for array in (images, labels)]
         return tops[: len(self.spec.top)]
 
-    # Resuming where an interrupted run stopped
+    # Resuming an interrupted run
 
     def state(self) -> dict:
         """The position in the images and the random state, for `restore`."""
-        if self._coming is not None:
-            return self._coming.result()[2]
+        if self._prefetched is not None:
+            return self._prefetched.result()[2]
         return {"position": self.position(), "random": self._random.bit_generator.state}
 
     def restore(self, state: dict) -> None:
-        """Go on from a state of the same images; ValueError where the images are others."""
-        if self._coming is not None:
-            self._coming.exception()  # wait: the thread moves the position
-            self._coming = None
+        """Continue at a state that `state` returned.
+
+        Raises:
+            ValueError: the state does not fit the images.
+        """
+        if self._prefetched is not None:
+            self._prefetched.exception()  # wait: the thread moves the position
+            self._prefetched = None
         self.seek(state["position"])
         self._random.bit_generator.state = state["random"]
 
@@ -132,7 +149,7 @@ class Data(_Images):
             raise ValueError("data_param.source must be given")
         if self.opt.backend != caffe_pb2.DataParameter.LMDB:
             raise ValueError(
-                "data_param.backend: LEVELDB, which it is unless given, is not supported; "
+                "data_param.backend: LEVELDB, the default, is not supported; "
                 "make an LMDB with convert_imageset and set backend: LMDB"
             )
         try:
@@ -156,16 +173,17 @@ class Data(_Images):
         param = self.spec.transform_param
         try:
             datum = caffe_pb2.Datum.FromString(value)
-        except Exception as error:  # protobuf's own kinds differ between its versions
+        except Exception as error:  # protobuf's error types differ between its versions
             raise ValueError(f"{name} is not a Datum: {error}") from None
         return self._named(name, datum_array, datum, param.force_color, param.force_gray), datum.label, name
 
 
 @register("ImageData")
 class ImageData(_Images):
-    """Image files and labels from a text file with a path and a whole number in each line.
+    """Image files and labels from a text file with a path and an integer in each line.
 
-    `shuffle` draws the order anew for every pass; rand_skip passes over fewer than so many images at first.
+    With `shuffle` the order is random in every pass. At the start a random number of images below `rand_skip`
+    is skipped.
     """
 
     options = "image_data_param"
@@ -223,7 +241,7 @@ class ImageData(_Images):
 
 @register("MemoryData")
 class MemoryData(Source):
-    """Rows of the arrays that Net.set_input_arrays was given, batch after batch, round and round."""
+    """Batches of rows of the arrays set by Net.set_input_arrays; the first row follows the last."""
 
     options = "memory_data_param"
     supported = ("batch_size", "channels", "height", "width")
@@ -233,16 +251,22 @@ class MemoryData(Source):
         names = self.supported
         if any(getattr(self.opt, name) < 1 for name in names):
             raise ValueError(f"memory_data_param: {', '.join(names)} must be given, 1 or more each")
-        self._arrays, self._row = None, 0
+        self._arrays: tuple[np.ndarray, np.ndarray] | None = None
+        self._row = 0
 
     def top_shapes(self):
         opt = self.opt
         return [(opt.batch_size, opt.channels, opt.height, opt.width), (opt.batch_size,)]
 
     def set_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
-        """Take rows from `data`, N x C x H x W float32, and `labels`, N float32, from now on.
+        """Set the arrays to take rows from.
 
-        Raises: ValueError where they do not fit the layer, or N is no multiple of the batch size.
+        Args:
+            data: N x C x H x W, float32.
+            labels: N or N x 1 x 1 x 1, float32.
+
+        Raises:
+            ValueError: they do not fit the layer, or N is not a multiple of the batch size.
         """
         [(batch, *row), _] = self.top_shapes()
         for name, array in (("data", data), ("labels", labels)):
@@ -255,7 +279,9 @@ class MemoryData(Source):
         if labels.shape not in ((len(data),), (len(data), 1, 1, 1)):
             raise ValueError(f"set_input_arrays: labels of shape {labels.shape} for {len(data)} rows")
         if not len(data) or len(data) % batch:
-            raise ValueError(f"set_input_arrays: {len(data)} rows are no multiple of the batch size {batch}")
+            raise ValueError(
+                f"set_input_arrays: {len(data)} rows are not a multiple of the batch size {batch}"
+            )
         if self.spec.HasField("transform_param"):
             glog.warning("MemoryData does not transform array data")
         self._arrays, self._row = (data, labels.reshape(-1, 1, 1, 1)), 0

@@ -1,4 +1,4 @@
-"""Blobs that no layer computes: Input, which the program fills, and Parameter, which is learned."""
+"""Blobs that no layer computes: Input, set by the program, and Parameter, learned."""
 
 from ..proto import caffe_pb2
 from . import Layer, Source, register
@@ -6,7 +6,7 @@ from . import Layer, Source, register
 
 @register("Input")
 class Input(Source):
-    """Tops of the given shapes; their contents are the program's business."""
+    """Tops of the given shapes, whose values the program sets."""
 
     options, supported = "input_param", ("shape",)
     top_count = (1, None)
@@ -26,7 +26,7 @@ class Input(Source):
 
 @register("Parameter")
 class Parameter(Layer):
-    """A blob that is learned: the top is the layer's only parameter, of the given shape."""
+    """A learned blob: the top is the layer's only parameter, of the given shape."""
 
     options, supported = "parameter_param", ("shape",)
     bottom_count = (0, 0)

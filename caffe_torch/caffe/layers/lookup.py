@@ -1,4 +1,4 @@
-"""Rows chosen by numbers that another blob holds: Embed, BatchReindex, Filter."""
+"""Rows selected by the values of another blob: Embed, BatchReindex, Filter."""
 
 import math
 
@@ -7,26 +7,36 @@ import torch
 from . import Layer, register
 
 
-def rows_at(table: torch.Tensor, places: torch.Tensor, name: str) -> torch.Tensor:
-    """The rows of `table` at `places`, whole numbers of any shape: places.shape + the shape of a row.
+def rows_at(table: torch.Tensor, indices: torch.Tensor, name: str) -> torch.Tensor:
+    """Select rows of a table.
 
-    A place outside the table is an error on a CPU, where `name` says what it is. A GPU cannot report it, so
-    it gives NaN.
+    On a GPU an index outside the table gives NaN: checking it would wait for the GPU.
+
+    Args:
+        table: the rows, along axis 0.
+        indices: whole numbers, in any shape and dtype.
+        name: of an index, for errors.
+
+    Returns:
+        A tensor of shape indices.shape + the shape of a row.
+
+    Raises:
+        ValueError: on a CPU, an index is outside the table.
     """
-    count, places = table.shape[0], places.long()
-    valid = (places >= 0) & (places < count)
+    count, indices = table.shape[0], indices.long()
+    valid = (indices >= 0) & (indices < count)
     if table.is_cuda:
-        rows = table[torch.where(valid, places, 0)]
+        rows = table[torch.where(valid, indices, 0)]
         return torch.where(valid.reshape(*valid.shape, *[1] * (table.dim() - 1)), rows, math.nan)
     if not valid.all():
-        wrong = places[~valid].flatten()[0]
-        raise ValueError(f"the {name} {wrong} is outside 0 to {count - 1}")
-    return table[places]
+        invalid = indices[~valid].flatten()[0]
+        raise ValueError(f"the {name} {invalid} is outside 0 to {count - 1}")
+    return table[indices]
 
 
 @register("Embed")
 class Embed(Layer):
-    """Row i of a learned table for every number i of the bottom, plus a bias; a new last axis."""
+    """Row i of a learned table for every value i of the bottom, plus a bias; the row is a new last axis."""
 
     options = "embed_param"
     supported = ("num_output", "input_dim", "bias_term", "weight_filler", "bias_filler")
@@ -51,7 +61,7 @@ class Embed(Layer):
 
 @register("BatchReindex")
 class BatchReindex(Layer):
-    """The rows of the first bottom in the order that the second lists; a row may come several times."""
+    """The rows of the first bottom in the order that the second lists; rows may repeat."""
 
     bottom_count = (2, 2)
     no_gradient = (1,)
@@ -68,7 +78,7 @@ class BatchReindex(Layer):
 
 @register("Filter")
 class Filter(Layer):
-    """The rows of every bottom but the last at which the last, the selector, is not 0."""
+    """The rows of the other bottoms where the last bottom, the selector, is not 0."""
 
     bottom_count, top_count = (2, None), (1, None)
 
@@ -78,17 +88,17 @@ class Filter(Layer):
             raise ValueError(f"{tops} tops for {bottoms} bottoms: give one for each but the selector")
         self.no_gradient = (bottoms - 1,)
 
-    def top_shapes(self, *shapes):
-        *shapes, selector = shapes
+    def top_shapes(self, *bottom_shapes):
+        *shapes, selector = bottom_shapes
         if not selector or math.prod(selector) != selector[0]:
             raise ValueError(f"a selector of shape {tuple(selector)}: it has one value a row")
         if any(shape[:1] != selector[:1] for shape in shapes):
             rows = ", ".join(str(tuple(shape)) for shape in shapes)
             raise ValueError(f"bottoms of shape {rows}: the selector has {selector[0]} rows")
-        return shapes  # until a forward pass knows how many rows are selected
+        return shapes  # an upper bound: a forward pass decides how many rows are selected
 
     def forward(self, params, *bottoms):
         self.top_shapes(*(x.shape for x in bottoms))
-        *bottoms, selector = bottoms
+        *tables, selector = bottoms
         rows = selector.flatten().nonzero().flatten()
-        return tuple(x.index_select(0, rows) for x in bottoms)
+        return tuple(x.index_select(0, rows) for x in tables)

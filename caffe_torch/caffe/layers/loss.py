@@ -1,4 +1,4 @@
-"""Losses, and measures that are only looked at: EuclideanLoss, cross entropies, Accuracy, ArgMax."""
+"""EuclideanLoss, cross-entropy losses, and measures without a gradient: Accuracy, ArgMax."""
 
 import math
 
@@ -21,23 +21,23 @@ class EuclideanLoss(Layer):
     is_loss = True
 
     def top_shapes(self, a, b):
-        _check_alike(a, b)
+        _check_sizes(a, b)
         return [()]
 
     def forward(self, params, a, b):
-        _check_alike(a.shape, b.shape)
+        _check_sizes(a.shape, b.shape)
         return F.mse_loss(at_least_float32(a), at_least_float32(b).reshape(a.shape), reduction="sum") / (
             2 * a.shape[0]
         )
 
 
-def _check_alike(a, b):
+def _check_sizes(a, b):
     if a[:1] != b[:1] or math.prod(a) != math.prod(b):
         raise ValueError(f"bottoms differ in size: {tuple(a)} and {tuple(b)}")
 
 
 def _classes(scores, labels, axis):
-    """(outer, classes, inner) of a shape of scores with classes along `axis`, which the labels' must fit."""
+    """(outer, classes, inner): the scores' shape before, along and after `axis`; the labels must fit it."""
     axis = canonical_axis(axis, len(scores))
     outer, inner = math.prod(scores[:axis]), math.prod(scores[axis + 1 :])
     if math.prod(labels) != outer * inner:
@@ -49,51 +49,75 @@ def _classes(scores, labels, axis):
 
 
 def by_class(scores: torch.Tensor, labels: torch.Tensor, axis: int) -> tuple:
-    """Scores as (outer, classes, inner), classes along `axis`, and labels as integers (outer, inner)."""
+    """Bring scores and labels to a common form.
+
+    Args:
+        scores: with classes along `axis`.
+        labels: class indices, in any dtype.
+        axis: of the classes.
+
+    Returns:
+        The scores as (outer, classes, inner), float32 or more; the labels as (outer, inner), int64.
+
+    Raises:
+        ValueError: the labels do not fit the scores.
+    """
     outer, _, inner = _classes(scores.shape, labels.shape, axis)
     return at_least_float32(scores).reshape(outer, -1, inner), labels.reshape(outer, inner).long()
 
 
 def at_labels(values: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """What `values` (outer, classes, inner) has at `labels` (outer, inner).
+    """Select the value of the labelled class.
 
-    A label that is no class is an error on a CPU. A GPU cannot report it, so it gives NaN.
+    On a GPU a label outside the classes gives NaN: checking it would wait for the GPU.
+
+    Args:
+        values: (outer, classes, inner).
+        labels: (outer, inner), int64.
+
+    Returns:
+        (outer, inner).
+
+    Raises:
+        ValueError: on a CPU, a label is outside the classes.
     """
     if values.is_cuda:
-        known = (labels >= 0) & (labels < values.shape[1])
-        found = values.gather(1, torch.where(known, labels, 0)[:, None]).squeeze(1)
-        return torch.where(known, found, math.nan)
+        valid = (labels >= 0) & (labels < values.shape[1])
+        selected = values.gather(1, torch.where(valid, labels, 0)[:, None]).squeeze(1)
+        return torch.where(valid, selected, math.nan)
     try:
         return values.gather(1, labels[:, None]).squeeze(1)
     except RuntimeError:
         classes = values.shape[1]
-        wrong = labels[(labels < 0) | (labels >= classes)]
-        raise ValueError(f"the label {wrong[0]} is none of {classes} classes, 0 to {classes - 1}") from None
+        invalid = labels[(labels < 0) | (labels >= classes)]
+        raise ValueError(f"the label {invalid[0]} is none of {classes} classes, 0 to {classes - 1}") from None
 
 
 class _CrossEntropy(Layer):
-    """What the cross entropies share: LossParameter, which labels to leave out and what to divide by."""
+    """The base of the cross-entropy losses: LossParameter, the ignored label and the normalisation."""
 
     bottom_count = (2, 2)
     is_loss = True
-    no_gradient = (1,)
-    options, supported = "loss_param", ("ignore_label", "normalize", "normalization")
+    no_gradient: tuple[int, ...] = (1,)
+    options = "loss_param"
+    supported: tuple[str, ...] = ("ignore_label", "normalize", "normalization")
     default_mode = _VALID
 
     def setup(self):
         self.mode = self.default_mode
         if self.opt.HasField("normalization"):
             self.mode = self.opt.normalization
-        elif self.opt.HasField("normalize"):  # how it was said before there was `normalization`
+        elif self.opt.HasField("normalize"):  # the older form of `normalization`
             self.mode = _VALID if self.opt.normalize else _BATCH_SIZE
 
     def kept(self, labels):
-        """Which labels count."""
+        """A mask of the labels that are not ignored."""
         if not self.opt.HasField("ignore_label"):
             return torch.ones_like(labels, dtype=torch.bool)
         return labels.long() != self.opt.ignore_label
 
     def divisor(self, kept, rows):
+        """The number that the sum of the losses is divided by."""
         if self.mode == _VALID:
             return kept.sum().clamp(min=1)
         return {_BATCH_SIZE: max(rows, 1), _NONE: 1}.get(self.mode, kept.numel())
@@ -103,9 +127,9 @@ class _CrossEntropy(Layer):
 class SoftmaxWithLoss(_CrossEntropy):
     """-log of the softmax along softmax_param.axis at the label; a second top is the softmax.
 
-    The sum over all labels but ignore_label is divided by the number of them (normalization VALID),
-    of all (FULL), of rows (BATCH_SIZE) or by 1 (NONE). A probability below the smallest
-    normal float counts as that, so one label costs at most 87.3, as in Caffe.
+    The sum over the labels other than ignore_label is divided by their number (normalization VALID), that of
+    all labels (FULL), that of rows (BATCH_SIZE) or 1 (NONE). As in Caffe, probabilities are at least the
+    smallest normal float, so a label adds at most 87.3.
     """
 
     top_count = (1, 2)
@@ -121,10 +145,9 @@ class SoftmaxWithLoss(_CrossEntropy):
         self.top_shapes(scores.shape, labels.shape)
         logits, classes = by_class(scores, labels, self.spec.softmax_param.axis)
         kept = self.kept(classes)
-        places = torch.where(kept, classes, 0)
-        logs = at_labels(torch.log_softmax(logits, 1), places)
-        least = math.log(torch.finfo(torch.float32).tiny)
-        logs = logs + (logs.clamp(min=least) - logs).detach()  # the gradient goes past the bound
+        logs = at_labels(torch.log_softmax(logits, 1), torch.where(kept, classes, 0))
+        minimum = math.log(torch.finfo(torch.float32).tiny)
+        logs = logs + (logs.clamp(min=minimum) - logs).detach()  # the gradient ignores the bound
         loss = -(logs * kept).sum() / self.divisor(kept, classes.shape[0])
         if len(self.spec.top) == 1:
             return loss
@@ -135,17 +158,18 @@ class SoftmaxWithLoss(_CrossEntropy):
 class SigmoidCrossEntropyLoss(_CrossEntropy):
     """-(t log s + (1 - t) log(1 - s)), s the sigmoid of the first bottom and t the second, 0..1.
 
-    Summed over all but ignore_label; divided by the rows unless loss_param says otherwise.
+    The sum over the values other than ignore_label is divided by the number of rows, unless loss_param has
+    another normalisation.
     """
 
     default_mode = _BATCH_SIZE
 
     def top_shapes(self, scores, targets):
-        _check_alike(scores, targets)
+        _check_sizes(scores, targets)
         return [()]
 
     def forward(self, params, scores, targets):
-        _check_alike(scores.shape, targets.shape)
+        _check_sizes(scores.shape, targets.shape)
         scores, targets = at_least_float32(scores), at_least_float32(targets).reshape(scores.shape)
         kept = self.kept(targets)
         losses = F.binary_cross_entropy_with_logits(scores, targets, reduction="none")
@@ -154,9 +178,9 @@ class SigmoidCrossEntropyLoss(_CrossEntropy):
 
 @register("Accuracy")
 class Accuracy(Layer):
-    """The share of labels among the top_k scores along `axis`; a second top has it for each class.
+    """The fraction of labels among the top_k scores along `axis`; a second top has it for each class.
 
-    A class that scores as much as the labelled one counts as better, as in Caffe.
+    As in Caffe, a class with the same score as the labelled one ranks before it.
     """
 
     options, supported = "accuracy_param", ("top_k", "axis", "ignore_label")
@@ -190,10 +214,10 @@ class Accuracy(Layer):
 
 @register("ArgMax")
 class ArgMax(Layer):
-    """The places of the top_k largest values along `axis` or, without an axis, of each row.
+    """The indices of the top_k largest values along `axis`; without an axis, of each row.
 
-    With out_max_val the values: instead of the places along an axis, beside them (N x 2 x top_k)
-    without one. Of equal values the last comes first, as in Caffe.
+    With out_max_val and an axis, the values instead of the indices. With out_max_val and no axis both,
+    N x 2 x top_k. Of equal values the last comes first, as in Caffe.
     """
 
     options, supported = "argmax_param", ("out_max_val", "top_k", "axis")
@@ -217,9 +241,9 @@ class ArgMax(Layer):
         along = axis is not None
         rows, axis = (x, axis) if along else (x.flatten(1), 1)
         size = rows.shape[axis]
-        values, places = torch.sort(rows.flip(axis), dim=axis, descending=True, stable=True)
+        values, indices = torch.sort(rows.flip(axis), dim=axis, descending=True, stable=True)
         values = values.narrow(axis, 0, top_k)
-        places = (size - 1 - places).narrow(axis, 0, top_k).to(x.dtype)
+        indices = (size - 1 - indices).narrow(axis, 0, top_k).to(x.dtype)
         if along:
-            return values if self.opt.out_max_val else places
-        return torch.stack([places, values] if self.opt.out_max_val else [places], 1).reshape(shape)
+            return values if self.opt.out_max_val else indices
+        return torch.stack([indices, values] if self.opt.out_max_val else [indices], 1).reshape(shape)

@@ -14,18 +14,17 @@ _MIN_PROBABILITY = 1e-20  # Caffe's, below which a logarithm is not taken
 
 
 def _log(probability):
-    """The logarithm of at least _MIN_PROBABILITY; its gradient is never 0, as in Caffe."""
+    """The logarithm of the probability, at least _MIN_PROBABILITY; as in Caffe its gradient is never 0."""
     limited = probability.clamp(min=_MIN_PROBABILITY)
     return torch.log(probability + (limited - probability).detach())
 
 
 @register("ContrastiveLoss")
 class ContrastiveLoss(Layer):
-    """Pulls together similar pairs of rows (label not 0) and pushes others apart, up to a margin.
+    """sum t / (2 N): t is d^2 for similar pairs of rows (label not 0), max(margin - d, 0)^2 for others.
 
-    The mean over the rows of half of d^2 for similar pairs and of max(margin - d, 0)^2 for others, d being
-    their distance; legacy_version has max(margin - d^2, 0). As in Caffe, the gradient divides by d + 0.0001.
-    Source: Hadsell, Chopra and LeCun 2006.
+    d is the distance of a pair, N the number of pairs. With legacy_version t is max(margin - d^2, 0) for the
+    others. As in Caffe, the gradient divides by d + 0.0001. Source: Hadsell, Chopra and LeCun 2006.
     """
 
     bottom_count = (3, 3)
@@ -44,26 +43,26 @@ class ContrastiveLoss(Layer):
         self.top_shapes(a.shape, b.shape, similar.shape)
         squares = (at_least_float32(a) - at_least_float32(b)).flatten(1).square().sum(1)
         if self.opt.legacy_version:
-            apart = (self.opt.margin - squares).clamp(min=0)
+            dissimilar = (self.opt.margin - squares).clamp(min=0)
         else:
             distance = squares.detach().sqrt()
             slope = squares / (2 * (distance + 1e-4))
             distance = distance + slope - slope.detach()  # the value is exact, the gradient is Caffe's
-            apart = (self.opt.margin - distance).clamp(min=0).square()
-        return torch.where(similar.flatten().long() != 0, squares, apart).sum() / (2 * a.shape[0])
+            dissimilar = (self.opt.margin - distance).clamp(min=0).square()
+        return torch.where(similar.flatten().long() != 0, squares, dissimilar).sum() / (2 * a.shape[0])
 
 
-def _scores_of_rows(scores, labels):
-    """N x classes and N labels, for losses that have one label a row."""
+def _check_labels(scores, labels):
+    """ValueError unless the shapes are those of N rows of scores and N labels."""
     if not scores or math.prod(labels) != scores[0]:
         raise ValueError(f"scores of shape {tuple(scores)} need a label a row, not {math.prod(labels)}")
 
 
 @register("HingeLoss")
 class HingeLoss(Layer):
-    """max(0, 1 - s) for the labelled class's score s, max(0, 1 + s) for others; with norm L2 squared.
+    """max(0, 1 - s) for the score s of the labelled class, max(0, 1 + s) for the others; squared for norm L2.
 
-    The sum over the number of rows.
+    The sum is divided by the number of rows.
     """
 
     bottom_count = (2, 2)
@@ -72,7 +71,7 @@ class HingeLoss(Layer):
     options, supported = "hinge_loss_param", ("norm",)
 
     def top_shapes(self, scores, labels):
-        _scores_of_rows(scores, labels)
+        _check_labels(scores, labels)
         return [()]
 
     def forward(self, params, scores, labels):
@@ -95,7 +94,7 @@ class MultinomialLogisticLoss(Layer):
     no_gradient = (1,)
 
     def top_shapes(self, scores, labels):
-        _scores_of_rows(scores, labels)
+        _check_labels(scores, labels)
         return [()]
 
     def forward(self, params, scores, labels):
@@ -106,10 +105,10 @@ class MultinomialLogisticLoss(Layer):
 
 @register("InfogainLoss")
 class InfogainLoss(_CrossEntropy):
-    """Minus the sum over classes k of H[label, k] log of the softmax at k; a second top is the softmax.
+    """-sum over classes k of H[label, k] log softmax[k]; a second top is the softmax.
 
-    H is classes x classes: the third bottom, or a BlobProto in the file `source`. The identity makes
-    SoftmaxWithLoss of it.
+    H is classes x classes: the third bottom, or a BlobProto in the file `source`. With the identity it is
+    SoftmaxWithLoss.
     """
 
     bottom_count, top_count = (2, 3), (1, 2)
@@ -118,7 +117,8 @@ class InfogainLoss(_CrossEntropy):
 
     def setup(self):
         super().setup()
-        self.axis, self.gains = self.spec.infogain_loss_param.axis, None
+        self.axis = self.spec.infogain_loss_param.axis
+        self.gains = torch.empty(0)  # H, unless it is the third bottom
         if len(self.spec.bottom) < 3:
             source = self.spec.infogain_loss_param.source
             self.gains = torch.from_numpy(read_blob(source, "infogain_loss_param.source"))
@@ -138,13 +138,11 @@ class InfogainLoss(_CrossEntropy):
         gains = self.gains.to(scores.device, scores.dtype) if gains is None else gains
         logits, labels = by_class(scores, labels, self.axis)
         kept, count = self.kept(labels), logits.shape[1]
-        places = torch.where(kept, labels, 0)
-        of_labels = rows_at(at_least_float32(gains).reshape(count, count), places, "label").movedim(2, 1)
+        rows = torch.where(kept, labels, 0)
+        of_labels = rows_at(at_least_float32(gains).reshape(count, count), rows, "label").movedim(2, 1)
         logs = torch.log_softmax(logits, 1)
         logs = logs + (logs.clamp(min=math.log(_MIN_PROBABILITY)) - logs).detach()
         loss = -((of_labels * logs).sum(1) * kept).sum() / self.divisor(kept, labels.shape[0])
-        return (
-            loss
-            if len(self.spec.top) == 1
-            else (loss, torch.softmax(logits.detach(), 1).reshape(scores.shape))
-        )
+        if len(self.spec.top) == 1:
+            return loss
+        return loss, torch.softmax(logits.detach(), 1).reshape(scores.shape)

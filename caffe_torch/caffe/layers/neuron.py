@@ -1,4 +1,4 @@
-"""Element by element: one bottom, one top of the same shape, often in place."""
+"""Elementwise layers: one bottom, one top of the same shape, often in place."""
 
 import math
 
@@ -26,7 +26,7 @@ class ReLU(_Neuron):
         slope = self.opt.negative_slope
         if slope:
             return F.leaky_relu(x, slope)
-        # Without gradients to come, in place in earnest: new memory costs more than the comparison.
+        # Without gradients it works in place: allocating memory costs more than the comparison.
         return x.relu_() if self.overwrites and not torch.is_grad_enabled() else torch.relu(x)
 
 
@@ -103,7 +103,7 @@ class Power(_Neuron):
 
 
 class _WithBase(_Neuron):
-    """What Exp and Log share: a base above 0, or e where it is left at -1."""
+    """The base of Exp and Log: the setting `base`, above 0, or -1 for e."""
 
     supported = ("base", "scale", "shift")
 
@@ -147,7 +147,7 @@ class Log(_WithBase):
 
 @register("Dropout")
 class Dropout(_Neuron):
-    """In training, dropout_ratio of the values zero and the others over (1 - dropout_ratio)."""
+    """In training, 0 with probability dropout_ratio, else x / (1 - dropout_ratio); in testing x."""
 
     options, supported = "dropout_param", ("dropout_ratio",)
 

@@ -1,4 +1,4 @@
-"""Values made comparable over a batch, over neighbours or over classes: BatchNorm, LRN, Softmax, MVN."""
+"""Normalisation over a batch, over neighbours, over classes or over pixels: BatchNorm, LRN, Softmax, MVN."""
 
 import math
 
@@ -13,10 +13,10 @@ from . import Layer, at_least_float32, canonical_axis, register
 class BatchNorm(Layer):
     """(x - mean) / sqrt(variance + eps), for each channel.
 
-    With use_global_stats (the default in phase TEST) by the statistics stored, else by those of the
-    batch, which are added to the store: its three blobs are the decayed sums of means and of
-    unbiased variances, and the decayed count that both are to be divided by. They are no parameters
-    to learn: their lr_mult is 0. Source: Ioffe and Szegedy 2015 (arXiv 1502.03167).
+    With use_global_stats, the default in phase TEST, mean and variance are the stored ones. Else they are the
+    batch's, which are added to the stored ones. The three blobs are the decayed sums of means and of unbiased
+    variances, and the decayed count that divides both. They are not learned: their lr_mult is 0.
+    Source: Ioffe and Szegedy 2015 (arXiv 1502.03167).
     """
 
     options = "batch_norm_param"
@@ -24,9 +24,9 @@ class BatchNorm(Layer):
     in_place = True
 
     def setup(self):
-        self.use_store = self.phase == caffe_pb2.TEST
+        self.use_stored = self.phase == caffe_pb2.TEST
         if self.opt.HasField("use_global_stats"):
-            self.use_store = self.opt.use_global_stats
+            self.use_stored = self.opt.use_global_stats
         if any(param.lr_mult for param in self.spec.param if param.HasField("lr_mult")):
             raise ValueError("param.lr_mult: the statistics are not learned, leave it out or 0")
         while len(self.spec.param) < 3:
@@ -46,7 +46,7 @@ class BatchNorm(Layer):
     def forward(self, params, x):
         means, variances, count = (param.detach() for param in params)
         x = at_least_float32(x)
-        if self.use_store:
+        if self.use_stored:
             factor = torch.where(count == 0, 0, 1 / count)
             mean, variance = means * factor, variances * factor
         else:
@@ -57,15 +57,15 @@ class BatchNorm(Layer):
                 means.mul_(keep).add_(mean)
                 variances.mul_(keep).add_(variance, alpha=n / (n - 1) if n > 1 else 1)
         channels = (-1, *[1] * (x.dim() - 2))
-        deviation = torch.sqrt(variance + self.opt.eps)
-        return (x - mean.reshape(channels)) / deviation.reshape(channels)
+        sigma = torch.sqrt(variance + self.opt.eps)
+        return (x - mean.reshape(channels)) / sigma.reshape(channels)
 
 
 @register("LRN")
 class LRN(Layer):
-    """x / (k + alpha mean of x^2) ^ beta, the mean over local_size channels or over a square window.
+    """x / (k + alpha m)^beta, m the mean of x^2 over local_size channels or over a square window.
 
-    Beyond the edges are zeros. Within a channel k is 1 whatever was given, as in Caffe.
+    The mean counts zeros beyond the edges. Over a window k is always 1, as in Caffe.
     Source: Krizhevsky et al. 2012, section 3.3.
     """
 
@@ -83,19 +83,19 @@ class LRN(Layer):
 
     def forward(self, params, x):
         self.top_shapes(x.shape)
-        opt, size, reach = self.opt, self.opt.local_size, self.opt.local_size // 2
+        opt, size, radius = self.opt, self.opt.local_size, self.opt.local_size // 2
         x = at_least_float32(x)
         if opt.norm_region == caffe_pb2.LRNParameter.WITHIN_CHANNEL:
-            mean, k = F.avg_pool2d(x * x, size, 1, reach), 1
+            mean, k = F.avg_pool2d(x * x, size, 1, radius), 1
         else:
-            squares = F.pad(x * x, (0, 0, 0, 0, reach, reach))
+            squares = F.pad(x * x, (0, 0, 0, 0, radius, radius))
             mean, k = sum(squares[:, i : i + x.shape[1]] for i in range(size)) / size, opt.k
         return x * (k + opt.alpha * mean) ** -opt.beta
 
 
 @register("Softmax")
 class Softmax(Layer):
-    """e^x over the sum of e^x along `axis`."""
+    """e^x / sum of e^x, the sum along `axis`."""
 
     options, supported = "softmax_param", ("axis",)
     in_place = True
@@ -110,9 +110,9 @@ class Softmax(Layer):
 
 @register("MVN")
 class MVN(Layer):
-    """(x - mean) / (deviation + eps) over the pixels of each channel, or of all channels of a row.
+    """(x - mean) / (sigma + eps), over the pixels of each channel, or with across_channels of each row.
 
-    Without normalize_variance only the mean is subtracted. The top has four axes, as in Caffe.
+    Without normalize_variance it is x - mean. The top has four axes, as in Caffe.
     """
 
     options, supported = "mvn_param", ("normalize_variance", "across_channels", "eps")
@@ -130,5 +130,5 @@ class MVN(Layer):
             return x
         count = math.prod(shape[axis] for axis in axes)
         # The norm's gradient is 0 where all pixels are equal; a square root's would be infinite.
-        deviation = torch.linalg.vector_norm(x, dim=axes, keepdim=True) / math.sqrt(count)
-        return x / (deviation + self.opt.eps)
+        sigma = torch.linalg.vector_norm(x, dim=axes, keepdim=True) / math.sqrt(count)
+        return x / (sigma + self.opt.eps)

@@ -1,4 +1,4 @@
-"""The maximum or mean over windows: Pooling, SPP."""
+"""Pooling over windows: Pooling, SPP."""
 
 import math
 
@@ -15,9 +15,9 @@ _AVE, _STOCHASTIC = caffe_pb2.PoolingParameter.AVE, caffe_pb2.PoolingParameter.S
 class Pooling(Layer):
     """The maximum or mean of each window, by Caffe's rules for the edges.
 
-    The number of windows is rounded up, so the last may reach beyond the edge; with padding, one
-    that would begin beyond it is left out. The mean is over the padding too, but not beyond it.
-    A second top of MAX holds the place of each maximum in its plane, counted row by row.
+    The number of windows is rounded up, so the last may extend beyond the edge. With padding, a window that
+    starts beyond the edge is left out. The mean includes the padding, but nothing beyond it.
+    The second top of MAX is the index of each maximum in its plane, in row-major order.
     """
 
     options = "pooling_param"
@@ -38,7 +38,7 @@ class Pooling(Layer):
             if any(opt.HasField(name) for name in ("kernel_size", "kernel_h", "kernel_w")):
                 raise ValueError("pooling_param: give no kernel with global_pooling")
             if self.stride != (1, 1) or self.pad != (0, 0):
-                raise ValueError("pooling_param: global_pooling goes with stride 1 and pad 0")
+                raise ValueError("pooling_param: global_pooling needs stride 1 and pad 0")
             return
         self.kernel = self._pair("kernel_size", "kernel", required=True)
         if min(self.kernel) < 1 or min(self.stride) < 1:
@@ -55,10 +55,10 @@ class Pooling(Layer):
         return tuple(getattr(opt, field) for field in both) if all(split) else (getattr(opt, name),) * 2
 
     def _windows(self, size, kernel, stride, pad):
-        """How many windows there are along an axis."""
-        room = size + 2 * pad - kernel
+        """The number of windows along an axis."""
+        range_ = size + 2 * pad - kernel  # of the windows' starts
         floor = self.opt.round_mode == caffe_pb2.PoolingParameter.FLOOR
-        count = (room // stride if floor else -(-room // stride)) + 1
+        count = (range_ // stride if floor else -(-range_ // stride)) + 1
         if pad and (count - 1) * stride >= size + pad:
             count -= 1
         if count < 1:
@@ -66,7 +66,7 @@ class Pooling(Layer):
         return count
 
     def _axes(self, shape):
-        """The kernel, and how many windows there are along both axes."""
+        """The kernel, and the number of windows along both axes."""
         if len(shape) != 4:
             raise ValueError(f"bottom of shape {tuple(shape)}: 4 axes are needed")
         kernel = tuple(shape[2:]) if self.opt.global_pooling else self.kernel
@@ -74,7 +74,7 @@ class Pooling(Layer):
         return kernel, [self._windows(*axis) for axis in axes]
 
     def _covered(self, x, i, kernel, count):
-        """How many values the mean of each window is over, along spatial axis i of x."""
+        """The number of values that the mean of each window counts, along spatial axis i of x."""
         starts = torch.arange(count, device=x.device) * self.stride[i] - self.pad[i]
         return ((starts + kernel).clamp(max=x.shape[2 + i] + self.pad[i]) - starts).to(x.dtype)
 
@@ -83,7 +83,7 @@ class Pooling(Layer):
 
     def forward(self, params, x):
         kernel, counts = self._axes(x.shape)
-        padding = []  # up to the end of the last window, which PyTorch's own padding does not reach
+        padding = []  # up to the end of the last window, beyond PyTorch's own padding
         for i in (1, 0):
             end = (counts[i] - 1) * self.stride[i] + kernel[i]
             padding += [self.pad[i], end - self.pad[i] - x.shape[2 + i]]
@@ -94,14 +94,14 @@ class Pooling(Layer):
         padded = F.pad(x, padding, value=torch.finfo(x.dtype).min) if any(padding) else x
         if len(self.spec.top) == 1:
             return F.max_pool2d(padded, kernel, self.stride)
-        top, place = F.max_pool2d(padded, kernel, self.stride, return_indices=True)
-        row, column = place // padded.shape[3] - self.pad[0], place % padded.shape[3] - self.pad[1]
+        top, index = F.max_pool2d(padded, kernel, self.stride, return_indices=True)
+        row, column = index // padded.shape[3] - self.pad[0], index % padded.shape[3] - self.pad[1]
         return top, (row * x.shape[3] + column).to(x.dtype)
 
 
 @register("SPP")
 class SPP(Layer):
-    """Spatial pyramid pooling: 1, 4, 16, ... windows over the plane, whatever its size, one after another.
+    """Spatial pyramid pooling: 1, 4, 16, ... windows over a plane of any size, concatenated.
 
     The top is N x (C times the number of windows); with pyramid_height 1 it is N x C x 1 x 1, as in Caffe.
     Source: He et al. 2014 (arXiv 1406.4729).

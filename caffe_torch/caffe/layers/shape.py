@@ -1,4 +1,4 @@
-"""Layers that move or join values without changing them."""
+"""Layers that rearrange, join or select values without changing them."""
 
 import math
 from itertools import pairwise
@@ -10,7 +10,7 @@ from . import Layer, canonical_axis, register
 
 @register("Split")
 class Split(Layer):
-    """The bottom, once for each layer that reads it; their gradients add up."""
+    """The bottom, as a top for each layer that reads it; the gradients are summed."""
 
     top_count = (1, None)
 
@@ -38,7 +38,7 @@ class Concat(Layer):
 
 
 def _axis_of(opt, name, dims):
-    """`axis`, or its name of old, `concat_dim` or `slice_dim`."""
+    """The axis by `axis`, or by its older name `concat_dim` or `slice_dim`."""
     legacy = opt.HasField(f"{name}_dim")
     if legacy and opt.HasField("axis"):
         raise ValueError(f"{name}_param: give axis or {name}_dim, not both")
@@ -79,13 +79,13 @@ class Slice(Layer):
 
 @register("Crop")
 class Crop(Layer):
-    """The part of the first bottom that has the second's shape from `axis` on, beginning at `offset`."""
+    """The part of the first bottom that starts at `offset` and has the second's shape, from `axis` on."""
 
     options, supported = "crop_param", ("axis", "offset")
     bottom_count = (2, 2)
 
     def _starts(self, shape, like):
-        """{axis: where the part begins along it}."""
+        """{axis: the start of the part along it}."""
         if len(shape) != len(like):
             raise ValueError(f"bottoms of shape {tuple(shape)} and {tuple(like)}: give as many axes")
         axis, offset = canonical_axis(self.opt.axis, len(shape)), list(self.opt.offset) or [0]
@@ -110,7 +110,7 @@ class Crop(Layer):
 
 @register("Flatten")
 class Flatten(Layer):
-    """The axes from `axis` to `end_axis` as one."""
+    """The axes from `axis` to `end_axis` joined to one."""
 
     options, supported = "flatten_param", ("axis", "end_axis")
 
@@ -123,7 +123,7 @@ class Flatten(Layer):
 
 @register("Silence")
 class Silence(Layer):
-    """Nothing: what it reads is no output of the net."""
+    """No top: its bottoms are then not outputs of the net."""
 
     bottom_count, top_count = (1, None), (0, 0)
 
@@ -133,9 +133,9 @@ class Silence(Layer):
 
 @register("Reshape")
 class Reshape(Layer):
-    """Other dimensions for the same values, from `axis` on over `num_axes` axes.
+    """The same values with the dimensions shape.dim in place of `num_axes` axes from `axis` on.
 
-    In shape.dim, 0 keeps the bottom's dimension and one -1 stands for what is left over.
+    A dimension 0 copies the bottom's. One dimension may be -1: it is inferred from the count.
     """
 
     options, supported = "reshape_param", ("shape", "axis", "num_axes")
@@ -156,12 +156,12 @@ class Reshape(Layer):
         rest = math.prod(n for n in shape if n != -1)
         if (rest == 0 or x.numel() % rest) if -1 in new else x.numel() != rest:
             raise ValueError(f"a blob of shape {tuple(x.shape)} cannot be reshaped to {shape}")
-        return x.reshape(shape)  # in C order: a copy where the tensor is channels last
+        return x.reshape(shape)  # in C order: a channels-last tensor is copied
 
 
 @register("Tile")
 class Tile(Layer):
-    """The bottom `tiles` times, one copy after another along `axis`."""
+    """The bottom repeated `tiles` times along `axis`."""
 
     options, supported = "tile_param", ("axis", "tiles")
 

@@ -1,4 +1,6 @@
-"""WindowData: windows of images, some of objects and some of background, as R-CNN trains on them."""
+"""WindowData: windows of images, of objects and of background, as for training R-CNN."""
+
+from __future__ import annotations
 
 import math
 import os
@@ -18,20 +20,27 @@ from .images import size_line
 class _Window(NamedTuple):
     image: int  # index into the images
     label: int
-    box: tuple  # x1, y1, x2, y2, the last two included
+    box: tuple  # x1, y1, x2, y2, the ends included
 
 
 def _round(number):
-    """The nearest whole number, halves away from 0 (C's round)."""
+    """Round to the nearest integer, halves away from 0 (C's round)."""
     return int(math.copysign(math.floor(abs(number) + 0.5), number))
 
 
 def _expand(box, crop, pad, square, size):
-    """The part of the image to show for a window with `pad` pixels of context, and where it goes.
+    """Widen a window by its context, clip it to the image, and find its place in the crop.
 
-    Args: box: x1, y1, x2, y2. crop: height and width of the result. size: (height, width) of the image.
-    Returns: the box to cut out, the (width, height) it is resized to, and the rows above and the columns left
-        and right of it that stay empty.
+    Args:
+        box: x1, y1, x2, y2 of the window.
+        crop: the height and width of the crop, in pixels.
+        pad: the width of the context, in pixels of the crop.
+        square: whether to widen the window to a square first.
+        size: (height, width) of the image.
+
+    Returns:
+        The clipped box; the (width, height) that it is resized to; and the rows above and the columns to the
+        left and right of it that stay empty in the crop.
     """
     x1, y1, x2, y2 = box
     scale = np.float32(crop) / np.float32(crop - 2 * pad)
@@ -52,10 +61,10 @@ def _expand(box, crop, pad, square, size):
 
 @register("WindowData")
 class WindowData(Source):
-    """Random windows and their labels: fg_fraction of a batch are objects, the last in it, the others have 0.
+    """Random windows and labels: background, label 0, then objects, a fraction fg_fraction of the batch.
 
-    A window of the file `source` is an object's where its overlap reaches fg_threshold, and background where
-    it is below bg_threshold. Windows are warped to crop_size squared.
+    A window of the file `source` is an object if its overlap is fg_threshold or more, and background if it is
+    below bg_threshold. Windows are resized to crop_size x crop_size.
     Source: Girshick et al. 2014 (arXiv 1311.2524).
     """
 
@@ -79,7 +88,8 @@ class WindowData(Source):
             raise ValueError("window_data_param.context_pad must be less than half of crop_size")
         if opt.crop_mode not in ("warp", "square"):
             raise ValueError(f"window_data_param.crop_mode {opt.crop_mode!r}: use warp or square")
-        self._images, self._cache = [], {}  # paths; index -> pixels
+        self._images: list[str] = []  # paths
+        self._cache: dict[int, np.ndarray] = {}  # index -> pixels
         self._progress: list = []  # lines of the log
         self._windows: tuple = ([], [])  # of background, of objects
         self._read_windows()
@@ -125,7 +135,7 @@ class WindowData(Source):
             self._windows[is_object].append(window)
 
     def _lines(self):
-        """What Caffe's log says where it is set up."""
+        """Caffe's log lines about the setup."""
         opt, mean = self.opt, self.transformation.lines()
         labels = Counter(window.label for windows in self._windows for window in windows)
         return [
@@ -146,7 +156,7 @@ class WindowData(Source):
         ]
 
     def _mean_window(self):
-        """The mean to subtract, that broadcasts over 3 x crop x crop; 0 without one."""
+        """The mean to subtract, which broadcasts over 3 x crop x crop; 0 without one."""
         mean, values = self.transformation.mean, list(self.spec.transform_param.mean_value)
         if mean is None:
             if len(values) not in (0, 1, 3):
@@ -169,11 +179,11 @@ class WindowData(Source):
             windows = self._windows[i >= opt.batch_size - objects]
             window = windows[self._random.integers(len(windows))]
             mirrored = bool(self.spec.transform_param.mirror and self._random.integers(2))
-            self._show(window, mirrored, images[i])
+            self._render(window, mirrored, images[i])
             labels[i] = window.label
         return [torch.from_numpy(array).to(device.device()) for array in (images, labels)]
 
-    def _show(self, window, mirrored, target):
+    def _render(self, window, mirrored, target):
         """Write a window into `target`, 3 x crop x crop zeros."""
         pixels, crop, empty = self._pixels(window.image), self.crop, (0, 0, 0)
         box, (width, height) = window.box, (crop, crop)
@@ -184,12 +194,12 @@ class WindowData(Source):
         if not (0 <= x1 <= x2 < pixels.shape[1] and 0 <= y1 <= y2 < pixels.shape[0]):
             raise ValueError(f"image {self._images[window.image]!r}: the window {window.box} is not inside")
         top, left = empty[0], empty[2 if mirrored else 1]
-        width, height = min(width, crop - left), min(height, crop - top)  # rounding may have been up
-        shown = opencv().resize(pixels[y1 : y2 + 1, x1 : x2 + 1], (width, height))
-        shown = (shown[:, ::-1] if mirrored else shown).transpose(2, 0, 1).astype(np.float32)
+        width, height = min(width, crop - left), min(height, crop - top)  # both may have been rounded up
+        resized = opencv().resize(pixels[y1 : y2 + 1, x1 : x2 + 1], (width, height))
+        resized = (resized[:, ::-1] if mirrored else resized).transpose(2, 0, 1).astype(np.float32)
         place = np.s_[:, top : top + height, left : left + width]
         mean = np.broadcast_to(self._mean, target.shape)[place]
-        target[place] = (shown - mean) * np.float32(self.opt.scale)
+        target[place] = (resized - mean) * np.float32(self.opt.scale)
 
     def _pixels(self, index):
         if index in self._cache:
@@ -199,12 +209,12 @@ class WindowData(Source):
             self._cache[index] = pixels
         return pixels
 
-    # Resuming where an interrupted run stopped
+    # Resuming an interrupted run
 
     def state(self) -> dict:
         """The random state, for `restore`."""
         return {"random": self._random.bit_generator.state}
 
     def restore(self, state: dict) -> None:
-        """Go on from a `state`."""
+        """Continue at a state that `state` returned."""
         self._random.bit_generator.state = state["random"]

@@ -91,3 +91,18 @@ def test_small_regions_of_any_label_go():
 def test_where_all_regions_are_small_they_stay():
     choice = np.indices((6, 6)).sum(0) // 4 % 2 == 1
     assert np.array_equal(pixels.remove_small_regions(choice, 100), choice)
+
+
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_hidden_pixels_take_the_nearest_visible_colour(channels):
+    image = np.arange(12 * 3, dtype=np.uint8).reshape(3, 4, 3)
+    image = np.ascontiguousarray(image[..., 0]) if not channels else image
+    before, alpha = image.copy(), np.array([[0, 9, 9, 9], [0, 9, 9, 0], [9, 9, 9, 9]], np.uint8)
+    extended = pixels.extend_visible(image, alpha)
+    np.testing.assert_array_equal(extended[alpha > 0], image[alpha > 0])
+    np.testing.assert_array_equal(extended[0, 0], image[0, 1])
+    assert any(np.array_equal(extended[1, 3], image[place]) for place in ((0, 3), (1, 2), (2, 3)))
+    np.testing.assert_array_equal(image, before)
+    assert pixels.extend_visible(image, None) is image
+    assert pixels.extend_visible(image, np.ones((3, 4), np.uint8)) is image
+    assert not pixels.extend_visible(image, np.zeros((3, 4), np.uint8)).any()

@@ -25,6 +25,8 @@ def image(seed, shape, dtype=np.uint8):
 @settings(max_examples=20, deadline=None)
 @given(height=st.integers(2, 70), width=st.integers(2, 70), colour=st.booleans(), deep=st.booleans())
 def test_kind_is_kept_and_equal_images_come_back(name, height, width, colour, deep):
+    if name == "srcnn":  # seconds for larger ones
+        height, width = 2 + height % 8, 2 + width % 8
     shape = (height, width, 3) if colour else (height, width)
     a, b = (image(i, shape, np.uint16 if deep else np.uint8) for i in (1, 2))
     before = a.copy(), b.copy()
@@ -39,7 +41,7 @@ def test_kind_is_kept_and_equal_images_come_back(name, height, width, colour, de
 @every_method
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_flat_images_come_back(name, level):
-    flat = np.full((33, 40, 3), level, np.uint8)
+    flat = np.full((17, 20, 3), level, np.uint8)
     assert np.abs(registry.fuse(name, [flat, flat]).image.astype(int) - level).max() <= (WITHIN[name] is None)
 
 

@@ -45,14 +45,42 @@ def test_pages_are_images(tmp_path):
     assert stack.name(1) == f"{tmp_path / 's.tif'}, page 1" and stack.name(3) == str(tmp_path / "one.png")
 
 
-def test_alpha_is_what_all_show(tmp_path):
-    alphas = [np.full((20, 30), 255, np.uint8) for _ in range(3)]
-    alphas[0][:5], alphas[2][:, :5] = 10, 0
+@pytest.mark.parametrize("clear", [None, 0, 2])
+def test_each_image_has_its_own_alpha(tmp_path, clear):
+    """It is known of all images once they are read, in copies of the sequence too."""
+    alphas = [None] * 3
+    if clear is not None:
+        alphas[clear] = np.full((20, 30), 255, np.uint8)
+        alphas[clear][:5] = 10
     for i, alpha in enumerate(alphas):
         images.write(tmp_path / f"{i}.png", picture(i), alpha)
     stack = Frames(sorted(tmp_path.iterdir()))
-    list(stack)
-    np.testing.assert_array_equal(stack.alpha, np.minimum.reduce(alphas))
+    list(stack.reordered([2, 0, 1]).spread())
+    for path in tmp_path.iterdir():
+        path.unlink()
+    assert stack.has_alpha == (clear is not None)
+    assert [stack.is_opaque(i) for i in range(3)] == [i != clear for i in range(3)]
+    assert clear != 2 or not stack.reordered([0, 1]).has_alpha
+
+
+def test_alpha_is_looked_for_where_images_are_not_read_yet(tmp_path):
+    for i in range(3):
+        images.write(tmp_path / f"{i}.png", picture(i), np.full((20, 30), 200, np.uint8) if i == 2 else None)
+    stack = Frames(sorted(tmp_path.iterdir()))
+    assert stack.is_opaque(0) and stack.has_alpha
+    np.testing.assert_array_equal(stack.with_alpha(2)[1], 200)
+
+
+def test_colours_under_zero_alpha_are_the_nearest_visible_ones(tmp_path):
+    pixels, alpha = picture(0, dtype=np.uint16) >> 4, np.full((20, 30), 65535, np.uint16)
+    alpha[:, 10:] = 0
+    pixels[:, 10:] = 65535
+    images.write(tmp_path / "a.png", pixels, alpha)
+    images.write(tmp_path / "b.png", np.full_like(pixels, 9), np.zeros_like(alpha))
+    stack = Frames([tmp_path / "a.png", tmp_path / "b.png"])
+    assert stack.unused_bits == 4  # what is hidden does not count
+    np.testing.assert_array_equal(stack[0][:, 10:], pixels[:, 9:10].repeat(20, axis=1))
+    assert not stack[1].any()
 
 
 @pytest.mark.parametrize(

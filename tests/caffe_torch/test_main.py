@@ -1,10 +1,7 @@
 """The `caffe` command: its flags, its words, its exit status, and what a kill leaves behind."""
 
-import getpass
-import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,7 +10,6 @@ import caffe
 import h5py
 import numpy as np
 import pytest
-import torch
 from caffe import main as command
 from caffe import snapshot
 from caffe.proto import caffe_pb2
@@ -21,22 +17,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.caffe_torch.golden import training_cases as cases
-from tests.caffe_torch.test_snapshot import disk_of
-from tests.caffe_torch.test_training import assert_same_log, messages
-
-GOLDEN = Path(__file__).with_name("golden")
+from tests.caffe_torch.helpers import (
+    TIME,
+    assert_same_log,
+    file_size_limit,
+    log_lines,
+    run_caffe,
+    start_caffe,
+)
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    cases.write_inputs()
-    yield tmp_path
+def folder(training_folder):
+    yield training_folder
     caffe.set_precision("float32")
 
 
-def run(*arguments):
-    return command.main(list(arguments))
+GOLDEN = Path(__file__).with_name("golden")
 
 
 # Flags
@@ -84,100 +81,8 @@ def test_flags_that_are_true_or_false(argument, value, monkeypatch):
 
 
 def test_the_version(capfd):
-    assert run("--version") == 0
+    assert run_caffe("--version") == 0
     assert capfd.readouterr().out == "caffe version 1.0.0\n"
-
-
-TIME = ["time", "-model", "net.prototxt", "-iterations", "1"]
-
-
-def test_the_log_goes_to_files_where_log_dir_says(folder, capfd):
-    """As BVLC Caffe's: a file for every level that has lines, linked to by name, and stderr all the same."""
-    (folder / "logs").mkdir()
-    assert run(*TIME, "-log_dir=logs") == 0
-    shown, head, log = capfd.readouterr().err, *(folder / "logs/caffe.INFO").read_text().split("] msg\n")
-    assert log == shown and "Benchmark ends" in log
-    assert head.startswith("Log file created at: ") and "Log line format: [IWEF]mmdd hh:mm:ss" in head
-    (link, name) = sorted(path.name for path in (folder / "logs").iterdir())
-    assert re.fullmatch(r"caffe\..*\..*\.log\.INFO\.\d{8}-\d{6}\.\d+", name)
-    assert (folder / "logs" / link).readlink() == Path(name)
-    assert run("time", "-model", "absent", "-log_dir=logs") == 1
-    for level in ("INFO", "WARNING", "ERROR", "FATAL"):
-        assert "absent: No such file or directory" in (folder / "logs" / f"caffe.{level}").read_text()
-    for path in (folder / "logs").iterdir():
-        path.unlink()
-    run(*TIME)  # without the flag
-    assert not any((folder / "logs").iterdir())
-
-
-@pytest.mark.parametrize(
-    "arguments, files, shown",
-    [
-        (["-log_dir=logs", "--logtostderr"], False, True),
-        (["-log_dir", "logs", "-minloglevel=1"], False, False),
-        (["-log_dir=logs", "--noalsologtostderr"], True, False),
-        (["-log_dir=logs", "--alsologtostderr=0", "-stderrthreshold=0"], True, True),
-        (["--nologtostderr", "-v=2"], False, True),
-    ],
-)
-def test_glogs_flags(arguments, files, shown, folder, capfd):
-    (folder / "logs").mkdir()
-    assert run(*TIME, *arguments) == 0
-    assert any((folder / "logs").iterdir()) == files
-    assert ("Benchmark ends" in capfd.readouterr().err) == shown
-
-
-def test_glogs_flags_in_the_environment(folder, capfd, monkeypatch):
-    monkeypatch.setenv("GLOG_log_dir", str(folder))
-    monkeypatch.setenv("GLOG_minloglevel", "2")
-    assert run(*TIME) == 0
-    assert "Benchmark" not in capfd.readouterr().err and not (folder / "caffe.INFO").exists()
-    assert run(*TIME, "-minloglevel=0") == 0
-    assert "Benchmark ends" in (folder / "caffe.INFO").read_text()
-    monkeypatch.setenv("GLOG_logtostderr", "1")
-    (folder / "caffe.INFO").unlink()
-    assert run(*TIME, "-minloglevel=0") == 0
-    assert not (folder / "caffe.INFO").exists()
-
-
-def test_log_files_of_a_nameless_user_without_links(folder, capfd, monkeypatch):
-    def nobody():
-        raise KeyError("getpwuid(): uid not found: 4711")
-
-    monkeypatch.setattr(getpass, "getuser", nobody)
-    (folder / "caffe.INFO").mkdir()  # so that no link can have its name
-    assert run(*TIME, "-log_dir=.") == 0
-    (log,) = folder.glob("caffe.*.invalid-user.log.INFO.*")
-    assert "Benchmark ends" in log.read_text()
-
-
-def test_a_log_that_cannot_be_written_ends_nothing(folder, capfd):
-    """As with glog; here it is said once for each file."""
-    (folder / "logs").mkdir()
-    with disk_of(500):
-        assert run(*TIME, "-log_dir=logs", "--noalsologtostderr") == 0
-    shown = capfd.readouterr().err
-    assert re.fullmatch(r"caffe: logs/caffe\.\S+: File too large; the log goes on, .* missing there\n", shown)
-    with disk_of(500):
-        assert run("time", "-model", "absent", "-log_dir=logs", "--noalsologtostderr") == 1
-    assert "caffe: error: absent: No such file" in capfd.readouterr().err
-
-
-def test_a_log_that_nobody_reads_any_more_ends_in_the_files(folder):
-    read, write = os.pipe()
-    os.close(read)
-    command = [sys.executable, "-m", "caffe.main", *TIME, "-log_dir=."]
-    assert subprocess.run(command, stderr=write).returncode == 1
-    os.close(write)
-    assert "Broken pipe" in (folder / "caffe.FATAL").read_text()
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-@pytest.mark.parametrize("model, status", [("net.prototxt", 0), ("absent", 1)])
-def test_a_full_disk_below_stderr_ends_nothing(model, status):
-    with open("/dev/full", "w") as full:
-        command = [sys.executable, "-m", "caffe.main", "time", "-model", model, "-iterations", "1"]
-        assert subprocess.run(command, stderr=full).returncode == status
 
 
 @pytest.mark.parametrize(
@@ -208,7 +113,7 @@ def test_a_full_disk_below_stderr_ends_nothing(model, status):
     ],
 )
 def test_a_mistake_is_one_line_and_status_1(arguments, message, capfd):
-    assert run(*arguments) == 1
+    assert run_caffe(*arguments) == 1
     error = capfd.readouterr().err.splitlines()[-1]
     assert error.startswith("caffe: error: ")
     assert message in error
@@ -216,7 +121,7 @@ def test_a_mistake_is_one_line_and_status_1(arguments, message, capfd):
 
 def test_a_mistake_in_the_environment_is_named(capfd, monkeypatch):
     monkeypatch.setenv("GLOG_minloglevel", "many")
-    assert run(*TIME) == 1
+    assert run_caffe(*TIME) == 1
     assert capfd.readouterr().err == "caffe: error: GLOG_minloglevel needs a whole number, not 'many'\n"
     caffe.log("a line")  # in Python it is 0, as glog has it
     assert capfd.readouterr().err.endswith("] a line\n")
@@ -236,52 +141,21 @@ def test_a_relative_path_is_told_to_be_one(text, arguments, capfd, folder):
     settings = ' base_lr: 0.1 lr_policy: "fixed"'
     Path("solver.prototxt").write_text(text + settings)
     command = ["train", "-solver", "solver.prototxt"]
-    assert run(*command, *arguments) == 1
+    assert run_caffe(*command, *arguments) == 1
     told = "caffe: error: no/net: No such file or directory (paths are relative to the folder caffe runs in)"
     assert capfd.readouterr().err.splitlines()[-1] == told
     absent = str(folder / "no/net")
     Path("solver.prototxt").write_text(text.replace("no/net", absent) + settings)
-    assert run(*command, *(word.replace("no/net", absent) for word in arguments)) == 1
+    assert run_caffe(*command, *(word.replace("no/net", absent) for word in arguments)) == 1
     assert capfd.readouterr().err.endswith(f"caffe: error: {absent}: No such file or directory\n")
 
 
 @pytest.mark.parametrize("arguments", [[], ["-help"], ["train", "--help"]])
 def test_usage_names_every_command_and_flag(arguments, capfd):
-    assert run(*arguments) == 0
+    assert run_caffe(*arguments) == 0
     usage = capfd.readouterr().out
     for name in [*command.COMMANDS, *command.FLAGS]:
         assert re.search(rf"(?m)^  -?{name} ", usage)
-
-
-def without_gpu():
-    return pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-
-
-@without_gpu()
-@pytest.mark.parametrize("gpu", ["0", "all", "0,1"])
-def test_a_gpu_that_is_not_there_says_what_to_do(gpu, capfd):
-    Path("solver.prototxt").write_text(cases.COMMAND)
-    assert run("train", "-solver", "solver.prototxt", "-gpu", gpu) == 1
-    assert "leave out -gpu to use the CPU" in capfd.readouterr().err.splitlines()[-1]
-    assert run("device_query") == 1
-    assert "no CUDA GPU" in capfd.readouterr().err
-
-
-@without_gpu()
-def test_a_solver_for_a_gpu_that_is_not_there_says_what_to_do(capfd):
-    Path("solver.prototxt").write_text(cases.COMMAND.replace("solver_mode: CPU", "solver_mode: GPU"))
-    assert run("train", "-solver", "solver.prototxt") == 1
-    assert "set solver_mode: CPU" in capfd.readouterr().err.splitlines()[-1]
-
-
-@pytest.mark.parametrize("able", [True, False])
-def test_bfloat16_on_a_cpu_without_it_is_warned_of(able, capfd, monkeypatch):
-    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: able)
-    try:
-        assert run("time", "-model", "net.prototxt", "-iterations", "1", "-precision", "bfloat16") == 0
-    finally:
-        caffe.set_precision("float32")
-    assert ("no bfloat16 arithmetic" in capfd.readouterr().err) != able
 
 
 # Training
@@ -290,10 +164,10 @@ def test_bfloat16_on_a_cpu_without_it_is_warned_of(able, capfd, monkeypatch):
 def test_train_is_caffes_line_by_line(capfd):
     Path("solver.prototxt").write_text(cases.COMMAND)
     Path("first.caffemodel").write_bytes((GOLDEN / "snapshots/first.caffemodel").read_bytes())
-    assert run("train", "-solver", "solver.prototxt", "-weights", "first.caffemodel") == 0
+    assert run_caffe("train", "-solver", "solver.prototxt", "-weights", "first.caffemodel") == 0
     log = capfd.readouterr().err
     theirs = (GOLDEN / "command.log").read_text().strip().splitlines()
-    assert_same_log(messages(log), theirs)
+    assert_same_log(log_lines(log), theirs)
     building = re.sub(r"(?m)^[IWE]\d{4} .*?\] ", "", log)
     assert building[: building.index("Solver scaffolding")] == (GOLDEN / "building.log").read_text()
 
@@ -301,7 +175,7 @@ def test_train_is_caffes_line_by_line(capfd):
 def test_how_nets_are_built_is_the_commands_to_tell(capfd):
     Path("solver.prototxt").write_text(cases.COMMAND.replace("max_iter: 8", "max_iter: 0"))
     weights = str(GOLDEN / "snapshots/first.caffemodel")
-    assert run("train", "-solver", "solver.prototxt", "-weights", weights) == 0
+    assert run_caffe("train", "-solver", "solver.prototxt", "-weights", weights) == 0
     assert "Creating Layer conv1" in capfd.readouterr().err
     caffe.Net("net.prototxt", caffe.TEST)
     assert capfd.readouterr().err == ""
@@ -314,9 +188,9 @@ def test_resuming_is_caffes_line_by_line(capfd):
     state = GOLDEN / "snapshots/snap_iter_5.solverstate"
     for file in (state, state.with_suffix(".caffemodel")):
         Path(file.name).write_bytes(file.read_bytes())
-    assert run("train", "-solver", "solver.prototxt", "-snapshot", state.name) == 0
+    assert run_caffe("train", "-solver", "solver.prototxt", "-snapshot", state.name) == 0
     theirs = (GOLDEN / "resumed.log").read_text().strip().splitlines()
-    assert_same_log(messages(capfd.readouterr().err), theirs)
+    assert_same_log(log_lines(capfd.readouterr().err), theirs)
 
 
 def test_several_weights_in_turn():
@@ -329,7 +203,7 @@ def test_several_weights_in_turn():
     Path("solver.prototxt").write_text(
         'net: "net.prototxt" base_lr: 0 lr_policy: "fixed" max_iter: 1 snapshot_prefix: "end"'
     )
-    assert run("train", "-solver", "solver.prototxt", "-weights", "a.caffemodel,b.caffemodel") == 0
+    assert run_caffe("train", "-solver", "solver.prototxt", "-weights", "a.caffemodel,b.caffemodel") == 0
     end = caffe.Net("net.prototxt", "end_iter_1.caffemodel", caffe.TEST)
     np.testing.assert_array_equal(end.params["conv1"][0].data, other.params["conv1"][0].data)
 
@@ -347,21 +221,13 @@ def test_another_batch_is_what_the_net_would_have_said(capfd):
     logs, ends = [], []
     for name, net, batch in (("flag", "net.prototxt", ["-batch", "6"]), ("file", "six.net", [])):
         Path(name).write_text(f'net: "{net}" snapshot_prefix: "{name}" {text}')
-        assert run("train", "-solver", name, *weights, *batch) == 0
-        logs.append([line for line in messages(capfd.readouterr().err) if "output" in line])
+        assert run_caffe("train", "-solver", name, *weights, *batch) == 0
+        logs.append([line for line in log_lines(capfd.readouterr().err) if "output" in line])
         end = caffe.Net("net.prototxt", f"{name}_iter_5.caffemodel", caffe.TEST)
         ends.append([blob.data.tolist() for blob in end.learnable_params])
     assert logs[0] == logs[1]
     assert any("Test" in line for line in logs[0])
     assert ends[0] == ends[1]
-
-
-def test_snapshots_are_named_after_the_solver_beside_its_folder(folder):
-    """As by BVLC Caffe: the name that snapshots get for want of one is not itself looked up as a folder."""
-    (folder / "exp").mkdir()
-    Path("exp.prototxt").write_text('net: "net.prototxt" base_lr: 0.01 lr_policy: "fixed" max_iter: 1')
-    assert run("train", "-solver", "exp.prototxt") == 0
-    assert (folder / "exp_iter_1.caffemodel").exists() and not any((folder / "exp").iterdir())
 
 
 def test_a_batch_for_a_net_without_a_database_is_refused(capfd):
@@ -370,7 +236,7 @@ def test_a_batch_for_a_net_without_a_database_is_refused(capfd):
         'layer { name: "l" type: "EuclideanLoss" bottom: "x" bottom: "x" top: "l" }'
     )
     Path("solver.prototxt").write_text('net: "dummy.net" base_lr: 1 lr_policy: "fixed" max_iter: 1')
-    assert run("train", "-solver", "solver.prototxt", "-batch", "8") == 1
+    assert run_caffe("train", "-solver", "solver.prototxt", "-batch", "8") == 1
     last = capfd.readouterr().err.splitlines()[-1]
     assert last == "caffe: error: dummy.net: has no HDF5Data layer to take batches of 8 from"
 
@@ -386,15 +252,15 @@ def test_level_and_stage_choose_layers(capfd):
     )
     counts = []
     for flags in ([], ["-stage", "more,other", "-level", "2"]):
-        assert run("train", "-solver", "solver.prototxt", *flags) == 0
+        assert run_caffe("train", "-solver", "solver.prototxt", *flags) == 0
         counts.append(len(re.findall(r"Train net output #\d+: extra", capfd.readouterr().err)))
     assert counts == [0, 4 * 3 * 5 * 5]
 
 
 def test_a_snapshot_that_cannot_be_written_ends_with_its_name(folder, capfd):
     Path("solver.prototxt").write_text(cases.COMMAND)
-    with disk_of(1000):
-        assert run("train", "-solver", "solver.prototxt", "-minloglevel=2") == 1
+    with file_size_limit(1000):
+        assert run_caffe("train", "-solver", "solver.prototxt", "-minloglevel=2") == 1
     problem = "snap_iter_5.caffemodel: File too large (nothing half-written is left)"
     assert capfd.readouterr().err == f"caffe: error: {problem}\n"
     assert not list(folder.glob("*snap_iter*"))
@@ -403,27 +269,8 @@ def test_a_snapshot_that_cannot_be_written_ends_with_its_name(folder, capfd):
 def test_a_nan_ends_with_status_1(capfd):
     Path("solver.prototxt").write_text('net: "net.prototxt" base_lr: 1e9 lr_policy: "fixed" max_iter: 20')
     weights = str(GOLDEN / "snapshots/first.caffemodel")
-    assert run("train", "-solver", "solver.prototxt", "-weights", weights) == 1
+    assert run_caffe("train", "-solver", "solver.prototxt", "-weights", weights) == 1
     assert re.search(r"caffe: error: iteration \d+: the loss is", capfd.readouterr().err)
-
-
-LARGE = """
-layer {{ name: "in" type: "DummyData" top: "x" dummy_data_param {{ shape {{ dim: {} dim: 1000000 }} }} }}
-layer {{ name: "fc" type: "InnerProduct" bottom: "x" top: "y" inner_product_param {{ num_output: {} }} }}
-"""
-
-
-@pytest.mark.parametrize("rows, outputs", [(2, 2**32 - 1), (10**11, 2)], ids=["a parameter", "a batch"])
-def test_too_little_memory_is_told_in_a_line(rows, outputs, capfd, monkeypatch):
-    """Before it is asked for, by the machine's memory; after that by PyTorch, with an error of its own."""
-    Path("large.prototxt").write_text(LARGE.format(rows, outputs))
-    assert run("time", "-model", "large.prototxt", "-iterations", "1") == 1
-    error = capfd.readouterr().err.splitlines()[-1]
-    assert error.startswith("caffe: error: large.prototxt: line ") and " GiB; there are " in error
-    monkeypatch.setattr(caffe.device, "memory", lambda: 2**80)
-    assert run("time", "-model", "large.prototxt", "-iterations", "1") == 1
-    error = capfd.readouterr().err.splitlines()[-1]
-    assert error.startswith("caffe: error: out of memory: a smaller batch_size needs less (")
 
 
 @pytest.mark.parametrize("said, shown", [((), ""), (("no\nroom",), " (no)")])
@@ -432,7 +279,7 @@ def test_pythons_memory_errors_too(said, shown, capfd, monkeypatch):
         raise MemoryError(*said)
 
     monkeypatch.setitem(command.COMMANDS, "time", fail)
-    assert run("time") == 1
+    assert run_caffe("time") == 1
     assert capfd.readouterr().err == f"caffe: error: out of memory: a smaller batch_size needs less{shown}\n"
 
 
@@ -442,7 +289,7 @@ def test_other_errors_are_not_taken_for_the_users(monkeypatch):
 
     monkeypatch.setitem(command.COMMANDS, "time", fail)
     with pytest.raises(RuntimeError, match="own"):
-        run("time")
+        run_caffe("time")
 
 
 # Testing and timing
@@ -450,7 +297,7 @@ def test_other_errors_are_not_taken_for_the_users(monkeypatch):
 
 def test_test_gives_caffes_lines_and_means(capfd):
     weights = str(GOLDEN / "snapshots/first.caffemodel")
-    assert run("test", "-model", "net.prototxt", "-weights", weights, "-iterations", "2") == 0
+    assert run_caffe("test", "-model", "net.prototxt", "-weights", weights, "-iterations", "2") == 0
     lines = [re.sub(r"^.*?\] ", "", line) for line in capfd.readouterr().err.splitlines()]
     assert lines[0] == "Use CPU."
     assert lines[1] == "Initializing net from parameters: "
@@ -465,7 +312,7 @@ def test_test_gives_caffes_lines_and_means(capfd):
 
 
 def test_time_gives_caffes_lines(capfd):
-    assert run("time", "-model", "net.prototxt", "-iterations", "3") == 0
+    assert run_caffe("time", "-model", "net.prototxt", "-iterations", "3") == 0
     lines = [re.sub(r"^.*?\] ", "", line) for line in capfd.readouterr().err.splitlines()]
     assert sum(line.startswith("Iteration: ") for line in lines) == 3
     for name in ("data", "conv1", "relu1", "conv2", "conv3", "loss"):
@@ -477,59 +324,11 @@ def test_time_gives_caffes_lines(capfd):
 
 # Processes: signals and kills
 
-ENTRY = Path(caffe.__file__).parents[1] / "caffe_command.py"
-
-
-def loads_torch(pid):
-    """Whether a process that was started as the command has begun to load PyTorch."""
-    started = "caffe_command" in Path(f"/proc/{pid}/cmdline").read_text()
-    return started and "libtorch" in Path(f"/proc/{pid}/maps").read_text()
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + 60
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-
-
-def test_ctrl_c_while_pytorch_is_loaded_ends_without_a_word(tmp_path):
-    """In the place of PyTorch something whose loading never ends, and that swallows exceptions as it may."""
-    (tmp_path / "torch.py").write_text(
-        "import time\nopen('begun', 'w').close()\n"
-        "while True:\n    try:\n        time.sleep(60)\n    except BaseException:\n        pass\n"
-    )
-    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
-    process = subprocess.Popen(
-        [sys.executable, ENTRY, "train"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": path},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    wait_until((tmp_path / "begun").exists)
-    process.send_signal(signal.SIGINT)
-    assert (process.communicate(timeout=60)[1], process.returncode) == ("", 130)
-
-
-@pytest.mark.parametrize("arguments, status", [(["--version"], 0), (["tarin"], 1)])
-def test_the_entry_runs_the_command(arguments, status):
-    done = subprocess.run([sys.executable, ENTRY, *arguments], capture_output=True, text=True)
-    assert done.returncode == status
-    assert (done.stdout or done.stderr).startswith("caffe")
-
 
 LONG = """
 net: "net.prototxt" base_lr: 1e-5 lr_policy: "fixed" type: "Adam" momentum: 0.9 random_seed: 1
-max_iter: 1000 snapshot: 50 snapshot_prefix: "run" average_loss: 10 display: 100
+max_iter: 400 snapshot: 20 snapshot_prefix: "run" average_loss: 10 display: 100
 """
-
-
-def start(*arguments):
-    return subprocess.Popen(
-        [sys.executable, "-m", "caffe.main", *arguments],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def wait_for(process, text):
@@ -541,13 +340,13 @@ def wait_for(process, text):
 
 
 def endless():
-    Path("solver.prototxt").write_text(LONG.replace("max_iter: 1000", "max_iter: 10000000"))
+    Path("solver.prototxt").write_text(LONG.replace("max_iter: 400", "max_iter: 10000000"))
 
 
 @pytest.mark.parametrize("name, flag", [("SIGINT", "-sigint_effect"), ("SIGHUP", "-sighup_effect")])
 def test_a_signal_stops_with_a_snapshot(name, flag):
     endless()
-    process = start("train", "-solver", "solver.prototxt", flag, "stop")
+    process = start_caffe("train", "-solver", "solver.prototxt", flag, "stop")
     wait_for(process, "Iteration 100 ")
     process.send_signal(getattr(signal, name))
     log = process.stderr.read()
@@ -561,7 +360,7 @@ def test_a_signal_stops_with_a_snapshot(name, flag):
 
 def test_sighup_saves_and_goes_on():
     endless()
-    process = start("train", "-solver", "solver.prototxt")
+    process = start_caffe("train", "-solver", "solver.prototxt")
     wait_for(process, "Iteration 0 ")
     process.send_signal(signal.SIGHUP)
     wait_for(process, "Snapshotting solver state")
@@ -582,21 +381,22 @@ def test_resuming_after_kill_9_gives_the_uninterrupted_numbers(folder):
     random = np.random.default_rng()
     resume = []
     for _ in range(2):
-        process = start("train", "-solver", "solver.prototxt", *resume)
+        process = start_caffe("train", "-solver", "solver.prototxt", *resume)
         wait_for(process, "Snapshotting to")
-        time.sleep(random.uniform(0, 0.15))
+        time.sleep(random.uniform(0, 0.1))
         process.kill()
         process.wait()
         process.stderr.close()
         states = sorted(folder.glob("run_iter_*.solverstate"), key=lambda path: path.stat().st_mtime)
         resume = ["-snapshot", str(states[-1])] if states else []
-    process = start("train", "-solver", "solver.prototxt", *resume)
-    process.communicate()
-    assert process.returncode == 0
-    nets = [caffe.Net("net.prototxt", f"{run}_iter_1000.caffemodel", caffe.TEST) for run in ("run", "whole")]
+    process = start_caffe("train", "-solver", "solver.prototxt", *resume)
+    process.stderr.read()
+    assert process.wait() == 0
+    process.stderr.close()
+    nets = [caffe.Net("net.prototxt", f"{run}_iter_400.caffemodel", caffe.TEST) for run in ("run", "whole")]
     for one, other in zip(*(net.learnable_params for net in nets), strict=True):
         np.testing.assert_array_equal(one.data, other.data)
-    states = [snapshot.load_state(f"{run}_iter_1000.solverstate") for run in ("run", "whole")]
+    states = [snapshot.load_state(f"{run}_iter_400.solverstate") for run in ("run", "whole")]
     assert states[0].history == states[1].history
     assert states[0].resume == states[1].resume
 
@@ -605,6 +405,6 @@ def test_a_damaged_database_ends_training_with_its_name(capfd):
     with h5py.File("1.h5", "r+") as file:
         file["y"][2, 0] = np.nan
     Path("solver.prototxt").write_text(LONG)
-    assert run("train", "-solver", "solver.prototxt") == 1
+    assert run_caffe("train", "-solver", "solver.prototxt") == 1
     error = capfd.readouterr().err.splitlines()[-1]
     assert error == "caffe: error: 1.h5: dataset 'y' holds NaN or infinite values"

@@ -1,15 +1,17 @@
 """The schema: Caffe's defaults and wire format by hand, and every field against real Caffe's."""
 
-import subprocess
-from pathlib import Path
-
-import numpy as np
-import pytest
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
-from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from pathlib import Path
+import numpy as np
+import pytest
+import subprocess
 
-ROOT = Path(__file__).resolve().parents[2]
+
+
+ROOT = Path(__file__).resolve().parents[3]
 REAL_PYTHON = ROOT / "build/bvlc/bin/python"
 
 NET = """

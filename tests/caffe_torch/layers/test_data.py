@@ -6,15 +6,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from caffe import device, layers
+from caffe import device
 from caffe.layers import data
 from caffe.net import Net
 from caffe.proto import caffe_pb2
-from google.protobuf import text_format
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.caffe_torch.test_snapshot import disk_of
+from tests.caffe_torch.helpers import data_layer, file_size_limit, hdf5_data, load_rows, write_rows
 
 
 @pytest.fixture(autouse=True)
@@ -23,55 +22,28 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def write_files(*lengths, folder=".", **more):
-    """Files 0.h5, 1.h5, ... whose rows of x number all rows, and their list."""
-    first = 0
-    for i, length in enumerate(lengths):
-        with h5py.File(f"{folder}/{i}.h5", "w") as file:
-            file["x"] = np.arange(first, first + length, dtype=np.float32).reshape(-1, 1)
-            for name, array in more.items():
-                file[name] = array
-        first += length
-    with open("list.txt", "w") as file:
-        file.writelines(f"{folder}/{i}.h5\n" for i in range(len(lengths)))
-
-
-def layer(text, tops=("x",), kind="HDF5Data"):
-    spec = caffe_pb2.LayerParameter(name="data", type=kind, top=tops)
-    return layers.create(text_format.Parse(text, spec), caffe_pb2.TRAIN)
-
-
-def hdf5_data(batch, tops=("x",), shuffle=False):
-    more = "shuffle: true" if shuffle else ""
-    return layer(f'hdf5_data_param {{ source: "list.txt" batch_size: {batch} {more} }}', tops)
-
-
-def rows(source, batches):
-    return [int(row) for _ in range(batches) for row in source.load()[0]]
-
-
 # Which rows
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(st.lists(st.integers(1, 7), min_size=1, max_size=4), st.integers(1, 12), st.booleans())
 def test_rows_come_in_order_across_files_and_around(lengths, batch, resident):
-    write_files(*lengths, folder=tempfile.mkdtemp(dir="."))
+    write_rows(*lengths, folder=tempfile.mkdtemp(dir="."))
     source = hdf5_data(batch)
     source._resident = resident
     expected = [i % sum(lengths) for i in range(5 * batch)]
-    assert rows(source, 5) == expected
+    assert load_rows(source, 5) == expected
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(st.lists(st.integers(1, 7), min_size=1, max_size=4), st.integers(1, 5), st.booleans())
 def test_shuffled_passes_are_permutations_that_keep_files_whole(lengths, batch, resident):
-    write_files(*lengths, folder=tempfile.mkdtemp(dir="."))
+    write_rows(*lengths, folder=tempfile.mkdtemp(dir="."))
     device.set_random_seed(1)
     source = hdf5_data(batch, shuffle=True)
     source._resident = resident
     total = sum(lengths)
-    drawn = rows(source, 3 * total)[: 3 * total]
+    drawn = load_rows(source, 3 * total)[: 3 * total]
     file_of = np.repeat(np.arange(len(lengths)), lengths)
     for begin in range(0, 3 * total, total):
         one_pass = drawn[begin : begin + total]
@@ -81,11 +53,11 @@ def test_shuffled_passes_are_permutations_that_keep_files_whole(lengths, batch, 
 
 
 def test_the_seed_decides_the_shuffle():
-    write_files(20, 30)
+    write_rows(20, 30)
 
     def drawn(seed):
         device.set_random_seed(seed)
-        return rows(hdf5_data(10, shuffle=True), 10)
+        return load_rows(hdf5_data(10, shuffle=True), 10)
 
     assert drawn(5) == drawn(5)
     assert drawn(5) != drawn(6)
@@ -101,26 +73,26 @@ def test_the_seed_decides_the_shuffle():
     st.booleans(),
 )
 def test_a_restored_layer_goes_on_where_the_state_was_taken(lengths, batch, before, shuffle):
-    write_files(*lengths, folder=tempfile.mkdtemp(dir="."))
+    write_rows(*lengths, folder=tempfile.mkdtemp(dir="."))
     device.set_random_seed(2)
     source = hdf5_data(batch, shuffle=shuffle)
-    rows(source, before)
+    load_rows(source, before)
     state = source.state()
-    expected = rows(source, 6)
+    expected = load_rows(source, 6)
     again = hdf5_data(batch, shuffle=shuffle)
     again.restore(state)
-    assert rows(again, 6) == expected
+    assert load_rows(again, 6) == expected
 
 
 def test_a_position_in_other_files_is_refused():
-    write_files(5, 6)
+    write_rows(5, 6)
     for shuffle in (False, True):
-        write_files(5, 6)
+        write_rows(5, 6)
         source = hdf5_data(4, shuffle=shuffle)
         source.load()
         state = source.state()
         for others in ((5,), (4, 4), (7, 7) if shuffle else (3, 3)):
-            write_files(*others)
+            write_rows(*others)
             with pytest.raises(ValueError, match="does not fit the files"):
                 hdf5_data(4).restore(state)
 
@@ -141,7 +113,7 @@ def test_all_number_types_become_float32(dtype, compression):
 
 
 def test_tops_are_datasets_by_name_in_a_net():
-    write_files(5, y=np.arange(10.0).reshape(5, 2), z=np.zeros((5, 1, 2, 3), np.uint8))
+    write_rows(5, y=np.arange(10.0).reshape(5, 2), z=np.zeros((5, 1, 2, 3), np.uint8))
     Path("net.prototxt").write_text(
         'layer { name: "d" type: "HDF5Data" top: "z" top: "y" '
         '        hdf5_data_param { source: "list.txt" batch_size: 2 } }'
@@ -153,7 +125,7 @@ def test_tops_are_datasets_by_name_in_a_net():
 
 
 def test_bytes_stay_bytes_where_they_are_kept():
-    write_files(4, z=np.full((4, 3), 200, np.uint8))
+    write_rows(4, z=np.full((4, 3), 200, np.uint8))
     source = hdf5_data(2, tops=("z",))
     source.load()
     assert [str(t.dtype) for t in source._files[0]] == ["torch.uint8"]
@@ -184,7 +156,7 @@ def truncated(name):
     ],
 )
 def test_a_damaged_file_is_named(damage, message):
-    write_files(5, 6)
+    write_rows(5, 6)
     damage("1.h5")
     with pytest.raises(ValueError, match=message):
         hdf5_data(4)
@@ -212,25 +184,25 @@ def test_a_file_without_the_right_datasets_is_named(datasets, message):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("resident", [True, False])
 def test_nan_in_a_file_is_named(value, resident):
-    write_files(3, 3, 3)
+    write_rows(3, 3, 3)
     with h5py.File("2.h5", "r+") as file:
         file["x"][1] = value
     source = hdf5_data(3)
     source._resident = resident
-    assert rows(source, 2) == [0, 1, 2, 3, 4, 5]
+    assert load_rows(source, 2) == [0, 1, 2, 3, 4, 5]
     with pytest.raises(ValueError, match=r"2\.h5: dataset 'x' holds NaN"):
         source.load()
 
 
 @pytest.mark.filterwarnings("error")
 def test_a_number_beyond_float32_is_infinite():
-    write_files(3, y=np.array([1.0, 1e300, 2.0]))
+    write_rows(3, y=np.array([1.0, 1e300, 2.0]))
     with pytest.raises(ValueError, match=r"0\.h5: dataset 'y' holds NaN or infinite values"):
         hdf5_data(1, tops=("y",)).load()
 
 
 def test_rows_of_another_shape_in_a_later_file_are_refused():
-    write_files(3, 3)
+    write_rows(3, 3)
     with h5py.File("1.h5", "w") as file:
         file["x"] = np.zeros((3, 2))
     with pytest.raises(ValueError, match=r"1\.h5: rows of shape \[\(2,\)\], those of ./0\.h5 \[\(1,\)\]"):
@@ -258,10 +230,10 @@ def test_rows_of_another_shape_in_a_later_file_are_refused():
     ],
 )
 def test_settings_that_cannot_be_met(text, message):
-    write_files(3)
+    write_rows(3)
     Path("empty.txt").touch()
     with pytest.raises(ValueError, match=message):
-        layer(text)
+        data_layer(text)
 
 
 def test_a_list_that_is_missing_is_said_to_be_one(folder):
@@ -273,7 +245,7 @@ def test_a_list_that_is_missing_is_said_to_be_one(folder):
         (folder, "Is a directory"),
     ):
         with pytest.raises(ValueError) as caught:
-            layer(f'hdf5_data_param {{ source: "{source}" batch_size: 2 }}')
+            data_layer(f'hdf5_data_param {{ source: "{source}" batch_size: 2 }}')
         assert str(caught.value) == f"hdf5_data_param.source '{source}': {problem}"
 
 
@@ -305,7 +277,7 @@ def test_output_is_written_as_caffe_does(folder):
 def test_output_to_a_full_disk_is_named(folder):
     (folder / "net.prototxt").write_text(OUTPUT.format(rows=2, name="out.h5"))
     net = Net("net.prototxt", caffe_pb2.TEST)
-    with disk_of(1000), pytest.raises(OSError, match=r"nothing half-written is left\): 'out\.h5'$"):
+    with file_size_limit(1000), pytest.raises(OSError, match=r"nothing half-written is left\): 'out\.h5'$"):
         net.forward()
     assert not list(folder.glob("*out.h5*"))
 
@@ -320,7 +292,7 @@ def test_output_of_unequal_rows_is_refused(folder):
 
 
 def test_dummy_constants_stay_and_others_are_drawn_anew():
-    source = layer(
+    source = data_layer(
         """dummy_data_param {
              shape { dim: 2 dim: 3 } shape { dim: 4 }
              data_filler { type: "constant" value: 1.5 } data_filler { type: "gaussian" std: 2 } }""",
@@ -334,7 +306,7 @@ def test_dummy_constants_stay_and_others_are_drawn_anew():
 
 
 def test_dummy_legacy_shapes_and_default_zeros():
-    source = layer("dummy_data_param { num: 2 channels: 3 height: 4 width: 5 }", ("a", "b"), "DummyData")
+    source = data_layer("dummy_data_param { num: 2 channels: 3 height: 4 width: 5 }", ("a", "b"), "DummyData")
     assert source.top_shapes() == [(2, 3, 4, 5)] * 2
     assert not source.load()[1].any()
 
@@ -351,11 +323,11 @@ def test_dummy_legacy_shapes_and_default_zeros():
 )
 def test_unclear_dummies_are_refused(text, message):
     with pytest.raises(ValueError, match=message):
-        layer(f"dummy_data_param {{ {text} }}", kind="DummyData")
+        data_layer(f"dummy_data_param {{ {text} }}", kind="DummyData")
 
 
 def test_whether_files_stay_in_memory_is_decided_by_their_size(monkeypatch):
-    write_files(4, 4)  # 32 bytes in memory, half of what is free at most
+    write_rows(4, 4)  # 32 bytes in memory, half of what is free at most
     for free, resident in ((66, True), (64, False)):
         monkeypatch.setattr(data, "_free_memory", lambda where, free=free: free)
         source = hdf5_data(8)
@@ -365,17 +337,17 @@ def test_whether_files_stay_in_memory_is_decided_by_their_size(monkeypatch):
 
 
 def test_a_file_that_changed_since_the_start_is_named():
-    write_files(3, 3, 3)
+    write_rows(3, 3, 3)
     source = hdf5_data(3)
     with h5py.File("2.h5", "w") as file:
         file["x"] = np.zeros((2, 1))
-    assert rows(source, 2) == [0, 1, 2, 3, 4, 5]
+    assert load_rows(source, 2) == [0, 1, 2, 3, 4, 5]
     with pytest.raises(ValueError, match=r"2\.h5: dataset 'x' had 3 rows before and has 2 now"):
         source.load()
 
 
 def test_what_is_written_into_a_batch_does_not_change_the_data():
-    write_files(2)
+    write_rows(2)
     source = hdf5_data(2)
     source.load()[0].fill_(7)
-    assert rows(source, 1) == [0, 1]
+    assert load_rows(source, 1) == [0, 1]

@@ -1,0 +1,95 @@
+"""Databases that are kept under their options, and rebuilt when their inputs change."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from data_prep import builder, make_database
+from data_prep.photographs import training_photographs
+from two_stream_fusion.base import provenance
+
+# The inputs of a database, by their names in the manifest.
+INPUTS = {"sources": "photographs or masks", "made_with": "code or libraries behind it"}
+
+
+class Database(NamedTuple):
+    """A database of data_prep/make_database.py."""
+
+    folder: Path
+    key: str  # a hash of the contents of its files
+    patch: int  # side of a patch in pixels
+    val_rows: int  # patches to validate on
+    photographs: dict[str, frozenset[str]]  # {"train" or "val": the sha256 of each behind its rows}
+
+
+def digest(*parts: object) -> str:
+    """16 hexadecimal digits of the SHA-256 of the texts of `parts`: equal texts, equal digits."""
+    return provenance.sha256("\0".join(map(str, parts)).encode())[:16]
+
+
+def database_name(options: str) -> str:
+    """The folder name of a database: its options, with a hash where characters had to be replaced."""
+    words = shlex.split(options)
+    name = re.sub(r"[^\w.]+", "_", options).strip("_") or "default"
+    plain = all(re.fullmatch(r"--[a-z-]+|[a-z0-9.]+", word) for word in words)
+    return name if plain else f"{name[:80]}-{digest(*words)[:8]}"
+
+
+def prepare_database(options: str, folder: Path) -> Database:
+    """Build a database where it is missing or outdated.
+
+    Args:
+        options: of data_prep/make_database.py, as one text.
+        folder: the database gets a folder of its own below it.
+
+    Returns:
+        The database.
+
+    Raises:
+        ValueError: wrong options, and as builder.build raises it.
+    """
+    try:
+        request = make_database.parse_arguments(shlex.split(options), _refuse)
+    except ValueError as error:
+        raise ValueError(f"{options}: {error}") from None
+    request = request._replace(out=str(folder / database_name(options)))
+    reason = _outdated_reason(request)
+    if reason:
+        print(f"{request.out}: {reason}", flush=True)
+        make_database.make(request)
+    manifest = _read_manifest(request.out)
+    photographs = {
+        split: frozenset(p["sha256"] for p in manifest["photographs"] if p["set"] == split)
+        for split in ("train", "val")
+    }
+    key = digest(*sorted(manifest["sha256"].items()))
+    return Database(Path(request.out), key, manifest["patch"], manifest["rows"]["val"], photographs)
+
+
+def _refuse(message: str) -> NoReturn:
+    """Raise ValueError, in place of argparse's usage and exit."""
+    raise ValueError(message)
+
+
+def _read_manifest(folder):
+    return json.loads(Path(folder, "manifest.json").read_text())
+
+
+def _outdated_reason(request):
+    """Why a requested database has to be built; "" where the one there is what would be built now."""
+    found = training_photographs(request.photos)
+    current = builder.provenance(found.photographs, found.folder, request.spec)
+    if not Path(request.out, "manifest.json").is_file():
+        return "not made yet"
+    manifest = _read_manifest(request.out)
+    changed = [INPUTS.get(key, key) for key in current if manifest.get(key) != current[key]]
+    if changed:
+        return f"made again: it has other {' and '.join(changed)}"
+    lists = [Path(request.out, f"{split}.txt") for split in ("train", "val")]
+    files = [Path(line) for path in lists if path.is_file() for line in path.read_text().split()]
+    complete = all(path.is_file() for path in [*lists, *files])
+    return "" if complete else "made again: its files are not where its lists say"

@@ -1,0 +1,193 @@
+"""Tables and plots of trainings that are finished."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import statistics
+from pathlib import Path
+from typing import Callable, NamedTuple, Sequence
+
+from experiments.databases import Database, digest
+from experiments.schedule import write_net
+from experiments.trainings import (
+    Caffe,
+    Training,
+    count_parameters,
+    identify_caffe,
+    net_on,
+    read_curves,
+    read_psnr,
+)
+from tools import pictures, plot_log, timing
+from two_stream_fusion.base import markdown_tables
+from two_stream_fusion.base.files import write_text
+
+SIDE, GPU_SIDE = 256, 2048  # of the image whose fusion is timed, in pixels; a small one does not fill a GPU
+# The columns of a summary that README's table omits where they are the same in all rows.
+CONDITIONS = ("net", "start", "trained on", "validated on", "iterations", "precision", "seeds")
+
+
+class Timer(NamedTuple):
+    """Measures once on this machine, and keeps the results."""
+
+    caffe: Caffe
+    folder: Path
+
+    def iteration(self, training: Training) -> float:
+        """Seconds of a training iteration: by `caffe time`, on a GPU by the log of `caffe train`."""
+        patch, caffe = training.train.patch, self.caffe
+
+        def measure():
+            model = write_net(training, training.vals[0].folder / "val.txt")
+            return timing.time_training(caffe.folder, caffe.precision, model, caffe.gpu) / 1e3
+
+        return self._once(("iteration", net_on(training.net, patch, patch)), measure)
+
+    def fusion(self, net: str) -> float:
+        """Seconds to fuse a megapixel with a net of prototxt/, of a square of SIDE, on a GPU of GPU_SIDE."""
+        caffe = self.caffe
+        side = SIDE if caffe.gpu is None else GPU_SIDE
+
+        def measure():
+            timed = timing.time_inference(caffe.folder, caffe.precision, net, side, caffe.gpu)
+            return timed.milliseconds * 1e3 / side**2
+
+        return self._once(("fusion", net), measure)
+
+    def _once(self, subject: Sequence[str], measure: Callable[[], float]) -> float:
+        """The kept result of measure() for a subject."""
+        caffe = self.caffe
+        conditions = (
+            identify_caffe(caffe.folder),
+            caffe.precision,
+            caffe.gpu,
+            os.environ.get("OMP_NUM_THREADS"),
+        )
+        path = self.folder / digest(*subject, *conditions)
+        if not path.is_file():
+            write_text(path, f"{measure()}\n")
+        return float(path.read_text())
+
+
+def summarize(groups: dict[str, list[Training]], timer: Timer) -> list[dict[str, str]]:
+    """Summarize trainings.
+
+    Args:
+        groups: {label: its trainings, one a seed}.
+        timer: for the times of an iteration and of a fusion.
+
+    Returns:
+        A row for each label and validation database: {column: text}.
+    """
+    rows = []
+    for label, trainings in groups.items():
+        first = trainings[0]
+        for i, val in enumerate(first.vals):
+            decibels = [read_psnr(training, training.vals[i]) for training in trainings]
+            rows.append(
+                {
+                    "label": label,
+                    "net": first.net_name,
+                    "start": first.origin,
+                    "trained on": first.train.folder.name,
+                    "validated on": val.folder.name,
+                    "iterations": str(first.solver.max_iter),
+                    "precision": timer.caffe.precision or "float32",
+                    "seeds": str(len(trainings)),
+                    "PSNR": f"{statistics.mean(decibels):.2f}",
+                    "least": f"{min(decibels):.2f}",
+                    "most": f"{max(decibels):.2f}",
+                    "parameters": str(count_parameters(first)),
+                    "s an iteration": f"{timer.iteration(first):.3f}",
+                    "s a megapixel": f"{timer.fusion(first.net_name):.2f}",
+                }
+            )
+    return rows
+
+
+def markdown(rows: list[dict[str, str]]) -> str:
+    """The rows of a summary as README's table, without the conditions that are the same in all."""
+    same = [column for column in CONDITIONS if len({row[column] for row in rows}) == 1]
+    spread = [] if rows[0]["seeds"] != "1" else ["least", "most"]
+    shown = [column for column in rows[0] if column not in same + spread]
+    return markdown_tables.markdown(shown, [[row[c] for c in shown] for row in rows])
+
+
+def plot(title: str, groups: dict[str, list[Training]], rows: list[dict[str, str]], path: Path) -> None:
+    """Plot PSNR against iterations, and the final PSNR against the time to fuse a megapixel.
+
+    Args:
+        title: of the plot.
+        groups: {label: its trainings, one a seed}.
+        rows: their summary.
+        path: the file; its suffix names the format.
+    """
+    figure, (left, right) = pictures.pyplot().subplots(
+        1, 2, figsize=(10, 4), constrained_layout=True, gridspec_kw={"width_ratios": (3, 2)}
+    )
+    for i, (label, trainings) in enumerate(groups.items()):
+        colour = f"C{i}"
+        for training in trainings:
+            train, val = read_curves(training)
+            left.plot(*to_decibels(train, training.train), color=colour, alpha=0.3)
+            left.plot(*to_decibels(val, training.vals[0]), color=colour, marker=".")
+        left.plot([], [], color=colour, marker=".", label=label)
+        row = next(row for row in rows if row["label"] == label)
+        seconds, mean, least, most = (float(row[c]) for c in ("s a megapixel", "PSNR", "least", "most"))
+        right.errorbar(seconds, mean, [[mean - least], [most - mean]], fmt="o", color=colour, capsize=3)
+    left.set(xlabel="iteration (pale: training)", ylabel="validation PSNR (dB)")
+    left.set_ylim(bottom=max(left.get_ylim()[0], left.get_ylim()[1] - 25))  # the first steps may overshoot
+    left.legend()
+    right.set(xlabel="seconds to fuse a megapixel", ylabel="PSNR at the end (dB)")
+    right.margins(x=0.15, y=0.15)
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    figure.suptitle(title)
+    pictures.save(figure, path, dpi=90)
+
+
+def to_decibels(curve: plot_log.Curve, database: Database) -> tuple[list[int], list[float]]:
+    """Convert [(iteration, loss), ...] to iterations and their PSNR in dB."""
+    return [n for n, _ in curve], [plot_log.psnr(loss, database.patch) for _, loss in curve]
+
+
+def write_report(name: str, groups: dict[str, list[Training]], timer: Timer, folder: Path) -> str:
+    """Write summary.csv, curves.csv and plot.png of an experiment.
+
+    Args:
+        name: of the experiment.
+        groups: {label: its trainings, one a seed}.
+        timer: for the times of an iteration and of a fusion.
+        folder: where the files go.
+
+    Returns:
+        What to print: the title and the summary as Markdown.
+    """
+    rows = summarize(groups, timer)
+    trainings = [training for group in groups.values() for training in group]
+    curves = [
+        [t.label, t.solver.random_seed, n, kind, f"{loss:g}", f"{plot_log.psnr(loss, database.patch):.4f}"]
+        for t in trainings
+        for kind, curve, database in zip(("train", "val"), read_curves(t), (t.train, t.vals[0]))
+        for n, loss in curve
+    ]
+    header = ["label", "seed", "iteration", "set", "loss", "psnr"]
+    write_text(folder / "curves.csv", markdown_tables.comma_separated(header, curves))
+    summary = markdown_tables.comma_separated(rows[0], [row.values() for row in rows])
+    write_text(folder / "summary.csv", summary)
+    lengths = " and ".join(map(str, sorted({t.solver.max_iter for t in trainings})))
+    rough = "rough, " if any(t.solver.max_iter < t.full_length for t in trainings) else ""
+    title = f"{name}: {rough}{lengths} iterations of {trainings[0].batch} patches"
+    plot(title, groups, rows, folder / "plot.png")
+    return f"{title}; {rows[0]['precision']}, timed on {describe_device(timer.caffe.gpu)}\n\n{markdown(rows)}"
+
+
+def describe_device(gpu: int | None) -> str:
+    """The timed device: a GPU by its number, else the number of threads and the processor's name."""
+    if gpu is not None:
+        return f"GPU {gpu}"
+    threads, cpu = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)), Path("/proc/cpuinfo")
+    model = re.search(r"model name\s*: (.+)", cpu.read_text()) if cpu.is_file() else None
+    return f"{threads} thread{'s' * (threads > 1)} of {model[1] if model else platform.machine()}"

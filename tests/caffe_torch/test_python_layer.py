@@ -1,0 +1,209 @@
+"""Layers in Python. Live runs of both Caffes: tests/bvlc/test_examples.py, own_layers."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import caffe
+import numpy as np
+import pytest
+import torch
+from caffe.python_layer import PythonLayerError
+
+EXAMPLES = Path(__file__).parents[1] / "bvlc" / "examples"
+INPUT = 'input: "x" input_shape { dim: 2 dim: 3 } force_backward: true'
+
+
+class Scaled(caffe.Layer):
+    """param_str times the bottom."""
+
+    def setup(self, bottom, top):
+        self.params = float(self.param_str or 10)  # scripts use names like this one
+
+    def reshape(self, bottom, top):
+        top[0].reshape(*bottom[0].data.shape)
+
+    def forward(self, bottom, top):
+        top[0].data[...] = self.params * bottom[0].data
+
+    def backward(self, top, propagate_down, bottom):
+        bottom[0].diff[...] = self.params * top[0].diff
+
+
+class Failing(Scaled):
+    def setup(self, bottom, top):
+        if self.param_str == "setup":
+            raise ValueError("setup was to fail")
+        super().setup(bottom, top)
+
+    def forward(self, bottom, top):
+        raise KeyError("lost")
+
+
+class NoBackward(caffe.Layer):
+    def setup(self, bottom, top):
+        pass
+
+    def reshape(self, bottom, top):
+        top[0].reshape(1)
+
+    def forward(self, bottom, top):
+        top[0].data[0] = bottom[0].data.sum()
+
+
+@pytest.fixture(autouse=True)
+def this_module_has_a_name(monkeypatch):
+    monkeypatch.setitem(sys.modules, "layers_of_the_test", sys.modules[__name__])
+
+
+def layer(name, of="Scaled", bottom="x", more="", param_str=""):
+    return (
+        f'layer {{ name: "{name}" type: "Python" bottom: "{bottom}" top: "{name}" {more} '
+        f'python_param {{ module: "layers_of_the_test" layer: "{of}" param_str: "{param_str}" }} }}'
+    )
+
+
+@pytest.fixture
+def build(tmp_path):
+    def net(*layers, phase=caffe.TRAIN):
+        path = tmp_path / "net.prototxt"
+        path.write_text("\n".join([INPUT, *layers]))
+        return caffe.Net(str(path), phase)
+
+    return net
+
+
+def test_it_runs_both_ways_and_follows_shapes(build):
+    relu = 'layer { name: "r" type: "ReLU" bottom: "a" top: "r" }'
+    net = build(layer("a"), relu, layer("b", bottom="r", param_str="0.5"))
+    for shape in ((2, 3), (4, 1, 2)):
+        net.blobs["x"].reshape(*shape)
+        x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape) - 2
+        net.blobs["x"].data[...] = x
+        np.testing.assert_array_equal(net.forward()["b"], 5 * np.maximum(x, 0))
+        net.blobs["b"].diff[...] = 1
+        np.testing.assert_array_equal(net.backward()["x"], 5 * (x > 0))
+
+
+def test_in_place_leaves_the_gradient_below_right(build):
+    """ELU's gradient needs its own output, which the Python layer writes over."""
+    above = layer("e").replace('bottom: "x"', 'bottom: "e"')
+    net = build('layer { name: "elu" type: "ELU" bottom: "x" top: "e" }', above)
+    x = np.array([[-1, 0.5, -0.25], [2, -3, 1]], np.float32)
+    net.forward(x=x)
+    net.blobs["e"].diff[...] = 1
+    net.backward()
+    np.testing.assert_allclose(net.blobs["x"].diff, 10 * np.where(x > 0, 1, np.exp(x)), rtol=1e-6)
+
+
+def test_the_phase_and_text_are_given_and_the_object_is_the_programs(build):
+    for phase in (caffe.TRAIN, caffe.TEST):
+        [mine] = [one for one in build(layer("a", param_str="3"), phase=phase).layers if one.type == "Python"]
+        assert (type(mine), mine.phase, mine.params, mine.param_str) == (Scaled, phase, 3.0, "3")
+
+
+def test_layers_by_net_spec():
+    n = caffe.NetSpec()
+    n.x = caffe.layers.Input(shape={"dim": [1, 2]})
+    n.a, n.b = caffe.layers.Python(n.x, module="m", layer="L", ntop=2, param_str="{}")
+    spec = n.to_proto().layer[1]
+    assert (spec.type, spec.python_param.layer, list(spec.top)) == ("Python", "L", ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (('module: "layers_of_the_test"', ""), "python_param.module must be given"),
+        (('"layers_of_the_test"', '"no_such_module"'), "put the folder of no_such_module.py into PYTHONPATH"),
+        (('"Scaled"', '"Missing"'), "layers_of_the_test has no such class of caffe.Layer"),
+        (('"Scaled"', '"np"'), "layers_of_the_test has no such class of caffe.Layer"),
+    ],
+)
+def test_a_program_that_is_not_there_is_one_line(build, change, message):
+    with pytest.raises(ValueError, match=r"net.prototxt: line 2: layer 'a' \(Python\): ") as caught:
+        build(layer("a").replace(*change))
+    assert message in str(caught.value)
+
+
+def test_what_a_program_raises_names_layer_and_method(build):
+    with pytest.raises(RuntimeError, match=r"layer 'a' \(Python, .*Failing\): setup raised") as caught:
+        build(layer("a", of="Failing", param_str="setup"))
+    assert isinstance(caught.value.__cause__, ValueError)
+    net = build(layer("a", of="Failing"))
+    with pytest.raises(PythonLayerError, match="forward raised an error") as caught:
+        net.forward()
+    shown = caught.value.user_traceback()
+    assert shown.endswith("KeyError: 'lost'\n") and shown.count("File ") == 1 and __file__ in shown
+
+
+def test_a_method_that_is_missing_is_named(build):
+    net = build(layer("a", of="NoBackward"))
+    net.forward()
+    with pytest.raises(PythonLayerError, match="backward raised") as caught:
+        net.backward()
+    assert "has no method backward" in caught.value.user_traceback()
+
+
+def test_several_processes_are_refused(build, monkeypatch):
+    monkeypatch.setattr(caffe.parallel, "count", 2)
+    with pytest.raises(ValueError, match="Python layers are for one process"):
+        build(layer("a"))
+
+
+def test_the_command_shows_the_programs_own_traceback(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import caffe\nclass L(caffe.Layer):\n    def setup(self, b, t):\n        1 / 0\n"
+    )
+    (tmp_path / "n.prototxt").write_text(
+        f"{INPUT} {layer('a', of='L')}".replace("layers_of_the_test", "mine")
+    )
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-m", "caffe.main", "time", "-model", "n.prototxt"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert 'mine.py", line 4, in setup' in done.stderr and "ZeroDivisionError" in done.stderr
+    assert "layer 'a' (Python, mine.L): setup raised an error" in done.stderr.splitlines()[-1]
+    assert "caffe/net.py" not in done.stderr
+
+
+def test_parameters_are_trained_saved_and_shared(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.chdir(EXAMPLES)
+    solver = caffe.SGDSolver("own_layers_solver.prototxt")
+    [offset] = solver.net.params["offset"]
+    np.testing.assert_array_equal(offset.data, np.float32([0.1, 0.1]))
+    solver.step(3)
+    assert not np.any(offset.data == np.float32(0.1))
+    solver.net.save(str(tmp_path / "w.caffemodel"))
+    other = caffe.Net("own_layers.prototxt", str(tmp_path / "w.caffemodel"), caffe.TEST)
+    np.testing.assert_array_equal(other.params["offset"][0].data, offset.data)
+    solver.test_nets[0].share_with(solver.net)
+    mine = solver.test_nets[0].layers[2]
+    offset.data[...] = 4
+    assert np.all(mine.blobs[0].data == 4)
+
+
+def test_data_loading_in_the_program_takes_no_gradient(build):
+    """Numbers in a net are what the program writes, with autograd off while it runs."""
+    seen = []
+
+    class Look(Scaled):
+        def forward(self, bottom, top):
+            seen.append(torch.is_grad_enabled())
+            super().forward(bottom, top)
+
+    sys.modules["layers_of_the_test"].Look = Look
+    build(layer("a", of="Look")).forward()
+    assert seen == [False]
+
+
+def test_weights_files_run_no_program(tmp_path):
+    """A .caffemodel names layers; reading it builds none."""
+    spec = caffe.proto.caffe_pb2.NetParameter()
+    spec.layer.add(name="x", type="Python").python_param.module = "antigravity_of_nobody"
+    (tmp_path / "w.caffemodel").write_bytes(spec.SerializeToString())
+    (tmp_path / "n.prototxt").write_text(f'{INPUT} layer {{ name: "r" type: "ReLU" bottom: "x" top: "r" }}')
+    caffe.Net(str(tmp_path / "n.prototxt"), str(tmp_path / "w.caffemodel"), caffe.TEST)

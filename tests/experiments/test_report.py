@@ -1,0 +1,31 @@
+import pytest
+
+from experiments import report, run
+
+
+def test_curves_and_spread_are_those_of_the_logs(stub, lab):
+    run.main([*stub(), "--workers", "2"])
+    losses = {r["iteration"]: float(r["loss"]) for r in lab.rows("curves") if r["set"] == "val"}
+    assert losses == {str(i): pytest.approx(1000 / (i + 1), rel=1e-5) for i in range(5)}
+    (row,) = lab.rows()
+    assert row["PSNR"] == row["least"] == row["most"] == "14.08"  # 10 log10(4 x 16 x 16 / 40)
+    assert row["parameters"] == "4"  # shared filters count once
+
+
+def test_databases_of_several_experiments_are_all_validated_on(stub, lab):
+    both = lab.folder / "experiments" / "both"
+    both.mkdir()
+    text = lab.runs_csv.read_text()
+    (both / "runs.csv").write_text(text.replace("--patch 16\n", "--patch 16;--patch 12\n"))
+    options = stub()
+    run.main(["both", *options])
+    assert len(list((lab.folder / "out" / "runs").iterdir())) == 1
+    found = {row["validated on"]: row["PSNR"] for row in lab.rows(experiment="both")}
+    assert found == {"patch_16": "14.08", "patch_12": "11.58"}
+
+
+def test_the_table_leaves_out_what_is_the_same():
+    row = dict.fromkeys([*report.CONDITIONS, "PSNR", "least", "most"], "x")
+    assert report.markdown([{**row, "seeds": "1"}]).splitlines()[0] == "| PSNR |"
+    table = report.markdown([{**row, "seeds": "2"}, {**row, "seeds": "2", "net": "y"}]).splitlines()
+    assert table[0] == "| net | PSNR | least | most |" and table[-1] == "| y | x | x | x |"

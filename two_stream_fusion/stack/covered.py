@@ -1,0 +1,57 @@
+"""Frames as alignment sees them: what a frame hides is covered by its neighbours, moved to where it is.
+
+Ours, beyond the paper. The empty borders of frames stand still while the scene moves. They pull estimates of
+the motion towards none. So hidden pixels are filled by a first estimate, and the motion is estimated anew.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, Sequence
+
+import cv2
+import numpy as np
+
+from two_stream_fusion.stack import align
+
+
+class AlphaFrames(Protocol):
+    """Frames."""
+
+    def __len__(self) -> int: ...
+
+    def with_alpha(self, i: int, /) -> tuple[np.ndarray, np.ndarray | None]: ...
+
+
+class Covered:
+    """A sequence of images whose hidden pixels (alpha 0) are those of the frames beside them.
+
+    Args:
+        frames: not moved yet.
+        matrices: of the frames, as align.estimate_stack gives them. They say where neighbours are.
+    """
+
+    def __init__(self, frames: AlphaFrames, matrices: Sequence[np.ndarray]):
+        self.frames, self.matrices = frames, matrices
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        pixels, alpha = self.frames.with_alpha(i)
+        if alpha is None:
+            return pixels
+        hidden = alpha == 0
+        for j in (i - 1, i + 1):
+            if not hidden.any():
+                break
+            if 0 <= j < len(self):
+                other, shown = self.frames.with_alpha(j)
+                motion = self.matrices[j] @ np.linalg.inv(self.matrices[i])
+                visible = np.full(alpha.shape, 255, np.uint8)
+                if shown is not None:
+                    visible[shown == 0] = 0
+                here = hidden & (align.warp(visible, motion, cv2.INTER_LINEAR) == 255)
+                pixels = pixels.copy()
+                pixels[here] = align.warp(other, motion)[here]
+                hidden &= ~here
+        return pixels
