@@ -35,13 +35,13 @@ import numpy as np
 from two_stream_fusion.base.tiles import tiles
 from two_stream_fusion.methods import models, registry
 from two_stream_fusion.room import check_memory
-from two_stream_fusion.stack import fuse_matte, screening, select
+from two_stream_fusion.stack import fuse_matte, screening, select, shake
 from two_stream_fusion.stack.align import quick_misalignment, quick_version
 from two_stream_fusion.stack.blend import blend_frames
 from two_stream_fusion.stack.choice import select_frames
 from two_stream_fusion.stack.frames import Frames, Source
 from two_stream_fusion.stack.matte import Matte
-from two_stream_fusion.stack.order import detail_grid, sort_by_details
+from two_stream_fusion.stack.order import detail_map, reduce_frame, sort_by_details
 
 if TYPE_CHECKING:
     from two_stream_fusion.methods.two_stream import TwoStream
@@ -429,26 +429,43 @@ def as_frames(sources: Sources) -> Frames:
 def _look_at_stack(frames, in_order, keep_all, progress):
     """(order, misfits): the places of the images to fuse, sorted by focus where `in_order`, and the images
     that do not belong, which are in `order` where `keep_all`."""
-    grids, small = [], []
+    maps, small, directional = [], [], []
     with progress("looking", len(frames), "image") as track:
-        for frame in track(frames.spread()):
-            grids.append(detail_grid(frame) if in_order else None)
+        for frame in map(reduce_frame, track(frames.spread())):
+            maps.append(detail_map(frame))
             small.append(screening.small_gray(frame))
+            directional.append(screening.directional_detail(frame))
+    shaken = 0.0
 
-    def sort(places):
-        if not in_order or len(places) < 3:
+    def sort_by_focus(places):
+        nonlocal shaken
+        if len(places) < 3:
             return places
-        return [places[i] for i in sort_by_details([grids[place] for place in places])]
+        shifts = shake.estimate_shifts([small[place] for place in places])
+        found = [places[i] for i in sort_by_details([maps[place] for place in places], shifts)]
+        shaken = float(np.abs(shifts).max()) if found != places and shake.is_shaken(shifts) else 0.0
+        return found
 
+    sort = sort_by_focus if in_order else list
     everything = list(range(len(frames)))
     misfits = [
         misfit._replace(reason="transparent throughout") if _is_clear(frames, misfit.place, small) else misfit
         for misfit in screening.find_misfits(small, sort)
     ]
-    if keep_all:
-        return sort(everything), misfits
-    away = {misfit.place for misfit in misfits}
-    return sort([place for place in everything if place not in away]), misfits
+    belonging = [place for place in everything if place not in {misfit.place for misfit in misfits}]
+    blurred = screening.find_motion_blur(directional, belonging, sort_by_focus)
+    if 2 * len(misfits + blurred) < len(frames):
+        misfits = sorted(misfits + blurred)
+    away = set() if keep_all else {misfit.place for misfit in misfits}
+    shaken = 0.0
+    order = sort([place for place in everything if place not in away])
+    if shaken:
+        LOG.warning(
+            "the camera moved by up to %.1f %% of the width, so the order of focus is not sure;"
+            " --keep-order keeps the given one",
+            100 * shaken,
+        )
+    return order, misfits
 
 
 def _is_clear(frames, place, small):
@@ -476,7 +493,7 @@ def _warn_if_misaligned(frames):
     for i, frame in enumerate(frames):
         quick = quick_version(frame)
         if previous is not None:
-            pixels = quick_misalignment(previous, quick, frames.shape)
+            pixels = quick_misalignment(previous, quick, frames.shape, ignored=bound)
             if pixels > bound:
                 found.append((pixels, i - 1, i))
         previous = quick

@@ -14,6 +14,7 @@ from two_stream_fusion import pipeline
 from two_stream_fusion.io import images
 from two_stream_fusion.methods import models, registry
 from two_stream_fusion.methods.two_stream import TILE
+from two_stream_fusion.stack import align
 from two_stream_fusion.stack.frames import Frames
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -227,10 +228,25 @@ def test_few_bits_are_fused_as_well_as_all(count):
         assert count == 2 or len(np.unique(result.choice)) == count
     assert min(found.values()) > found[16] - 1
     dark = [levels(x * 0.06) for x in slope(photo, count)]
-    for align in (None, "translation"):
-        result = pipeline.fuse(dark, model=models.FAST, refine="select", align=align)
+    for model in (None, "translation"):
+        result = pipeline.fuse(dark, model=models.FAST, refine="select", align=model)
         assert len(np.unique(result.choice)) == count
         assert set(np.unique(result.image)) <= set(range(16))
+
+
+@pytest.mark.parametrize(
+    ("top", "dtype"), [(2**10 - 1, np.uint16), (2**14 - 1, np.uint16), (0.25 * 255, np.uint8)]
+)
+def test_part_of_the_range_serves_as_well_as_all(top, dtype):
+    """10 and 14 bits in 16, and photographs of a quarter of the light: every frame serves."""
+    photo = photograph()[100:200, 150:300].mean(2) / 255
+    found = []
+    for peak in (top, np.iinfo(dtype).max):
+        stack = [levels(x * peak, dtype) for x in slope(photo, 3)]
+        result = pipeline.fuse(stack, model=models.FAST, check_register=False)
+        found.append(psnr(photo * peak, result.image, peak))
+        assert len(np.unique(result.choice)) == 3 and result.image.max() <= np.ceil(peak)
+    assert found[0] > found[1] - 1
 
 
 @pytest.mark.parametrize("method", registry.METHODS)
@@ -240,20 +256,20 @@ def test_an_image_of_few_bits_fused_with_itself_stays(method):
     assert np.abs(fused.astype(int) - dark).max() <= 1
 
 
-@pytest.mark.parametrize("align", [None, "translation"])
-def test_a_bad_frame_is_left_out_and_said(caplog, align):
+@pytest.mark.parametrize("model", [None, "translation"])
+def test_a_bad_frame_is_left_out_and_said(caplog, model):
     photo = photograph()[100:300, 150:400]
     good = [levels(frame) for frame in slope(photo, 4)]
     bad = [*good[:2], good[1] // 3, *good[2:]]
     with caplog.at_level(logging.WARNING, "two_stream_fusion"):
-        result = pipeline.fuse(bad, "lp", align=align)
+        result = pipeline.fuse(bad, "lp", align=model)
         assert "image 3 is left out: it is 0.34 times as bright as the others" in caplog.text
-    np.testing.assert_array_equal(result.image, pipeline.fuse(good, "lp", align=align).image)
+    np.testing.assert_array_equal(result.image, pipeline.fuse(good, "lp", align=model).image)
     assert [(out.source, out.name) for out in result.left_out] == [(2, "image 3")]
     assert result.aligned.order == [0, 1, 3, 4] and len(result.aligned.names) == 5
-    if align:
+    if model:
         assert result.transforms[2] is None and result.transforms[3] is not None
-    kept = pipeline.fuse(bad, "lp", align=align, keep_all=True)
+    kept = pipeline.fuse(bad, "lp", align=model, keep_all=True)
     assert kept.left_out == () and len(kept.aligned.frames) == 5
     assert kept.aligned.reference != 2  # whatever the order
     with pytest.raises(ValueError, match=r"image 3: cannot be the reference: it is 0\.34 times"):
@@ -273,3 +289,40 @@ def test_the_given_order_can_be_kept():
     found = pipeline.fuse(shuffled, model=models.FAST, check_register=False).aligned
     kept = pipeline.fuse(shuffled, model=models.FAST, keep_order=True, check_register=False).aligned
     assert found.order in ([1, 4, 3, 0, 2], [2, 0, 3, 4, 1]) and kept.order == [0, 1, 2, 3, 4]
+
+
+def test_the_order_of_a_shaken_stack_is_not_sure(caplog):
+    photo = photograph()[::2, ::2]
+    steady = [levels(x)[8:-8, 8:-8] for x in slope(photo, 5, 3.0)]
+    shaken = [levels(x)[8 + i : i - 8, 8 - i : -8 - i] for i, x in enumerate(slope(photo, 5, 3.0), -2)]
+    for stack, warned in ((steady, False), (shaken, True)):
+        caplog.clear()
+        shuffled = [stack[i] for i in (3, 0, 4, 2, 1)]
+        with caplog.at_level(logging.WARNING, "two_stream_fusion"):
+            assert pipeline.align_frames(shuffled, None).order in ([1, 4, 3, 0, 2], [2, 0, 3, 4, 1])
+            assert pipeline.align_frames(shuffled, None, in_order=False).order == [0, 1, 2, 3, 4]
+        assert ("the order of focus is not sure; --keep-order" in caplog.text) == warned
+
+
+def test_a_black_frame_and_a_bumped_one_are_left_out(caplog):
+    """The result is that of the stack without them; keep_all fuses them too."""
+    good = [levels(frame) for frame in slope(photograph()[::2, ::2], 7, 3.0)]
+    bumped = cv2.blur(good[4], (13, 1))  # the camera moved along the rows
+    bad = [good[0], good[1] * 0, *good[2:4], bumped, *good[5:]]
+    with caplog.at_level(logging.WARNING, "two_stream_fusion"):
+        result = pipeline.fuse(bad, "lp")
+    assert [(out.source, out.reason.split()[-1]) for out in result.left_out] == [(1, "others"), (4, "motion")]
+    assert "image 5 is left out: it is blurred by motion; --keep-all fuses it too" in caplog.text
+    rest = [bad[i] for i in (0, 2, 3, 5, 6)]
+    np.testing.assert_array_equal(result.image, pipeline.fuse(rest, "lp").image)
+    assert pipeline.fuse(bad, "lp", keep_all=True, check_register=False).left_out == ()
+
+
+def test_the_frame_at_a_bump_is_named(caplog):
+    """A camera that is moved in the middle of a stack, by 9 and 6 pixels."""
+    frames = [levels(frame) for frame in slope(photograph()[::2, ::2], 6)]
+    shift = np.array([[1, 0, -9], [0, 1, -6], [0, 0, 1]])
+    bumped = [*frames[:3], *(align.warp(frame, shift) for frame in frames[3:])]
+    with caplog.at_level(logging.WARNING, "two_stream_fusion"):
+        assert pipeline.fuse(bumped, "lp").left_out == ()
+    assert "image 3 and image 4 seem 10.8 pixels apart" in caplog.text

@@ -33,6 +33,7 @@ __all__ = [
 
 MAX_SIDE = 32766  # pixels that OpenCV can warp
 QUICK_PIXELS = 200_000  # of the versions that `misalignment` compares
+COARSE_PIXELS = 30_000  # of levels on which images in register are recognised
 MIN_GAIN = 1 / 3  # of the unlikeness of two images, that moving one removes where they are out of register
 MIN_GAIN_FAR = 1 / 6  # the same where their corners are farther apart than FAR
 FAR = 0.005  # of the longer side
@@ -195,13 +196,19 @@ def quick_version(image: np.ndarray) -> registration.Pyramid:
 
 
 def quick_misalignment(
-    first: registration.Pyramid, second: registration.Pyramid, shape: tuple[int, ...]
+    first: registration.Pyramid, second: registration.Pyramid, shape: tuple[int, ...], ignored: float = 0
 ) -> float:
-    """As `misalignment`, from the `quick_version` of each of two images of `shape`."""
+    """As `misalignment`, from the `quick_version` of each of two images of `shape`.
+
+    Small levels are compared first. Where they are less than half of `ignored` pixels apart, the answer is 0.
+    """
     if registration.is_flat(first) or registration.is_flat(second):
         return 0.0
+    coarse = [[level for level in pyramid if level[0].size <= COARSE_PIXELS] for pyramid in (first, second)]
+    if ignored and coarse[0] and _coarse_distance(*coarse, shape) < ignored / 2:
+        return 0.0
     try:
-        matrix = registration.register(first, second, "affine")
+        matrix, first, second = registration.register_pair(first, second, "affine")
     except AlignmentError:
         return float("inf")
     distance = corner_distance(matrix, np.eye(3), shape)
@@ -210,6 +217,13 @@ def quick_misalignment(
     if 1 - registration.likeness(first, second, matrix) > (1 - gain) * unlikeness:
         return 0.0
     return distance
+
+
+def _coarse_distance(first, second, shape):
+    try:
+        return corner_distance(registration.register(first, second, "affine"), np.eye(3), shape)
+    except AlignmentError:
+        return float("inf")
 
 
 def corner_distance(first: np.ndarray, second: np.ndarray, shape: tuple[int, ...]) -> float:

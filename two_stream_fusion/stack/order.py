@@ -1,5 +1,8 @@
 """The order of focus of the frames of a stack: neighbours have their details in the same places.
 
+Where the camera shook between frames, their details are first moved back (stack/shake.py). A shake
+of 2 % of the width breaks the order of every other stack otherwise.
+
 Ours, beyond the paper.
 """
 
@@ -11,9 +14,12 @@ import cv2
 import numpy as np
 
 from two_stream_fusion.base.pixels import gray
+from two_stream_fusion.stack import shake
 from two_stream_fusion.stack.details import gaussian_blur
+from two_stream_fusion.stack.screening import small_gray
 
 COMPARED_SIDE = 600  # pixels: the longer side at which frames are compared
+MAP_SIDE = 200  # pixels: the longer side of maps of detail, which can be shifted
 GRID = 24  # cells a side, of the grid on which frames are compared
 DETAIL_SIGMA = 1.5  # pixels: what is finer than this Gaussian counts as detail
 MAX_STARTS = 50  # paths that are tried at most, each from another frame
@@ -33,28 +39,65 @@ def focus_order(frames: Iterable[np.ndarray]) -> list[int]:
         The places of the frames in their order, from either end of the stack. The given order stays where
         its path is hardly longer than the shortest (KEEP_ORDER).
     """
-    return sort_by_details([detail_grid(frame) for frame in frames])
+    maps, small = [], []
+    for frame in map(reduce_frame, frames):
+        maps.append(detail_map(frame))
+        small.append(small_gray(frame))
+    return sort_by_details(maps, shake.estimate_shifts(small))
 
 
-def sort_by_details(grids: Sequence[np.ndarray]) -> list[int]:
-    """As `focus_order`, from the `detail_grid` of each frame."""
-    details = np.array(grids)
+def sort_by_details(maps: Sequence[np.ndarray], shifts: np.ndarray | None = None) -> list[int]:
+    """As `focus_order`, from the `detail_map` of each frame and how far the frames are apart.
+
+    Args:
+        maps: of each frame.
+        shifts: as shake.estimate_shifts gives them; shifts that are no shake (shake.is_shaken) change
+            nothing.
+    """
+    if shifts is not None and shake.is_shaken(shifts):
+        maps = _registered(maps, shifts)
+    details = np.array([detail_grid(one) for one in maps])
     distances = np.array([np.abs(details - one).mean(axis=(1, 2)) for one in details])
-    given = list(range(len(details)))
+    return _sort(distances)
+
+
+def reduce_frame(frame: np.ndarray) -> np.ndarray:
+    """A frame of at most COMPARED_SIDE pixels a side, of the same kind: enough for all that is compared."""
+    size = _fit_within(frame.shape, COMPARED_SIDE)
+    return frame if size == frame.shape[1::-1] else cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+
+
+def detail_map(frame: np.ndarray) -> np.ndarray:
+    """How much detail a small version of a frame has at each place: float32, at most MAP_SIDE a side."""
+    levels = gray(reduce_frame(frame)).astype(np.float32)
+    fine = cv2.absdiff(levels, gaussian_blur(levels, DETAIL_SIGMA))
+    return cv2.resize(fine, _fit_within(fine.shape, MAP_SIDE), interpolation=cv2.INTER_AREA)
+
+
+def detail_grid(details: np.ndarray) -> np.ndarray:
+    """The logarithm of how much detail a `detail_map` has in each cell: GRID x GRID float32."""
+    return np.log(cv2.resize(details, (GRID, GRID), interpolation=cv2.INTER_AREA) + np.float32(0.5))
+
+
+def _registered(maps, shifts):
+    """The maps moved back by their shifts, and cropped to what all frames show."""
+    height, width = maps[0].shape
+    pixels = shifts * max(height, width)
+    left, top = np.ceil(np.maximum(0, -pixels.min(axis=0))).astype(int)
+    right, bottom = np.ceil(np.maximum(0, pixels.max(axis=0))).astype(int)
+    moved = (shake.move(one, x, y) for one, (x, y) in zip(maps, pixels))
+    return [np.ascontiguousarray(one[top : height - bottom, left : width - right]) for one in moved]
+
+
+def _sort(distances):
+    """The shortest path through all places, or the given one where it is hardly longer."""
+    given = list(range(len(distances)))
     starts = given[:: -(-len(given) // MAX_STARTS)]
     paths = (_nearest_neighbour_path(distances, start) for start in starts)
     shortest = min(paths, key=lambda path: _path_length(distances, path))
     if _path_length(distances, given) <= KEEP_ORDER * _path_length(distances, shortest):
         return given
     return shortest if shortest[0] < shortest[-1] else shortest[::-1]
-
-
-def detail_grid(frame: np.ndarray) -> np.ndarray:
-    """The logarithm of how much detail a small version of a frame has in each cell: GRID x GRID float32."""
-    small = cv2.resize(frame, _fit_within(frame.shape, COMPARED_SIDE), interpolation=cv2.INTER_AREA)
-    levels = gray(small).astype(np.float32)
-    fine = np.abs(levels - gaussian_blur(levels, DETAIL_SIGMA))
-    return np.log(cv2.resize(fine, (GRID, GRID), interpolation=cv2.INTER_AREA) + np.float32(0.5))
 
 
 def _fit_within(shape, side):

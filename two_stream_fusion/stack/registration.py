@@ -18,6 +18,8 @@ from typing import List, Tuple
 import cv2
 import numpy as np
 
+from two_stream_fusion.stack import dust
+
 MODELS = {
     "translation": cv2.MOTION_TRANSLATION,
     "euclidean": cv2.MOTION_EUCLIDEAN,
@@ -33,6 +35,10 @@ MIN_LIKENESS = 0.5  # of images of one scene: real pairs have 0.56 and more, oth
 SCALE_RANGE = (0.8, 1.25)  # of the image's size in that of the reference
 MAX_SHIFT = 0.5  # of a corner, as a share of the longer side
 MIN_CONTRAST = 0.002  # standard deviation of gray in 0..1 below which there is nothing to align by
+
+SPOT_PIXELS = 200_000  # of the level on which spots that stand still are looked for
+SPOT_DISTANCE = 0.002  # of the longer side: motions with and without spots that are closer are the same
+SPOT_GAIN = 1 / 4  # of the unlikeness of what is no spot, that the motion without spots has to remove
 
 Level = Tuple[np.ndarray, np.ndarray]
 Pyramid = List[Level]
@@ -78,18 +84,75 @@ def is_flat(pyramid: Pyramid) -> bool:
 def register(reference: Pyramid, image: Pyramid, model: str) -> np.ndarray:
     """The matrix that takes places in `reference` to `image`, as align.estimate has it.
 
+    Spots that stand still, such as dust on the sensor, do not count where the rest of the scene says that it
+    moved otherwise.
+
     Raises:
         AlignmentError: an image is flat, or no plausible motion is found.
         ValueError: there is no such model.
     """
+    return register_pair(reference, image, model)[0]
+
+
+def register_pair(reference: Pyramid, image: Pyramid, model: str) -> tuple[np.ndarray, Pyramid, Pyramid]:
+    """As `register`: (matrix, reference, image), the pyramids without the spots that were not to count."""
     check_model(model)
     if is_flat(reference) or is_flat(image):
         raise AlignmentError("nothing to align by: an image is flat")
+    matrix = _register(reference, image, model)
+    if _spots_mislead(reference, image, matrix):
+        reference, image = _without_spots(reference, image)
+        matrix = _register(reference, image, model)
+        if matrix is None:
+            raise AlignmentError("spots that stand still, such as dust, hide the motion of the scene")
+    if matrix is None:
+        raise AlignmentError("no motion is found that brings the images together")
+    return matrix, reference, image
+
+
+def _register(reference, image, model):
+    """The matrix of the highest correlation, or None where no plausible one is found."""
     for initial_motion in (_no_motion, _phase_correlation_shift):
         matrix = _coarse_to_fine_ecc(reference, image, MODELS[model], initial_motion(reference[0], image[0]))
         if matrix is not None and _is_plausible(reference, image, matrix):
             return matrix if _improves_correlation(reference[-1], image[-1], matrix) else np.eye(3)
-    raise AlignmentError("no motion is found that brings the images together")
+    return None
+
+
+def _spots_mislead(reference, image, matrix):
+    """Whether the images without spots that stand still are far more alike by another motion."""
+    count = max(1, sum(gray.size <= SPOT_PIXELS for gray, _ in reference))
+    reference, image = _without_spots(reference[:count], image[:count])
+    if reference is None or is_flat(reference) or is_flat(image):
+        return False
+    without = _register(reference, image, "translation")
+    if without is None:
+        return False
+    if matrix is None:
+        return True
+    fixed, up = reference[-1]
+    motions = (corners(np.linalg.inv(up) @ one @ up, fixed.shape) for one in (matrix, without))
+    if np.abs(np.subtract(*motions)).max() <= SPOT_DISTANCE * max(fixed.shape):
+        return False
+    unlike, rest = (1 - likeness(reference, image, one) for one in (matrix, without))
+    return rest < (1 - SPOT_GAIN) * unlike
+
+
+def _without_spots(reference, image):
+    """Both pyramids with the spots that they share filled, or (None, None) where they share none."""
+    spots = dust.find_spots(reference[-1][0], image[-1][0])
+    if spots is None:
+        return None, None
+    filled = []
+    for pyramid in (reference, image):
+        gray = dust.fill_spots(pyramid[-1][0], spots)
+        levels = []
+        for level, up in pyramid[::-1]:
+            if level.shape != gray.shape:
+                gray = cv2.resize(gray, level.shape[::-1], interpolation=cv2.INTER_AREA)
+            levels.append((gray, up))
+        filled.append(levels[::-1])
+    return filled
 
 
 def likeness(reference: Pyramid, image: Pyramid, matrix: np.ndarray) -> float:

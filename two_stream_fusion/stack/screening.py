@@ -25,6 +25,11 @@ HAS_DETAIL = 1.2  # gray levels, NOISE counted: cells below say nothing
 MIN_CELLS = 8
 DETAIL_SIGMA = 1.5  # pixels: what is finer than this Gaussian counts as detail
 NOISE = 0.3  # gray levels: detail below counts for little
+MOTION_SIDE = 600  # pixels: the longer side of the versions on which blur by motion is looked for
+MOTION_CELLS = 12  # a side
+MOTION_HAS_DETAIL = 1.0  # gray levels
+MAX_LOSS = 0.08  # of detail along the motion (logarithm), below both neighbours: 0.01 in real stacks
+MAX_ASYMMETRY = 0.1  # how much more is lost along than across the motion: 0.02 in real stacks that lose some
 
 
 class Misfit(NamedTuple):
@@ -43,9 +48,7 @@ def small_gray(frame: np.ndarray) -> np.ndarray:
     Returns:
         Gray levels in 0..255, float32, at most SIDE pixels a side.
     """
-    share = min(1, SIDE / max(frame.shape[:2]))
-    size = tuple(max(2, round(length * share)) for length in frame.shape[1::-1])
-    return gray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA)).astype(np.float32)
+    return _reduce(frame, SIDE)
 
 
 def find_misfits(small: Sequence[np.ndarray], sort: Callable[[list[int]], list[int]] = list) -> list[Misfit]:
@@ -82,6 +85,71 @@ def find_misfits(small: Sequence[np.ndarray], sort: Callable[[list[int]], list[i
     return sorted(found) if 2 * len(found) < len(small) else []
 
 
+def directional_detail(frame: np.ndarray) -> np.ndarray:
+    """The detail of a frame in four directions, as `find_motion_blur` compares it.
+
+    Args:
+        frame: H x W or H x W x 3, uint8 or uint16.
+
+    Returns:
+        4 x MOTION_CELLS x MOTION_CELLS float32: the logarithm of the mean gradient in each cell, along the
+        columns, one diagonal, the rows and the other diagonal.
+    """
+    levels = cv2.GaussianBlur(_reduce(frame, MOTION_SIDE), (0, 0), 0.8)
+    x, y = (cv2.Sobel(levels, cv2.CV_32F, *order) / 8 for order in ((1, 0), (0, 1)))
+    gradients = x, (x + y) / np.float32(2**0.5), y, (x - y) / np.float32(2**0.5)
+    cells = MOTION_CELLS, MOTION_CELLS
+    means = [cv2.resize(np.abs(one), cells, interpolation=cv2.INTER_AREA) for one in gradients]
+    return np.log(np.array(means) + np.float32(NOISE))
+
+
+def find_motion_blur(
+    details: Sequence[np.ndarray], places: Sequence[int], sort: Callable[[list[int]], list[int]]
+) -> list[Misfit]:
+    """Find frames that the camera's motion blurred.
+
+    The sharpness of a place rises to one frame of a stack and falls behind it. So a frame between two others
+    is not less sharp than both. One that is, in most cells and in one direction far more than across it, is
+    blurred by motion. The ends of a stack cannot be judged.
+
+    Args:
+        details: `directional_detail` of each frame.
+        places: of the frames that belong, in the order given.
+        sort: puts places into the order of their focus. Where the others are not given in it, nothing is
+            found.
+
+    Returns:
+        The misfits, by their places.
+    """
+    rest, found = list(places), []
+    while len(rest) > 2:
+        scores = [
+            _motion_score(*(details[place] for place in rest[i - 1 : i + 2])) for i in range(1, len(rest) - 1)
+        ]
+        worst = int(np.argmin(scores)) + 1
+        others = rest[:worst] + rest[worst + 1 :]
+        if scores[worst - 1] >= 0 or sort(others) != others:
+            break
+        found.append(Misfit(rest[worst], "blurred by motion"))
+        rest = others
+    return sorted(found)
+
+
+def _motion_score(before, detail, after):
+    """Negative where a frame is blurred by motion, compared to both neighbours."""
+    lower = np.minimum(before, after)
+    loss = detail - lower
+    scores = [1.0]
+    for along in range(4):
+        usable = np.exp(lower[along]) - NOISE > MOTION_HAS_DETAIL
+        if np.count_nonzero(usable) >= MIN_CELLS:
+            asymmetry = loss[along] - loss[(along + 2) % 4]
+            scores.append(
+                max(np.median(loss[along][usable]) + MAX_LOSS, np.median(asymmetry[usable]) + MAX_ASYMMETRY)
+            )
+    return min(scores)
+
+
 def compare_pair(first: np.ndarray, second: np.ndarray) -> str | None:
     """Say how the second of two images differs from the first, where that would harm a fusion.
 
@@ -98,6 +166,13 @@ def compare_pair(first: np.ndarray, second: np.ndarray) -> str | None:
     if _is_blurred(details[1], details[0]):
         return "blurred throughout"
     return "sharper throughout" if _is_blurred(*details) else None
+
+
+def _reduce(frame, side):
+    """A frame as gray levels in 0..255, float32, at most `side` pixels a side."""
+    share = min(1, side / max(frame.shape[:2]))
+    size = tuple(max(2, round(length * share)) for length in frame.shape[1::-1])
+    return gray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA)).astype(np.float32)
 
 
 def _gain(reference, levels):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..layers.convolution import read_geometry
 from . import exports
 from .shape import Axis, reshaped
 
@@ -48,7 +49,7 @@ def _im2col(e):
     if rank > 5:
         raise ValueError("more than 3 spatial axes cannot be exported")
     (channels,) = e.fixed(0, 1)
-    kernel, stride, pad, dilation = e.layer._geometry(rank - 2)
+    kernel, stride, pad, dilation = read_geometry(e.layer.opt, rank - 2)
     places = int(np.prod(kernel))
     # A convolution of every channel with filters of a single 1 each.
     weight = np.tile(np.eye(places, dtype=np.float32), (channels, 1)).reshape(-1, 1, *kernel)

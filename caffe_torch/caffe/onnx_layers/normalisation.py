@@ -10,7 +10,7 @@ from . import exports, scaled, shifted
 @exports("BatchNorm")
 def _batch_norm(e):
     x, eps = e.inputs[0], e.opt.eps
-    if not e.layer.use_store:
+    if not e.layer.use_stored:
         axes = [i for i in range(len(e.shapes[0])) if i != 1]
         x = e.op("Sub", x, e.op("ReduceMean", x, axes=axes, keepdims=1))
         variance = e.op("ReduceMean", e.op("Mul", x, x), axes=axes, keepdims=1)

@@ -293,3 +293,17 @@ def test_golden_misalignment(sigma, shift, pixels):
     MIN_GAIN_FAR and MIN_GAIN, 1/6 and 1/3, lie between the first two and between the last two.
     """
     assert align.misalignment(*refocused(sigma, shift)) == pytest.approx(pixels, abs=0.05)
+
+
+def test_images_in_register_need_small_levels_alone(monkeypatch):
+    """Of images in register, none but small levels are compared; of others the answer is the same."""
+    near, far = refocused(3, 0), refocused(3, 2)
+    versions = [[align.quick_version(image) for image in images] for images in (near, far)]
+    sizes = []
+    register = align.registration.register_pair
+    monkeypatch.setattr(
+        align.registration, "register_pair", lambda a, b, m: sizes.append(a[-1][0].size) or register(a, b, m)
+    )
+    assert align.quick_misalignment(*versions[0], near[0].shape, ignored=1.5) == 0
+    assert max(sizes) <= align.COARSE_PIXELS
+    assert align.quick_misalignment(*versions[1], far[0].shape, ignored=1.5) == pytest.approx(2.10, abs=0.05)

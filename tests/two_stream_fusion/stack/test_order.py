@@ -1,9 +1,10 @@
 """stack/order.py: the frames of a stack in the order of their focus."""
 
+import cv2
 import numpy as np
 import pytest
 
-from tests.two_stream_fusion.stack.scenes import receding, strips
+from tests.two_stream_fusion.stack.scenes import levels, photograph, receding, slope, strips
 from two_stream_fusion.stack import order
 from two_stream_fusion.stack.order import focus_order
 
@@ -37,5 +38,21 @@ def test_an_order_that_will_do_is_kept():
 @pytest.mark.parametrize(("detour", "expected"), [(0.8, [0, 1, 2, 3]), (1.2, [0, 2, 1, 3])])
 def test_golden_detour_that_keeps_the_given_order(monkeypatch, detour, expected):
     """Four places on a line: the given path is 1 + detour / 10 times as long as the shortest."""
-    monkeypatch.setattr(order, "detail_grid", lambda frame: np.full((24, 24), frame))
-    assert focus_order([0, 10, 10 - detour, 20]) == expected
+    monkeypatch.setattr(order, "detail_grid", lambda place: np.full((24, 24), place))
+    assert order.sort_by_details([0, 10, 10 - detour, 20]) == expected
+
+
+@pytest.mark.parametrize("share", [0.005, 0.01, 0.02, 0.03])
+def test_the_order_of_a_shaken_stack_is_found(share):
+    """Each frame is shifted by up to a share of the width in either direction."""
+    width, margin = 300, 20
+    photo = cv2.resize(photograph(), (width + 2 * margin, 260))
+    rng = np.random.default_rng(int(share * 1000))
+    shifts = np.rint(rng.uniform(-share, share, (7, 2)) * width).astype(int)
+    frames = [
+        levels(frame)[margin + y : y - margin, margin + x : x - margin]
+        for frame, (x, y) in zip(slope(photo, 7, 3.0), shifts)
+    ]
+    places = [int(i) for i in rng.permutation(7)]
+    found = [places[i] for i in focus_order([frames[i] for i in places])]
+    assert found in ([*range(7)], [*range(7)][::-1])

@@ -1,12 +1,25 @@
 """stack/screening.py: frames that do not belong to their stack."""
 
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 import skimage.data
 
 from tests.two_stream_fusion.stack.scenes import levels, photograph, slope, strips
-from two_stream_fusion.stack.screening import compare_pair, find_misfits, small_gray
+from two_stream_fusion import pipeline
+from two_stream_fusion.stack.frames import images_in_folder
+from two_stream_fusion.stack.screening import (
+    compare_pair,
+    directional_detail,
+    find_misfits,
+    find_motion_blur,
+    small_gray,
+)
 
 
 def stack(count=5):
@@ -78,3 +91,54 @@ def test_of_a_pair_the_difference_is_said():
     soft = cv2.GaussianBlur(first, (0, 0), 6)
     assert compare_pair(small_gray(first), small_gray(soft)) == "blurred throughout"
     assert compare_pair(small_gray(soft), small_gray(first)) == "sharper throughout"
+
+
+def moved(frame, length, angle):
+    """A frame blurred by a motion of `length` pixels, `angle` degrees from the rows."""
+    kernel = np.zeros((61, 61), np.float32)
+    end = np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle))]) * length / 2
+    for step in np.linspace(-1, 1, 60):
+        x, y = np.rint(30 + step * end).astype(int)
+        kernel[y, x] += 1
+    return cv2.filter2D(frame, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT_101)
+
+
+def motion_misfits(frames, sort=list):
+    return find_motion_blur([directional_detail(frame) for frame in frames], range(len(frames)), sort)
+
+
+@pytest.mark.parametrize("angle", [0, 30, 70, 135])
+def test_a_frame_blurred_by_motion_is_found(angle):
+    frames = [levels(frame) for frame in slope(photograph()[::2, ::2], 7, 3.0)]
+    assert motion_misfits(frames) == []
+    frames[2] = moved(frames[2], 13, angle)
+    assert motion_misfits(frames) == [(2, "blurred by motion")]
+
+
+def test_two_frames_blurred_by_motion_are_found():
+    frames = [levels(frame) for frame in slope(photograph()[::2, ::2], 9, 3.0)]
+    frames[3], frames[6] = moved(frames[3], 15, 0), moved(frames[6], 15, 90)
+    assert [misfit.place for misfit in motion_misfits(frames)] == [3, 6]
+
+
+def test_out_of_focus_is_no_motion():
+    frames = [levels(frame) for frame in slope(photograph()[::2, ::2], 7, 3.0)]
+    far = [levels(cv2.GaussianBlur(frame.astype(np.float32), (0, 0), 2)) for frame in frames]
+    assert motion_misfits([*frames[:3], far[3], *frames[4:]]) == []
+    assert (
+        motion_misfits([frames[i] for i in (0, 6, 1, 5, 2, 4, 3)], lambda places: sorted(places)[::-1]) == []
+    )
+    assert motion_misfits(frames[:2]) == [] and motion_misfits([np.full((9, 9), 7, np.uint8)] * 4) == []
+
+
+STACKS = ["algae", "damselfly", "fly", "gun", "houses", "pcb", "pcb-depthmap", "ring", "text", "tie"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STACKS)
+def test_no_real_frame_is_left_out(name):
+    folder = Path(os.environ.get("FUSION_DATA", "nowhere"), "stacks", name)
+    if not folder.is_dir():
+        pytest.skip("needs FUSION_DATA with stacks")
+    paths = [path for path in images_in_folder(folder) if path.stem != "expected"]
+    assert pipeline.align_frames(paths, None).left_out == ()
