@@ -27,7 +27,7 @@ from tqdm import tqdm
 from data_prep import fetch, photographs
 from data_prep.database import Database, Datasets, row_bytes
 from data_prep.photographs import SourcePhotograph
-from two_stream_fusion.base.files import atomic_folder
+from two_stream_fusion.base.files import MARK, atomic_folder
 from two_stream_fusion.base.interrupts import delay_interrupt
 from two_stream_fusion.base.provenance import code_digest
 
@@ -312,6 +312,17 @@ def _check_replaceable(out, spec):
             raise ValueError(f"{out}: exists and is not a database made by this program")
         if existing != spec.kind:
             raise ValueError(f"{out}: a database of kind {existing}, not {spec.kind}: give another --out")
+        foreign = _foreign_files(out)
+        if foreign:
+            raise ValueError(f"{foreign[0]}: would be lost, since {out} is made anew: move it elsewhere")
+
+
+def _foreign_files(out):
+    """The files in the folder of a database that its manifest does not list."""
+    manifest = json.loads((out / "manifest.json").read_text())
+    lists = {"train.txt", "val.txt", "manifest.json", MARK}
+    own = {out / name for name in lists.union(manifest.get("sha256", ()))}
+    return sorted(path for path in out.rglob("*") if path not in own and not path.is_dir())
 
 
 def _check_disk(out, folder, needed):

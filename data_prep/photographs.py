@@ -12,6 +12,7 @@ import numpy as np
 from PIL import ImageOps, UnidentifiedImageError
 
 from data_prep import fetch
+from two_stream_fusion.base.files import check_regular
 from two_stream_fusion.io.decode import open_with_pillow
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
@@ -150,6 +151,7 @@ def read(path: str | Path) -> tuple[np.ndarray, str]:
         ValueError: why the file cannot serve.
         OSError: it cannot be opened.
     """
+    check_regular(path)
     data = Path(path).read_bytes()
     try:
         image = open_with_pillow(io.BytesIO(data))

@@ -290,7 +290,7 @@ def fuse(words: list[str | Path], outputs: Outputs, settings: Settings) -> None:
 def warn_if_among_sources(image: Path | None, words: list[str | Path]) -> None:
     """Warn where a later run of the same command would take the result for a source."""
     for folder in filter(os.path.isdir, words):
-        if image and os.path.samefile(folder, image.resolve().parent):
+        if image and os.path.samefile(folder, os.path.dirname(os.path.realpath(image))):
             LOG.warning("%s is in %s: a later run on that folder takes it for one of them", image, folder)
 
 

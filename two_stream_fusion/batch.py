@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Hashable, Iterable, Iterator, Optional, Tuple
 
+from two_stream_fusion.base.files import read_text
 from two_stream_fusion.base.interrupts import delay_interrupt
 from two_stream_fusion.base.parallel import process_pool
 from two_stream_fusion.io import images
@@ -189,18 +190,22 @@ def _read_folders(batch):
 
 def _read_csv(batch):
     found = []
-    with open(batch, newline="", encoding="utf-8-sig") as file:
-        try:
-            rows = list(csv.reader(file))
-        except (csv.Error, UnicodeDecodeError):
-            raise ValueError(f"{batch}: not a CSV file of output,image,image,...") from None
+    kind = "a CSV file of output,image,image,..."
+    text = read_text(batch, kind)
+    try:
+        rows = list(csv.reader(text.splitlines(keepends=True)))
+    except csv.Error:
+        raise ValueError(f"{batch}: not {kind}") from None
     for number, row in enumerate(rows, start=1):
-        cells = [cell.strip() for cell in row if cell.strip()]
-        if not cells or cells[0].startswith("#"):
+        output, *cells = [cell.strip() for cell in row] or [""]
+        words = [cell for cell in cells if cell]
+        if (not output and not words) or output.startswith("#"):
             continue
-        if len(cells) < 2:
+        if not output or not words:
             raise ValueError(f"{batch}, line {number}: output,image,image,... is needed")
-        found.append((cells[0], [batch.parent / cell for cell in cells[1:]]))
+        if "\0" in output + "".join(words) or Path(output).name in ("", ".."):
+            raise ValueError(f"{batch}, line {number}: {output!r} is no name of a file")
+        found.append((output, [batch.parent / word for word in words]))
     return found
 
 
@@ -209,10 +214,11 @@ def _leaves(name, folder):
     path = Path(name)
     if path.anchor or os.path.normpath(name).split(os.sep)[0] == os.pardir:
         return True
-    if os.pardir not in path.parts or folder is None:
+    if folder is None:
         return False
-    real = Path(os.path.realpath(folder / path))  # .. of a linked folder leads to where the link does
-    return Path(os.path.realpath(folder)) not in real.parents
+    real = Path(os.path.realpath((folder / path).parent))  # links inside lead to where they do
+    inside = Path(os.path.realpath(folder))
+    return inside != real and inside not in real.parents
 
 
 def _input_identities(found):

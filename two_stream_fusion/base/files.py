@@ -90,6 +90,39 @@ def _check_no_device(path):
             raise ValueError(f"{path}: is {kind}; output goes to files")
 
 
+def read_text(path: str | Path, kind: str) -> str:
+    """Read a text file of the user, UTF-8 with or without a byte order mark.
+
+    Args:
+        path: the file.
+        kind: what it has to be, such as "a list of names", for errors.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is a FIFO, a socket or a device, whose reading might never end, or no UTF-8.
+    """
+    check_regular(path)
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not {kind}") from None
+
+
+def check_regular(path: str | Path) -> None:
+    """Refuse what is no file on a disk.
+
+    Args:
+        path: of something to be read.
+
+    Raises:
+        OSError: there is nothing at `path`.
+        ValueError: it is a FIFO, a socket or a device, whose reading might never end.
+    """
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ValueError(f"{path}: is a FIFO, a socket or a device; only files are read")
+
+
 def write_text(path: str | Path, text: str, replace: bool = True) -> None:
     """Write a text file in UTF-8, whole or not at all; its folder is made where there is none.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import re
-import stat
 import warnings
 from contextlib import contextmanager
 from functools import lru_cache
@@ -16,6 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from two_stream_fusion.base.files import check_regular
 from two_stream_fusion.base.memory import check_room
 from two_stream_fusion.base.pixels import round_half_even
 from two_stream_fusion.io import jpeg, png
@@ -74,9 +74,10 @@ def read_head(path: Path, size: int = 12) -> bytes:
     """
     if str(path) == "-" and not path.exists():
         raise UnsupportedImage("-: standard input is not read; save the image as a file and name that")
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # reading one might never end
-        raise UnsupportedImage(f"{path}: is a FIFO, a socket or a device; images are read from files")
+    try:
+        check_regular(path)
+    except ValueError as error:
+        raise UnsupportedImage(str(error)) from None
     with open(path, "rb") as file:
         head = file.read(size)
     names = [name for magic, name in OTHER_FORMATS.items() if head.startswith(magic)]

@@ -73,6 +73,8 @@ def load(
             pixels, metadata = tiff.decode_tiff(path, page, channel, time, value_range)
         else:
             tiff_stacks.check_no_choice(path, channel, time)
+            if value_range is not None:
+                raise decode.UnsupportedImage(f"{path}: --range is for the levels of TIFF alone")
             decoder = decode.decode_heif if decode.is_heif(head) else decode.decode_with_pillow
             pixels, metadata = decoder(path)
         if pixels.dtype not in (np.uint8, np.uint16):

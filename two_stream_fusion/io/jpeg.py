@@ -89,15 +89,16 @@ def max_scans(width: int, height: int) -> int:
     return int(min(MAX_SCANS, MAX_SCAN_MEGAPIXELS * 1e6 / (width * height)))
 
 
-def lacks_pixels(data: bytes) -> bool:
-    """Whether coded data is missing or damaged.
+def lacks_pixels(*files: bytes) -> bool:
+    """Whether coded data is missing or damaged in one of several JPEG files.
 
     Decoders fill in gray for it without an error. libjpeg prints a warning, which OpenCV lets through; the
     image of 1/8 is enough, for all data is gone through.
     """
     flags = cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_IGNORE_ORIENTATION
     with captured_stderr(MESSAGES) as printed:
-        cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        for data in files:
+            cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     return any(map(LACKING.search, printed))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from two_stream_fusion.base.pixels import round_half_even
-from two_stream_fusion.io import decode
+from two_stream_fusion.io import decode, jpeg
 from two_stream_fusion.io.decode import Header, UnsupportedImage
 from two_stream_fusion.io.metadata import (
     ORIENTATION,
@@ -27,7 +27,8 @@ from two_stream_fusion.io.metadata import (
 from two_stream_fusion.io.stderr import silenced_stderr
 from two_stream_fusion.io.tiff_stacks import open_tiff, stack_planes
 
-DESCRIPTION, ICC = 270, 34675  # tags
+DESCRIPTION, ICC, JPEG_TABLES = 270, 34675, 347  # tags
+JPEG = 7  # a compression
 # Descriptions that say how the old file is structured
 STRUCTURE = re.compile(r'\s*(ImageJ=|<|{.*"shape": ?\[)', re.S)
 COMPRESSIONS = (1, 2, 3, 4, 5, 7, 8, 32773, 32946)  # none, CCITT, LZW, JPEG, deflate, PackBits
@@ -104,6 +105,11 @@ def _check_page(path, page):
     if page.compression not in COMPRESSIONS:
         kind = getattr(page.compression, "name", page.compression)
         raise UnsupportedImage(f"{path}: packed by {kind}, which is not read; LZW and deflate are")
+    if page.extrasamples and 0 in page.extrasamples:
+        raise UnsupportedImage(
+            f"{path}: {page.samplesperpixel} channels, and the file does not say what the last one is; save it"
+            " without that one, or marked as alpha"
+        )
     if page.samplesperpixel > 4:
         raise UnsupportedImage(
             f"{path}: {page.samplesperpixel} channels; gray and RGB are fused, alpha with them"
@@ -150,12 +156,35 @@ def _decode_samples(path, page, plane):
         return decode.apply_orientation(pixels, tagged), None
     if page.planarconfig == 2 and page.samplesperpixel > 1 and page.dtype != np.uint8:
         return np.dstack([_decode_separate(page, i) for i in range(page.samplesperpixel)]), tagged
+    if page.dtype is None or page.dtype.itemsize == 1:
+        _check_by_pillow(path, plane.page)
+        if page.compression == JPEG:
+            _check_jpeg_segments(path, page)
     pixels = _decode_with_opencv(path, plane.page)
     if page.photometric == 0 and pixels.dtype == np.uint16:  # white is zero: OpenCV inverts 8 bits only
         pixels = ~pixels
     if page.extrasamples and page.extrasamples[0] == 1 and pixels.ndim == 3:
         pixels = _divide_by_alpha(pixels)
     return pixels, None
+
+
+def _check_by_pillow(path, number):
+    """Raise what Pillow does for a damaged strip or tile: OpenCV fills those of 8 bits with what it finds."""
+    with decode.open_with_pillow(path) as file:
+        file.seek(number)
+        file.load()
+
+
+def _check_jpeg_segments(path, page):
+    """Raise UnsupportedImage where a strip or tile lacks data: libjpeg fills it with gray."""
+    tables = page.tags[JPEG_TABLES].value[2:-2] if JPEG_TABLES in page.tags else b""
+    segments = []
+    for offset, count in zip(page.dataoffsets, page.databytecounts):
+        page.parent.filehandle.seek(offset)
+        segment = page.parent.filehandle.read(count)
+        segments.append(segment[:2] + tables + segment[2:])
+    if not all(jpeg.read_structure(one).has_end for one in segments) or jpeg.lacks_pixels(*segments):
+        raise UnsupportedImage(f"{path}: truncated or damaged: data of its pixels is missing")
 
 
 def _read_plane(page, index):
@@ -276,6 +305,10 @@ def _scale_levels(path, pixels, value_range):
         if pixels.shape[2:] in ((2,), (4,)):
             raise UnsupportedImage(f"{path}: alpha beside levels that need --range; leave alpha out")
         bottom, top = value_range
+        if high <= bottom or low >= top or (high - low) < (top - bottom) / 65535:
+            raise UnsupportedImage(
+                f"{path}: levels from {low:g} to {high:g}, of which --range {bottom:g},{top:g} shows nothing"
+            )
         scale = 65535 / (top - bottom)
         return round_half_even(np.clip((pixels.astype(np.float64) - bottom) * scale, 0, 65535), np.uint16)
     if pixels.dtype.kind != "f":

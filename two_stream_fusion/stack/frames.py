@@ -13,6 +13,7 @@ from typing import Callable, Iterable, Iterator, NamedTuple, Sequence, Union
 import cv2
 import numpy as np
 
+from two_stream_fusion.base.files import read_text
 from two_stream_fusion.base.pixels import MIN_SIDE, check_fusable, extend_visible
 from two_stream_fusion.io import images
 from two_stream_fusion.stack import align
@@ -239,7 +240,13 @@ class Frames:
                 " colour"
             )
         own, first = photograph.metadata.icc, self.metadata.icc
-        if own and first and _comparable(own) != _comparable(first):
+        if bool(own) != bool(first):
+            with_profile, without = (i, 0) if own else (0, i)
+            raise ValueError(
+                f"{self.name(with_profile)} has an ICC profile, {self.name(without)} has none: give both the"
+                " same one first"
+            )
+        if own and _comparable(own) != _comparable(first):
             raise ValueError(
                 f"{self.name(i)} and {self.name(0)} have different ICC profiles: convert them to one first"
             )
@@ -378,9 +385,5 @@ def _match(pattern):
 
 
 def _read_list(path):
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: not a list of names") from None
-    lines = [line.strip() for line in text.splitlines()]
+    lines = [line.strip() for line in read_text(path, "a list of names").splitlines()]
     return [path.parent / line for line in lines if line and not line.startswith("#")]
