@@ -18,7 +18,7 @@ def whole_number(minimum: int) -> Callable[[str], int]:
     def integer(text):
         value = int(text)
         if value < minimum:
-            raise argparse.ArgumentTypeError(f"{value}, but it is {minimum} or more")
+            raise argparse.ArgumentTypeError(f"{value}: must be at least {minimum}")
         return value
 
     return integer
@@ -28,7 +28,7 @@ def share(text: str) -> float:
     """A type of argparse: between 0 and 1."""
     value = float(text)
     if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text}, but it is between 0 and 1")
+        raise argparse.ArgumentTypeError(f"{text}: must be between 0 and 1")
     return value
 
 

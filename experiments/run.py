@@ -158,7 +158,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Settings:
     args = parser.parse_args(argv)
     nets.refuse_unknown(args.names, experiment_names(), "experiment")
     if min(args.seeds, args.workers, args.iterations or 1) < 1 or args.iterations == 0:
-        parser.error("--iterations, --seeds and --workers are 1 or more")
+        parser.error("--iterations, --seeds and --workers must be at least 1")
     if not (args.caffe / "caffe").is_file():
         parser.error(f"--caffe: there is no program `caffe` in {args.caffe}")
     precision = None if args.precision == "float32" else args.precision  # the default

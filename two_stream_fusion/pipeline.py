@@ -72,8 +72,8 @@ class Aligned(NamedTuple):
     order: for each of `frames`, its place among the sources.
     reference: the place among the sources of the image that the others were aligned to; None where they were
         not aligned. So are the next two.
-    transforms: 3 x 3 float64 for each source, which take places (x, y, 1) in the reference to it; None for
-        one that is left out.
+    transforms: 3 x 3 float64 for each source, which map coordinates (x, y, 1) in the reference to coordinates
+        in the source; None for a source that is left out.
     window: (rows, columns), slices: what `frames` show of the reference.
     names: of all sources, in their order.
     left_out: the sources that `frames` lack.

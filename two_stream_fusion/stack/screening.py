@@ -1,6 +1,6 @@
 """Frames of a stack that do not belong: black, lit in another way, blurred by a bump, of another scene.
 
-Ours, beyond the paper. Frames are compared in small versions, each with what most frames agree on. The bounds
+Not from the paper. Frames are compared in small versions, each with what most frames agree on. The bounds
 lie between what real stacks reach and what such faults do; both stand beside them.
 """
 

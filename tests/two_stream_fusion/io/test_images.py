@@ -306,7 +306,7 @@ def test_raw_is_developed_and_refused_where_not_whole(tmp_path):
     whole = path.read_bytes()
     for share in (0.01, 0.2, 0.5, 0.9):
         path.write_bytes(whole[: int(len(whole) * share)])
-        with pytest.raises(ValueError, match=r"x\.dng: not a RAW file, or not whole: Input/output error"):
+        with pytest.raises(ValueError, match=r"x\.dng: not a RAW file, or incomplete: Input/output error"):
             images.read(path)
 
 

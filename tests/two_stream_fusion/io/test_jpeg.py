@@ -31,7 +31,7 @@ def test_a_missing_end_marker_alone_is_a_warning(tmp_path, caplog, options, miss
         for _ in range(2):  # frames are read more than once
             np.testing.assert_array_equal(images.read(path), pixels)
     assert [record.message for record in caplog.records] == [
-        f"{path}: has no end marker (EOI), so it may be cut off; its pixels are whole"
+        f"{path}: has no end marker (EOI), so it may be cut off; its pixels are complete"
     ]
 
 
@@ -53,7 +53,7 @@ def test_a_missing_last_scan_is_refused(tmp_path):
     data, _ = photograph(progressive=True)
     for start in (data.rindex(b"\xff\xda"), data.rindex(b"\xff\xc4")):
         (tmp_path / "x.jpg").write_bytes(data[:start])
-        with pytest.raises(ValueError, match="data of its pixels is missing"):
+        with pytest.raises(ValueError, match="pixel data is missing"):
             images.read(tmp_path / "x.jpg")
 
 
