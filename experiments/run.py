@@ -148,7 +148,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Settings:
     add("--iterations", type=int, metavar="N", help="(default: what each solver says)")
     add("--seeds", type=int, default=1, metavar="N", help="trainings of each (default: %(default)s)")
     add("--workers", type=int, default=1, metavar="N", help="trainings at a time (default: %(default)s)")
-    add("--precision", help="bfloat16 is faster where the processor has it; of caffe_torch alone"
+    add("--precision", help="bfloat16 is faster where the processor has it; caffe_torch only"
         " (default: float32)")  # fmt: skip
     add("--gpu", type=int, metavar="N", help="the GPU to run on (default: the CPU)")
     add("--caffe", type=Path, metavar="DIR", default=Path(sys.executable).parent, help="where the programs"

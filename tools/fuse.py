@@ -1,4 +1,4 @@
-"""Fuse photographs of one scene focused at different depths into one that is sharp throughout."""
+"""Fuse images of one scene, focused at different depths, into one that is sharp throughout."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class Matte:
     passes are made to begin with. The second ends where each pixel has been shown.
 
     Args:
-        frames: in register, in the order of their focus.
+        frames: aligned, in the order of focus.
 
     Attributes:
         highest: H x W, the most opaque of the frames.

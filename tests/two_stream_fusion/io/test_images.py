@@ -705,6 +705,6 @@ def test_files_that_claim_far_more_than_they_hold_are_refused(tmp_path, monkeypa
     claims(path, width, height)
     monkeypatch.setattr(np, "empty", None)  # nothing is decoded
     with pytest.raises(
-        ValueError, match=rf"x\{ending}: {width}x{height} pixels in \d+ bytes are no photograph"
+        ValueError, match=rf"x\{ending}: {width}x{height} pixels in \d+ bytes cannot be an image"
     ):
         images.read(path)

@@ -90,7 +90,7 @@ def test_harmless_bytes_between_segments_are_read_over(tmp_path):
 
 
 def test_few_bytes_do_not_make_many_pixels(tmp_path, monkeypatch):
-    """In every format: what a few bytes unpack to is no photograph."""
+    """In every format: a few bytes cannot unpack to an image."""
     Image.new("RGB", (60, 50)).save(tmp_path / "x.webp", lossless=True)
     Image.new("L", (60, 50)).save(tmp_path / "x.png")
     Image.new("L", (60, 50)).save(tmp_path / "x.tif", compression="tiff_adobe_deflate")
@@ -100,5 +100,5 @@ def test_few_bytes_do_not_make_many_pixels(tmp_path, monkeypatch):
     monkeypatch.setattr(decode, "MAX_MEGAPIXELS_UNQUESTIONED", 0.001)
     monkeypatch.setattr(decode, "MIN_BYTES_A_MEGAPIXEL", 1e6)
     for path in tmp_path.iterdir():
-        with pytest.raises(ValueError, match=rf"{path.name}: 60x50 pixels in \d+ bytes are no photograph"):
+        with pytest.raises(ValueError, match=rf"{path.name}: 60x50 pixels in \d+ bytes cannot be an image"):
             images.read(path)
