@@ -13,22 +13,22 @@ NAMED = 5  # files that are named as they are skipped; with --verbose all are
 
 
 def whole_number(minimum: int) -> Callable[[str], int]:
-    """A type of argparse: a whole number from `minimum` on."""
+    """An argparse type: an integer of at least `minimum`."""
 
     def integer(text):
         value = int(text)
         if value < minimum:
-            raise argparse.ArgumentTypeError(f"{value}, but it is {minimum} or more")
+            raise argparse.ArgumentTypeError(f"{value}: must be at least {minimum}")
         return value
 
     return integer
 
 
 def share(text: str) -> float:
-    """A type of argparse: between 0 and 1."""
+    """An argparse type: a number between 0 and 1."""
     value = float(text)
     if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text}, but it is between 0 and 1")
+        raise argparse.ArgumentTypeError(f"{text}: must be between 0 and 1")
     return value
 
 

@@ -263,8 +263,8 @@ def main(argv=None):
         if args.verbose:
             for failure in failures:
                 print(f"{failure.name}: {failure.url}", file=sys.stderr)
-        raise OSError(f"{len(paths)} of {len(names)} files are there; run it again for the others")
-    print(f"{len(names)} files are there")
+        raise OSError(f"{len(paths)} of {len(names)} files are available; run it again for the others")
+    print(f"{len(names)} files are available")
 
 
 if __name__ == "__main__":

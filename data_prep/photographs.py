@@ -193,10 +193,10 @@ def read_mask(path: str | Path, shape: tuple[int, int]) -> np.ndarray:
     """
     image = read(path)[0]
     if (image != image[..., :1]).any():
-        raise ValueError("a coloured image is no mask")
+        raise ValueError("a coloured image cannot be a mask")
     mask = image[..., 0] > 127
     if mask.shape != tuple(shape):
         raise ValueError(f"mask of {mask.shape[1]}x{mask.shape[0]}, photograph of {shape[1]}x{shape[0]}")
     if not mask.any() or mask.all():
-        raise ValueError("a mask without, or with nothing but, pixels over 127")
+        raise ValueError("a mask must have pixels over 127 and others")
     return mask

@@ -58,7 +58,7 @@ def defocus(clean: np.ndarray, region: np.ndarray, rng: np.random.Generator) -> 
 
 
 def handheld(clean: np.ndarray, region: np.ndarray, rng: np.random.Generator) -> Images:
-    """Make the pairs of `defocus` look as taken by hand: with noise, JPEG, and out of register.
+    """Make the pairs of `defocus` look hand-held: with noise, JPEG and misalignment.
 
     - Half the pairs have noise in each of R, G and B. Its sigma is log-uniform in 0.3..4.5 levels.
     - Half have JPEG artefacts of a quality in 75..98.

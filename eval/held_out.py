@@ -178,7 +178,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         " commas")  # fmt: skip
     args = parser.parse_args(argv)
     if args.count < 1 or args.noise < 0:
-        parser.error("--count is 1 or more, --noise 0 or more")
+        parser.error("--count must be at least 1, --noise at least 0")
     defaults, selections = select.refine.__kwdefaults__, {"select": {}}
     for text in args.select:
         selections[f"select {text}"] = parse_options("select", defaults, text.split(","))

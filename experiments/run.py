@@ -148,7 +148,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Settings:
     add("--iterations", type=int, metavar="N", help="(default: what each solver says)")
     add("--seeds", type=int, default=1, metavar="N", help="trainings of each (default: %(default)s)")
     add("--workers", type=int, default=1, metavar="N", help="trainings at a time (default: %(default)s)")
-    add("--precision", help="bfloat16 is faster where the processor has it; of caffe_torch alone"
+    add("--precision", help="bfloat16 is faster where the processor has it; caffe_torch only"
         " (default: float32)")  # fmt: skip
     add("--gpu", type=int, metavar="N", help="the GPU to run on (default: the CPU)")
     add("--caffe", type=Path, metavar="DIR", default=Path(sys.executable).parent, help="where the programs"
@@ -158,7 +158,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Settings:
     args = parser.parse_args(argv)
     nets.refuse_unknown(args.names, experiment_names(), "experiment")
     if min(args.seeds, args.workers, args.iterations or 1) < 1 or args.iterations == 0:
-        parser.error("--iterations, --seeds and --workers are 1 or more")
+        parser.error("--iterations, --seeds and --workers must be at least 1")
     if not (args.caffe / "caffe").is_file():
         parser.error(f"--caffe: there is no program `caffe` in {args.caffe}")
     precision = None if args.precision == "float32" else args.precision  # the default

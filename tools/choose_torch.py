@@ -1,4 +1,4 @@
-"""Print what pip is to install for PyTorch: its build for CPUs where there is no NVIDIA GPU.
+"""Print the arguments by which pip installs PyTorch: its build for CPUs where there is no NVIDIA GPU.
 
 `make setup` runs this before anything is installed, so it needs the standard library alone. On Linux
 pip's own choice is the build with CUDA, some gigabytes. It is taken too where PyTorch's index for CPUs

@@ -86,7 +86,7 @@ def build_graph(net, phase: str = "TEST", stages: Iterable[str] = ()) -> list[No
             continue
         for bottom in layer.bottom:
             if bottom not in sources:
-                raise ValueError(f"layer {layer.name!r} reads {bottom!r}, which no layer before it gives")
+                raise ValueError(f"layer {layer.name!r} reads {bottom!r}, which no earlier layer outputs")
         if len(layer.bottom) == 1 and list(layer.top) == list(layer.bottom):
             sources[layer.bottom[0]].text[-1] += f" + {layer.type}"
             continue

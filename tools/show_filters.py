@@ -51,7 +51,7 @@ def main(argv=None):
     add("--enlarge", type=int, default=1, metavar="N", help="side of a weight (default: %(default)s)")
     args = parser.parse_args(argv)
     if min(args.columns, args.enlarge) < 1:
-        parser.error("--columns and --enlarge are 1 or more")
+        parser.error("--columns and --enlarge must be at least 1")
     net = nets.open_net(args)
     nets.refuse_unknown([args.layer], list(net.params), "layer with weights")
     weights = net.params[args.layer][0].data

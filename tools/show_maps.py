@@ -111,7 +111,7 @@ def main(argv=None):
     models.add_model_arguments(parser)
     args = parser.parse_args(argv)
     if args.maps < 1:
-        parser.error("--maps is 1 or more")
+        parser.error("--maps must be at least 1")
     check_output(args.output, args.images, force=True)
     a, b = map(images.read, args.images)
     check_alike(a, b)

@@ -88,7 +88,7 @@ def main(argv=None):
     add("--enlarge", type=int, default=1, metavar="N", help="side of a pixel (default: %(default)s)")
     args = parser.parse_args(argv)
     if args.first < 0 or min(args.count, args.enlarge) < 1:
-        parser.error("--first is 0 or more, --count and --enlarge 1 or more")
+        parser.error("--first must be at least 0, --count and --enlarge at least 1")
     patches = read_patches(args.database, args.first, args.count)
     shown = len(patches["a"])
     tiles = np.concatenate([patches[row] for row in ROWS])

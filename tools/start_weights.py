@@ -116,7 +116,7 @@ def embed(net, small: Filters, types: Mapping[str, str]) -> None:
         copied.append((name, weights[:outputs], weights[:outputs].copy()))
     for name, current, expected in copied:
         if (current != expected).any():
-            raise ValueError(f"{name}: shares filters with a layer that has others in the smaller net")
+            raise ValueError(f"{name}: shares filters with a layer whose filters differ in the smaller net")
 
 
 def main(argv=None):

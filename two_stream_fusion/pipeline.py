@@ -58,7 +58,7 @@ Sources = Union[Frames, Iterable[Source]]
 
 
 class LeftOut(NamedTuple):
-    """A photograph that is not fused: its place among the sources, its name, and why."""
+    """An image that is not fused: its index among the sources, its name, and the reason."""
 
     source: int
     name: str
@@ -66,14 +66,14 @@ class LeftOut(NamedTuple):
 
 
 class Aligned(NamedTuple):
-    """Photographs as they are fused.
+    """Images as they are fused.
 
-    frames: the images, in the order of their focus and in register.
+    frames: the images, in the order of focus and aligned.
     order: for each of `frames`, its place among the sources.
     reference: the place among the sources of the image that the others were aligned to; None where they were
         not aligned. So are the next two.
-    transforms: 3 x 3 float64 for each source, which take places (x, y, 1) in the reference to it; None for
-        one that is left out.
+    transforms: 3 x 3 float64 for each source, which map coordinates (x, y, 1) in the reference to coordinates
+        in the source; None for a source that is left out.
     window: (rows, columns), slices: what `frames` show of the reference.
     names: of all sources, in their order.
     left_out: the sources that `frames` lack.
@@ -182,7 +182,7 @@ def fuse(
         keep_order: leave three or more images in the order given; otherwise it is found where it matters.
         keep_all: fuse images too that do not belong to a stack of three or more (see stack/screening.py);
             otherwise they are left out, and a warning names them. Of two images none is left out.
-        check_register: log a warning where neighbours that are not aligned seem to be out of register.
+        check_register: log a warning where neighbouring images appear misaligned.
         progress: shows how far the work is; see no_progress.
 
     Returns:
@@ -266,7 +266,7 @@ def align_frames(
     keep_all: bool = False,
     progress: Progress = no_progress,
 ) -> Aligned:
-    """Put photographs into the order of their focus and bring them into register.
+    """Sort images by focus and align them.
 
     Args:
         sources: as of `fuse`.
@@ -322,7 +322,7 @@ def fuse_by_network(
     tile: int = TILE,
     progress: Track = iter,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Fuse images that are in register by the two-stream network.
+    """Fuse aligned images by the two-stream network.
 
     Args:
         network: fuses two images: a TwoStream.
@@ -461,7 +461,7 @@ def _look_at_stack(frames, in_order, keep_all, progress):
     order = sort([place for place in everything if place not in away])
     if shaken:
         LOG.warning(
-            "the camera moved by up to %.1f %% of the width, so the order of focus is not sure;"
+            "the camera moved by up to %.1f %% of the width, so the order of focus may be wrong;"
             " --keep-order keeps the given one",
             100 * shaken,
         )
@@ -474,7 +474,7 @@ def _is_clear(frames, place, small):
 
 
 def _middle(order, misfits):
-    """The place in `order` nearest to its middle that is no misfit's."""
+    """The index in `order` nearest to its middle that is not a misfit."""
     middle, away = (len(order) - 1) // 2, {misfit.place for misfit in misfits}
     return min((i for i, source in enumerate(order) if source not in away), key=lambda i: abs(i - middle))
 
@@ -486,7 +486,7 @@ def _warn_if_unlike(frames):
 
 
 def _warn_if_misaligned(frames):
-    """Log where neighbours are out of register: of all such pairs, the one that is farthest apart."""
+    """Warn of misaligned neighbours: of all such pairs, the one that is farthest apart."""
     bound = max(WARN_PIXELS, WARN_SHARE * max(frames.shape))
     found = []
     previous = None
@@ -503,6 +503,6 @@ def _warn_if_misaligned(frames):
     if math.isinf(pixels):
         problem = "not to show the same scene"
     else:
-        problem = f"{pixels:.1f} pixels apart; --align brings images into register"
+        problem = f"{pixels:.1f} pixels apart; --align aligns images"
     more = f" (and {len(found) - 1} more pairs of neighbours)" if len(found) > 1 else ""
     LOG.warning("%s and %s seem %s%s", frames.name(first), frames.name(second), problem, more)

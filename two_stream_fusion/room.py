@@ -11,24 +11,10 @@ from two_stream_fusion.base.memory import check_room
 from two_stream_fusion.io import images
 from two_stream_fusion.methods import registry
 
-# Bytes a pixel at the peak of fusing two colour images of 8 bits, reading and writing them too, measured as
-# the growth from 1 to 4 megapixels. Rows of a method that is not here count as the most of the others.
-WORK = {
-    "dwt": 60,
-    "lp": 65,
-    "sp": 145,
-    "rp": 80,
-    "psfs": 55,
-    "cp": 75,
-    "gf": 150,
-    "cnn": 85,
-    "two_stream": 85,
-}
 EACH_IMAGE = 28  # more for each image beyond two where a method takes all at once
 DEEPER = 5  # copies of the images that grow with their depth
 PROGRAM = 150 * 2**20  # Python and its libraries
 NETWORK = 500 * 2**20  # PyTorch, and a network on tiles
-NETWORKS = ("two_stream", "cnn", "srcnn")
 
 
 def needed_bytes(method: str, count: int, header: Any) -> int:
@@ -40,12 +26,13 @@ def needed_bytes(method: str, count: int, header: Any) -> int:
         header: of the largest image, an io.decode.Header.
     """
     pixels, channels = header.width * header.height, header.channels
-    work = WORK.get(method, max(WORK.values()))
-    if registry.find(method).takes_many:
+    row = registry.find(method)
+    work = row.working_bytes or max(other.working_bytes or 0 for other in registry.METHODS.values())
+    if row.takes_many:
         work += EACH_IMAGE * (count - 2)
     held = 2 * header.size  # the neighbours of an image that is being decoded
     fusing = pixels * (work + DEEPER * channels * (header.itemsize - 1))
-    return PROGRAM + (NETWORK if method in NETWORKS else 0) + max(fusing, header.decoding + held)
+    return PROGRAM + (NETWORK if row.has_network else 0) + max(fusing, header.decoding + held)
 
 
 def check_memory(

@@ -39,5 +39,5 @@ def test_the_first_files_that_are_skipped_are_named(folder, tmp_path, capsys, ve
 def test_numbers_and_shares_are_checked():
     assert database_command.whole_number(2)("2") == 2 and database_command.share("0.5") == 0.5
     for check, text in ((database_command.whole_number(2), "1"), (database_command.share, "1")):
-        with pytest.raises(Exception, match=f"^{text}, but it is"):
+        with pytest.raises(Exception, match=f"^{text}: must be"):
             check(text)

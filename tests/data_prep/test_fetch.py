@@ -148,7 +148,7 @@ def test_the_command_goes_on_where_it_stopped(host, tmp_path, capsys):
     missing.with_suffix(".away").rename(missing)
     host.asked.clear()
     fetch.main(["one", "fly", "--out", str(tmp_path / "to")])
-    assert len(host.asked) == 1 and "8 files are there" in capsys.readouterr().out
+    assert len(host.asked) == 1 and "8 files are available" in capsys.readouterr().out
 
 
 def test_without_a_network_it_gives_up_early(host, tmp_path, monkeypatch):

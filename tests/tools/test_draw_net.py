@@ -59,7 +59,7 @@ def test_mistakes_are_said(tmp_path):
         draw_net.main(["nothing.prototxt", *out])
     path = tmp_path / "x.prototxt"
     path.write_text('layer { name: "r" type: "ReLU" bottom: "x" top: "y" }')
-    with pytest.raises(ValueError, match=r"x\.prototxt: layer 'r' reads 'x', which no layer"):
+    with pytest.raises(ValueError, match=r"x\.prototxt: layer 'r' reads 'x', which no earlier layer"):
         draw_net.main([str(path), *out])
     path.write_text("")
     with pytest.raises(ValueError, match="no layers in phase TEST"):

@@ -436,13 +436,13 @@ def test_deep_images_need_a_deep_format(run, tmp_path):
 
 
 def test_a_result_beside_its_sources_is_said(run, folder, tmp_path):
-    """A later run of the same command takes it for one of them."""
+    """A later run of the same command would fuse it too."""
     (tmp_path / "in").mkdir()
     for name in ("a.png", "b.png"):
         (tmp_path / "in" / name).write_bytes((folder / name).read_bytes())
     for output, said in (("in/fused.png", 1), ("fused.png", 0)):
         status, _, errors = run(tmp_path / "in", "-o", tmp_path / output, "--method", "lp")
-        assert status == 0 and errors.count("takes it for one of them") == said
+        assert status == 0 and errors.count("would fuse it too") == said
 
 
 def test_long_names_are_written(run, tmp_path):
@@ -742,7 +742,7 @@ def test_nets_of_before_2015_are_refused(run, tmp_path):
     (tmp_path / "old.prototxt").write_text(old)
     net = ("--net", tmp_path / "old.prototxt", "--weights", "w.caffemodel")
     found = run("a.png", "b.png", "-o", tmp_path / "o.png", *net)
-    assert found[0] == 1 and "old.prototxt: a net of before 2015" in found[2]
+    assert found[0] == 1 and "old.prototxt: a net from before 2015" in found[2]
 
 
 def test_a_bad_frame_is_reported(run, tmp_path):

@@ -68,7 +68,7 @@ def test_it_goes_on_and_says_what_failed(folder, capfd, jobs):
     said, errors = capfd.readouterr()
     assert sorted(p.name for p in (folder / "out").iterdir()) == ["one.png", "ten.png", "two.png"]
     assert errors == "fuse.py: error: in/bad/1.png: not an image, or a damaged one (12 bytes)\n"
-    assert said.splitlines()[-1] == "3 fused, 0 left out as whole, 1 failed"
+    assert said.splitlines()[-1] == "3 fused, 0 skipped as complete, 1 failed"
 
 
 def test_resuming_does_what_is_missing_or_broken(folder, capfd):
@@ -82,7 +82,7 @@ def test_resuming_does_what_is_missing_or_broken(folder, capfd):
     assert run("--batch", "in", "-o", "out", "--resume") == 1
     assert untouched.stat().st_mtime_ns == before
     assert broken.read_bytes() == whole and missing.is_file()
-    assert "2 fused, 1 left out as whole, 1 failed" in capfd.readouterr().out
+    assert "2 fused, 1 skipped as complete, 1 failed" in capfd.readouterr().out
     assert run("--batch", "in", "-o", "out") == 1  # without --resume nothing is replaced
     assert capfd.readouterr().err.count("exists; --force") == 3
 
@@ -102,7 +102,7 @@ def test_the_other_outputs_are_folders_too(folder, capfd):
     (folder / "reports/x.json").unlink()
     assert main("--batch", "pairs.csv", "-o", "out", *more, "--resume") == 0
     assert (folder / "reports/x.json").is_file()
-    assert "1 fused, 1 left out as whole" in capfd.readouterr().out
+    assert "1 fused, 1 skipped as complete" in capfd.readouterr().out
 
 
 def test_an_output_of_two_items_is_refused(folder, capfd):

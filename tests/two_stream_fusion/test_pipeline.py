@@ -301,7 +301,7 @@ def test_the_order_of_a_shaken_stack_is_not_sure(caplog):
         with caplog.at_level(logging.WARNING, "two_stream_fusion"):
             assert pipeline.align_frames(shuffled, None).order in ([1, 4, 3, 0, 2], [2, 0, 3, 4, 1])
             assert pipeline.align_frames(shuffled, None, in_order=False).order == [0, 1, 2, 3, 4]
-        assert ("the order of focus is not sure; --keep-order" in caplog.text) == warned
+        assert ("the order of focus may be wrong; --keep-order" in caplog.text) == warned
 
 
 def test_a_black_frame_and_a_bumped_one_are_left_out(caplog):

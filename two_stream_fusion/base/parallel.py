@@ -45,7 +45,7 @@ def process_pool(count: int, environment: Mapping[str, str] | None = None) -> It
 
 
 def _end_with_parent(end):
-    """Call `end` at SIGTERM, and when the parent is no more. A function of ours: Python 3.8 can send it."""
+    """Call `end` at SIGTERM, and when the parent has ended. A function of ours: Python 3.8 can send it."""
     signal.signal(signal.SIGTERM, end)
     threading.Thread(target=_wait_for_parent, args=(end,), daemon=True).start()
 

@@ -29,7 +29,7 @@ MAX_MEGAPIXELS = 500  # a file that claims more is damaged or a decompression bo
 MAX_MEGAPIXELS_UNQUESTIONED = 16
 MIN_BYTES_A_MEGAPIXEL = 500  # photographs take a hundred times as many; deflate needs 970 for plain black
 NETPBM_HEAD = 4096  # bytes that hold its size and white
-READ_FORMATS = "PNG, TIFF, JPEG, WebP and HEIC"  # for messages
+READ_FORMATS = "PNG, TIFF, JPEG, WebP, BMP, PPM, RAW and HEIC"  # for messages
 BAND = 256  # rows of an image that are converted at once
 OPENCV_NO_MEMORY = -4  # cv2.error.code where an allocation fails
 # How files of kinds that are not read begin.
@@ -118,7 +118,7 @@ def check_header(path: Path, header: Header) -> None:
         raise UnsupportedImage(f"{path}: {size}, more than {MAX_MEGAPIXELS} million pixels")
     length = path.stat().st_size
     if pixels > MAX_MEGAPIXELS_UNQUESTIONED * 1e6 and length < pixels / 1e6 * MIN_BYTES_A_MEGAPIXEL:
-        raise UnsupportedImage(f"{path}: {size} pixels in {length} bytes are no photograph; not decoded")
+        raise UnsupportedImage(f"{path}: {size} pixels in {length} bytes cannot be an image; not decoded")
     check_room(header.decoding + length, f"{path}: {size} pixels")
 
 
@@ -143,9 +143,7 @@ def header_by_pillow(path: Path) -> Header:
 
 def _pillow_header(path, file):
     if file.format not in PILLOW_FORMATS:
-        raise UnsupportedImage(
-            f"{path}: {file.format} files are not read; PNG, TIFF, JPEG, WebP and HEIC are"
-        )
+        raise UnsupportedImage(f"{path}: {file.format} files are not read; {READ_FORMATS} are")
     frames = getattr(file, "n_frames", 1)
     if frames > 1 and file.format != "MPO":  # a camera's JPEG, followed by previews
         raise UnsupportedImage(f"{path}: animated, {frames} frames; save them as files of their own")
@@ -243,9 +241,9 @@ def _whole_jpeg(path, data, size):
         )
     whole = data if structure.has_end else data + jpeg.END
     if jpeg.lacks_pixels(whole) or not (structure.has_end or structure.is_refined):
-        raise UnsupportedImage(f"{path}: truncated or damaged: data of its pixels is missing")
+        raise UnsupportedImage(f"{path}: truncated or damaged: pixel data is missing")
     if not structure.has_end:
-        _warn_once(f"{path}: has no end marker (EOI), so it may be cut off; its pixels are whole")
+        _warn_once(f"{path}: has no end marker (EOI), so it may be cut off; its pixels are complete")
     return whole
 
 

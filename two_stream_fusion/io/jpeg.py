@@ -41,7 +41,7 @@ class Structure(NamedTuple):
 
 
 def read_structure(data: bytes) -> Structure:
-    """Read the markers of a JPEG file (ITU-T T.81, Annex B). What is no JPEG gives a structure without scans.
+    """Read the markers of a JPEG file (ITU-T T.81, Annex B). Other files give a structure without scans.
 
     Args:
         data: the file.

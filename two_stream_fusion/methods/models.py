@@ -154,7 +154,7 @@ def read_prototxt(path: str | Path, message):
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is no such message, or a net in the format of before 2015.
+        ValueError: it is no such message, or a net in a format from before 2015.
     """
     from google.protobuf import text_format  # late: names and cards need no Caffe
 
@@ -165,7 +165,7 @@ def read_prototxt(path: str | Path, message):
     except text_format.ParseError as error:
         raise ValueError(f"{path}: {error}") from None
     if getattr(message, "layers", None):
-        raise ValueError(f"{path}: a net of before 2015; BVLC Caffe's upgrade_net_proto_text rewrites it")
+        raise ValueError(f"{path}: a net from before 2015; BVLC Caffe's upgrade_net_proto_text rewrites it")
     return message
 
 

@@ -1,4 +1,4 @@
-"""Bring photographs of one scene into register: camera motion and focus breathing.
+"""Align images of one scene: correct camera motion and focus breathing.
 
 How the motion between two images is found stands in stack/registration.py. A matrix is 3 x 3 float64 and
 takes a place (x, y, 1) in the reference to the same thing's place in the image, in pixels; the centre of the
@@ -33,8 +33,8 @@ __all__ = [
 
 MAX_SIDE = 32766  # pixels that OpenCV can warp
 QUICK_PIXELS = 200_000  # of the versions that `misalignment` compares
-COARSE_PIXELS = 30_000  # of levels on which images in register are recognised
-MIN_GAIN = 1 / 3  # of the unlikeness of two images, that moving one removes where they are out of register
+COARSE_PIXELS = 30_000  # of levels on which aligned images are recognised
+MIN_GAIN = 1 / 3  # of the difference of two misaligned images, which moving one must remove
 MIN_GAIN_FAR = 1 / 6  # the same where their corners are farther apart than FAR
 FAR = 0.005  # of the longer side
 
@@ -184,7 +184,7 @@ def misalignment(reference: np.ndarray, image: np.ndarray) -> float:
     Returns:
         Pixels, root mean square over the corners, by the affine model on versions of QUICK_PIXELS; so it is
         less exact for larger images. 0 where moving the image removes little of its unlikeness (MIN_GAIN), as
-        with pairs in register, and where one image is flat. Infinite where no motion brings them together.
+        with aligned pairs, and where one image is flat. Infinite where no motion brings them together.
     """
     check_fusable(reference, image)
     return quick_misalignment(quick_version(reference), quick_version(image), reference.shape)

@@ -1,6 +1,6 @@
 """Frames as alignment sees them: what a frame hides is covered by its neighbours, moved to where it is.
 
-Ours, beyond the paper. The empty borders of frames stand still while the scene moves. They pull estimates of
+Not from the paper. The empty borders of frames stand still while the scene moves. They pull estimates of
 the motion towards none. So hidden pixels are filled by a first estimate, and the motion is estimated anew.
 """
 

@@ -1,6 +1,6 @@
 """Frames with alpha: what a frame hides is filled from its neighbours in focus.
 
-Ours, beyond the paper. Alpha has two meanings. A frame that was moved or masked has holes: there it has no
+Not from the paper. Alpha has two meanings. A frame that was moved or masked has holes: there it has no
 data, and another frame does. A matte is the outline of a thing: it is soft where the thing is out of focus,
 and where the frame in focus is transparent, the result is transparent too. Both have alpha 0. They are told
 apart by what defocus can do. A blurred outline is never opaque outside of the sharp one. So a pixel that one
@@ -79,7 +79,7 @@ class Matte:
     passes are made to begin with. The second ends where each pixel has been shown.
 
     Args:
-        frames: in register, in the order of their focus.
+        frames: aligned, in the order of focus.
 
     Attributes:
         highest: H x W, the most opaque of the frames.

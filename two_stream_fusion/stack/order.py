@@ -1,9 +1,9 @@
 """The order of focus of the frames of a stack: neighbours have their details in the same places.
 
-Where the camera shook between frames, their details are first moved back (stack/shake.py). A shake
-of 2 % of the width breaks the order of every other stack otherwise.
+Where the camera shook between frames, their details are first moved back (stack/shake.py). Without this, a
+shake of 2 % of the width breaks the order of half of the stacks.
 
-Ours, beyond the paper.
+Not from the paper.
 """
 
 from __future__ import annotations
@@ -29,14 +29,17 @@ KEEP_ORDER = 1.1  # the given order stays unless its path is this many times as 
 def focus_order(frames: Iterable[np.ndarray]) -> list[int]:
     """Sort the frames of a focus stack by their focus.
 
-    Frames whose details are alike, in size and place, are focused alike. So the shortest path through all
-    frames is their order. It is approximated by paths that grow at both ends to the nearest frame.
+    Frames are focused alike if their details have the same strength at the same positions. So the shortest
+    path through all frames is their order. It is approximated by paths that grow at both ends to the nearest
+    frame.
+
+    pipeline.align_frames takes the same steps, with screening between them, so that each frame is read once.
 
     Args:
         frames: H x W or H x W x 3, uint8 or uint16. Each is read once and none is kept.
 
     Returns:
-        The places of the frames in their order, from either end of the stack. The given order stays where
+        The indices of the frames in their order, from either end of the stack. The given order stays where
         its path is hardly longer than the shortest (KEEP_ORDER).
     """
     maps, small = [], []

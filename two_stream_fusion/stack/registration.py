@@ -36,9 +36,9 @@ SCALE_RANGE = (0.8, 1.25)  # of the image's size in that of the reference
 MAX_SHIFT = 0.5  # of a corner, as a share of the longer side
 MIN_CONTRAST = 0.002  # standard deviation of gray in 0..1 below which there is nothing to align by
 
-SPOT_PIXELS = 200_000  # of the level on which spots that stand still are looked for
+SPOT_PIXELS = 200_000  # of the level on which static spots are detected
 SPOT_DISTANCE = 0.002  # of the longer side: motions with and without spots that are closer are the same
-SPOT_GAIN = 1 / 4  # of the unlikeness of what is no spot, that the motion without spots has to remove
+SPOT_GAIN = 1 / 4  # of the difference outside spots, which the motion without spots must remove
 
 Level = Tuple[np.ndarray, np.ndarray]
 Pyramid = List[Level]

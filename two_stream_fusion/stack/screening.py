@@ -1,6 +1,6 @@
 """Frames of a stack that do not belong: black, lit in another way, blurred by a bump, of another scene.
 
-Ours, beyond the paper. Frames are compared in small versions, each with what most frames agree on. The bounds
+Not from the paper. Frames are compared in small versions, each with what most frames agree on. The bounds
 lie between what real stacks reach and what such faults do; both stand beside them.
 """
 
@@ -24,7 +24,7 @@ BEST_CELLS = 0.95  # quantile over the cells where a neighbour or the frame has 
 HAS_DETAIL = 1.2  # gray levels, NOISE counted: cells below say nothing
 MIN_CELLS = 8
 DETAIL_SIGMA = 1.5  # pixels: what is finer than this Gaussian counts as detail
-NOISE = 0.3  # gray levels: detail below counts for little
+NOISE = 0.3  # gray levels: added to detail before a ratio, so that noise counts for little
 MOTION_SIDE = 600  # pixels: the longer side of the versions on which blur by motion is looked for
 MOTION_CELLS = 12  # a side
 MOTION_HAS_DETAIL = 1.0  # gray levels
