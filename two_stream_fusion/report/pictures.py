@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from two_stream_fusion.base.pixels import level_scale
+
 MAX_SIDE = 1600  # pixels of a picture
 MAX_BYTES = 24_000_000  # all pictures of a page, as text
 # Qualities of WebP and shrinking factors, tried in this order until all pictures fit. Fine differences are
@@ -69,13 +71,13 @@ def difference_picture(image: np.ndarray, truth: np.ndarray, white: float) -> np
     """The absolute difference of two images as colours, inferno: black where they are equal.
 
     Args:
-        image, truth: H x W or H x W x 3, uint8.
-        white: the difference in levels that the brightest colour stands for; larger ones have it too.
+        image, truth: H x W or H x W x 3, uint8 or uint16, alike.
+        white: the difference, in levels of 0..255, that the brightest colour stands for; so do larger ones.
 
     Returns:
         H x W x 3 uint8; of colour images the channel that differs most counts.
     """
-    levels = np.abs(image.astype(np.float32) - truth)
+    levels = np.abs(image.astype(np.float32) - truth) / level_scale(image)
     levels = levels.max(axis=2) if levels.ndim == 3 else levels
     scaled = np.minimum(levels * (255 / white), 255).astype(np.uint8)
     return cv2.applyColorMap(scaled, cv2.COLORMAP_INFERNO)[..., ::-1].copy()

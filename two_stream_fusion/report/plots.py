@@ -7,7 +7,8 @@ from typing import NamedTuple, Sequence
 
 WIDTH, HEIGHT = 640, 420
 LEFT, RIGHT, TOP, BOTTOM = 64, 18, 16, 52  # margins
-TEXT = 12  # height of a label; a character is about 0.56 of it wide
+TEXT = 12  # height of a label; a character is about 0.6 of it wide
+FAR = ((-9, 22), (-9, -18), (-9, 34), (-9, -30), (9, 34), (9, -30))  # places where near ones are taken
 
 
 class Point(NamedTuple):
@@ -89,13 +90,13 @@ def _range(values):
 
 
 def _labels(points, places):
-    """(x, y, anchor) for each point: of eight places around it the one that covers least else."""
+    """(x, y, anchor) for each point: of some places around it the one that covers least else."""
     boxes = [(x - 5, y - 5, x + 5, y + 5) for x, y in places]
     labels = []
     for point, (x, y) in zip(points, places):
-        width = 0.56 * TEXT * len(point.name)
+        width = 0.6 * TEXT * len(point.name)
         best = None
-        for dx, dy in ((9, 4), (-9, 4), (6, -8), (6, 16), (-6, -8), (-6, 16), (9, 22), (9, -18)):
+        for dx, dy in ((9, 4), (-9, 4), (6, -8), (6, 16), (-6, -8), (-6, 16), (9, 22), (9, -18), *FAR):
             left, anchor = (x + dx, "start") if dx > 0 else (x + dx - width, "end")
             box = (left, y + dy - TEXT + 2, left + width, y + dy + 2)
             cost = sum(_overlap(box, other) for other in boxes)

@@ -14,11 +14,11 @@ from pathlib import Path
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 OPTIONS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --disable-extensions"
-    " --disable-background-networking --disable-component-update --disable-default-apps --disable-sync"
-    " --no-zygote --in-process-gpu --mute-audio --hide-scrollbars --force-color-profile=srgb"
-    " --remote-debugging-pipe about:blank"
-).split()
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
+    *("--disable-extensions", "--disable-background-networking", "--disable-component-update"),
+    *("--disable-default-apps", "--disable-sync", "--no-zygote", "--in-process-gpu", "--mute-audio"),
+    *("--hide-scrollbars", "--force-color-profile=srgb", "--remote-debugging-pipe", "about:blank"),
+)
 SECONDS = 60  # for an answer: a busy machine is slow
 
 
@@ -41,7 +41,7 @@ class Browser:
         read, self._write, self._read, write = pipes
         script = f'exec "$0" "$@" 3<&{read} 4>&{write}'
         self._process = subprocess.Popen(
-            ["bash", "-c", script, program, *OPTIONS, f"--user-data-dir={profile}"],
+            ["bash", "-c", script, program, f"--user-data-dir={profile}", *OPTIONS],
             pass_fds=(read, write),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
