@@ -30,7 +30,6 @@ EXAMPLES = """examples:
   python eval/report.py --no-lytro              a smaller page: the four pairs of Tables 1 to 4
 """
 TRUTH = "ground truth"
-WHITE = 32  # levels of 255: the difference that is shown brightest
 FIDELITY = ("PSNR", "SSIM", results.OUTLINE_PSNR)
 PLOTTED = "MI"  # the metric that the plots set against PSNR
 
@@ -94,7 +93,7 @@ def show_pair(name: str, titles: Sequence[str], fused: str | Path, page: str | P
     def add(label, alt, image, link=""):
         difference = None
         if truth is not None:
-            difference = Shown(shrink(difference_picture(image, truth, WHITE)))
+            difference = Shown(shrink(difference_picture(image, truth)))
         size = (image.shape[1], image.shape[0])
         shown.append(Picture(label, Shown(shrink(image)), alt, size, link, difference))
 
@@ -191,9 +190,10 @@ def plot_against_psnr(name: str, rows: tables.Rows, truth_scores: Mapping[str, f
     above = sum(point.x > truth_scores[PLOTTED] for point in points)
     nearest, most = max(points, key=lambda p: p.y), max(points, key=lambda p: p.x)
     title = (
-        f"{name}: PSNR to the ground truth against {PLOTTED}. {nearest.name} is nearest to the ground truth "
-        f"({nearest.y:.1f} dB), {most.name} has the most {PLOTTED} ({most.y:.1f} dB). {above} of {len(points)} "
-        f"methods have more {PLOTTED} than the ground truth itself. Rank correlation {rank:.2f}."
+        f"{name}: PSNR to the ground truth against {PLOTTED}. {nearest.name} is nearest to the ground truth"
+        f" ({nearest.y:.1f} dB), {most.name} has the most {PLOTTED} ({most.y:.1f} dB). {above} of"
+        f" {len(points)} methods have more {PLOTTED} than the ground truth itself. Rank correlation"
+        f" {rank:.2f}."
     )
     line = (truth_scores[PLOTTED], "the ground truth")
     return Plot(title, PLOTTED, "PSNR of the luma (dB)", points, line)
@@ -229,7 +229,7 @@ def make_tables_page(folder: str | Path, page: str | Path, has_lytro: bool = Tru
             continue
         shown = show_pair(name, list(scores[name]), fused, page)
         notes = [f"A {pairs.NOTES[name]}."] if name in pairs.NOTES else []
-        if shown.truth_scores:
+        if shown.truth_scores and any("PSNR" in row for row in scores[name].values()):
             truths[name] = shown.truth_scores
         table = score_table(
             f"Scores of {name}",
@@ -264,9 +264,9 @@ def _misleading_section(scores, truths):
     return Section(
         "Where a metric misleads",
         [
-            "A higher PSNR is nearer to the ground truth. A metric to trust has its points along a rising line, "
-            "the best method of both in the upper right corner, and none to the right of the ground truth. MI "
-            "tells poor methods from good ones; among good ones it rewards copied pixels.",
+            "A higher PSNR is nearer to the ground truth. A metric to trust has its points along a rising"
+            " line, the best method of both in the upper right corner, and none to the right of the ground"
+            " truth. MI tells poor methods from good ones; among good ones it rewards copied pixels.",
         ],
         tables=[
             Table(

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 import two_stream_fusion
 from two_stream_fusion.base.files import write_text
-from two_stream_fusion.report.pictures import MAX_BYTES, MAX_SIDE, Shown, encode_all
+from two_stream_fusion.report.pictures import MAX_BYTES, MAX_SIDE, WHITE, Shown, encode_all
 from two_stream_fusion.report.plots import HEIGHT, WIDTH, Plot, draw
 
 FOLDER = Path(__file__).parent
@@ -148,6 +148,7 @@ def render(page: Page, max_bytes: int = MAX_BYTES) -> str:
         script_digest=digest,
         megabytes=sum(map(len, sources.values())) / 1e6,
         max_side=MAX_SIDE,
+        white=WHITE,
         version=two_stream_fusion.__version__,
     )
 

@@ -14,6 +14,7 @@ from two_stream_fusion.base.pixels import level_scale
 
 MAX_SIDE = 1600  # pixels of a picture
 MAX_BYTES = 24_000_000  # all pictures of a page, as text
+WHITE = 32  # levels of 0..255: the difference that is shown brightest
 # Qualities of WebP and shrinking factors, tried in this order until all pictures fit. Fine differences are
 # what a page is for, so the quality falls a little before pixels are lost.
 RUNGS = ((90, 1.0), (80, 1.0), (80, 0.7), (75, 0.5), (75, 0.35), (70, 0.25), (70, 0.12), (60, 0.06))
@@ -48,7 +49,7 @@ def shrink(image: np.ndarray, is_flat: bool = False, max_side: int = MAX_SIDE) -
         size = [max(1, round(side * factor)) for side in image.shape[1::-1]]
         image = cv2.resize(image, size, interpolation=cv2.INTER_NEAREST if is_flat else cv2.INTER_AREA)
     if image.dtype == np.uint16:
-        image = (image // 257).astype(np.uint8)
+        image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
     return np.ascontiguousarray(image)
 
 
@@ -67,19 +68,19 @@ def choice_colours(count: int) -> np.ndarray:
     return cv2.applyColorMap(places[:, None], cv2.COLORMAP_VIRIDIS)[:, 0, ::-1].copy()
 
 
-def difference_picture(image: np.ndarray, truth: np.ndarray, white: float) -> np.ndarray:
+def difference_picture(image: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """The absolute difference of two images as colours, inferno: black where they are equal.
 
     Args:
         image, truth: H x W or H x W x 3, uint8 or uint16, alike.
-        white: the difference, in levels of 0..255, that the brightest colour stands for; so do larger ones.
 
     Returns:
-        H x W x 3 uint8; of colour images the channel that differs most counts.
+        H x W x 3 uint8; of colour images the channel that differs most counts. WHITE levels and more have the
+        brightest colour.
     """
     levels = np.abs(image.astype(np.float32) - truth) / level_scale(image)
     levels = levels.max(axis=2) if levels.ndim == 3 else levels
-    scaled = np.minimum(levels * (255 / white), 255).astype(np.uint8)
+    scaled = np.minimum(levels * (255 / WHITE), 255).astype(np.uint8)
     return cv2.applyColorMap(scaled, cv2.COLORMAP_INFERNO)[..., ::-1].copy()
 
 

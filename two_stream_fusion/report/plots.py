@@ -55,7 +55,8 @@ def ticks(low: float, high: float, count: int = 6) -> list[float]:
     """Round numbers between two: about `count` of 1, 2 or 5 times a power of ten apart."""
     step = 10 ** math.floor(math.log10((high - low) / count))
     step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) <= count)
-    return [i * step for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [i * step for i in range(first, last + 1)]
 
 
 def draw(plot: Plot) -> Drawing:

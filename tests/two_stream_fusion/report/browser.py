@@ -96,7 +96,9 @@ class Browser:
             self.problems.append(json.dumps(parameters["args"]))
         return message
 
-    def open(self, page: Path, width: int = 1280, height: int = 800, dark: bool = False) -> None:
+    def open(
+        self, page: Path, width: int = 1280, height: int = 800, dark: bool = False, has_script: bool = True
+    ) -> None:
         """Open a file in a window of a size, and wait until it is loaded."""
         self.problems.clear()
         self.requests.clear()
@@ -108,7 +110,8 @@ class Browser:
         self.call("Page.navigate", url=page.resolve().as_uri())
         while not self._loaded:
             self._receive()
-        self.run("new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0)))")
+        if has_script:
+            self.run("new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0)))")
 
     def run(self, script: str):
         """What a JavaScript expression gives; promises are waited for."""
@@ -146,7 +149,9 @@ class Browser:
 
     def close(self) -> None:
         """End the browser."""
-        os.close(self._write)  # it ends when its pipe does
+        self._session = None
+        self.call("Browser.close")
+        os.close(self._write)
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
