@@ -71,12 +71,12 @@ def read_scores(folder: str | Path) -> ByPair:
     return scores
 
 
-def show_pair(name: str, titles: Sequence[str], fused: str | Path, page: str | Path) -> Pair:
+def show_pair(name: str, rows: tables.Rows, fused: str | Path, page: str | Path) -> Pair:
     """The images of a pair: its ground truth, its sources, and the fused image of each method.
 
     Args:
         name: a pair, as pairs.load takes it.
-        titles: rows of the tables.
+        rows: {title: {metric: value}} of the pair.
         fused: the folder of fused images.
         page: where the page goes; links are relative to it.
 
@@ -90,19 +90,19 @@ def show_pair(name: str, titles: Sequence[str], fused: str | Path, page: str | P
     files = [] if name in pairs.WITH_GROUND_TRUTH else [relative_link(p, page) for p in _pair_files(name)]
     shown, notes = [], []
 
-    def add(label, alt, image, link=""):
+    def add(label, alt, image, link="", note=""):
         difference = None
         if truth is not None:
             difference = Shown(shrink(difference_picture(image, truth)))
         size = (image.shape[1], image.shape[0])
-        shown.append(Picture(label, Shown(shrink(image)), alt, size, link, difference))
+        shown.append(Picture(label, Shown(shrink(image)), alt, size, link, difference, note))
 
     if truth is not None:
         add(TRUTH, f"{name}: the scene in focus throughout", truth)
     for label, image, link in zip("AB", (a, b), [*files, "", ""]):
         add(f"source {label}", f"{name}: photograph {label}", image, link)
     missing = []
-    for title in titles:
+    for title, row in rows.items():
         path = results.find_fused(name, title, fused)
         try:
             image = images.read(path) if path else None
@@ -113,7 +113,8 @@ def show_pair(name: str, titles: Sequence[str], fused: str | Path, page: str | P
         if image is None or path is None:
             missing.append(title)
         else:
-            add(title, f"{name} fused by {title}", image, relative_link(path, page))
+            note = f"{row['PSNR']:.1f} dB" if "PSNR" in row else ""
+            add(title, f"{name} fused by {title}", image, relative_link(path, page), note)
     if missing:
         notes.append(f"No fused image of {', '.join(missing)}; `make tables` makes it.")
     places = {picture.name: place for place, picture in enumerate(shown)}
@@ -223,11 +224,14 @@ def make_tables_page(folder: str | Path, page: str | Path, has_lytro: bool = Tru
     scores, fused = read_scores(folder), Path(folder, "fused")
     paper = tables.read_published()
     sections, truths = [], {}
-    for number, name in pairs.TABLES.items():
+    # Where the ground truth is known, what a method fails at is seen at once.
+    numbers = sorted(pairs.TABLES, key=lambda number: pairs.TABLES[number] not in pairs.WITH_GROUND_TRUTH)
+    for number in numbers:
+        name = pairs.TABLES[number]
         if name not in scores:
             sections.append(Section(f"Table {number}: {name}", ["Not among the tables."]))
             continue
-        shown = show_pair(name, list(scores[name]), fused, page)
+        shown = show_pair(name, scores[name], fused, page)
         notes = [f"A {pairs.NOTES[name]}."] if name in pairs.NOTES else []
         if shown.truth_scores and any("PSNR" in row for row in scores[name].values()):
             truths[name] = shown.truth_scores
@@ -241,7 +245,7 @@ def make_tables_page(folder: str | Path, page: str | Path, has_lytro: bool = Tru
         views = [shown.view] if shown.view else []
         sections.append(Section(f"Table {number}: {name}", [*notes, *shown.notes], (), views, [table]))
     if truths:
-        sections.insert(0, _misleading_section(scores, truths))
+        sections.insert(len(pairs.WITH_GROUND_TRUTH), _misleading_section(scores, truths))
     lytro = {name: scores[name] for name in pairs.LYTRO if name in scores}
     if lytro and has_lytro:
         sections += _lytro_sections(lytro, fused, page)
@@ -288,7 +292,7 @@ def _lytro_sections(lytro, fused, page):
     mean = score_table(f"Mean of {len(lytro)} pairs", results.mean_scores(lytro), published, note=note)
     yield Section(f"Lytro, mean of {len(lytro)} pairs", tables=[mean])
     for name, rows in lytro.items():
-        shown = show_pair(name, list(rows), fused, page)
+        shown = show_pair(name, rows, fused, page)
         views = [shown.view] if shown.view else []
         yield Section(name, shown.notes, (), views, [score_table(f"Scores of {name}", rows)], is_folded=True)
 

@@ -33,8 +33,8 @@ def test_a_folder_without_tables_is_refused(tmp_path):
 
 def test_the_page_has_pairs_differences_and_plots(made, tmp_path):
     page = report.make_tables_page(made, tmp_path / "page.html")
-    first, *_, camera, _ = page.sections
-    assert first.heading == "Where a metric misleads" and camera.heading == "Table 3: camera"
+    camera, _, misleading, *_ = page.sections
+    assert misleading.heading == "Where a metric misleads" and camera.heading == "Table 3: camera"
     (view,) = camera.views
     assert [picture.name for picture in view.pictures] == [report.TRUTH, "source A", "source B", "LP", "DWT"]
     assert view.is_grid and view.shows_differences
@@ -42,7 +42,8 @@ def test_the_page_has_pairs_differences_and_plots(made, tmp_path):
     assert (black == black[0, 0]).all()  # the truth differs from itself nowhere
     assert (view.pictures[3].difference.pixels != black[0, 0]).any()
     assert re.fullmatch(r"[./\w-]*/fused/camera/LP-\w{16}\.png", view.pictures[3].link)
-    (plot,) = first.plots
+    (plot,) = misleading.plots
+    assert view.pictures[3].note == f"{plot.points[0].y:.1f} dB"
     a, b, truth = pairs.load("camera")
     assert plot.line[0] == pytest.approx(metrics.METRICS["MI"](a, b, truth))
     assert {point.name for point in plot.points} == {"LP", "DWT"}
@@ -67,7 +68,7 @@ def test_the_command_writes_a_page(made, tmp_path, capsys):
 def test_images_and_photographs_that_lack_are_named(tmp_path, monkeypatch):
     (tmp_path / "fused/camera").mkdir(parents=True)
     images.write(tmp_path / "fused/camera/DWT-0123456789abcdef.png", np.zeros((4, 4), np.uint8))
-    shown = report.show_pair("camera", ["LP", "DWT"], tmp_path / "fused", tmp_path / "page.html")
+    shown = report.show_pair("camera", {"LP": {}, "DWT": {}}, tmp_path / "fused", tmp_path / "page.html")
     assert shown.notes == ["No fused image of LP, DWT; `make tables` makes it."]
     assert len(shown.view.pictures) == 3
 
@@ -75,7 +76,7 @@ def test_images_and_photographs_that_lack_are_named(tmp_path, monkeypatch):
         raise OSError(f"{name}: cannot be fetched")
 
     monkeypatch.setattr(results, "load_pair", fail)
-    shown = report.show_pair("clock", ["LP"], tmp_path, tmp_path / "page.html")
+    shown = report.show_pair("clock", {"LP": {}}, tmp_path, tmp_path / "page.html")
     assert shown.view is None and shown.notes == ["The photographs cannot be shown: clock: cannot be fetched"]
 
 

@@ -29,7 +29,7 @@ class Picture(NamedTuple):
 
     name: its label. shown: the pixels. alt: what it shows, in words. size: (width, height) of the full image.
     link: of the full file, relative to the page; empty where there is none. difference: the same place as its
-    difference from the ground truth.
+    difference from the ground truth. note: a few words behind the label, such as a score.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Picture(NamedTuple):
     size: tuple[int, int]
     link: str = ""
     difference: Shown | None = None
+    note: str = ""
 
 
 class Swatch(NamedTuple):

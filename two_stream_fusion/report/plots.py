@@ -31,7 +31,7 @@ class Plot(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """Where a point and its label stand; anchor: start or end of the text."""
+    """Where a point and its label stand. anchor: start or end of the text. is_far: a line joins the two."""
 
     point: Point
     x: float
@@ -39,6 +39,7 @@ class Mark(NamedTuple):
     label_x: float
     label_y: float
     anchor: str
+    is_far: bool
 
 
 class Drawing(NamedTuple):
@@ -91,7 +92,7 @@ def _range(values):
 
 
 def _labels(points, places):
-    """(x, y, anchor) for each point: of some places around it the one that covers least else."""
+    """(x, y, anchor, is_far) for each point: of some places around it the one that covers least else."""
     boxes = [(x - 5, y - 5, x + 5, y + 5) for x, y in places]
     labels = []
     for point, (x, y) in zip(points, places):
@@ -104,7 +105,7 @@ def _labels(points, places):
             outside = max(0, LEFT - box[0]) + max(0, box[2] - WIDTH) + max(0, box[3] - HEIGHT + BOTTOM)
             cost += 1000 * (outside + max(0, -box[1]))
             if best is None or cost < best[0]:
-                best = cost, box, (x + dx, y + dy, anchor)
+                best = cost, box, (x + dx, y + dy, anchor, abs(dy) > 16)
         boxes.append(best[1])
         labels.append(best[2])
     return labels

@@ -92,7 +92,7 @@ def make_result_page(
         alt = "Which photograph each pixel comes from, as colours; the legend names them"
         pictures.append(Picture("map of choices", Shown(shrink(pixels, True), True), alt, _size(pixels)))
         share = np.bincount(result.choice.ravel(), minlength=count) / result.choice.size
-        legend = [Swatch(tuple(map(int, c)), label) for c, label in zip(colours, labels)]
+        legend = [Swatch((r, g, b), label) for (r, g, b), label in zip(colours.tolist(), labels)]
     else:
         share = None
     pictures += _decision_maps(result.maps)
