@@ -42,11 +42,7 @@ function startView(view) {
       cell.classList.toggle("right", place === state.right);
     });
     for (const side of ["left", "right"]) {
-      const input = find(`[data-side="${side}"] input[value="${state[side]}"]`);
-      const chips = input.closest(".chips");
-      const label = input.parentElement;
-      if (!input.checked) chips.scrollLeft = label.offsetLeft - chips.offsetLeft - (chips.clientWidth - label.offsetWidth) / 2;
-      input.checked = true;
+      find(`[data-side="${side}"] input[value="${state[side]}"]`).checked = true;
     }
     for (const button of view.querySelectorAll("[data-mode-button]")) {
       button.setAttribute("aria-pressed", button.dataset.modeButton === view.dataset.mode);
@@ -56,6 +52,15 @@ function startView(view) {
     find("[data-turn]").setAttribute("aria-pressed", state.turned);
     for (const cell of cells) { // what is not seen is not read aloud
       cell.ariaHidden = isSlider() && !/\b(left|right)\b/.test(cell.className) ? "true" : null;
+    }
+  }
+
+  // Rows of names that are longer than the window begin at the chosen one.
+  function revealChosen() {
+    for (const input of view.querySelectorAll("[data-side] input:checked")) {
+      const label = input.parentElement;
+      const chips = label.parentElement;
+      chips.scrollLeft = label.offsetLeft - chips.offsetLeft - (chips.clientWidth - label.offsetWidth) / 2;
     }
   }
 
@@ -170,11 +175,15 @@ function startView(view) {
     else if (data.zoom === "fit") return zoomTo(1);
     else if (data.zoom === "one") return zoomTo(Number(view.dataset.width) / port().clientWidth);
     show();
+    revealChosen();
   });
 
   view.classList.add("live");
   for (const part of view.querySelectorAll(".bar, .sides, .hint, .handle")) part.hidden = false;
-  new ResizeObserver(show).observe(stage);
+  new ResizeObserver(() => { // at once, and where a folded part is opened
+    show();
+    revealChosen();
+  }).observe(stage);
   show();
 }
 

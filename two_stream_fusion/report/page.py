@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import NamedTuple, Sequence
 
 import jinja2
-from markupsafe import Markup
 
 import two_stream_fusion
 from two_stream_fusion.base.files import write_text
@@ -144,8 +143,8 @@ def render(page: Page, max_bytes: int = MAX_BYTES) -> str:
         draw=draw,
         width=WIDTH,
         height=HEIGHT,
-        style=Markup((FOLDER / "page.css").read_text(encoding="utf-8")),
-        script=Markup(script),
+        style=(FOLDER / "page.css").read_text(encoding="utf-8"),
+        script=script,
         script_digest=digest,
         megabytes=sum(map(len, sources.values())) / 1e6,
         max_side=MAX_SIDE,

@@ -150,6 +150,18 @@ SMALL = """[...document.querySelectorAll('button, .chips label')].filter(
   (e) => e.offsetParent && (e.offsetHeight < 24 || e.offsetWidth < 24)).length"""
 
 
+def test_the_chosen_names_are_in_sight(browser, path):
+    browser.open(path, 300, 740)
+    view = "document.querySelectorAll('.view')[1]"  # in a folded part, begun side by side
+    browser.run(
+        f"({view}.closest('details').open = true, {view}.querySelector('[data-mode-button]').click())"
+    )
+    place = f"{view}.querySelector('[data-side=right] input:checked').parentElement.getBoundingClientRect()"
+    left, right = browser.run(f"((b) => [b.left, b.right])({place})")
+    assert 0 <= left < right <= 300
+    assert browser.run(f"{view}.querySelector('[data-side=right] .chips').scrollLeft") > 50
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_it_fits_a_telephone(browser, path, dark):
     browser.open(path, 360, 740, dark)
