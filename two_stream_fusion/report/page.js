@@ -49,6 +49,8 @@ function startView(view) {
     }
     const difference = find("[data-difference-button]");
     if (difference) difference.setAttribute("aria-pressed", view.dataset.differences === "on");
+    find("[data-side=left] legend").textContent = state.turned ? "Top" : "Left";
+    find("[data-side=right] legend").textContent = state.turned ? "Below" : "Right";
     find("[data-turn]").setAttribute("aria-pressed", state.turned);
     for (const cell of cells) { // what is not seen is not read aloud
       cell.ariaHidden = isSlider() && !/\b(left|right)\b/.test(cell.className) ? "true" : null;

@@ -65,6 +65,7 @@ def test_the_slider_moves_by_keys(tab):
     tab.press("ArrowDown")
     assert tab.run(clip) == "inset(4% 0px 0px)"
     assert tab.run(f"{HANDLE}.getAttribute('aria-orientation')") == "vertical"
+    assert tab.run(f"{FIRST}.querySelector('legend').textContent") == "Top"
 
 
 def test_the_slider_moves_by_mouse_and_touch(tab):
