@@ -21,12 +21,7 @@ def image(seed, shape, dtype=np.uint8):
     return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
 
 
-@every_method
-@settings(max_examples=20, deadline=None)
-@given(height=st.integers(2, 70), width=st.integers(2, 70), colour=st.booleans(), deep=st.booleans())
-def test_kind_is_kept_and_equal_images_come_back(name, height, width, colour, deep):
-    if name == "srcnn":  # seconds for larger ones
-        height, width = 2 + height % 8, 2 + width % 8
+def check_kind_and_equal_images(name, height, width, colour, deep):
     shape = (height, width, 3) if colour else (height, width)
     a, b = (image(i, shape, np.uint16 if deep else np.uint8) for i in (1, 2))
     before = a.copy(), b.copy()
@@ -36,6 +31,20 @@ def test_kind_is_kept_and_equal_images_come_back(name, height, width, colour, de
     np.testing.assert_array_equal(b, before[1])
     if WITHIN[name] is not None:
         assert np.abs(registry.fuse(name, [a, a]).image.astype(int) - a).max() <= WITHIN[name]
+
+
+@pytest.mark.parametrize("name", sorted(set(WITHIN) - {"srcnn"}))
+@settings(max_examples=20, deadline=None)
+@given(height=st.integers(2, 70), width=st.integers(2, 70), colour=st.booleans(), deep=st.booleans())
+def test_kind_is_kept_and_equal_images_come_back(name, height, width, colour, deep):
+    check_kind_and_equal_images(name, height, width, colour, deep)
+
+
+@pytest.mark.parametrize("size", [(2, 9), (7, 3)])  # larger ones take seconds
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("colour", [False, True])
+def test_srcnn_keeps_the_kind(size, colour, deep):
+    check_kind_and_equal_images("srcnn", *size, colour, deep)
 
 
 @every_method
