@@ -33,7 +33,7 @@ EXAMPLES = """examples:
   python tools/fuse.py near.jpg far.jpg -o sharp.png
   python tools/fuse.py stack/ -o sharp.tif --align --map depth.png
   python tools/fuse.py '*.jpg' --align-only aligned/
-  python tools/fuse.py '*.tif' -o sharp.tif --fast --panel compare.jpg
+  python tools/fuse.py '*.tif' -o sharp.tif --fast --report look.html
   python tools/fuse.py near.jpg far.jpg -o dwt.png --method dwt --set levels=3 --set rule=max_abs
   python tools/fuse.py --help-method dwt
   python tools/fuse.py --batch pairs.csv -o fused/ --json reports/ --resume
@@ -129,6 +129,8 @@ def make_parser() -> argparse.ArgumentParser:
         " focus, white for the last: a depth map of a stack; needs --refine select")  # fmt: skip
     add("--maps", metavar="DIR", help="the decision maps of psfs, gf and cnn, as images")
     add("--json", metavar="FILE", help="a report: sources, options, times, model")
+    add("--report", metavar="FILE", help="a page to look at in a browser: sources and result under a slider,"
+        " where pixels come from, sharpness, warnings, options, times")  # fmt: skip
 
     add = parser.add_argument_group("batches").add_argument
     add("--batch", metavar="CSV|DIR", help="a file with a line OUTPUT,IMAGE,IMAGE,... for each result, or a"
@@ -165,8 +167,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         args.align = args.align or "affine"
         if args.output or args.batch:
             parser.error("--align-only fuses nothing: leave -o and --batch out")
-        if args.panel or args.map or args.maps:
-            parser.error("--align-only fuses nothing: leave --panel, --map and --maps out")
+        if args.panel or args.map or args.maps or args.report:
+            parser.error("--align-only fuses nothing: leave --panel, --map, --maps and --report out")
     elif not args.output:
         parser.error("-o FILE is needed: the path of the fused image")
     if not args.align and (args.reference is not None or args.keep_size or args.no_exposure):
@@ -231,6 +233,7 @@ def outputs_from(args: argparse.Namespace) -> Outputs:
         report=_path(args.json),
         map_folder=_path(args.maps),
         aligned_folder=_path(args.align_only),
+        page=_path(args.report),
         force=args.force,
     )
 
@@ -250,7 +253,14 @@ def fuse(words: list[str | Path], outputs: Outputs, settings: Settings) -> None:
     Raises:
         OSError, ValueError, MemoryError: as pipeline.fuse and the functions of outputs do.
     """
+    with collect_warnings() as warnings:
+        _fuse(words, outputs, settings, warnings)
+
+
+def _fuse(words, outputs, settings, warnings):
     start = time.perf_counter()
+    if outputs.page:  # late, and before the work: jinja2 may be missing
+        from two_stream_fusion.report.result_page import write_result_page
     fusing = settings.fusing
     method, align, reference = fusing["method"], fusing["align"], fusing["reference"]
     progress = partial(progress_bar, settings.is_quiet)
@@ -284,11 +294,28 @@ def fuse(words: list[str | Path], outputs: Outputs, settings: Settings) -> None:
         *seconds.values(),
         sum(seconds.values()) / (aligned.frames.shape[0] * aligned.frames.shape[1] / 1e6),
     )
+    target = outputs.aligned_folder or outputs.image or Path()
+    known = {"method": method, "options": fusing["options"], "align": align, "result": result}
+    report = out.make_report(target, aligned, seconds, **known)
     if outputs.report:
-        target = outputs.aligned_folder or outputs.image or Path()
-        known = {"method": method, "options": fusing["options"], "align": align, "result": result}
-        report = out.make_report(target, aligned, seconds, **known)
         out.write_report(outputs.report, report, outputs.force)
+    if outputs.page and result:
+        write_result_page(outputs.page, result, report, fusing, warnings, outputs.force)
+        LOG.info("%s: a page to look at", outputs.page)
+
+
+@contextlib.contextmanager
+def collect_warnings() -> Iterator[list[str]]:
+    """A list that takes the warnings logged meanwhile, for the report."""
+    texts: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: texts.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("two_stream_fusion")
+    logger.addHandler(handler)
+    try:
+        yield texts
+    finally:
+        logger.removeHandler(handler)
 
 
 def warn_if_among_sources(image: Path | None, words: list[str | Path]) -> None:
@@ -349,11 +376,12 @@ def method_help(name: str) -> str:
 def configure_logging(level: int) -> None:
     """Print what is logged from `level` on; warnings on stderr."""
     info, warnings = logging.StreamHandler(sys.stdout), logging.StreamHandler(sys.stderr)
-    info.addFilter(lambda record: record.levelno < logging.WARNING)
-    warnings.setLevel(logging.WARNING)
+    info.addFilter(lambda record: level <= record.levelno < logging.WARNING)
+    warnings.setLevel(max(level, logging.WARNING))
     warnings.setFormatter(logging.Formatter(f"{program_name()}: warning: %(message)s"))
     logging.basicConfig(handlers=[info, warnings], format="%(message)s", force=True)
-    logging.getLogger("two_stream_fusion").setLevel(level)
+    # Reports have the warnings of a quiet run too.
+    logging.getLogger("two_stream_fusion").setLevel(min(level, logging.WARNING))
 
 
 def program_name() -> str:

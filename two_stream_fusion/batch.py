@@ -17,7 +17,7 @@ from two_stream_fusion.io import images
 from two_stream_fusion.outputs import Outputs
 from two_stream_fusion.stack.frames import ENDINGS, find_images, images_in_folder, natural_key
 
-SUFFIXES = {"panel": ".png", "choice_map": ".png", "map_folder": "", "report": ".json"}
+SUFFIXES = {"panel": ".png", "choice_map": ".png", "map_folder": "", "report": ".json", "page": ".html"}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a fusion writes: the image, and beside it a panel, maps, aligned images and a report."""
+"""What a fusion writes: the image, and beside it a panel, maps, aligned images and reports."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class Outputs:
 
     image: the fused image. panel: sources and result side by side. choice_map: which image each pixel comes
     from. report: JSON. map_folder: for the maps that a comparison method decides by. aligned_folder: for the
-    aligned images, in place of a fused one. force: replace files that exist.
+    aligned images, in place of a fused one. page: a report to look at, HTML (report/result_page.py). force:
+    replace files that exist.
     """
 
     image: Path | None = None
@@ -36,11 +37,13 @@ class Outputs:
     report: Path | None = None
     map_folder: Path | None = None
     aligned_folder: Path | None = None
+    page: Path | None = None
     force: bool = False
 
     def files(self) -> list[Path]:
         """The files among them; folders are not."""
-        return [path for path in (self.image, self.panel, self.choice_map, self.report) if path]
+        paths = (self.image, self.panel, self.choice_map, self.report, self.page)
+        return [path for path in paths if path]
 
 
 def check_outputs(outputs: Outputs, sources: Iterable[Path], method: str) -> None:
@@ -62,7 +65,9 @@ def check_outputs(outputs: Outputs, sources: Iterable[Path], method: str) -> Non
             raise ValueError(f"{path}: is a folder")
         if not path.resolve().parent.is_dir():
             raise ValueError(f"{path}: its folder does not exist")
-        if path is not outputs.report:
+        if path == outputs.page and path.suffix.lower() not in (".html", ".htm"):
+            raise ValueError(f"{path}: a page to look at is an .html file")
+        if path not in (outputs.report, outputs.page):
             images.check_writable(path)
     folder = outputs.map_folder
     if folder:
