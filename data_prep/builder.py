@@ -114,6 +114,10 @@ def load_with_rng(photograph: PlannedPhotograph, seed: int) -> tuple[np.ndarray,
     The numbers depend on its content, its draw and the seed. They depend neither on other photographs nor on
     the order of work.
 
+    Args:
+        photograph: of the plan.
+        seed: of the database.
+
     Returns:
         H x W x 3 uint8 RGB, and the generator.
 
@@ -244,7 +248,16 @@ def build(
 
 
 def provenance(sources: Iterable[SourcePhotograph], root: str | Path, spec: DatasetSpec) -> dict:
-    """What decides the rows, with which a manifest begins: settings, code, libraries and photographs."""
+    """What decides the rows of a database, with which its manifest begins.
+
+    Args:
+        sources: the photographs.
+        root: the folder that their paths are relative to in the manifest.
+        spec: of the database.
+
+    Returns:
+        Settings, code, libraries and photographs, ready for JSON.
+    """
     versions = {"numpy": np.__version__, "opencv": cv2.__version__, "pillow": PIL.__version__}
     return {
         "kind": spec.kind,
@@ -268,7 +281,17 @@ def _loaded_code(modules):
 def manifest_entry(
     photograph: PlannedPhotograph, split: str, root: str | Path, spec: DatasetSpec
 ) -> dict[str, object]:
-    """A photograph as the manifest lists it."""
+    """A photograph as the manifest lists it.
+
+    Args:
+        photograph: of the plan.
+        split: "train" or "val".
+        root: the folder that its path is relative to in the manifest.
+        spec: of the database.
+
+    Returns:
+        Ready for JSON.
+    """
     return {
         "file": os.path.relpath(photograph.path, root),
         "sha256": photograph.sha256,
@@ -290,9 +313,18 @@ def database_kind(folder: str | Path) -> str | None:
 
 
 def parallel_map(pool: Executor, function: Callable, items: Iterable, label: str) -> list:
-    """[function(item) for item in items] by the threads of a pool, with a progress bar named `label`.
+    """Apply a function to items by the threads of a pool, with a progress bar.
 
     What has not begun is cancelled where a call fails, or at Ctrl-C.
+
+    Args:
+        pool: of threads.
+        function: takes an item.
+        items: its arguments.
+        label: of the progress bar.
+
+    Returns:
+        The results, in the order of the items.
     """
     futures = []
     try:

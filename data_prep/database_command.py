@@ -13,7 +13,14 @@ NAMED = 5  # files that are named as they are skipped; with --verbose all are
 
 
 def whole_number(minimum: int) -> Callable[[str], int]:
-    """A type of argparse: a whole number from `minimum` on."""
+    """A type of argparse: a whole number from `minimum` on.
+
+    Args:
+        minimum: the smallest that is accepted.
+
+    Returns:
+        The type, which raises argparse.ArgumentTypeError for a smaller number.
+    """
 
     def integer(text):
         value = int(text)
@@ -25,7 +32,17 @@ def whole_number(minimum: int) -> Callable[[str], int]:
 
 
 def share(text: str) -> float:
-    """A type of argparse: between 0 and 1."""
+    """A type of argparse: between 0 and 1.
+
+    Args:
+        text: the argument.
+
+    Returns:
+        The number.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not between 0 and 1.
+    """
     value = float(text)
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"{text}, but it is between 0 and 1")

@@ -185,6 +185,10 @@ def _bits(image, data):
 def read_mask(path: str | Path, shape: tuple[int, int]) -> np.ndarray:
     """Read the object region of a photograph of a shape (H, W).
 
+    Args:
+        path: of the mask, a gray image.
+        shape: (H, W) of the photograph.
+
     Returns:
         H x W bool: where the mask is over 127.
 

@@ -29,7 +29,14 @@ PAPER_SIGMA = (2, 10)  # section 3.1
 
 
 def paper(clean: np.ndarray, region: np.ndarray, rng: np.random.Generator) -> Images:
-    """Blur as section 3.1 of the paper does: a Gaussian of one sigma in 2..10, cut off at the outline."""
+    """Blur as section 3.1 of the paper does: a Gaussian of one sigma in 2..10, cut off at the outline.
+
+    Args:
+        clean, region, rng: as of every recipe, see above.
+
+    Returns:
+        (a, b, label), likewise.
+    """
     blurred = blur_gaussian(clean, rng.uniform(*PAPER_SIGMA))
     inside = region[..., None]
     return np.where(inside, blurred, clean), np.where(inside, clean, blurred), clean
@@ -53,6 +60,12 @@ def defocus(clean: np.ndarray, region: np.ndarray, rng: np.random.Generator) -> 
     | 0.5 | 0.46 | 0.63 |
     | 1 | 1.00 | 1.08 |
     | 2 and more | within 0.03 | within 0.03 |
+
+    Args:
+        clean, region, rng: as of every recipe, see above.
+
+    Returns:
+        (a, b, label), likewise.
     """
     return (*_defocus_pair(clean, _maybe_random_region(region, rng), rng), clean)
 
@@ -67,6 +80,12 @@ def handheld(clean: np.ndarray, region: np.ndarray, rng: np.random.Generator) ->
     The label is what a fusion could give back: at each pixel the photograph that is in focus there, with its
     noise and its displacement. The luma of the noise has 0.67 of its sigma, so the gray plane has 0.2..3.0
     levels. All planes of a gray database have as much: a gray photograph is the luma of a colour one.
+
+    Args:
+        clean, region, rng: as of every recipe, see above.
+
+    Returns:
+        (a, b, label), likewise.
     """
     region = _maybe_random_region(region, rng)
     pair = _defocus_pair(clean, region, rng)

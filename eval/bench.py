@@ -42,7 +42,15 @@ class Timing(NamedTuple):
 
 
 def make_triple(height: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(a, b, sharp): two sources, each blurred in one half, and the sharp image; H x W uint8."""
+    """Make a pair to fuse and its ground truth.
+
+    Args:
+        height, width: in pixels.
+        seed: of the random image.
+
+    Returns:
+        (a, b, sharp), H x W uint8: two sources, each blurred in one half, and the sharp image.
+    """
     rng = np.random.default_rng(seed)
     sharp = cv2.GaussianBlur(rng.integers(0, 256, (height, width), dtype=np.uint8), (0, 0), 1.5)
     sharp = cv2.normalize(sharp, None, 0, 255, cv2.NORM_MINMAX)
@@ -61,7 +69,15 @@ def measure_seconds(function: Callable[[], object]) -> float:
 
 
 def time_metrics(images: Sequence[np.ndarray], rounds: int) -> Timing:
-    """Time the six metrics; one call before the first round warms up."""
+    """Time the six metrics; one call before the first round warms up.
+
+    Args:
+        images: two sources and a fused image, H x W uint8.
+        rounds: the number of calls to time.
+
+    Returns:
+        Processor time in s: the median and the minimum.
+    """
     metrics.evaluate(*images)
     seconds = [measure_seconds(lambda: metrics.evaluate(*images)) for _ in range(rounds)]
     return Timing(statistics.median(seconds), min(seconds))
@@ -69,6 +85,13 @@ def time_metrics(images: Sequence[np.ndarray], rounds: int) -> Timing:
 
 def time_method(name: str, images: Sequence[np.ndarray]) -> Timing:
     """Time a method: up to 20 runs, until they have taken two seconds. Slow methods vary little.
+
+    Args:
+        name: of the method.
+        images: two sources, H x W or H x W x 3 uint8.
+
+    Returns:
+        Processor time in s: the median and the minimum.
 
     Raises:
         ValueError: its weights are missing.
@@ -94,7 +117,15 @@ def peak_memory() -> float:
 
 
 def measure_colour_pair(name: str, height: int, width: int) -> tuple[float, float]:
-    """Processor time in s of a method on a colour pair, and the peak memory of this process in MiB."""
+    """Measure a method on a colour pair, on one thread of OpenCV.
+
+    Args:
+        name: of the method.
+        height, width: of the pair, in pixels.
+
+    Returns:
+        Processor time in s, and the peak memory of this process in MiB.
+    """
     cv2.setNumThreads(1)
     pair = [np.dstack([image] * 3) for image in make_triple(height, width)[:2]]
     return measure_seconds(lambda: registry.fuse(name, pair).image), peak_memory()

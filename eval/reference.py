@@ -51,7 +51,15 @@ def read_rows() -> list[Row]:
 
 
 def largest_difference(ours: Mapping[str, float], theirs: Mapping[str, float]) -> float:
-    """The largest absolute difference over the metrics of `theirs`."""
+    """The largest absolute difference over the metrics of `theirs`.
+
+    Args:
+        ours: {metric: value} of this repository.
+        theirs: {metric: value} of the published code.
+
+    Returns:
+        In the units of the metrics.
+    """
     return max(abs(ours[metric] - value) for metric, value in theirs.items())
 
 

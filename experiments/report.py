@@ -149,7 +149,15 @@ def plot(title: str, groups: dict[str, list[Training]], rows: list[dict[str, str
 
 
 def to_decibels(curve: plot_log.Curve, database: Database) -> tuple[list[int], list[float]]:
-    """Convert [(iteration, loss), ...] to iterations and their PSNR in dB."""
+    """Convert [(iteration, loss), ...] to iterations and their PSNR in dB.
+
+    Args:
+        curve: a list of (iteration, loss).
+        database: whose patches the loss was computed on.
+
+    Returns:
+        The iterations, and their PSNR in dB.
+    """
     return [n for n, _ in curve], [plot_log.psnr(loss, database.patch) for _, loss in curve]
 
 

@@ -117,6 +117,10 @@ def lock_folder(folder: Path) -> Iterator[None]:
 def draw(name: str, folder: Path) -> None:
     """Run the commands of an experiment, with this Python, where {out} is `folder`.
 
+    Args:
+        name: of the experiment.
+        folder: for the results.
+
     Raises:
         OSError: a command failed.
     """
@@ -128,7 +132,12 @@ def draw(name: str, folder: Path) -> None:
 
 
 def keep(name: str, folder: Path) -> None:
-    """Copy the results of an experiment beside its README."""
+    """Copy the results of an experiment beside its README.
+
+    Args:
+        name: of the experiment.
+        folder: with the results.
+    """
     for path in folder.iterdir():
         if path.suffix in (".csv", ".png", ".jpg"):
             part = HERE / name / f".{path.name}.part"

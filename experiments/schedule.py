@@ -81,7 +81,15 @@ def run_trainings(seconds: dict[Training, float], caffe: Caffe, workers: int) ->
 
 
 def next_step(training: Training, caffe: Caffe) -> Step | None:
-    """Write the inputs of the next step of a training; None after the last."""
+    """Write the inputs of the next step of a training; None after the last.
+
+    Args:
+        training: the training.
+        caffe: how to run the program.
+
+    Returns:
+        The step to run; None where all have ended.
+    """
     if not training.weights.exists():
         return _training_step(training, caffe)
     for val in training.vals:
@@ -120,6 +128,10 @@ def start_step(step: Step, workers: int) -> RunningStep:
 
 def finish_step(training: Training, step: RunningStep) -> None:
     """Take over the results of a step that ended.
+
+    Args:
+        training: the training.
+        step: one of its steps, whose process has ended.
 
     Raises:
         OSError: it failed; the message has the last line of its log.

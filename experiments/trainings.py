@@ -159,7 +159,7 @@ def plan_training(row: Row, seed: int, iterations: int | None, caffe: Caffe, out
     Args:
         row: of a runs.csv.
         seed: added to the solver's.
-        iterations: as plan_trainings takes them, like `caffe` and `out`.
+        iterations, caffe, out: as of `plan_trainings`.
 
     Returns:
         The training.
@@ -199,6 +199,10 @@ def shorten(solver: caffe_pb2.SolverParameter, iterations: int) -> None:
     """Cut a SolverParameter to `iterations`, with as many points on the curve whatever its length.
 
     Tests take about a sixth of the time of training: half a batch for each iteration, forward only.
+
+    Args:
+        solver: changed in place.
+        iterations: the new max_iter.
     """
     solver.max_iter = iterations
     solver.test_interval = solver.snapshot = max(1, iterations // POINTS)
@@ -208,7 +212,16 @@ def shorten(solver: caffe_pb2.SolverParameter, iterations: int) -> None:
 
 
 def net_on(net: caffe_pb2.NetParameter, train: object, val: object, test_batch: int | None = None) -> str:
-    """A net as prototxt, with the sources of its data, and with a batch size of tests where one is given."""
+    """Name the databases of a net.
+
+    Args:
+        net: of a train_val.prototxt; it is not changed.
+        train, val: paths of the databases.
+        test_batch: the batch size of tests; None leaves the net's own.
+
+    Returns:
+        The prototxt.
+    """
     changed = caffe_pb2.NetParameter()
     changed.CopyFrom(net)
     for layer in changed.layer:
@@ -247,7 +260,15 @@ def finished_share(training: Training) -> float:
 
 
 def read_psnr(training: Training, val: Database) -> float:
-    """PSNR in dB on all of a validation database, from the mean loss (Eq. 4) of `caffe test`."""
+    """PSNR in dB on all of a validation database, from the mean loss (Eq. 4) of `caffe test`.
+
+    Args:
+        training: whose `caffe test` has ended.
+        val: the database it was tested on.
+
+    Returns:
+        dB.
+    """
     loss = re.search(r"Loss: (\S+)", training.test_log(val).read_text())[1]
     return plot_log.psnr(float(loss), val.patch)
 

@@ -24,7 +24,15 @@ def succeeds(*command: str) -> bool:
 
 
 def choose(has_gpu: bool, index_answers: bool) -> tuple[str, str]:
-    """Arguments of `pip install`, and one line that says why."""
+    """Arguments of `pip install`, and one line that says why.
+
+    Args:
+        has_gpu: whether nvidia-smi finds a GPU.
+        index_answers: whether CPU_INDEX can be reached.
+
+    Returns:
+        The arguments, and the line.
+    """
     if has_gpu:
         return TORCH, "PyTorch: pip's own choice, since nvidia-smi finds a GPU"
     if not index_answers:

@@ -31,8 +31,12 @@ EXAMPLES = """example:
 SHRINK = 4  # the board is shown at a quarter of its height and width
 
 
-def coffee():
-    """Make a pair of the coffee photograph: cup and saucer blurred, and all else blurred."""
+def coffee() -> list[np.ndarray]:
+    """Make a pair of the coffee photograph: cup and saucer blurred, and all else blurred.
+
+    Returns:
+        The two images, H x W x 3 uint8.
+    """
     path = next(path for path, _ in photographs.bundled() if path.endswith("coffee.png"))
     clean, _ = photographs.read(path)
     cup = np.zeros(clean.shape[:2], np.uint8)
@@ -42,8 +46,15 @@ def coffee():
     return [round_half_even(x, np.uint8) for x in (a, b)]
 
 
-def board():
-    """Fetch a circuit board focused near and focused far. OSError if it cannot be fetched."""
+def board() -> list[np.ndarray]:
+    """Fetch a circuit board focused near and focused far.
+
+    Returns:
+        The two images, H x W x 3 uint8, in register.
+
+    Raises:
+        OSError: it cannot be fetched.
+    """
     near, far = (images.read(fetch.fetch(f"stacks/pcb/pcb_00{i}.jpg")) for i in (1, 7))
     matrix = align.estimate(near, far)
     inside = align.common_window([np.eye(3), matrix], near.shape)

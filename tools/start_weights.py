@@ -12,13 +12,16 @@ from __future__ import annotations
 import two_stream_fusion.base.cli  # noqa: F401
 
 import os
-from typing import Dict, Iterable, Mapping, Tuple
+from typing import TYPE_CHECKING, Dict, Iterable, Mapping, Tuple
 
 import numpy as np
 
 from two_stream_fusion.base import cli
 from two_stream_fusion.base.files import atomic_write
 from two_stream_fusion.methods import models
+
+if TYPE_CHECKING:
+    import caffe
 
 EXAMPLES = """examples:
   python tools/start_weights.py models/2-1-2_f32_k3-defocus/training/1.prototxt -o build/start.caffemodel
@@ -78,11 +81,19 @@ def trained_net(path: str, types: Mapping[str, str]) -> Filters:
 
 
 def by_output(weights: np.ndarray, layer_type: str | None) -> np.ndarray:
-    """A view of filters as outputs x inputs x H x W: Caffe's Deconvolution has its inputs first."""
+    """A view of filters as outputs x inputs x H x W: Caffe's Deconvolution has its inputs first.
+
+    Args:
+        weights: the filters of a layer as Caffe has them.
+        layer_type: Caffe's type; None for a layer that is not a Deconvolution.
+
+    Returns:
+        The view.
+    """
     return weights.swapaxes(0, 1) if layer_type == "Deconvolution" else weights
 
 
-def embed(net, small: Filters, types: Mapping[str, str]) -> None:
+def embed(net: caffe.Net, small: Filters, types: Mapping[str, str]) -> None:
     """Copy the filters of a smaller net into the first filters of a caffe.Net, padded by zeros.
 
     No other filter reaches the outputs of the smaller net, so both nets compute the same.

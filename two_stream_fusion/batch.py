@@ -110,7 +110,15 @@ def plan_batch(
 
 
 def item_outputs(name: str, folders: Outputs) -> Outputs:
-    """The outputs of the item of a name; a name without a suffix of an image becomes a PNG file."""
+    """The outputs of the item of a name; a name without a suffix of an image becomes a PNG file.
+
+    Args:
+        name: of the item, a path relative to the folders of `folders`.
+        folders: the outputs of the whole batch, whose paths are folders.
+
+    Returns:
+        The outputs of the item, whose paths are files.
+    """
     path = Path(name)
     path = path if path.suffix.lower() in images.WRITABLE else path.with_name(path.name + ".png")
     paths: dict[str, Any] = {}

@@ -399,7 +399,14 @@ def open_network(
 
 
 def resolve_refine(refine: str | None, count: int) -> str:
-    """The refinement of two_stream for `count` images: `refine`, or its default where None.
+    """Find the refinement of two_stream for a number of images.
+
+    Args:
+        refine: none, select, or None for the default: none for two images, select for more.
+        count: the number of images.
+
+    Returns:
+        The refinement.
 
     Raises:
         ValueError: there is no such refinement.

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 MIN_SIDE = 2  # pixels a side of the smallest image that the methods fuse
 # Rec.601 luma of R, G and B, with the rounding of Y'UV (0.299, 0.587, 0.114) and of MATLAB's rgb2gray.
@@ -63,22 +68,28 @@ def gray(image: np.ndarray) -> np.ndarray:
     return values / level_scale(image)
 
 
-def round_half_up(values: np.ndarray, dtype) -> np.ndarray:
+def round_half_up(values: np.ndarray, dtype: npt.DTypeLike) -> np.ndarray:
     """Round levels to uint8 or uint16, halves upward as MATLAB does, and clip them to the type's range.
 
     Args:
         values: floats of any shape, in levels of `dtype`.
         dtype: np.uint8 or np.uint16.
+
+    Returns:
+        Of the shape of `values`, in `dtype`.
     """
     return np.clip(np.floor(values + 0.5), 0, np.iinfo(dtype).max).astype(dtype)
 
 
-def round_half_even(values: np.ndarray, dtype) -> np.ndarray:
+def round_half_even(values: np.ndarray, dtype: npt.DTypeLike) -> np.ndarray:
     """Round levels to uint8 or uint16, halves to the even level as IEEE 754 does, and clip them to the range.
 
     Args:
         values: floats of any shape, in levels of `dtype`.
         dtype: np.uint8 or np.uint16.
+
+    Returns:
+        Of the shape of `values`, in `dtype`.
     """
     return np.clip(np.rint(values), 0, np.iinfo(dtype).max).astype(dtype)
 

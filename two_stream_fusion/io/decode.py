@@ -50,7 +50,16 @@ class UnsupportedImage(ValueError):
 
 @contextmanager
 def decoder_errors(path: Path) -> Iterator[None]:
-    """Turn what the libraries raise for a damaged file into one ValueError."""
+    """Turn what the libraries raise for a damaged file into one ValueError.
+
+    Args:
+        path: the file, for the message.
+
+    Raises:
+        ValueError: the file is damaged or not an image.
+        MemoryError: memory does not hold it.
+        OSError: the disk failed.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -67,6 +76,13 @@ def decoder_errors(path: Path) -> Iterator[None]:
 
 def read_head(path: Path, size: int = 12) -> bytes:
     """The first bytes of an image file.
+
+    Args:
+        path: the file.
+        size: the number of bytes.
+
+    Returns:
+        Fewer than `size` bytes where the file is shorter.
 
     Raises:
         OSError: the file cannot be read.
@@ -108,6 +124,10 @@ class Header(NamedTuple):
 
 def check_header(path: Path, header: Header) -> None:
     """Check that an image can be decoded in bounded time and memory.
+
+    Args:
+        path: the file.
+        header: of the image in it.
 
     Raises:
         UnsupportedImage: it claims more than MAX_MEGAPIXELS, or far more pixels than its bytes can describe.
@@ -308,7 +328,17 @@ def _decode_netpbm(data):
 
 
 def decode_with_opencv(data: bytes) -> np.ndarray:
-    """Decode by OpenCV: H x W or H x W x C, R, G, B and alpha in this order."""
+    """Decode by OpenCV: H x W or H x W x C, R, G, B and alpha in this order.
+
+    Args:
+        data: the bytes of the file.
+
+    Returns:
+        The pixels, uint8 or uint16 or float32 as the file has them.
+
+    Raises:
+        ValueError: OpenCV cannot decode it.
+    """
     with silenced_stderr():
         image = cv2.imdecode(np.frombuffer(data, np.uint8), OPENCV_FLAGS)
     if image is None:
@@ -322,7 +352,15 @@ def swap_rgb(image: np.ndarray) -> np.ndarray:
 
 
 def apply_orientation(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn an image upright by its EXIF orientation, 1 to 8."""
+    """Turn an image upright by its EXIF orientation, 1 to 8.
+
+    Args:
+        pixels: H x W or H x W x C.
+        orientation: of EXIF (tag 274). 1 is upright.
+
+    Returns:
+        A view of `pixels`, W x H... for 5 to 8.
+    """
     if orientation in (2, 4, 5, 7):  # mirrored; what is left is a turn
         pixels, orientation = pixels[:, ::-1], {2: 1, 4: 3, 5: 8, 7: 6}[orientation]
     return np.rot90(pixels, {3: 2, 6: 3, 8: 1}.get(orientation, 0))
@@ -355,7 +393,17 @@ def _heif_header(file):
 
 
 def decode_heif(path: Path) -> tuple[np.ndarray, Metadata]:
-    """Decode the main image of a HEIC file as `decode_with_pillow` does; libheif turns it upright."""
+    """Decode the main image of a HEIC file as `decode_with_pillow` does; libheif turns it upright.
+
+    Args:
+        path: the file.
+
+    Returns:
+        H x W or H x W x C, uint8 or uint16, and the metadata.
+
+    Raises:
+        UnsupportedImage: alpha multiplied into the colours, or levels above the file's own white.
+    """
     file = _open_heif(path)
     header = _heif_header(file)
     check_header(path, header)

@@ -85,7 +85,14 @@ def read_structure(data: bytes) -> Structure:
 
 
 def max_scans(width: int, height: int) -> int:
-    """The number of scans that an image of this size may have."""
+    """The number of scans that an image of this size may have.
+
+    Args:
+        width, height: in pixels.
+
+    Returns:
+        MAX_SCANS, and fewer for images so large that scans of them would take long.
+    """
     return int(min(MAX_SCANS, MAX_SCAN_MEGAPIXELS * 1e6 / (width * height)))
 
 
@@ -102,7 +109,15 @@ def lacks_pixels(data: bytes) -> bool:
 
 
 def with_xmp(data: bytes, xmp: bytes) -> bytes:
-    """A JPEG file with a packet of XMP after its first segment; unchanged where it is too long for one."""
+    """A JPEG file with a packet of XMP after its first segment; unchanged where it is too long for one.
+
+    Args:
+        data: the bytes of the file.
+        xmp: the packet; may be empty.
+
+    Returns:
+        The bytes of the new file.
+    """
     body = XMP_SIGNATURE + xmp
     if not xmp or len(body) > 65533:
         return data

@@ -193,7 +193,15 @@ def _without_thumbnails(xmp):
 
 
 def exif_with_resolution(exif: bytes, resolution: Resolution | None) -> bytes:
-    """EXIF with a resolution for each inch or centimetre, for formats that have no place of their own."""
+    """EXIF with a resolution for each inch or centimetre, for formats that have no place of their own.
+
+    Args:
+        exif: the bytes of the old EXIF; may be empty.
+        resolution: None leaves `exif` as it is.
+
+    Returns:
+        The bytes of the new EXIF.
+    """
     if resolution is None:
         return exif
     with_resolution = Image.Exif()

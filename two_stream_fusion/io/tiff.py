@@ -41,13 +41,16 @@ def decode_tiff(
     time: int | None = None,
     value_range: tuple[float, float] | None = None,
 ) -> tuple[np.ndarray, Metadata]:
-    """Decode an image of a TIFF file: pixels (alpha is the last channel), and metadata.
+    """Decode an image of a TIFF file.
 
     Args:
         path: the file.
         number: the place of the image in the stack, from 0.
         channel, time: as of tiff_stacks.stack_planes.
         value_range: as of images.load.
+
+    Returns:
+        H x W or H x W x C, whose last channel may be alpha, uint8 or uint16, and the metadata.
     """
     planes = stack_planes(path, channel, time)
     with open_tiff(path) as file:
@@ -61,7 +64,14 @@ def decode_tiff(
 
 
 def header_of_tiff(path: Path, number: int, channel: int | None = None, time: int | None = None) -> Header:
-    """The header of an image of a TIFF file. Arguments as `decode_tiff`."""
+    """Read the header of an image of a TIFF file.
+
+    Args:
+        path, number, channel, time: as of `decode_tiff`.
+
+    Returns:
+        The header.
+    """
     planes = stack_planes(path, channel, time)
     with open_tiff(path) as file:
         page = file.pages[planes[number].page]

@@ -172,5 +172,13 @@ def _check_choice(path, sizes, axes, channel, time):
 
 
 def check_no_choice(path: Path, channel: int | None, time: int | None) -> None:
-    """Raise UnsupportedImage where a second channel or time of another format than TIFF is asked for."""
+    """Refuse to choose a channel or a time of a file that is not TIFF.
+
+    Args:
+        path: the file, for the message.
+        channel, time: as of `stack_planes`.
+
+    Raises:
+        UnsupportedImage: one of them is neither None nor 1.
+    """
     _check_choice(path, {}, "YX", channel, time)

@@ -57,7 +57,15 @@ def fuse_planes(
 
 
 def to_levels(values: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """Convert values in 0..255 to the levels and dtype of the image `like`, rounded half up and clipped."""
+    """Convert values in 0..255 to the levels and dtype of the image `like`, rounded half up and clipped.
+
+    Args:
+        values: floats in 0..255, of any shape.
+        like: uint8 or uint16.
+
+    Returns:
+        Of the shape of `values`, in the dtype of `like`.
+    """
     return round_half_up(values * level_scale(like), like.dtype)
 
 

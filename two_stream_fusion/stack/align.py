@@ -191,16 +191,31 @@ def misalignment(reference: np.ndarray, image: np.ndarray) -> float:
 
 
 def quick_version(image: np.ndarray) -> registration.Pyramid:
-    """What `quick_misalignment` compares of an image."""
+    """What `quick_misalignment` compares of an image.
+
+    Args:
+        image: an image.
+
+    Returns:
+        Its pyramid.
+    """
     return registration.make_pyramid(image, QUICK_PIXELS)
 
 
 def quick_misalignment(
     first: registration.Pyramid, second: registration.Pyramid, shape: tuple[int, ...], ignored: float = 0
 ) -> float:
-    """As `misalignment`, from the `quick_version` of each of two images of `shape`.
+    """Estimate how far apart two images are, as `misalignment`, from their pyramids.
 
-    Small levels are compared first. Where they are less than half of `ignored` pixels apart, the answer is 0.
+    Small levels are compared first.
+
+    Args:
+        first, second: of each image, as `quick_version` returns it.
+        shape: of the images, H x W...
+        ignored: in pixels. Where the small levels are less than half of it apart, the answer is 0.
+
+    Returns:
+        Pixels, as `misalignment`.
     """
     if registration.is_flat(first) or registration.is_flat(second):
         return 0.0
@@ -227,7 +242,15 @@ def _coarse_distance(first, second, shape):
 
 
 def corner_distance(first: np.ndarray, second: np.ndarray, shape: tuple[int, ...]) -> float:
-    """How far apart two matrices take the corners of an image of `shape`: root mean square, in pixels."""
+    """The distance between where two matrices take the corners of an image.
+
+    Args:
+        first, second: matrices.
+        shape: of the image, H x W...
+
+    Returns:
+        Pixels, root mean square over the four corners.
+    """
     distances = registration.corners(first, shape) - registration.corners(second, shape)
     return float(np.sqrt((distances**2).sum(axis=1).mean()))
 

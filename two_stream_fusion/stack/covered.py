@@ -19,7 +19,8 @@ class AlphaFrames(Protocol):
 
     def __len__(self) -> int: ...
 
-    def with_alpha(self, i: int, /) -> tuple[np.ndarray, np.ndarray | None]: ...
+    def with_alpha(self, i: int, /) -> tuple[np.ndarray, np.ndarray | None]:
+        """Frame i and its alpha, as of frames.Frames."""
 
 
 class Covered:

@@ -277,6 +277,9 @@ def spread_levels(image: np.ndarray, unused_bits: int) -> np.ndarray:
     Args:
         image: of any shape, uint8 or uint16.
         unused_bits: 0 gives `image` itself back.
+
+    Returns:
+        An image like `image`.
     """
     return image << image.dtype.type(unused_bits) if unused_bits else image
 
@@ -287,6 +290,9 @@ def restore_levels(image: np.ndarray, unused_bits: int) -> np.ndarray:
     Args:
         image: of any shape, uint8 or uint16.
         unused_bits: as of `spread_levels`; 0 gives `image` itself back.
+
+    Returns:
+        An image like `image`.
     """
     if not unused_bits:
         return image
@@ -307,7 +313,15 @@ def _bits(image):
 
 
 def describe(shape: tuple[int, ...], dtype: np.dtype) -> str:
-    """An image's size, depth and kind in words, such as "520x520 8 bit colour"."""
+    """An image's size, depth and kind in words, such as "520x520 8 bit colour".
+
+    Args:
+        shape: of the image, H x W or H x W x 3.
+        dtype: np.uint8 or np.uint16.
+
+    Returns:
+        The words.
+    """
     kind = "gray" if len(shape) == 2 else "colour"
     return f"{shape[1]}x{shape[0]} {8 * np.dtype(dtype).itemsize} bit {kind}"
 

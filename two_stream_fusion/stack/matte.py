@@ -35,9 +35,11 @@ class AlphaFrames(Protocol):
 
     def __len__(self) -> int: ...
 
-    def with_alpha(self, i: int, /) -> tuple[np.ndarray, np.ndarray | None]: ...
+    def with_alpha(self, i: int, /) -> tuple[np.ndarray, np.ndarray | None]:
+        """Frame i and its alpha, as of frames.Frames."""
 
-    def name(self, i: int, /) -> str: ...
+    def name(self, i: int, /) -> str:
+        """The name of frame i in messages."""
 
 
 class Filled(NamedTuple):

@@ -53,7 +53,15 @@ class AlignmentError(ValueError):
 
 
 def make_pyramid(image: np.ndarray, max_pixels: int = MAX_PIXELS) -> Pyramid:
-    """The pyramid of an image (H x W or H x W x 3, uint8 or uint16), its largest level within max_pixels."""
+    """Make the pyramid of an image.
+
+    Args:
+        image: H x W or H x W x 3, uint8 or uint16.
+        max_pixels: of the largest level.
+
+    Returns:
+        Its levels, from small to large; each has about half the side of the next.
+    """
     gray = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     height, width = gray.shape
     share = min(1, (max_pixels / gray.size) ** 0.5)
@@ -71,7 +79,14 @@ def make_pyramid(image: np.ndarray, max_pixels: int = MAX_PIXELS) -> Pyramid:
 
 
 def check_model(model: str) -> None:
-    """Raise ValueError unless `model` is one of MODELS."""
+    """Check the name of a model of motion.
+
+    Args:
+        model: the name.
+
+    Raises:
+        ValueError: it is none of MODELS.
+    """
     if model not in MODELS:
         raise ValueError(f"unknown model {model!r}: {', '.join(MODELS)}")
 
@@ -82,10 +97,17 @@ def is_flat(pyramid: Pyramid) -> bool:
 
 
 def register(reference: Pyramid, image: Pyramid, model: str) -> np.ndarray:
-    """The matrix that takes places in `reference` to `image`, as align.estimate has it.
+    """Find the motion between two images, as align.estimate.
 
     Spots that stand still, such as dust on the sensor, do not count where the rest of the scene says that it
     moved otherwise.
+
+    Args:
+        reference, image: the pyramids of two images.
+        model: one of MODELS.
+
+    Returns:
+        The matrix that takes places in `reference` to `image`.
 
     Raises:
         AlignmentError: an image is flat, or no plausible motion is found.
@@ -95,7 +117,18 @@ def register(reference: Pyramid, image: Pyramid, model: str) -> np.ndarray:
 
 
 def register_pair(reference: Pyramid, image: Pyramid, model: str) -> tuple[np.ndarray, Pyramid, Pyramid]:
-    """As `register`: (matrix, reference, image), the pyramids without the spots that were not to count."""
+    """As `register`, and return the pyramids that the motion was estimated from.
+
+    Args:
+        reference, image: the pyramids of two images.
+        model: one of MODELS.
+
+    Returns:
+        (matrix, reference, image): the pyramids are without spots where the spots were not to count.
+
+    Raises:
+        AlignmentError, ValueError: as `register`.
+    """
     check_model(model)
     if is_flat(reference) or is_flat(image):
         raise AlignmentError("nothing to align by: an image is flat")
@@ -156,7 +189,15 @@ def _without_spots(reference, image):
 
 
 def likeness(reference: Pyramid, image: Pyramid, matrix: np.ndarray) -> float:
-    """How alike the details of two images are, the second moved by a matrix: -1 to 1, as align.likeness."""
+    """How alike the details of two images are, the second moved by a matrix.
+
+    Args:
+        reference, image: the pyramids of two images.
+        matrix: takes places in `reference` to `image`.
+
+    Returns:
+        -1 to 1, as align.likeness.
+    """
     level = max((i for i, (gray, _) in enumerate(reference) if gray.size <= LIKENESS_PIXELS), default=0)
     (fixed, up), (moving, _) = reference[level], image[level]
     at_level = np.linalg.inv(up) @ matrix @ up
@@ -164,7 +205,15 @@ def likeness(reference: Pyramid, image: Pyramid, matrix: np.ndarray) -> float:
 
 
 def corners(matrix: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Where a matrix takes the centres of the corner pixels of an image of a shape H x W...: 4 x 2."""
+    """Where a matrix takes the centres of the corner pixels of an image.
+
+    Args:
+        matrix: 3 x 3.
+        shape: of the image, H x W...
+
+    Returns:
+        4 x 2 float64, (x, y) in pixels.
+    """
     x, y = shape[1] - 1, shape[0] - 1
     moved = np.array([[0, 0, 1], [x, 0, 1], [0, y, 1], [x, y, 1]]) @ np.transpose(matrix)
     return moved[:, :2] / moved[:, 2:]

@@ -53,7 +53,15 @@ def is_shaken(shifts: np.ndarray) -> bool:
 
 
 def move(levels: np.ndarray, x: float, y: float) -> np.ndarray:
-    """Fetch each pixel of a gray image from the place (x, y) pixels on, mirrored at the borders."""
+    """Fetch each pixel of a gray image from a place beside it, mirrored at the borders.
+
+    Args:
+        levels: H x W float32.
+        x, y: the displacement of that place, in pixels.
+
+    Returns:
+        H x W float32, interpolated linearly.
+    """
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     matrix = np.array([[1, 0, x], [0, 1, y]], np.float32)
     return cv2.warpAffine(levels, matrix, levels.shape[::-1], flags=flags, borderMode=cv2.BORDER_REFLECT_101)
