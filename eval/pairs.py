@@ -26,7 +26,7 @@ ROLE = re.compile(rf"(.+)[_-]({'|'.join(ROLES)})", re.IGNORECASE)
 # Names of two folders that hold the first and the second images of several scenes.
 FOLDER_ROLES = (("a", "b"), ("near", "far"), ("1", "2"), ("source_1", "source_2"))
 # Below it two images do not show one scene. Real pairs have 0.39 and more, images of two scenes up to 0.13.
-MIN_LIKENESS = 0.25
+MIN_CORRELATION = 0.25
 BAND = 10  # pixels: the largest blur radius of the rendered pair
 NOTES = {
     "camera": "stand-in: scikit-image's photographer, trunk, head and right arm blurred as in 3.3.4",
@@ -181,7 +181,10 @@ def check_one_scene(name: Files, pair: Pair) -> None:
     Raises:
         ValueError: no motion brings the second to the first, and they are not alike in place either.
     """
-    if align.misalignment(pair.a, pair.b) < math.inf or align.likeness(pair.a, pair.b) >= MIN_LIKENESS:
+    if (
+        align.misalignment(pair.a, pair.b) < math.inf
+        or align.correlate_images(pair.a, pair.b) >= MIN_CORRELATION
+    ):
         return
     raise ValueError(f"{name.a} and {name.b} do not show one scene")
 

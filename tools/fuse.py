@@ -26,7 +26,7 @@ from two_stream_fusion.base import cli
 from two_stream_fusion.methods import models, registry
 from two_stream_fusion.outputs import Outputs
 from two_stream_fusion.room import check_memory
-from two_stream_fusion.stack.align import MODELS
+from two_stream_fusion.stack.align import MOTIONS
 from two_stream_fusion.stack.frames import Frames, find_images
 
 EXAMPLES = """examples:
@@ -109,7 +109,7 @@ def make_parser() -> argparse.ArgumentParser:
         " of another scene")  # fmt: skip
 
     add = parser.add_argument_group("alignment").add_argument
-    add("--align", metavar="MODEL", nargs="?", const="affine", choices=MODELS, help="bring the images into"
+    add("--align", metavar="MODEL", nargs="?", const="affine", choices=MOTIONS, help="bring the images into"
         " register first; MODEL: translation, euclidean, affine (the default), homography")  # fmt: skip
     add("--reference", metavar="N", type=int, help="the image that the others are aligned to, 1 the first"
         " (default: the middle one)")  # fmt: skip

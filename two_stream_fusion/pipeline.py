@@ -36,7 +36,7 @@ from two_stream_fusion.base.tiles import tiles
 from two_stream_fusion.methods import models, registry
 from two_stream_fusion.room import check_memory
 from two_stream_fusion.stack import fuse_matte, screening, select, shake
-from two_stream_fusion.stack.align import quick_misalignment, quick_version
+from two_stream_fusion.stack.align import pyramid_misalignment, small_pyramid
 from two_stream_fusion.stack.blend import blend_frames
 from two_stream_fusion.stack.choice import select_frames
 from two_stream_fusion.stack.frames import Frames, Source
@@ -257,7 +257,7 @@ def fuse(
 
 def align_frames(
     sources: Sources,
-    model: str | None = "affine",
+    motion: str | None = "affine",
     *,
     reference: int | None = None,
     crop: bool = True,
@@ -270,7 +270,7 @@ def align_frames(
 
     Args:
         sources: as of `fuse`.
-        model: translation, euclidean, affine or homography; None to leave the images where they are.
+        motion: translation, euclidean, affine or homography; None to leave the images where they are.
         reference, crop, exposure, keep_all, progress: as of `fuse`.
         in_order: sort three or more images by their focus.
 
@@ -285,7 +285,7 @@ def align_frames(
         raise IndexError(f"no image {reference}: there are {len(frames)}")
     names = [frames.name(i) for i in range(len(frames))]
     order, misfits = list(range(len(frames))), []
-    if len(frames) > 2 and not (keep_all and not in_order and model is None):
+    if len(frames) > 2 and not (keep_all and not in_order and motion is None):
         order, misfits = _look_at_stack(frames, in_order, keep_all, progress)
     left_out = () if keep_all else tuple(LeftOut(i, names[i], reason) for i, reason in misfits)
     for misfit in left_out:
@@ -297,11 +297,11 @@ def align_frames(
         frames = frames.reordered(order)
     if order != sorted(order):
         LOG.info("in the order of their focus: %s", " ".join(names[i] for i in order))
-    if model is None:
+    if motion is None:
         return Aligned(frames, order, names=names, left_out=left_out)
     center = _middle(order, misfits) if reference is None else order.index(reference)
     with progress("aligning", len(frames) - 1, "image") as track:
-        frames = frames.registered(center, model, crop=crop, exposure=exposure, progress=track)
+        frames = frames.registered(center, motion, crop=crop, exposure=exposure, progress=track)
     matrices = frames.matrices or []
     for i, matrix in enumerate(matrices):
         LOG.debug(
@@ -495,21 +495,21 @@ def _warn_if_unlike(frames):
 def _warn_if_misaligned(frames):
     """Log where neighbours are out of register: of all such pairs, the one that is farthest apart."""
     bound = max(WARN_PIXELS, WARN_SHARE * max(frames.shape))
-    found = []
+    misaligned = []
     previous = None
     for i, frame in enumerate(frames):
-        quick = quick_version(frame)
+        pyramid = small_pyramid(frame)
         if previous is not None:
-            pixels = quick_misalignment(previous, quick, frames.shape, ignored=bound)
+            pixels = pyramid_misalignment(previous, pyramid, frames.shape, ignored=bound)
             if pixels > bound:
-                found.append((pixels, i - 1, i))
-        previous = quick
-    if not found:
+                misaligned.append((pixels, i - 1, i))
+        previous = pyramid
+    if not misaligned:
         return
-    pixels, first, second = max(found, key=lambda pair: pair[0])
+    pixels, first, second = max(misaligned, key=lambda pair: pair[0])
     if math.isinf(pixels):
         problem = "not to show the same scene"
     else:
         problem = f"{pixels:.1f} pixels apart; --align brings images into register"
-    more = f" (and {len(found) - 1} more pairs of neighbours)" if len(found) > 1 else ""
+    more = f" (and {len(misaligned) - 1} more pairs of neighbours)" if len(misaligned) > 1 else ""
     LOG.warning("%s and %s seem %s%s", frames.name(first), frames.name(second), problem, more)

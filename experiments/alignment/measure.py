@@ -140,21 +140,21 @@ def add_noise(values: np.ndarray, rng: np.random.Generator, sigma: float = 3) ->
 def measure_known_motions(count: int) -> Iterator[list[str]]:
     """Rows of the table for `count` pairs of every photograph and kind of motion."""
     photos = [read_photograph(name) for name in PHOTOGRAPHS]
-    for kind, (model, *limits) in MOTIONS.items():
+    for kind, (motion, *limits) in MOTIONS.items():
         errors, failed, seconds = [], 0, 0.0
         for i, photo in enumerate(photos):
             for j in range(count):
                 reference, image, truth = make_moved_pair(photo, np.random.default_rng([i, j]), limits)
                 start = time.perf_counter()
                 try:
-                    estimate = align.estimate(reference, image, model)
+                    estimate = align.estimate(reference, image, motion)
                 except align.AlignmentError:
                     failed += 1
                     continue
                 seconds += time.perf_counter() - start
                 errors.append(align.corner_distance(estimate, truth, image.shape))
         numbers = [np.median(errors), np.quantile(errors, 0.9), max(errors), seconds / len(errors)]
-        yield [kind, model, f"{len(errors) + failed}", *(f"{n:.3f}" for n in numbers), f"{failed}"]
+        yield [kind, motion, f"{len(errors) + failed}", *(f"{n:.3f}" for n in numbers), f"{failed}"]
 
 
 def measure_large_pair() -> tuple[float, float]:
@@ -180,7 +180,7 @@ def measure_folder(folder: Path) -> Iterator[list[str]]:
         matrices = align.estimate_stack(stack, middle)
         seconds = (time.perf_counter() - start) / (len(stack) - 1)
         likes = [
-            [align.likeness(reference, image, m) for m in (None, matrix)]
+            [align.correlate_images(reference, image, m) for m in (None, matrix)]
             for image, matrix in zip(stack, matrices)
         ]
         farthest = max(align.corner_distance(m, np.eye(3), reference.shape) for m in matrices)

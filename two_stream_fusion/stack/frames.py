@@ -185,7 +185,7 @@ class Frames:
     def registered(
         self,
         reference: int,
-        model: str = "affine",
+        motion: str = "affine",
         *,
         crop: bool = True,
         exposure: bool = True,
@@ -195,7 +195,7 @@ class Frames:
 
         Args:
             reference: a place in this sequence.
-            model: as of align.estimate.
+            motion: as of align.estimate.
             crop: keep what all images show; otherwise what an image does not show is mirrored at its border.
             exposure: match brightness and white balance.
             progress: wraps the list of images to align.
@@ -209,9 +209,9 @@ class Frames:
         spread = self.spread()
         frames = copy.copy(self)
         try:
-            matrices = align.estimate_stack(spread, reference, model, progress)
+            matrices = align.estimate_stack(spread, reference, motion, progress)
             for _ in range(ALPHA_ROUNDS if self.has_alpha else 0):
-                matrices = align.estimate_stack(Covered(spread, matrices), reference, model)
+                matrices = align.estimate_stack(Covered(spread, matrices), reference, motion)
             frames.matrices = matrices
         except align.AlignmentError as error:
             name = "" if error.frame is None else f"{self.name(error.frame)}: "
