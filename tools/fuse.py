@@ -23,9 +23,9 @@ from tqdm import tqdm
 from two_stream_fusion import batch, pipeline
 from two_stream_fusion import outputs as out
 from two_stream_fusion.base import cli
+from two_stream_fusion.memory_estimate import check_memory
 from two_stream_fusion.methods import models, registry
 from two_stream_fusion.outputs import Outputs
-from two_stream_fusion.room import check_memory
 from two_stream_fusion.stack.align import MOTIONS
 from two_stream_fusion.stack.frames import Frames, find_images
 

@@ -33,8 +33,8 @@ from typing import (
 import numpy as np
 
 from two_stream_fusion.base.tiles import tiles
+from two_stream_fusion.memory_estimate import check_memory
 from two_stream_fusion.methods import models, registry
-from two_stream_fusion.room import check_memory
 from two_stream_fusion.stack import fuse_matte, screening, select, shake
 from two_stream_fusion.stack.align import pyramid_misalignment, small_pyramid
 from two_stream_fusion.stack.blend import blend_frames

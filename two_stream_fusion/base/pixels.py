@@ -50,7 +50,7 @@ def check_alike(*images: np.ndarray) -> None:
             raise ValueError(f"images differ: {first.shape} {first.dtype} and {image.shape} {image.dtype}")
 
 
-def level_scale(image: np.ndarray) -> float:
+def depth_scale(image: np.ndarray) -> float:
     """One gray level of 0..255 in the levels of a uint8 or uint16 image: 1 or 257."""
     return np.iinfo(image.dtype).max / 255
 
@@ -65,7 +65,7 @@ def gray(image: np.ndarray) -> np.ndarray:
         H x W float64 in 0..255, weighted by LUMA_MATLAB.
     """
     values = image @ np.array(LUMA_MATLAB) if image.ndim == 3 else image.astype(np.float64)
-    return values / level_scale(image)
+    return values / depth_scale(image)
 
 
 def round_half_up(values: np.ndarray, dtype: npt.DTypeLike) -> np.ndarray:

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from two_stream_fusion.base.memory import check_room
+from two_stream_fusion.base.memory import require_memory
 from two_stream_fusion.base.pixels import round_half_even
 from two_stream_fusion.io import jpeg, png
 from two_stream_fusion.io.metadata import Metadata, from_info
@@ -139,7 +139,7 @@ def check_header(path: Path, header: Header) -> None:
     length = path.stat().st_size
     if pixels > MAX_MEGAPIXELS_UNQUESTIONED * 1e6 and length < pixels / 1e6 * MIN_BYTES_A_MEGAPIXEL:
         raise UnsupportedImage(f"{path}: {size} pixels in {length} bytes are no photograph; not decoded")
-    check_room(header.decoding + length, f"{path}: {size} pixels")
+    require_memory(header.decoding + length, f"{path}: {size} pixels")
 
 
 def open_with_pillow(file: str | Path | BinaryIO) -> Image.Image:
