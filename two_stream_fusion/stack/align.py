@@ -8,7 +8,7 @@ alike in shape and dtype. None is ever changed. experiments/alignment/measure.py
 
 from __future__ import annotations
 
-from typing import Callable, Iterable, Protocol, Sequence
+from typing import Callable, Iterable, Sequence
 
 import cv2
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from two_stream_fusion.base.pixels import check_fusable
 from two_stream_fusion.stack import registration
 from two_stream_fusion.stack.registration import MOTIONS, AlignmentError
+from two_stream_fusion.stack.sequences import ImageSequence
 
 __all__ = [
     "MOTIONS",
@@ -37,14 +38,6 @@ COARSE_PIXELS = 30_000  # of levels on which images in register are recognised
 MIN_GAIN = 1 / 3  # of 1 - correlation of two images, that moving one removes where they are out of register
 MIN_GAIN_FAR = 1 / 6  # the same where their corners are farther apart than FAR_SHARE
 FAR_SHARE = 0.005  # of the longer side
-
-
-class ImageSequence(Protocol):
-    """A list of images, or Frames."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, i: int, /) -> np.ndarray: ...
 
 
 def estimate(reference: np.ndarray, image: np.ndarray, motion: str = "affine") -> np.ndarray:

@@ -16,8 +16,8 @@ import numpy as np
 from two_stream_fusion.base.pixels import MIN_SIDE, check_fusable, extend_visible
 from two_stream_fusion.io import images
 from two_stream_fusion.stack import align
-from two_stream_fusion.stack.covered import Covered
 from two_stream_fusion.stack.exposure import match_exposure
+from two_stream_fusion.stack.neighbour_fill import NeighbourFilled
 
 ENDINGS = (*images.WRITABLE, ".bmp", ".pgm", ".ppm", ".heic", ".heif", *images.RAW)
 ALPHA_ROUNDS = 2  # more estimates of the motion of frames with alpha, each with hidden pixels filled better
@@ -211,7 +211,7 @@ class Frames:
         try:
             matrices = align.estimate_stack(spread, reference, motion, progress)
             for _ in range(ALPHA_ROUNDS if self.has_alpha else 0):
-                matrices = align.estimate_stack(Covered(spread, matrices), reference, motion)
+                matrices = align.estimate_stack(NeighbourFilled(spread, matrices), reference, motion)
             frames.matrices = matrices
         except align.AlignmentError as error:
             name = "" if error.frame is None else f"{self.name(error.frame)}: "
