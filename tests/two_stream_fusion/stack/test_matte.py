@@ -146,7 +146,7 @@ def test_holes_in_half_transparent_frames_are_filled(strength, flip):
 
 
 @pytest.mark.parametrize("sigma", [1.5, 4, 8])
-def test_a_soft_outline_does_not_fill_what_is_transparent_in_focus(sigma):
+def test_soft_outline_does_not_fill_transparent_pixels(sigma):
     """Outside of the thing, alpha of the sharp frame stays as it is. Inside, the thing is opaque."""
     sharp = thing_with_legs()
     soft = defocus(sigma, sharp)
