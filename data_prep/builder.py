@@ -166,25 +166,27 @@ def plan(
     """
     evaluation, seen, usable, skipped = fetch.evaluation_hashes(), {}, [], Counter()
     sources = [source if spec.uses_masks else source._replace(mask=None) for source in sources]
-    for found in parallel_map(pool, inspect, sources, "reading"):
-        rows = 0 if found.error else spec.count_rows(found.shape)
-        if found.error:
-            reason, detail = "unreadable", found.error
-        elif found.sha256 in evaluation:
+    for photograph in parallel_map(pool, inspect, sources, "reading"):
+        rows = 0 if photograph.error else spec.count_rows(photograph.shape)
+        if photograph.error:
+            reason, detail = "unreadable", photograph.error
+        elif photograph.sha256 in evaluation:
             reason, detail = "evaluation", "an image that fusion is judged on"
-        elif found.sha256 in seen:
-            reason, detail = "duplicate", f"the same file as {seen[found.sha256]}"
+        elif photograph.sha256 in seen:
+            reason, detail = "duplicate", f"the same file as {seen[photograph.sha256]}"
         elif not rows:
             reason, detail = "small", "smaller than a patch"
         else:
-            if found.warning and warn:
-                warn(f"warning: {found.warning}")
-            seen[found.sha256] = found.path
-            usable.append(PlannedPhotograph(found.path, found.mask, found.sha256, found.shape, rows))
+            if photograph.warning and warn:
+                warn(f"warning: {photograph.warning}")
+            seen[photograph.sha256] = photograph.path
+            usable.append(
+                PlannedPhotograph(photograph.path, photograph.mask, photograph.sha256, photograph.shape, rows)
+            )
             continue
         skipped[reason] += 1
         if warn:
-            warn(f"skipped: {found.path}: {detail}")
+            warn(f"skipped: {photograph.path}: {detail}")
     if len(usable) < 2:
         raise ValueError(f"{len(usable)} usable photographs; two are needed, for training and validation")
     usable.sort(key=lambda photograph: photograph.sha256)  # neither names nor folders matter

@@ -28,7 +28,7 @@ GAMMA = 2.2  # of the photographs' levels
 PAPER_SIGMA = (2, 10)  # section 3.1
 
 
-def paper(clean: np.ndarray, region: np.ndarray, rng: np.random.Generator) -> Images:
+def blur_paper(clean: np.ndarray, region: np.ndarray, rng: np.random.Generator) -> Images:
     """Blur as section 3.1 of the paper does: a Gaussian of one sigma in 2..10, cut off at the outline.
 
     Args:
@@ -42,7 +42,7 @@ def paper(clean: np.ndarray, region: np.ndarray, rng: np.random.Generator) -> Im
     return np.where(inside, blurred, clean), np.where(inside, clean, blurred), clean
 
 
-def defocus(clean: np.ndarray, region: np.ndarray, rng: np.random.Generator) -> Images:
+def blur_defocus(clean: np.ndarray, region: np.ndarray, rng: np.random.Generator) -> Images:
     """Blur nearer to what lenses do: objects lie in front of the background, and blur is of any size.
 
     - With probability 0.2 both photographs are sharp, so that the net learns to leave things alone.
@@ -70,8 +70,8 @@ def defocus(clean: np.ndarray, region: np.ndarray, rng: np.random.Generator) -> 
     return (*_defocus_pair(clean, _maybe_random_region(region, rng), rng), clean)
 
 
-def handheld(clean: np.ndarray, region: np.ndarray, rng: np.random.Generator) -> Images:
-    """Make the pairs of `defocus` look as taken by hand: with noise, JPEG, and out of register.
+def blur_handheld(clean: np.ndarray, region: np.ndarray, rng: np.random.Generator) -> Images:
+    """Make the pairs of `blur_defocus` look as taken by hand: with noise, JPEG, and out of register.
 
     - Half the pairs have noise in each of R, G and B. Its sigma is log-uniform in 0.3..4.5 levels.
     - Half have JPEG artefacts of a quality in 75..98.
@@ -166,7 +166,7 @@ def _maybe_random_region(region, rng):
 
 
 def _defocus_pair(clean, region, rng):
-    """(a, b) of `defocus`; with probability 0.2 both are `clean` itself."""
+    """(a, b) of `blur_defocus`; with probability 0.2 both are `clean` itself."""
     if rng.random() < 0.2:
         return clean, clean
     blurs = [(rng.choice(("gaussian", "disc")), 0.4 * 15 ** rng.random()) for _ in range(2)]
@@ -209,7 +209,7 @@ def _capture(image, noise, quality, motion, rng):
 def _blur(image, shape, sigma):
     """A float32 image blurred by a Gaussian, or by a disc of that sigma along an axis, mirrored.
 
-    The sigma is that of the continuous blur, before it is sampled on pixels (see `defocus`).
+    The sigma is that of the continuous blur, before it is sampled on pixels (see `blur_defocus`).
     """
     if shape == "gaussian":
         return cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
@@ -221,4 +221,4 @@ def _to_uint8(image):
 
 
 Recipe = Callable[[np.ndarray, np.ndarray, np.random.Generator], Images]
-RECIPES: dict[str, Recipe] = {"paper": paper, "defocus": defocus, "handheld": handheld}
+RECIPES: dict[str, Recipe] = {"paper": blur_paper, "defocus": blur_defocus, "handheld": blur_handheld}

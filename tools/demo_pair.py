@@ -37,7 +37,7 @@ def coffee() -> list[np.ndarray]:
     Returns:
         The two images, H x W x 3 uint8.
     """
-    path = next(path for path, _ in photographs.bundled() if path.endswith("coffee.png"))
+    path = next(path for path, _ in photographs.bundled_photographs() if path.endswith("coffee.png"))
     clean, _ = photographs.read(path)
     cup = np.zeros(clean.shape[:2], np.uint8)
     cv2.ellipse(cup, (279, 222), (204, 160), 12, 0, 360, 1, -1)  # the saucer
