@@ -41,7 +41,7 @@ class Timing(NamedTuple):
     best: float
 
 
-def make_triple(height: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def make_pair_with_truth(height: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Make a pair to fuse and its ground truth.
 
     Args:
@@ -127,7 +127,7 @@ def measure_colour_pair(name: str, height: int, width: int) -> tuple[float, floa
         Processor time in s, and the peak memory of this process in MiB.
     """
     cv2.setNumThreads(1)
-    pair = [np.dstack([image] * 3) for image in make_triple(height, width)[:2]]
+    pair = [np.dstack([image] * 3) for image in make_pair_with_truth(height, width)[:2]]
     return measure_seconds(lambda: registry.fuse(name, pair).image), peak_memory()
 
 
@@ -139,7 +139,7 @@ def report_large(megapixels: float, fastest: Mapping[str, float]) -> None:
         fastest: {method: seconds on 512 x 512 gray}, from which the time is estimated.
     """
     width = round((megapixels * 1e6 * 3 / 2) ** 0.5)
-    images = make_triple(width * 2 // 3, width)
+    images = make_pair_with_truth(width * 2 // 3, width)
     before, elapsed = peak_memory(), measure_seconds(lambda: metrics.evaluate(*images))
     print(
         f"{width} x {width * 2 // 3}: {elapsed:.2f} s, peak memory of the process {peak_memory():.0f} MiB "
@@ -166,7 +166,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.rounds < 1 or (args.megapixels is not None and args.megapixels <= 0):
         parser.error("--rounds and --megapixels take positive numbers")
     cv2.setNumThreads(1)
-    images = make_triple(512, 512)
+    images = make_pair_with_truth(512, 512)
     timing = time_metrics(images, args.rounds)
     print(f"six metrics on 512 x 512, one core, {args.rounds} rounds, median (fastest) in ms:")
     print(f"  {timing.median * 1e3:6.1f} ({timing.best * 1e3:.1f})")

@@ -79,7 +79,7 @@ def run_experiments(settings: Settings) -> None:
             if path.is_file():
                 groups[name] = plan_trainings(path, settings.seeds, settings.iterations, caffe, out)
             else:
-                draw(name, out / name)
+                run_commands(name, out / name)
         timer, seconds = Timer(caffe, out / "timing"), {}
         planned = [t for group in groups.values() for trainings in group.values() for t in trainings]
         for training in tqdm(merge_equal(planned), "timing", disable=None, leave=False):
@@ -94,7 +94,7 @@ def run_experiments(settings: Settings) -> None:
             print(write_report(name, group, timer, out / name))
         for name in settings.names:
             if settings.keep:
-                keep(name, out / name)
+                copy_results(name, out / name)
             print(f"{name}: {out / name}")
 
 
@@ -114,7 +114,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
         yield
 
 
-def draw(name: str, folder: Path) -> None:
+def run_commands(name: str, folder: Path) -> None:
     """Run the commands of an experiment, with this Python, where {out} is `folder`.
 
     Args:
@@ -131,7 +131,7 @@ def draw(name: str, folder: Path) -> None:
             raise OSError(f"{name}: failed: {shlex.join(words)}")
 
 
-def keep(name: str, folder: Path) -> None:
+def copy_results(name: str, folder: Path) -> None:
     """Copy the results of an experiment beside its README.
 
     Args:

@@ -38,7 +38,7 @@ SUITE = "bullseye"
 STAMP = ".bvlc-caffe"  # what a prefix was made from, written last; a folder without it is somebody else's
 
 # The packages that the lock is resolved from: Caffe and pycaffe, a fast BLAS, and imports of our commands.
-WANTED = (
+ROOT_PACKAGES = (
     "caffe",
     "python3-caffe",
     "libopenblas0-pthread",
@@ -50,10 +50,10 @@ WANTED = (
     "python3-tqdm",
 )
 # The C and C++ runtimes must be the host's: every program of the host, old or new, is tied to them.
-FROM_HOST = ("libc6", "libgcc1", "libgcc-s1", "libstdc++6")
+HOST_LIBRARIES = ("libc6", "libgcc1", "libgcc-s1", "libstdc++6")
 # Depended on, but neither loaded nor run by Caffe or pycaffe: desktop and map data, package tools. Leaving
 # them out, and what only they need, saves a fifth of the packages.
-LEFT_OUT = (
+EXCLUDED_PACKAGES = (
     "adwaita-icon-theme",
     "coreutils",
     "cython3",
@@ -248,7 +248,7 @@ def machine_mirrors() -> list[str]:
     return list(dict.fromkeys(url for url in urls if url.endswith("/debian")))
 
 
-def is_whole(path: Path, package: Package) -> bool:
+def matches_hash(path: Path, package: Package) -> bool:
     """Whether the file is there with the pinned contents.
 
     Args:
@@ -272,7 +272,7 @@ def download(packages: list[Package], cache: Path, mirrors: list[str]) -> None:
     Raises:
         OSError: no mirror has them.
     """
-    missing = [package for package in packages if not is_whole(cache / package.deb, package)]
+    missing = [package for package in packages if not matches_hash(cache / package.deb, package)]
     if not missing:
         return
     if not mirrors:
@@ -293,7 +293,7 @@ def download(packages: list[Package], cache: Path, mirrors: list[str]) -> None:
             apt("apt-get", *quiet, *command, cwd=cache, show=True)
         except OSError as error:
             trouble.append(str(error))
-    missing = [package for package in missing if not is_whole(cache / package.deb, package)]
+    missing = [package for package in missing if not matches_hash(cache / package.deb, package)]
     if missing:
         reason = trouble[0] if trouble else "another sha256 than the pinned one"
         raise OSError(
@@ -359,7 +359,7 @@ def unpack(debs: list[Path], prefix: Path) -> None:
     source.write_text(source.read_text().replace("'/etc/matplotlibrc'", settings))
 
 
-def check(prefix: Path) -> None:
+def check_install(prefix: Path) -> None:
     """Check that `caffe` and pycaffe start from a folder, with OpenBLAS doing their algebra.
 
     Args:
@@ -414,7 +414,7 @@ def build(prefix: Path, mirrors: list[str], lock: Path = LOCK) -> bool:
             part.mkdir(parents=True)
             (part / STAMP).write_text("not whole")
             unpack([cache / package.deb for package in packages], part)
-            check(part)
+            check_install(part)
             (part / STAMP).write_text(stamp)
             if prefix.exists():
                 prefix.rename(old)
@@ -448,7 +448,7 @@ def remove_own(folder: Path) -> None:
 
 
 def write_lock(lock: Path, mirrors: list[str]) -> int:
-    """Pin what WANTED needs, as the mirrors' signed Debian 11 index has it.
+    """Pin what ROOT_PACKAGES needs, as the mirrors' signed Debian 11 index has it.
 
     Args:
         lock: the lock file to write.
@@ -465,9 +465,9 @@ def write_lock(lock: Path, mirrors: list[str]) -> int:
     if not keyring.exists():
         raise OSError(f"no {keyring} to check the mirror's signature with: install debian-archive-keyring")
     with tempfile.TemporaryDirectory() as folder:
-        apt = Apt(Path(folder), mirrors, f"signed-by={keyring}", FROM_HOST + LEFT_OUT)
+        apt = Apt(Path(folder), mirrors, f"signed-by={keyring}", HOST_LIBRARIES + EXCLUDED_PACKAGES)
         apt("apt-get", "update")
-        plan = apt("apt-get", "--simulate", "install", *WANTED)
+        plan = apt("apt-get", "--simulate", "install", *ROOT_PACKAGES)
         pins = re.findall(r"^Inst (\S+) \((\S+)", plan, re.MULTILINE)
         records = apt("apt-cache", "show", *(f"{name}={version}" for name, version in pins)).split("\n\n")
     lines = []

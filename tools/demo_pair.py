@@ -31,7 +31,7 @@ EXAMPLES = """example:
 SHRINK = 4  # the board is shown at a quarter of its height and width
 
 
-def coffee() -> list[np.ndarray]:
+def make_coffee_pair() -> list[np.ndarray]:
     """Make a pair of the coffee photograph: cup and saucer blurred, and all else blurred.
 
     Returns:
@@ -46,7 +46,7 @@ def coffee() -> list[np.ndarray]:
     return [round_half_even(x, np.uint8) for x in (a, b)]
 
 
-def board() -> list[np.ndarray]:
+def fetch_board_pair() -> list[np.ndarray]:
     """Fetch a circuit board focused near and focused far.
 
     Returns:
@@ -76,9 +76,10 @@ def make_pair(name: str) -> tuple[np.ndarray, np.ndarray, str]:
         ValueError: an unknown name.
     """
     if name == "coffee":
-        return (*coffee(), "scikit-image's coffee photograph, blurred in two ways")
+        return (*make_coffee_pair(), "scikit-image's coffee photograph, blurred in two ways")
     try:
-        a, b = board() if name == "board" else (images.read(path) for path in fetch.pair_files(name)[:2])
+        is_board = name == "board"
+        a, b = fetch_board_pair() if is_board else map(images.read, fetch.pair_files(name)[:2])
         return a, b, f"the real pair {name}"
     except OSError as error:
         near, far, _ = depth_pair.render_depth_pair()

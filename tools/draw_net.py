@@ -117,7 +117,7 @@ def build_graph(net: caffe_pb2.NetParameter, phase: str = "TEST", stages: Iterab
     return nodes
 
 
-def arrange(nodes: Sequence[Node]) -> dict[Node, float]:
+def layout(nodes: Sequence[Node]) -> dict[Node, float]:
     """Choose {node: x}: rows centred on 0, a unit between boxes, each near the boxes that it reads."""
     x = {}
     for rank in sorted({node.rank for node in nodes}):
@@ -140,7 +140,7 @@ def draw(nodes: Sequence[Node], title: str, path: str) -> None:
         path: the file; its suffix names the format.
     """
     pyplot = pictures.pyplot()
-    x = arrange(nodes)
+    x = layout(nodes)
     ranks, columns = max(n.rank for n in nodes) + 1, 1 + 2 * max(map(abs, x.values()))
     figure, axes = pyplot.subplots(figsize=(2.8 * max(2, columns), 0.75 * ranks + 0.5))
     for node in nodes:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Mapping, Sequence
 
 import numpy as np
 
-from tools import nets, pictures
+from tools import net_options, pictures
 from two_stream_fusion.base import cli
 from two_stream_fusion.base.files import check_output
 from two_stream_fusion.base.pixels import check_alike
@@ -49,7 +49,7 @@ def compute_maps(net: caffe.Net, a: np.ndarray, b: np.ndarray, blobs: Sequence[s
 
     if list(net.inputs) != ["a", "b"]:
         raise ValueError(f"a net with the inputs a and b is needed, not {', '.join(net.inputs)}")
-    nets.refuse_unknown(blobs, list(net.blobs), "blob")
+    net_options.refuse_unknown(blobs, list(net.blobs), "blob")
     channels = net.blobs["a"].data.shape[1]
     for name, image in (("a", a), ("b", b)):
         planes = to_channels(image)[-channels:]  # the last is gray
@@ -133,7 +133,7 @@ def main(argv=None):
     check_output(args.output, args.images, force=True)
     a, b = map(images.read, args.images)
     check_alike(a, b)
-    maps = compute_maps(nets.open_net(args), a, b, args.blobs)
+    maps = compute_maps(net_options.open_net(args), a, b, args.blobs)
     draw(a, b, maps, args.maps, args.output)
     print(f"{args.output}: {', '.join(f'{name} {planes.shape}' for name, planes in maps.items())}")
 

@@ -21,7 +21,7 @@ EXAMPLES = """examples:
 ROWS = ("a", "b", "label")
 
 
-def files(path: str | Path) -> list[str]:
+def database_files(path: str | Path) -> list[str]:
     """The HDF5 files of a database: `path` itself, or those that the list `path` names."""
     return Path(path).read_text().split() if Path(path).suffix == ".txt" else [str(path)]
 
@@ -63,7 +63,7 @@ def read_patches(path: str, first: int, count: int) -> dict[str, np.ndarray]:
         OSError: a file cannot be read.
     """
     parts = {name: [] for name in ROWS}
-    for name in files(path):
+    for name in database_files(path):
         with open_hdf5(name) as file:
             if any(row not in file or file[row].ndim != 4 for row in ROWS):
                 contents = ", ".join(f"{key} {file[key].shape}" for key in file)

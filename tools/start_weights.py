@@ -33,7 +33,7 @@ PLANES = 4  # of a photograph: R, G, B and gray
 Filters = Dict[str, Tuple[np.ndarray, np.ndarray]]  # {layer: (filters, biases)}
 
 
-def mean_net(layers: Iterable[str], paired: bool = False) -> Filters:
+def mean_filters(layers: Iterable[str], paired: bool = False) -> Filters:
     """Make the filters of a net that returns the mean of a and b.
 
     Layers called `conv...` pass on the PLANES of one stream. All others but the last pass on those of both,
@@ -57,7 +57,7 @@ def mean_net(layers: Iterable[str], paired: bool = False) -> Filters:
     return {name: (w[:, :, None, None], np.zeros(len(w))) for name, w in passing.items()}
 
 
-def trained_net(path: str, types: Mapping[str, str]) -> Filters:
+def read_filters(path: str, types: Mapping[str, str]) -> Filters:
     """Read the filters of a caffemodel.
 
     Args:
@@ -74,13 +74,13 @@ def trained_net(path: str, types: Mapping[str, str]) -> Filters:
     for layer in models.read_caffemodel(path).layer:
         if len(layer.blobs) == 2:
             weights, bias = (np.array(blob.data).reshape(blob.shape.dim) for blob in layer.blobs)
-            filters[layer.name] = (by_output(weights, types.get(layer.name)), bias)
+            filters[layer.name] = (output_major(weights, types.get(layer.name)), bias)
     if not filters:
         raise ValueError(f"{path}: a caffemodel without filters")
     return filters
 
 
-def by_output(weights: np.ndarray, layer_type: str | None) -> np.ndarray:
+def output_major(weights: np.ndarray, layer_type: str | None) -> np.ndarray:
     """A view of filters as outputs x inputs x H x W: Caffe's Deconvolution has its inputs first.
 
     Args:
@@ -100,7 +100,7 @@ def embed(net: caffe.Net, small: Filters, types: Mapping[str, str]) -> None:
 
     Args:
         net: changed in place.
-        small: the smaller net, as `mean_net` or `trained_net` returns it.
+        small: the smaller net, as `mean_filters` or `read_filters` returns it.
         types: {layer: Caffe's type}.
 
     Raises:
@@ -110,7 +110,7 @@ def embed(net: caffe.Net, small: Filters, types: Mapping[str, str]) -> None:
     for name, blobs in net.params.items():
         if name not in small:
             raise ValueError(f"{name}: not in the smaller net, which has {', '.join(small)}")
-        weights, bias = by_output(blobs[0].data, types[name]), blobs[1].data
+        weights, bias = output_major(blobs[0].data, types[name]), blobs[1].data
         values, biases = small[name]
         outputs, inputs, height, width = values.shape
         top, left = (weights.shape[2] - height) // 2, (weights.shape[3] - width) // 2
@@ -154,7 +154,7 @@ def main(argv=None):
     net = caffe.get_solver(args.solver).net
     types = {name: layer.type for name, layer in zip(net._layer_names, net.layers)}
     paired = "fusion" in net.params and net.params["fusion"][0].shape[1] == 2
-    embed(net, trained_net(args.grow, types) if args.grow else mean_net(net.params, paired), types)
+    embed(net, read_filters(args.grow, types) if args.grow else mean_filters(net.params, paired), types)
     with atomic_write(args.output) as beside:
         net.save(str(beside))
     print(f"{args.output}: computes the same as {args.grow or 'the mean of both photographs'}")
