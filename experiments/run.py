@@ -35,7 +35,7 @@ from tqdm import tqdm
 from experiments.report import Timer, write_report
 from experiments.schedule import run_trainings
 from experiments.trainings import Caffe, merge_equal, plan_trainings
-from tools import nets
+from tools import net_options
 from two_stream_fusion.base import cli
 
 HERE = Path(__file__).parent
@@ -165,7 +165,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Settings:
     add("--out", type=Path, default="build/experiments", help="(default: %(default)s)")
     add("--keep", action="store_true", help="copy the results into experiments/NAME, beside its README")
     args = parser.parse_args(argv)
-    nets.refuse_unknown(args.names, experiment_names(), "experiment")
+    net_options.refuse_unknown(args.names, experiment_names(), "experiment")
     if min(args.seeds, args.workers, args.iterations or 1) < 1 or args.iterations == 0:
         parser.error("--iterations, --seeds and --workers are 1 or more")
     if not (args.caffe / "caffe").is_file():
