@@ -292,10 +292,10 @@ def check_decoded(
     """
     expected = (*size, channels) if channels > 1 else tuple(size)
     if pixels.shape != expected or pixels.dtype.kind != "u" or pixels.dtype.itemsize != itemsize:
-        found, said = ("x".join(map(str, shape)) for shape in (pixels.shape, expected))
+        actual, stated = ("x".join(map(str, shape)) for shape in (pixels.shape, expected))
         raise UnsupportedImage(
-            f"{path}: read as {found} {pixels.dtype}, the file says {said} of {8 * itemsize} bits; save it as"
-            " TIFF packed by deflate"
+            f"{path}: read as {actual} {pixels.dtype}, the file says {stated} of {8 * itemsize} bits;"
+            " save it as TIFF packed by deflate"
         )
 
 

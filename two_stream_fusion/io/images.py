@@ -85,7 +85,7 @@ def load(
         if tiff_stacks.is_tiff(head[:4]):
             pixels, metadata = tiff.decode_tiff(path, page, channel, time, value_range)
         else:
-            tiff_stacks.check_no_choice(path, channel, time)
+            tiff_stacks.refuse_choice(path, channel, time)
             decoder = decode.decode_heif if decode.is_heif(head) else decode.decode_with_pillow
             pixels, metadata = decoder(path)
         if pixels.dtype not in (np.uint8, np.uint16):

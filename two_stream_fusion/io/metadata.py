@@ -100,9 +100,9 @@ def resolution_of_tiff(
         ome: the description of OME, XML.
     """
     if ome:
-        found = _resolution_of_ome(ome)
-        if found:
-            return found
+        resolution = _resolution_of_ome(ome)
+        if resolution:
+            return resolution
     x, y = (_ratio(values.get(tag, 0)) for tag in (X_RESOLUTION, Y_RESOLUTION))
     unit = TIFF_UNITS.get(int(values.get(RESOLUTION_UNIT, 2)))
     return _resolution(x, y, str((imagej or {}).get("unit") or "") or unit)
@@ -176,8 +176,8 @@ def _kept_xmp(xmp):
         (EXIF_NAMESPACE, ("PixelXDimension", "PixelYDimension")),
         (EXTENSION_NAMESPACE, ("HasExtendedXMP",)),  # the rest of it stays behind
     ):
-        found = re.findall(rf"xmlns:([\w.-]+)\s*=\s*[\"']{re.escape(namespace)}[\"']", xmp)
-        for prefix in sorted(set(found))[:MAX_PREFIXES]:
+        prefixes = re.findall(rf"xmlns:([\w.-]+)\s*=\s*[\"']{re.escape(namespace)}[\"']", xmp)
+        for prefix in sorted(set(prefixes))[:MAX_PREFIXES]:
             name = rf"{re.escape(prefix)}:(?:{'|'.join(names)})"
             xmp = re.sub(rf"\s{name}\s*=\s*(?:\"[^\"]*\"|'[^']*')", "", xmp)
             xmp = re.sub(rf"<({name})\b[^<>]*?(?:/>|>[^<]*</\1\s*>)", "", xmp)

@@ -26,15 +26,15 @@ def make_chunk(name: bytes, data: bytes) -> bytes:
 
 def read_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """(name, content) of each whole chunk of a file, but for those of the pixels."""
-    place = len(SIGNATURE)
-    while place + 12 <= len(data):
-        length = int.from_bytes(data[place : place + 4], "big")
-        name, end = data[place + 4 : place + 8], place + 12 + length
+    offset = len(SIGNATURE)
+    while offset + 12 <= len(data):
+        length = int.from_bytes(data[offset : offset + 4], "big")
+        name, end = data[offset + 4 : offset + 8], offset + 12 + length
         if end > len(data):
             break
         if name != b"IDAT":
-            yield name, data[place + 8 : end - 4]
-        place = end
+            yield name, data[offset + 8 : end - 4]
+        offset = end
 
 
 def find_xmp(data: bytes) -> bytes:

@@ -8,9 +8,7 @@ from two_stream_fusion.stack import align
 
 def test_pairs_hold_the_motion_they_come_with():
     photo = measure.read_photograph("chelsea.png")
-    reference, image, matrix = measure.make_moved_pair(
-        photo, np.random.default_rng(0), (8, 1.5, 0.03, 0)
-    )
+    reference, image, matrix = measure.make_moved_pair(photo, np.random.default_rng(0), (8, 1.5, 0.03, 0))
     assert reference.shape == image.shape == (photo.shape[0] - 96, photo.shape[1] - 96, 3)
     assert reference.dtype == image.dtype == np.uint8
     assert (
