@@ -161,6 +161,9 @@ def plan(
         pool: threads that read the files.
         warn: called with a line for each file that is skipped and each mask that does not fit.
 
+    Returns:
+        The plan.
+
     Raises:
         ValueError: fewer than two photographs can be used.
     """

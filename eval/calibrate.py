@@ -36,6 +36,9 @@ def first_source(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
     Args:
         a, b: the sources.
+
+    Returns:
+        `a` itself.
     """
     return a
 

@@ -109,6 +109,9 @@ def start_step(step: Step, workers: int) -> RunningStep:
     Args:
         step: the step.
         workers: how many run at a time; they share the processor's cores.
+
+    Returns:
+        The step, running.
     """
     # Without glog's limit, since the log is what we read.
     environment = {name: value for name, value in os.environ.items() if name != "GLOG_minloglevel"}

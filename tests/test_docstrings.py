@@ -1,4 +1,4 @@
-"""Public functions and methods have types and docstrings; with several parameters, Args names each."""
+"""Public functions have types and docstrings; of several parameters Args names each, and Returns follows."""
 
 import ast
 import pathlib
@@ -38,6 +38,11 @@ def list_faults(function):
     named = {name.strip(" *") for line in names for name in line.split(",")}
     if len(parameters) > 1:
         faults += [f"Args lacks {p.arg}" for p in parameters if p.arg not in named]
+    is_void = isinstance(
+        getattr(function.returns, "slice", function.returns), ast.Constant
+    )  # Iterator[None] too
+    if described and not is_void and not re.search("^(Returns|Yields):$", doc, re.MULTILINE):
+        faults.append("no Returns")
     return faults
 
 

@@ -38,6 +38,9 @@ def needed_bytes(method: str, count: int, header: Any) -> int:
         method: a name of methods.registry.
         count: the number of images.
         header: of the largest image, an io.decode.Header.
+
+    Returns:
+        Bytes.
     """
     pixels, channels = header.width * header.height, header.channels
     pixel_bytes = BYTES_PER_PIXEL.get(method, max(BYTES_PER_PIXEL.values()))

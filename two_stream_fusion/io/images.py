@@ -109,6 +109,9 @@ def header(
     Args:
         path, page, channel, time: as of `read`.
 
+    Returns:
+        The header.
+
     Raises:
         OSError, ValueError: as `read`.
     """
@@ -127,6 +130,9 @@ def pages(path: str | Path, *, channel: int | None = None, time: int | None = No
 
     Args:
         path, channel, time: as of `read`.
+
+    Returns:
+        The number of images.
 
     Raises:
         OSError, ValueError: as `read`.

@@ -47,6 +47,9 @@ def read_structure(data: bytes) -> Structure:
 
     Args:
         data: the file.
+
+    Returns:
+        The structure, of a truncated file as far as it goes.
     """
     scans, components, is_progressive, has_end = 0, 0, False, False
     lowest_bits: dict[tuple[int, int], int] = {}  # of each component and coefficient

@@ -98,6 +98,9 @@ def resolution_of_tiff(
         values: {tag: value} of the tags 282, 283 and 296 where the page has them; ratios as pairs.
         imagej: the description that ImageJ writes, parsed.
         ome: the description of OME, XML.
+
+    Returns:
+        The resolution; None where the file has none.
     """
     if ome:
         resolution = _resolution_of_ome(ome)

@@ -106,6 +106,9 @@ def merge_lowpass(x: np.ndarray, y: np.ndarray, base: str = "average") -> np.nda
         x, y: arrays of one shape, the bands of the images a and b.
         base: "average", or "a" or "b" for one of them alone.
 
+    Returns:
+        An array like `x`.
+
     Raises:
         ValueError: `base` is unknown.
     """

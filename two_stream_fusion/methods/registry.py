@@ -89,6 +89,9 @@ def parse_options(name: str, settings: Iterable[str]) -> dict[str, object]:
         name: of the method.
         settings: strings KEY=VALUE, each value of the type of its default.
 
+    Returns:
+        {option: value} of what was given.
+
     Raises:
         ValueError: as `find` and base.options.parse_options.
     """

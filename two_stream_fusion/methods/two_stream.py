@@ -131,6 +131,9 @@ def receptive_field_radius(deploy: str | Path) -> int:
     Args:
         deploy: a deploy.prototxt.
 
+    Returns:
+        Pixels.
+
     Raises:
         OSError: there is no such file.
         ValueError: it is no net, or a layer has a stride.

@@ -53,6 +53,9 @@ def order_by_details(maps: Sequence[np.ndarray], shifts: np.ndarray | None = Non
         maps: of each frame.
         shifts: as camera_shift.estimate_shifts gives them; shifts that are no shake (is_shaken there)
             change nothing.
+
+    Returns:
+        As `focus_order`.
     """
     if shifts is not None and camera_shift.is_shaken(shifts):
         maps = _registered(maps, shifts)
