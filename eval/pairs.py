@@ -157,7 +157,7 @@ def _holds_pairs(stems):
 def _images(root, skip):
     """The images below a folder, sorted within each folder: (path by links, path without) of each."""
     searched = {Path(skip).resolve()} if skip else set()
-    image_files = []
+    found = []
     for parent, folders, files in os.walk(root, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         if Path(parent).resolve() in searched:
@@ -167,8 +167,8 @@ def _images(root, skip):
         for name in sorted(files):
             path = Path(parent).resolve() / name
             if path.suffix.lower() in frames.ENDINGS and not name.startswith("."):
-                image_files.append((Path(parent, name), path))
-    return image_files
+                found.append((Path(parent, name), path))
+    return found
 
 
 def check_one_scene(name: Files, pair: Pair) -> None:
