@@ -23,10 +23,10 @@ from tqdm import tqdm
 from two_stream_fusion import batch, pipeline
 from two_stream_fusion import outputs as out
 from two_stream_fusion.base import cli
+from two_stream_fusion.memory_estimate import check_memory
 from two_stream_fusion.methods import models, registry
 from two_stream_fusion.outputs import Outputs
-from two_stream_fusion.room import check_memory
-from two_stream_fusion.stack.align import MODELS
+from two_stream_fusion.stack.align import MOTIONS
 from two_stream_fusion.stack.frames import Frames, find_images
 
 EXAMPLES = """examples:
@@ -57,6 +57,7 @@ class Settings(NamedTuple):
 
 
 def make_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
     parser = cli.parser(__doc__ or "", EXAMPLES)
     parser.add_argument(
         "images",
@@ -112,7 +113,7 @@ def make_parser() -> argparse.ArgumentParser:
         " of another scene")  # fmt: skip
 
     add = parser.add_argument_group("alignment").add_argument
-    add("--align", metavar="MODEL", nargs="?", const="affine", choices=MODELS, help="align the images"
+    add("--align", metavar="MODEL", nargs="?", const="affine", choices=MOTIONS, help="align the images"
         " first; MODEL: translation, euclidean, affine (the default), homography")  # fmt: skip
     add("--reference", metavar="N", type=int, help="the image that the others are aligned to, 1 the first"
         " (default: the middle one)")  # fmt: skip
@@ -319,7 +320,12 @@ def collect_warnings() -> Iterator[list[str]]:
 
 
 def warn_if_among_sources(image: Path | None, words: list[str | Path]) -> None:
-    """Warn if a later run of the same command would read the result as a source."""
+    """Warn where a later run of the same command would take the result for a source.
+
+    Args:
+        image: the output.
+        words: the arguments that name the sources.
+    """
     for folder in filter(os.path.isdir, words):
         if image and os.path.samefile(folder, image.resolve().parent):
             LOG.warning("%s is in %s: a later run on that folder would fuse it too", image, folder)
@@ -327,7 +333,17 @@ def warn_if_among_sources(image: Path | None, words: list[str | Path]) -> None:
 
 @contextlib.contextmanager
 def progress_bar(is_quiet: bool, stage: str, total: int, unit: str) -> Iterator[pipeline.Track]:
-    """A progress bar, as pipeline.fuse takes it; tqdm(disable=None) shows it only on a terminal."""
+    """A progress bar, as pipeline.fuse takes it; it shows in a terminal only.
+
+    Args:
+        is_quiet: hide it there too.
+        stage: its label.
+        total: the number of its steps.
+        unit: the name of a step.
+
+    Yields:
+        A function that wraps an iterable, and counts its items.
+    """
     with tqdm(desc=stage, total=total, unit=unit, disable=is_quiet or None, leave=False) as bar:
 
         def tracked(items):
@@ -339,7 +355,17 @@ def progress_bar(is_quiet: bool, stage: str, total: int, unit: str) -> Iterator[
 
 
 def fuse_batch(items: list[batch.BatchItem], skipped: int, settings: Settings, jobs: int) -> int:
-    """Fuse the items of a batch; the exit status: 1 where any failed, else 0."""
+    """Fuse the items of a batch.
+
+    Args:
+        items: to fuse.
+        skipped: the number of items left out as already done, for the message.
+        settings: of all items.
+        jobs: the number of processes.
+
+    Returns:
+        The exit status: 1 where any failed, else 0.
+    """
     failed = 0
     fuse_one = partial(run_batch_item, settings=settings)
     with progress_bar(settings.is_quiet, "batch", len(items), "result") as tracked:
@@ -353,7 +379,15 @@ def fuse_batch(items: list[batch.BatchItem], skipped: int, settings: Settings, j
 
 
 def run_batch_item(item: batch.BatchItem, settings: Settings) -> str | None:
-    """Fuse one item in a worker process: an error message of one line, or None."""
+    """Fuse one item in a worker process.
+
+    Args:
+        item: the item.
+        settings: of the batch.
+
+    Returns:
+        An error message of one line, or None.
+    """
     settings = settings._replace(level=max(settings.level, logging.WARNING), is_quiet=True)
     configure_logging(settings.level)
     tqdm.set_lock(threading.RLock())  # its own, between processes, would outlive one that is ended by Ctrl-C
@@ -385,6 +419,7 @@ def configure_logging(level: int) -> None:
 
 
 def program_name() -> str:
+    """The name of this program in its messages."""
     return Path(sys.argv[0]).name
 
 

@@ -109,6 +109,13 @@ def check_kinds(outputs: Outputs, frames: Frames, method: str, refine: str | Non
 def aligned_paths(outputs: Outputs, frames: Frames) -> list[Path]:
     """Where each image goes once it is aligned: files in the folder `aligned_folder`.
 
+    Args:
+        outputs: of the fusion.
+        frames: the images.
+
+    Returns:
+        A .tif file for each image, in their order.
+
     Raises:
         ValueError: a file exists (with `force`: is a source), or two images have one name.
     """
@@ -147,6 +154,11 @@ def write_aligned(paths: list[Path], aligned: Aligned, replace: bool = True) -> 
 
 def write_outputs(outputs: Outputs, result: Result, method: str) -> None:
     """Write the fused image and what else is wanted, but for the report.
+
+    Args:
+        outputs: the files to write.
+        result: of the fusion.
+        method: its name.
 
     Raises:
         ValueError: a file exists by now, and `outputs.force` is not set.
@@ -200,7 +212,14 @@ def write_maps(folder: Path, method: str, maps: list[dict[str, Any]], replace: b
 
 
 def write_panel(path: Path, frames: Frames, fused: np.ndarray, replace: bool = True) -> None:
-    """Write up to PANEL of the sources, evenly spaced, and the result, side by side in 8 bit."""
+    """Write up to PANEL of the sources, evenly spaced, and the result, side by side in 8 bit.
+
+    Args:
+        path: the file.
+        frames: the sources.
+        fused: the result, an image like theirs.
+        replace: whether an older file may be replaced.
+    """
     places = np.unique(np.linspace(0, len(frames) - 1, min(PANEL, len(frames))).round().astype(int))
     row = np.concatenate([*(frames[i] for i in places), fused], axis=1)
     images.write(path, row if row.dtype == np.uint8 else (row // 257).astype(np.uint8), replace=replace)
@@ -257,6 +276,15 @@ def make_report(
 
 
 def write_report(path: Path, report: dict[str, Any], replace: bool = True) -> None:
-    """Write a report as JSON, whole or not at all; ValueError where it exists and `replace` is not set."""
+    """Write a report as JSON, whole or not at all.
+
+    Args:
+        path: the file.
+        report: ready for JSON.
+        replace: whether an older file may be replaced.
+
+    Raises:
+        ValueError: the file exists, and `replace` is not set.
+    """
     with atomic_write(path, replace) as partial:
         partial.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

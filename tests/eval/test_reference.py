@@ -102,7 +102,7 @@ def small(monkeypatch):
         ),
     )  # the processes of the real one would not know these pairs
     ours = results.mean_scores(reference.results.score_pairs(found, {"LP": ("lp", {})})[0])["LP"]
-    return reference.Row("LP", {}, "LP", "somebody", {m: round(v, 4) for m, v in ours.items()})
+    return reference.PublishedScores("LP", {}, "LP", "somebody", {m: round(v, 4) for m, v in ours.items()})
 
 
 def test_what_is_near_and_what_is_far(small, monkeypatch, capsys):

@@ -8,7 +8,7 @@ import os
 import shutil
 import stat
 from pathlib import Path
-from typing import Iterator
+from typing import Iterable, Iterator
 
 from two_stream_fusion.base.interrupts import delay_interrupt
 
@@ -103,7 +103,7 @@ def write_text(path: str | Path, text: str, replace: bool = True) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def remove_partial_files(*_) -> None:
+def remove_partial_files(*_: object) -> None:
     """Remove what `atomic_write` has not finished, and end this process: a handler of signals."""
     for partial in list(_partial_files):  # other threads may go on meanwhile
         with contextlib.suppress(OSError):
@@ -111,7 +111,7 @@ def remove_partial_files(*_) -> None:
     os._exit(1)
 
 
-def check_output(path: str | Path, inputs=(), force: bool = False) -> None:
+def check_output(path: str | Path, inputs: Iterable[str | Path] = (), force: bool = False) -> None:
     """Refuse an output that would destroy something.
 
     Args:

@@ -24,6 +24,9 @@ def process_pool(count: int, environment: Mapping[str, str] | None = None) -> It
         count: number of processes, 1 or more.
         environment: variables that the processes get besides those of this one, which has its own again
             after the block.
+
+    Yields:
+        The pool.
     """
     before = {name: os.environ.get(name) for name in environment or {}}
     os.environ.update(environment or {})  # processes begin as work comes, and inherit it then

@@ -126,13 +126,16 @@ def parse_options(name: str, settings: Iterable[str]) -> dict[str, object]:
         name: of the method.
         settings: strings KEY=VALUE, each value of the type of its default.
 
+    Returns:
+        {option: value} of what was given.
+
     Raises:
         ValueError: as `find` and base.options.parse_options.
     """
     return option_grammar.parse_options(name, options(name), settings)
 
 
-def fuse(name: str, images: Iterable[np.ndarray], *, keep_decisions: bool = True, **options) -> Fused:
+def fuse(name: str, images: Iterable[np.ndarray], *, keep_decisions: bool = True, **options: object) -> Fused:
     """Fuse two or more images by a method.
 
     Args:
@@ -142,6 +145,10 @@ def fuse(name: str, images: Iterable[np.ndarray], *, keep_decisions: bool = True
             is then read once, so that a stack need not be in memory.
         keep_decisions: whether to return the decisions. A fold over a long stack holds all its maps.
         options: of the method.
+
+    Returns:
+        The fused image, of the shape and dtype of `images`, and the decisions: a dict for each step, and none
+        for a method without maps.
 
     Raises:
         ValueError: no such method, fewer than two images, images that cannot be fused, or options out of

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from two_stream_fusion.base.pixels import level_scale
+from two_stream_fusion.base.pixels import depth_scale
 
 MAX_SIDE = 1600  # pixels of a picture
 MAX_BYTES = 24_000_000  # all pictures of a page, as text
@@ -78,7 +78,7 @@ def difference_picture(image: np.ndarray, truth: np.ndarray) -> np.ndarray:
         H x W x 3 uint8; of colour images the channel that differs most counts. WHITE levels and more have the
         brightest colour.
     """
-    levels = np.abs(image.astype(np.float32) - truth) / level_scale(image)
+    levels = np.abs(image.astype(np.float32) - truth) / depth_scale(image)
     levels = levels.max(axis=2) if levels.ndim == 3 else levels
     scaled = np.minimum(levels * (255 / WHITE), 255).astype(np.uint8)
     return cv2.applyColorMap(scaled, cv2.COLORMAP_INFERNO)[..., ::-1].copy()

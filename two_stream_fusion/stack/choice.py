@@ -34,7 +34,7 @@ def select_frames(
     frames: Iterable[np.ndarray],
     *,
     progress: Callable[[Iterable], Iterable] = iter,
-    **options,
+    **options: object,
 ) -> np.ndarray:
     """Find the sharpest frame at each pixel.
 
