@@ -65,11 +65,22 @@ def test_a_position_in_other_images_is_refused(folder):
         net.layers[0].restore(state)
 
 
+def test_an_lmdb_is_read_where_the_backend_is_not_given(folder):
+    """As in nets of 2013, which have no field for it."""
+    golden.command("convert_imageset", "./", "list.txt", "db")
+    old = 'name: "d" type: "data" source: "db" batchsize: 1 scale: 2'
+    Path("net.prototxt").write_text(f'layers {{ layer {{ {old} }} top: "data" top: "label" }}')
+    net = Net("net.prototxt", TEST)
+    new = source_net("Data", f'data_param {{ source: "db" {LMDB} }}')
+    np.testing.assert_array_equal(net.forward()["data"], 2 * new.forward()["data"])
+
+
 @pytest.mark.parametrize(
     ("kind", "settings", "message"),
     [
         ("Data", "data_param { batch_size: 1 }", "data_param.source must be given"),
-        ("Data", 'data_param { source: "db" }', "LEVELDB, the default"),
+        ("Data", 'data_param { source: "db" backend: LEVELDB }', "LEVELDB, the default"),
+        ("Data", 'data_param { source: "." }', "LEVELDB, the default"),
         ("Data", 'data_param { source: "none" backend: LMDB }', "source 'none': no such folder .*relative"),
         ("Data", 'data_param { source: "list.txt" backend: LMDB }', "'list.txt' is not an LMDB"),
         ("Data", f'data_param {{ source: "db" {LMDB} mirror: true }}', "give transform_param.mirror"),
