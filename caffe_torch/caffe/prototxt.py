@@ -134,7 +134,7 @@ def _lines_of(path, layer):
             first_line = line if len(fields) == 1 else first_line
         elif token in "}>":
             del fields[-1:]
-        elif previous == "name" and token[1:-1] == layer and fields[1:] in ([], ["layer"]):
+        elif previous == "name" and token[1:-1] == layer and fields and fields[1:] in ([], ["layer"]):
             lines.append(first_line)  # "layer" within `layers` is the form of 2013
         previous = token if token != "\n" else previous
     return lines
