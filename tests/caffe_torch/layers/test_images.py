@@ -7,6 +7,7 @@ import pytest
 from caffe import TEST, TRAIN, Net, device
 
 from tests.caffe_torch.helpers import LMDB, assert_golden_batches, image_net, next_labels, source_net
+from tests.golden import digits
 from tests.golden import images as golden
 
 pytest.importorskip("lmdb", reason="pip install lmdb")
@@ -63,6 +64,18 @@ def test_a_position_in_other_images_is_refused(folder):
     state["position"] = "ff"
     with pytest.raises(ValueError, match="no record"):
         net.layers[0].restore(state)
+
+
+@pytest.mark.parametrize(
+    ("name", "losses"),
+    [
+        ("lenet", [2.3322332, 2.2431197, 1.9716830, 2.6018233]),
+        ("cifar10_quick", [47.167198, 75.706490, 43.668274, 73.792191]),
+    ],
+)
+def test_published_examples_train_from_an_lmdb(name, losses, tmp_folder):
+    """BVLC Caffe's losses of LeNet and CIFAR-10 quick, in training and of the test net."""
+    assert digits.losses(name) == pytest.approx(losses, rel=1e-5)
 
 
 def test_an_lmdb_is_read_where_the_backend_is_not_given(folder):
