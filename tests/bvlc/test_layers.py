@@ -15,10 +15,11 @@ from google.protobuf import text_format
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from tests.bvlc.conftest import run
+from tests.bvlc.conftest import ROOT, run
 from tests.caffe_torch.helpers import readme_layers
 from tests.golden import layers as golden
 from tests.golden import more_layers as more
+from tests.golden.pycaffe_checks import CHECKS
 
 pytestmark = pytest.mark.bvlc
 
@@ -282,6 +283,11 @@ def test_a_pycaffe_script(both, tmp_path):
     for what in [what for what in theirs if theirs[what].dtype.kind == "U"]:
         assert ours.pop(what).tolist() == theirs.pop(what).tolist()
     same(ours, theirs)
+
+
+def test_pycaffe_passes_our_checks(both):
+    command = [both["bvlc"] / "python", "-m", "tests.golden.pycaffe_checks"]
+    assert run(command, cwd=ROOT).split("\n")[: len(CHECKS)] == [check.__name__ for check in CHECKS]
 
 
 @pytest.mark.parametrize("text", [pytest.param(t, id=n) for n, t in {**golden.CASES, **more.CASES}.items()])

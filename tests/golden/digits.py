@@ -158,13 +158,13 @@ def write_images(name, counts=(150, 60)):
         command("compute_image_mean", f"{source}_train_lmdb", transformation["mean_file"])
 
 
-def losses(name, iterations=3):
+def losses(name, iterations=2):
     """The losses of a short training with small batches, in the current folder."""
-    write_images(name, (7, 4))
+    write_images(name, (3, 2))
     path = EXAMPLES[name][0]
     for file, text in files(name).items():
         Path(file).write_text(text + "test_initialization: false" * ("solver" in file))
-    Path(f"{path}_train_test.prototxt").write_text(str(net(name, (4, 4))))
+    Path(f"{path}_train_test.prototxt").write_text(str(net(name, (2, 2))))
     solver = caffe.get_solver(f"{path}_solver.prototxt")
     random = np.random.RandomState(1)
     for blobs in solver.net.params.values():
