@@ -181,7 +181,16 @@ def _number(value, metric):
 
 
 def plot_against_psnr(name: str, rows: tables.Rows, truth_scores: Mapping[str, float]) -> Plot:
-    """PSNR to the ground truth against a metric, a point for each method."""
+    """Plot PSNR to the ground truth against a metric, a point for each method.
+
+    Args:
+        name: of the pair.
+        rows: its scores, {title: {metric: value}}.
+        truth_scores: of the ground truth itself.
+
+    Returns:
+        The plot; its title says what it shows.
+    """
     points = [
         Point(title, row[PLOTTED], row["PSNR"], title.startswith("Ours"))
         for title, row in rows.items()
@@ -201,7 +210,15 @@ def plot_against_psnr(name: str, rows: tables.Rows, truth_scores: Mapping[str, f
 
 
 def correlation(rows: tables.Rows, metric: str) -> float:
-    """Spearman's rank correlation of a metric with PSNR over the methods of a pair."""
+    """Compute Spearman's rank correlation of a metric with PSNR.
+
+    Args:
+        rows: the scores of a pair, {title: {metric: value}}.
+        metric: a key of the rows.
+
+    Returns:
+        -1 to 1, over the methods that have both; NaN for fewer than two.
+    """
     known = {title: row for title, row in rows.items() if {metric, "PSNR"} <= set(row)}
     psnr = {title: {metric: row["PSNR"]} for title, row in known.items()}
     return tables.rank_correlation(known, psnr, metric)

@@ -188,10 +188,13 @@ def fuse_pair(
 
 
 def find_fused(name: PairName, title: str, folder: str | Path) -> Path | None:
-    """The image that `fuse_pair` keeps of a pair and a title, whatever made it; None where there is none.
+    """Find the image that `fuse_pair` keeps of a pair.
 
     Args:
         name, title, folder: as `fuse_pair` takes them.
+
+    Returns:
+        Its file, whatever code made it; None where there is none.
     """
     return next(_pair_folder(name, folder).glob(_pattern(title)), None)
 

@@ -105,7 +105,15 @@ class Page(NamedTuple):
 
 
 def relative_link(target: str | Path, page: str | Path) -> str:
-    """The link from a page to a file, relative, with all characters escaped that mean something in a link."""
+    """Make the link from a page to a file.
+
+    Args:
+        target: the file.
+        page: where the page is written.
+
+    Returns:
+        A relative link, with all characters escaped that mean something in a link.
+    """
     path = os.path.relpath(os.path.realpath(target), os.path.realpath(Path(page).parent))
     return urllib.parse.quote(Path(path).as_posix())
 

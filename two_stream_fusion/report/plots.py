@@ -53,7 +53,15 @@ class Drawing(NamedTuple):
 
 
 def ticks(low: float, high: float, count: int = 6) -> list[float]:
-    """Round numbers between two: about `count` of 1, 2 or 5 times a power of ten apart."""
+    """Choose the numbers beside an axis.
+
+    Args:
+        low, high: the ends of the axis.
+        count: about how many.
+
+    Returns:
+        Round numbers between the ends, 1, 2 or 5 times a power of ten apart.
+    """
     step = 10 ** math.floor(math.log10((high - low) / count))
     step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) <= count)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
