@@ -11,7 +11,7 @@ SOLVER ?= solver/adam.prototxt
 PY    := $(VENV)/bin/python
 CAFFE := $(VENV)/bin/caffe
 
-.PHONY: help setup demo data train fuse tables figures experiments bvlc-caffe bench test test-slow test-gpu test-bvlc test-wheel lint clean
+.PHONY: help setup demo data train fuse tables report figures experiments bvlc-caffe bench test test-slow test-gpu test-bvlc test-wheel lint clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -41,6 +41,9 @@ fuse: setup ## make fuse A=near.jpg B=far.jpg OUT=sharp.png
 
 tables: setup ## Tables 1-4: build/tables
 	$(PY) eval/tables.py
+
+report: setup ## the tables and their images as a page to look at: build/report.html
+	$(PY) eval/report.py
 
 figures: setup ## Figures 6-9: build/figures
 	$(PY) eval/figures.py

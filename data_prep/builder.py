@@ -114,6 +114,10 @@ def load_with_rng(photograph: PlannedPhotograph, seed: int) -> tuple[np.ndarray,
     The numbers depend on its content, its draw and the seed. They depend neither on other photographs nor on
     the order of work.
 
+    Args:
+        photograph: of the plan.
+        seed: of the database.
+
     Returns:
         H x W x 3 uint8 RGB, and the generator.
 
@@ -157,30 +161,35 @@ def plan(
         pool: threads that read the files.
         warn: called with a line for each file that is skipped and each mask that does not fit.
 
+    Returns:
+        The plan.
+
     Raises:
         ValueError: fewer than two photographs can be used.
     """
     evaluation, seen, usable, skipped = fetch.evaluation_hashes(), {}, [], Counter()
     sources = [source if spec.uses_masks else source._replace(mask=None) for source in sources]
-    for found in parallel_map(pool, inspect, sources, "reading"):
-        rows = 0 if found.error else spec.count_rows(found.shape)
-        if found.error:
-            reason, detail = "unreadable", found.error
-        elif found.sha256 in evaluation:
+    for photograph in parallel_map(pool, inspect, sources, "reading"):
+        rows = 0 if photograph.error else spec.count_rows(photograph.shape)
+        if photograph.error:
+            reason, detail = "unreadable", photograph.error
+        elif photograph.sha256 in evaluation:
             reason, detail = "evaluation", "an image that fusion is judged on"
-        elif found.sha256 in seen:
-            reason, detail = "duplicate", f"the same file as {seen[found.sha256]}"
+        elif photograph.sha256 in seen:
+            reason, detail = "duplicate", f"the same file as {seen[photograph.sha256]}"
         elif not rows:
             reason, detail = "small", "smaller than a patch"
         else:
-            if found.warning and warn:
-                warn(f"warning: {found.warning}")
-            seen[found.sha256] = found.path
-            usable.append(PlannedPhotograph(found.path, found.mask, found.sha256, found.shape, rows))
+            if photograph.warning and warn:
+                warn(f"warning: {photograph.warning}")
+            seen[photograph.sha256] = photograph.path
+            usable.append(
+                PlannedPhotograph(photograph.path, photograph.mask, photograph.sha256, photograph.shape, rows)
+            )
             continue
         skipped[reason] += 1
         if warn:
-            warn(f"skipped: {found.path}: {detail}")
+            warn(f"skipped: {photograph.path}: {detail}")
     if len(usable) < 2:
         raise ValueError(f"{len(usable)} usable photographs; two are needed, for training and validation")
     usable.sort(key=lambda photograph: photograph.sha256)  # neither names nor folders matter
@@ -244,7 +253,16 @@ def build(
 
 
 def provenance(sources: Iterable[SourcePhotograph], root: str | Path, spec: DatasetSpec) -> dict:
-    """What decides the rows, with which a manifest begins: settings, code, libraries and photographs."""
+    """What decides the rows of a database, with which its manifest begins.
+
+    Args:
+        sources: the photographs.
+        root: the folder that their paths are relative to in the manifest.
+        spec: of the database.
+
+    Returns:
+        Settings, code, libraries and photographs, ready for JSON.
+    """
     versions = {"numpy": np.__version__, "opencv": cv2.__version__, "pillow": PIL.__version__}
     return {
         "kind": spec.kind,
@@ -268,7 +286,17 @@ def _loaded_code(modules):
 def manifest_entry(
     photograph: PlannedPhotograph, split: str, root: str | Path, spec: DatasetSpec
 ) -> dict[str, object]:
-    """A photograph as the manifest lists it."""
+    """A photograph as the manifest lists it.
+
+    Args:
+        photograph: of the plan.
+        split: "train" or "val".
+        root: the folder that its path is relative to in the manifest.
+        spec: of the database.
+
+    Returns:
+        Ready for JSON.
+    """
     return {
         "file": os.path.relpath(photograph.path, root),
         "sha256": photograph.sha256,
@@ -290,9 +318,18 @@ def database_kind(folder: str | Path) -> str | None:
 
 
 def parallel_map(pool: Executor, function: Callable, items: Iterable, label: str) -> list:
-    """[function(item) for item in items] by the threads of a pool, with a progress bar named `label`.
+    """Apply a function to items by the threads of a pool, with a progress bar.
 
     What has not begun is cancelled where a call fails, or at Ctrl-C.
+
+    Args:
+        pool: of threads.
+        function: takes an item.
+        items: its arguments.
+        label: of the progress bar.
+
+    Returns:
+        The results, in the order of the items.
     """
     futures = []
     try:

@@ -35,15 +35,19 @@ class CnnPatches(DatasetSpec):
 
     @property
     def kind(self) -> str:
+        """The name of this kind of database."""
         return "cnn"
 
     def datasets(self) -> Datasets:
+        """As DatasetSpec.datasets: a pair of gray patches, and 1 where a is the sharp one."""
         return {"a": ((1, PATCH, PATCH), "uint8"), "b": ((1, PATCH, PATCH), "uint8"), "label": ((), "uint8")}
 
     def count_rows(self, shape: tuple[int, int]) -> int:
+        """As DatasetSpec.count_rows."""
         return self.samples if min(shape) >= PATCH else 0
 
     def make_rows(self, photograph: PlannedPhotograph) -> Iterator[list[np.ndarray]]:
+        """As DatasetSpec.make_rows."""
         image, rng = load_with_rng(photograph, self.seed)
         sharp = channels(image)[3]
         levels = [sharp]

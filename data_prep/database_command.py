@@ -9,26 +9,43 @@ from typing import Callable
 
 from data_prep import builder, photographs
 
-NAMED = 5  # files that are named as they are skipped; with --verbose all are
+MAX_NAMED = 5  # files that are named as they are skipped; with --verbose all are
 
 
-def whole_number(minimum: int) -> Callable[[str], int]:
-    """A type of argparse: a whole number from `minimum` on."""
+def at_least(minimum: int) -> Callable[[str], int]:
+    """An argparse type: an integer of at least `minimum`.
+
+    Args:
+        minimum: the smallest that is accepted.
+
+    Returns:
+        The type, which raises argparse.ArgumentTypeError for a smaller number.
+    """
 
     def integer(text):
         value = int(text)
         if value < minimum:
-            raise argparse.ArgumentTypeError(f"{value}, but it is {minimum} or more")
+            raise argparse.ArgumentTypeError(f"{value}: must be at least {minimum}")
         return value
 
     return integer
 
 
-def share(text: str) -> float:
-    """A type of argparse: between 0 and 1."""
+def fraction(text: str) -> float:
+    """An argparse type: a number between 0 and 1.
+
+    Args:
+        text: the argument.
+
+    Returns:
+        The number.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not between 0 and 1.
+    """
     value = float(text)
     if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text}, but it is between 0 and 1")
+        raise argparse.ArgumentTypeError(f"{text}: must be between 0 and 1")
     return value
 
 
@@ -38,9 +55,14 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     add("--photos", metavar="DIR", help="a folder of photographs, searched in depth (default: those of"
         " data_prep/fetch.py train or of the folder train in the environment variable FUSION_DATA, whichever"
         " has more, else those inside scikit-image)")  # fmt: skip
-    add("--val-share", type=share, default=0.1, help="share of photographs held out (default: %(default)s)")
-    add("--seed", type=whole_number(0), default=1, help="(default: %(default)s)")
-    add("--workers", type=whole_number(1), default=os.cpu_count(), metavar="N", help="photographs processed"
+    add(
+        "--val-share",
+        type=fraction,
+        default=0.1,
+        help="share of photographs held out (default: %(default)s)",
+    )
+    add("--seed", type=at_least(0), default=1, help="(default: %(default)s)")
+    add("--workers", type=at_least(1), default=os.cpu_count(), metavar="N", help="photographs processed"
         " at a time (default: one for each core)")  # fmt: skip
     add("--verbose", action="store_true", help="name every file that is skipped")
 
@@ -65,16 +87,16 @@ def run_build(spec: builder.DatasetSpec, out: str, photos: str | None, workers: 
 
     def warn(line):
         warned.append(line)
-        if verbose or len(warned) <= NAMED:
+        if verbose or len(warned) <= MAX_NAMED:
             print(line, file=sys.stderr)
-        elif len(warned) == NAMED + 1:
+        elif len(warned) == MAX_NAMED + 1:
             print("... (--verbose names the others)", file=sys.stderr)
 
-    found = photographs.training_photographs(
+    training_set = photographs.training_photographs(
         photos, lambda error: warn(f"skipped: {error.filename}: {error.strerror}")
     )
-    print(f"photographs: {len(found.photographs)} of {found.description}", flush=True)
-    manifest = builder.build(found.photographs, found.folder, out, spec, workers, warn)
+    print(f"photographs: {len(training_set.photographs)} of {training_set.description}", flush=True)
+    manifest = builder.build(training_set.photographs, training_set.folder, out, spec, workers, warn)
     for split in ("train", "val"):
         used = sum(p["set"] == split for p in manifest["photographs"])
         noun = "photograph" if used == 1 else "photographs"

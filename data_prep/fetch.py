@@ -76,7 +76,7 @@ def evaluation_hashes() -> set[str]:
 
 
 @lru_cache(maxsize=None)
-def groups() -> dict[str, list[str]]:
+def list_groups() -> dict[str, list[str]]:
     """Files by each of their names: SET, SET/NAME, and NAME where only one set has it."""
     sets: dict[str, list[str]] = {}
     names: dict[str, set[str]] = {}
@@ -98,17 +98,17 @@ def groups() -> dict[str, list[str]]:
     return sets
 
 
-def files(name: str) -> list[str]:
+def list_files(name: str) -> list[str]:
     """The files of a set, pair or stack.
 
     Raises:
         ValueError: there is none of this name.
     """
-    if name not in groups():
-        several = [key for key in groups() if key.endswith(f"/{name}")]
+    if name not in list_groups():
+        several = [key for key in list_groups() if key.endswith(f"/{name}")]
         hint = f"name its set: {' or '.join(several)}" if several else "fetch.py --list shows all names"
         raise ValueError(f"no set or pair {name!r}: {hint}")
-    return groups()[name]
+    return list_groups()[name]
 
 
 def fetch(name: str, root: str | Path = ROOT) -> Path:
@@ -173,9 +173,9 @@ def pair_files(name: str, root: str | Path = ROOT) -> list[Path]:
         ValueError: the name is no pair.
         FetchError: an image cannot be had.
     """
-    roles = {Path(file).stem[-2:]: file for file in files(name)}
+    roles = {Path(file).stem[-2:]: file for file in list_files(name)}
     members = [roles[role] for role in ("_A", "_B", "_C") if role in roles]
-    if len({Path(file).parent for file in files(name)}) != 1 or len(members) < 2:
+    if len({Path(file).parent for file in list_files(name)}) != 1 or len(members) < 2:
         raise ValueError(f"{name} is a set or a stack, not a pair")
     return [fetch(file, root) for file in members]
 
@@ -187,8 +187,8 @@ def pair_names(name: str) -> list[str]:
         ValueError: there is no pair in it.
     """
     names = []
-    for member in dict.fromkeys("/".join(file.split("/")[-3:-1]) for file in files(name)):
-        roles = {Path(file).stem[-2:] for file in groups().get(member, ())}
+    for member in dict.fromkeys("/".join(file.split("/")[-3:-1]) for file in list_files(name)):
+        roles = {Path(file).stem[-2:] for file in list_groups().get(member, ())}
         if {"_A", "_B"} <= roles and "_C" not in roles:
             names.append(member)
     if not names:
@@ -248,12 +248,12 @@ def main(argv=None):
     parser.add_argument("--out", default=ROOT, type=Path, help="where files go (default: build/photos)")
     args = parser.parse_args(argv)
     if args.list:
-        for name, members in groups().items():
+        for name, members in list_groups().items():
             print(f"{name:32s} {len(members):5d} files")
         return
     if not args.names:
         parser.error("give a name, or --list")
-    names = list(dict.fromkeys(file for name in args.names for file in files(name)))
+    names = list(dict.fromkeys(file for name in args.names for file in list_files(name)))
     paths, failures = fetch_all(names, args.out)
     for folder in sorted({os.path.relpath(path.parent) for path in paths}):
         print(folder)
@@ -263,8 +263,8 @@ def main(argv=None):
         if args.verbose:
             for failure in failures:
                 print(f"{failure.name}: {failure.url}", file=sys.stderr)
-        raise OSError(f"{len(paths)} of {len(names)} files are there; run it again for the others")
-    print(f"{len(names)} files are there")
+        raise OSError(f"{len(paths)} of {len(names)} files are available; run it again for the others")
+    print(f"{len(names)} files are available")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from __future__ import annotations
 import two_stream_fusion.base.cli  # noqa: F401
 
 from data_prep.cnn_patches import CnnPatches
-from data_prep.database_command import add_common_options, run_build, whole_number
+from data_prep.database_command import add_common_options, at_least, run_build
 from two_stream_fusion.base import cli
 
 EXAMPLES = """examples:
@@ -26,9 +26,9 @@ def main(argv=None):
     add_common_options(parser)
     add = parser.add_argument
     add("--out", metavar="DIR", default="build/data_cnn", help="(default: %(default)s, as the net names it)")
-    add("--samples", type=whole_number(1), default=CnnPatches.samples, metavar="N", help="rows of a"
+    add("--samples", type=at_least(1), default=CnnPatches.samples, metavar="N", help="rows of a"
         " photograph (default: %(default)s)")  # fmt: skip
-    add("--val-patches", type=whole_number(0), default=CnnPatches.val_patches, metavar="N", help="rows for"
+    add("--val-patches", type=at_least(0), default=CnnPatches.val_patches, metavar="N", help="rows for"
         " validation at most, the solver tests 100 x 64 (default: %(default)s, 0: all)")  # fmt: skip
     args = parser.parse_args(argv)
     spec = CnnPatches(args.val_share, args.val_patches, args.seed, args.samples)

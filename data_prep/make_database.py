@@ -12,12 +12,12 @@ import two_stream_fusion.base.cli  # noqa: F401
 
 from typing import Callable, NamedTuple, NoReturn, Sequence
 
-from data_prep.database_command import add_common_options, run_build, whole_number
+from data_prep.database_command import add_common_options, at_least, run_build
 from data_prep.pair_patches import BATCH, PATCH, TEST_PATCHES, PairPatches
 from data_prep.recipes import RECIPES
 from two_stream_fusion.base import cli
 
-UNREAD = """no net reads {out} as it is: name its lists in a copy of prototxt/NAME/train_val.prototxt and the
+NO_NET = """no net reads {out} as it is: name its lists in a copy of prototxt/NAME/train_val.prototxt and the
 copy in one of a solver, or let experiments/run.py do so (experiments/fig5d)"""
 EXAMPLES = """examples:
   python data_prep/make_database.py                          what `make data` runs
@@ -59,16 +59,16 @@ def parse_arguments(
         " the nets name it, or build/data_pP for patches of another size P than 50)")  # fmt: skip
     add("--recipe", choices=sorted(RECIPES), default=PairPatches.recipe, help="how pairs are blurred"
         " (default: %(default)s)")  # fmt: skip
-    add("--patch", type=whole_number(1), default=PATCH, metavar="P", help="side of the patches (default:"
+    add("--patch", type=at_least(1), default=PATCH, metavar="P", help="side of the patches (default:"
         " %(default)s)")  # fmt: skip
-    add("--stride", type=whole_number(1), default=0, metavar="N", help="distance between patches (default:"
+    add("--stride", type=at_least(1), default=0, metavar="N", help="distance between patches (default:"
         " their side, no overlap)")  # fmt: skip
-    add("--pairs", type=whole_number(1), default=1, metavar="N", help="pairs made of each photograph to train"
+    add("--pairs", type=at_least(1), default=1, metavar="N", help="pairs made of each photograph to train"
         " on, each with a region and blur of its own (default: %(default)s)")  # fmt: skip
     add("--recolour", action="store_true", help="train on half the pairs in other colours, most of them"
         " saturated, which in photographs are rare")  # fmt: skip
     add("--gray", action="store_true", help="make the photographs gray first")
-    add("--val-patches", type=whole_number(0), default=TEST_PATCHES, metavar="N", help="validation patches"
+    add("--val-patches", type=at_least(0), default=TEST_PATCHES, metavar="N", help="validation patches"
         " kept at most; the solvers test on 100 batches of 16 (default: %(default)s, 0: all)")  # fmt: skip
     parser.error = refuse or parser.error
     args = parser.parse_args(argv)
@@ -97,7 +97,7 @@ def make(request: Request) -> None:
             f" {count // batch} in the solver goes over each once"
         )
     if patch != PATCH and request.out == default_out(patch):
-        print(UNREAD.format(out=request.out))
+        print(NO_NET.format(out=request.out))
 
 
 def main(argv=None):

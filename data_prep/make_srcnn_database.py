@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import two_stream_fusion.base.cli  # noqa: F401
 
-from data_prep.database_command import add_common_options, run_build, whole_number
+from data_prep.database_command import add_common_options, at_least, run_build
 from data_prep.srcnn_patches import PLANES, SrcnnPatches
 from two_stream_fusion.base import cli
 
@@ -28,7 +28,7 @@ def main(argv=None):
     add = parser.add_argument
     add("--planes", choices=PLANES, required=True, help="what the net is for")
     add("--out", metavar="DIR", help="(default: build/data_srcnn_PLANES, as the net names it)")
-    add("--samples", type=whole_number(1), default=SrcnnPatches.samples, metavar="N", help="rows of a"
+    add("--samples", type=at_least(1), default=SrcnnPatches.samples, metavar="N", help="rows of a"
         " photograph (default: %(default)s)")  # fmt: skip
     args = parser.parse_args(argv)
     spec = SrcnnPatches(args.val_share, 0, args.seed, args.planes, args.samples)

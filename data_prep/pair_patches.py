@@ -49,20 +49,25 @@ class PairPatches(DatasetSpec):
 
     @property
     def kind(self) -> str:
+        """The name of this kind of database."""
         return "pairs"
 
     def datasets(self) -> Datasets:
+        """As DatasetSpec.datasets: two sources and their fusion, each with the planes R, G, B and gray."""
         return dict.fromkeys(("a", "b", "label"), ((4, self.patch, self.patch), "uint8"))
 
     def count_rows(self, shape: tuple[int, int]) -> int:
+        """As DatasetSpec.count_rows."""
         return len(patch_corners(*shape, self.patch, self.stride))
 
     def make_rows(self, photograph: PlannedPhotograph) -> Iterator[list[np.ndarray]]:
+        """As DatasetSpec.make_rows."""
         images = make_training_pair(photograph, self)
         for y, x in patch_corners(*photograph.shape, self.patch, self.stride):
             yield [image[:, y : y + self.patch, x : x + self.patch] for image in images]
 
     def expand_pairs(self, train: list[PlannedPhotograph]) -> list[PlannedPhotograph]:
+        """As DatasetSpec.expand_pairs: `pairs` draws of each photograph, draw by draw."""
         return [p._replace(draw=i, recolour=self.recolour) for i in range(self.pairs) for p in train]
 
 
@@ -108,5 +113,14 @@ def channels(rgb: np.ndarray, gray: bool = False) -> np.ndarray:
 
 
 def patch_corners(height: int, width: int, size: int, stride: int) -> list[tuple[int, int]]:
-    """The upper left corners (y, x) of all whole patches on a grid, row by row."""
+    """The upper left corners (y, x) of all whole patches on a grid, row by row.
+
+    Args:
+        height, width: of the image, in pixels.
+        size: side of a patch in pixels.
+        stride: pixels from one patch to the next.
+
+    Returns:
+        The corners; none where the image is smaller than a patch.
+    """
     return [(y, x) for y in range(0, height - size + 1, stride) for x in range(0, width - size + 1, stride)]

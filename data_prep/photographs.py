@@ -69,21 +69,21 @@ def training_photographs(photos: str | None = None, unreadable: OnError | None =
         return TrainingSet(fetched, str(fetch.ROOT / "train"), f"build/photos/train (fetched{note})")
     if given:
         return TrainingSet(given, folder, "the training photographs of FUSION_DATA")
-    found = bundled()
-    if not found:
+    sources = bundled_photographs()
+    if not sources:
         raise ValueError("no photographs: give --photos DIR, or run data_prep/fetch.py train")
     note = f"; FUSION_DATA has none: {folder}" if data else ""
     description = f"the photographs inside scikit-image (PHOTOS=DIR uses yours{note})"
-    return TrainingSet(found, os.path.dirname(found[0].path), description)
+    return TrainingSet(sources, os.path.dirname(sources[0].path), description)
 
 
 def _fetched_photographs(unreadable):
     """What `data_prep/fetch.py train` has fetched, and how many files are missing."""
-    folder, files = fetch.ROOT / "train", [Path(file).name for file in fetch.files("train")]
+    folder, files = fetch.ROOT / "train", [Path(file).name for file in fetch.list_files("train")]
     masks = {name for name in files if name.endswith(".png")}  # no photographs where theirs are missing
-    found = find(folder, unreadable) if folder.is_dir() else []
-    found = [source for source in found if Path(source.path).name not in masks]
-    return found, sum(not (folder / name).is_file() for name in files)
+    sources = find(folder, unreadable) if folder.is_dir() else []
+    sources = [source for source in sources if Path(source.path).name not in masks]
+    return sources, sum(not (folder / name).is_file() for name in files)
 
 
 def find(folder: str | Path, unreadable: OnError | None = None) -> list[SourcePhotograph]:
@@ -99,7 +99,7 @@ def find(folder: str | Path, unreadable: OnError | None = None) -> list[SourcePh
     Returns:
         The photographs in the order of their names.
     """
-    found, searched = [], {os.path.realpath(folder)}
+    sources, searched = [], {os.path.realpath(folder)}
     for parent, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
         real = {name: os.path.realpath(os.path.join(parent, name)) for name in sorted(folders)}
         new = {path: name for name, path in reversed(real.items()) if path not in searched}
@@ -113,8 +113,8 @@ def find(folder: str | Path, unreadable: OnError | None = None) -> list[SourcePh
             if suffix != ".png" or stem not in others:
                 mask = masks.get(stem)
                 mask = mask and os.path.join(parent, mask)
-                found.append(SourcePhotograph(os.path.join(parent, name), mask))
-    return found
+                sources.append(SourcePhotograph(os.path.join(parent, name), mask))
+    return sources
 
 
 def fingerprint(sources: Iterable[SourcePhotograph], root: str | Path) -> dict:
@@ -133,7 +133,7 @@ def fingerprint(sources: Iterable[SourcePhotograph], root: str | Path) -> dict:
     return {"files": len(files), "sha256": hashlib.sha256(os.fsencode(text)).hexdigest()}
 
 
-def bundled() -> list[SourcePhotograph]:
+def bundled_photographs() -> list[SourcePhotograph]:
     """The photographs that come inside scikit-image."""
     import skimage.data
 
@@ -187,6 +187,10 @@ def _bits(image, data):
 def read_mask(path: str | Path, shape: tuple[int, int]) -> np.ndarray:
     """Read the object region of a photograph of a shape (H, W).
 
+    Args:
+        path: of the mask, a gray image.
+        shape: (H, W) of the photograph.
+
     Returns:
         H x W bool: where the mask is over 127.
 
@@ -195,10 +199,10 @@ def read_mask(path: str | Path, shape: tuple[int, int]) -> np.ndarray:
     """
     image = read(path)[0]
     if (image != image[..., :1]).any():
-        raise ValueError("a coloured image is no mask")
+        raise ValueError("a coloured image cannot be a mask")
     mask = image[..., 0] > 127
     if mask.shape != tuple(shape):
         raise ValueError(f"mask of {mask.shape[1]}x{mask.shape[0]}, photograph of {shape[1]}x{shape[0]}")
     if not mask.any() or mask.all():
-        raise ValueError("a mask without, or with nothing but, pixels over 127")
+        raise ValueError("a mask must have pixels over 127 and others")
     return mask

@@ -28,14 +28,21 @@ GAMMA = 2.2  # of the photographs' levels
 PAPER_SIGMA = (2, 10)  # section 3.1
 
 
-def paper(clean: np.ndarray, region: np.ndarray, rng: np.random.Generator) -> Images:
-    """Blur as section 3.1 of the paper does: a Gaussian of one sigma in 2..10, cut off at the outline."""
+def blur_paper(clean: np.ndarray, region: np.ndarray, rng: np.random.Generator) -> Images:
+    """Blur as section 3.1 of the paper does: a Gaussian of one sigma in 2..10, cut off at the outline.
+
+    Args:
+        clean, region, rng: as of every recipe, see above.
+
+    Returns:
+        (a, b, label), likewise.
+    """
     blurred = blur_gaussian(clean, rng.uniform(*PAPER_SIGMA))
     inside = region[..., None]
     return np.where(inside, blurred, clean), np.where(inside, clean, blurred), clean
 
 
-def defocus(clean: np.ndarray, region: np.ndarray, rng: np.random.Generator) -> Images:
+def blur_defocus(clean: np.ndarray, region: np.ndarray, rng: np.random.Generator) -> Images:
     """Blur nearer to what lenses do: objects lie in front of the background, and blur is of any size.
 
     - With probability 0.2 both photographs are sharp, so that the net learns to leave things alone.
@@ -53,12 +60,18 @@ def defocus(clean: np.ndarray, region: np.ndarray, rng: np.random.Generator) -> 
     | 0.5 | 0.46 | 0.63 |
     | 1 | 1.00 | 1.08 |
     | 2 and more | within 0.03 | within 0.03 |
+
+    Args:
+        clean, region, rng: as of every recipe, see above.
+
+    Returns:
+        (a, b, label), likewise.
     """
     return (*_defocus_pair(clean, _maybe_random_region(region, rng), rng), clean)
 
 
-def handheld(clean: np.ndarray, region: np.ndarray, rng: np.random.Generator) -> Images:
-    """Make the pairs of `defocus` look as taken by hand: with noise, JPEG, and out of register.
+def blur_handheld(clean: np.ndarray, region: np.ndarray, rng: np.random.Generator) -> Images:
+    """Make the pairs of `blur_defocus` look hand-held: with noise, JPEG and misalignment.
 
     - Half the pairs have noise in each of R, G and B. Its sigma is log-uniform in 0.3..4.5 levels.
     - Half have JPEG artefacts of a quality in 75..98.
@@ -67,6 +80,12 @@ def handheld(clean: np.ndarray, region: np.ndarray, rng: np.random.Generator) ->
     The label is what a fusion could give back: at each pixel the photograph that is in focus there, with its
     noise and its displacement. The luma of the noise has 0.67 of its sigma, so the gray plane has 0.2..3.0
     levels. All planes of a gray database have as much: a gray photograph is the luma of a colour one.
+
+    Args:
+        clean, region, rng: as of every recipe, see above.
+
+    Returns:
+        (a, b, label), likewise.
     """
     region = _maybe_random_region(region, rng)
     pair = _defocus_pair(clean, region, rng)
@@ -147,7 +166,7 @@ def _maybe_random_region(region, rng):
 
 
 def _defocus_pair(clean, region, rng):
-    """(a, b) of `defocus`; with probability 0.2 both are `clean` itself."""
+    """(a, b) of `blur_defocus`; with probability 0.2 both are `clean` itself."""
     if rng.random() < 0.2:
         return clean, clean
     blurs = [(rng.choice(("gaussian", "disc")), 0.4 * 15 ** rng.random()) for _ in range(2)]
@@ -190,7 +209,7 @@ def _capture(image, noise, quality, motion, rng):
 def _blur(image, shape, sigma):
     """A float32 image blurred by a Gaussian, or by a disc of that sigma along an axis, mirrored.
 
-    The sigma is that of the continuous blur, before it is sampled on pixels (see `defocus`).
+    The sigma is that of the continuous blur, before it is sampled on pixels (see `blur_defocus`).
     """
     if shape == "gaussian":
         return cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
@@ -202,4 +221,4 @@ def _to_uint8(image):
 
 
 Recipe = Callable[[np.ndarray, np.ndarray, np.random.Generator], Images]
-RECIPES: dict[str, Recipe] = {"paper": paper, "defocus": defocus, "handheld": handheld}
+RECIPES: dict[str, Recipe] = {"paper": blur_paper, "defocus": blur_defocus, "handheld": blur_handheld}

@@ -37,15 +37,19 @@ class SrcnnPatches(DatasetSpec):
 
     @property
     def kind(self) -> str:
+        """The name of this kind of database; there is one for each choice of planes."""
         return f"srcnn_{self.planes}"
 
     def datasets(self) -> Datasets:
+        """As DatasetSpec.datasets: a wavelet plane of the enlarged image and that of the sharp one."""
         return dict.fromkeys(("data", "label"), ((1, PATCH, PATCH), "float32"))
 
     def count_rows(self, shape: tuple[int, int]) -> int:
+        """As DatasetSpec.count_rows."""
         return self.samples if min(shape) >= PATCH + 2 * MARGIN + 8 else 0
 
     def make_rows(self, photograph: PlannedPhotograph) -> Iterator[list[np.ndarray]]:
+        """As DatasetSpec.make_rows."""
         image, rng = load_with_rng(photograph, self.seed)
         step = SCALE * 2**LEVELS
         height, width = (n // step * step for n in image.shape[:2])

@@ -41,8 +41,16 @@ class Timing(NamedTuple):
     best: float
 
 
-def make_triple(height: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(a, b, sharp): two sources, each blurred in one half, and the sharp image; H x W uint8."""
+def make_pair_with_truth(height: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Make a pair to fuse and its ground truth.
+
+    Args:
+        height, width: in pixels.
+        seed: of the random image.
+
+    Returns:
+        (a, b, sharp), H x W uint8: two sources, each blurred in one half, and the sharp image.
+    """
     rng = np.random.default_rng(seed)
     sharp = cv2.GaussianBlur(rng.integers(0, 256, (height, width), dtype=np.uint8), (0, 0), 1.5)
     sharp = cv2.normalize(sharp, None, 0, 255, cv2.NORM_MINMAX)
@@ -61,7 +69,15 @@ def measure_seconds(function: Callable[[], object]) -> float:
 
 
 def time_metrics(images: Sequence[np.ndarray], rounds: int) -> Timing:
-    """Time the six metrics; one call before the first round warms up."""
+    """Time the six metrics; one call before the first round warms up.
+
+    Args:
+        images: two sources and a fused image, H x W uint8.
+        rounds: the number of calls to time.
+
+    Returns:
+        Processor time in s: the median and the minimum.
+    """
     metrics.evaluate(*images)
     seconds = [measure_seconds(lambda: metrics.evaluate(*images)) for _ in range(rounds)]
     return Timing(statistics.median(seconds), min(seconds))
@@ -69,6 +85,13 @@ def time_metrics(images: Sequence[np.ndarray], rounds: int) -> Timing:
 
 def time_method(name: str, images: Sequence[np.ndarray]) -> Timing:
     """Time a method: up to 20 runs, until they have taken two seconds. Slow methods vary little.
+
+    Args:
+        name: of the method.
+        images: two sources, H x W or H x W x 3 uint8.
+
+    Returns:
+        Processor time in s: the median and the minimum.
 
     Raises:
         ValueError: its weights are missing.
@@ -94,9 +117,17 @@ def peak_memory() -> float:
 
 
 def measure_colour_pair(name: str, height: int, width: int) -> tuple[float, float]:
-    """Processor time in s of a method on a colour pair, and the peak memory of this process in MiB."""
+    """Measure a method on a colour pair, on one thread of OpenCV.
+
+    Args:
+        name: of the method.
+        height, width: of the pair, in pixels.
+
+    Returns:
+        Processor time in s, and the peak memory of this process in MiB.
+    """
     cv2.setNumThreads(1)
-    pair = [np.dstack([image] * 3) for image in make_triple(height, width)[:2]]
+    pair = [np.dstack([image] * 3) for image in make_pair_with_truth(height, width)[:2]]
     return measure_seconds(lambda: registry.fuse(name, pair).image), peak_memory()
 
 
@@ -108,7 +139,7 @@ def report_large(megapixels: float, fastest: Mapping[str, float]) -> None:
         fastest: {method: seconds on 512 x 512 gray}, from which the time is estimated.
     """
     width = round((megapixels * 1e6 * 3 / 2) ** 0.5)
-    images = make_triple(width * 2 // 3, width)
+    images = make_pair_with_truth(width * 2 // 3, width)
     before, elapsed = peak_memory(), measure_seconds(lambda: metrics.evaluate(*images))
     print(
         f"{width} x {width * 2 // 3}: {elapsed:.2f} s, peak memory of the process {peak_memory():.0f} MiB "
@@ -135,7 +166,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.rounds < 1 or (args.megapixels is not None and args.megapixels <= 0):
         parser.error("--rounds and --megapixels take positive numbers")
     cv2.setNumThreads(1)
-    images = make_triple(512, 512)
+    images = make_pair_with_truth(512, 512)
     timing = time_metrics(images, args.rounds)
     print(f"six metrics on 512 x 512, one core, {args.rounds} rounds, median (fastest) in ms:")
     print(f"  {timing.median * 1e3:6.1f} ({timing.best * 1e3:.1f})")

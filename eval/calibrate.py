@@ -32,12 +32,26 @@ PAIRS = {"clock": "clock", "pepsi": "pepsi", "lytro-01": "lytro-tif/lytro-01"}
 
 
 def first_source(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Image A, unchanged."""
+    """Image A, unchanged.
+
+    Args:
+        a, b: the sources.
+
+    Returns:
+        `a` itself.
+    """
     return a
 
 
 def average(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(A + B + 1) // 2 of two uint8 images."""
+    """(A + B + 1) // 2 of two images.
+
+    Args:
+        a, b: the sources, uint8.
+
+    Returns:
+        uint8.
+    """
     return ((a.astype(np.uint16) + b + 1) // 2).astype(np.uint8)
 
 

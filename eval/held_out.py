@@ -66,7 +66,15 @@ def held_out_photographs(
 
 
 def make_pair(photograph: PlannedPhotograph, spec: PairPatches) -> list[np.ndarray]:
-    """[a, b, clean] of a photograph, each H x W x 3 uint8."""
+    """[a, b, clean] of a photograph, each H x W x 3 uint8.
+
+    Args:
+        photograph: of a database's plan.
+        spec: of that database.
+
+    Returns:
+        The pair, and the image that both were blurred from.
+    """
     return [np.ascontiguousarray(x[:3].transpose(1, 2, 0)) for x in make_training_pair(photograph, spec)]
 
 
@@ -153,7 +161,17 @@ def score_photographs(
 
 
 def parse_colours(text: str) -> tuple[float, ...]:
-    """A type of argparse: three numbers in 0..1."""
+    """A type of argparse: three numbers in 0..1.
+
+    Args:
+        text: the argument, such as 1,0.15,0.2.
+
+    Returns:
+        The numbers.
+
+    Raises:
+        argparse.ArgumentTypeError: there are not three, or one is out of range.
+    """
     factors = tuple(map(float, text.split(",")))
     if len(factors) != 3 or not all(0 <= factor <= 1 for factor in factors):
         raise argparse.ArgumentTypeError(f"{text}: three numbers in 0..1 are needed, as 1,0.15,0.2")
@@ -178,7 +196,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         " commas")  # fmt: skip
     args = parser.parse_args(argv)
     if args.count < 1 or args.noise < 0:
-        parser.error("--count is 1 or more, --noise 0 or more")
+        parser.error("--count must be at least 1, --noise at least 0")
     defaults, selections = select.refine.__kwdefaults__, {"select": {}}
     for text in args.select:
         selections[f"select {text}"] = parse_options("select", defaults, text.split(","))

@@ -26,7 +26,7 @@ ROLE = re.compile(rf"(.+)[_-]({'|'.join(ROLES)})", re.IGNORECASE)
 # Names of two folders that hold the first and the second images of several scenes.
 FOLDER_ROLES = (("a", "b"), ("near", "far"), ("1", "2"), ("source_1", "source_2"))
 # Below it two images do not show one scene. Real pairs have 0.39 and more, images of two scenes up to 0.13.
-MIN_LIKENESS = 0.25
+MIN_CORRELATION = 0.25
 BAND = 10  # pixels: the largest blur radius of the rendered pair
 NOTES = {
     "camera": "stand-in: scikit-image's photographer, trunk, head and right arm blurred as in 3.3.4",
@@ -96,7 +96,7 @@ def find_pairs(folder: str | Path, skip: str | Path | None = None) -> tuple[list
     def relative_name(path):
         return Path(os.path.relpath(path, base)).as_posix()  # of linked folders: by ..
 
-    found, rejected = [], {}
+    pairs, rejected = [], {}
     for (is_by_folder, stem), roles in sorted(named.items(), key=lambda item: (item[0][1], item[0][0])):
         shown = relative_name if is_by_folder else attrgetter("name")  # alike in both folders
         twice = next((paths for paths in roles.values() if len(paths) > 1), None)
@@ -104,17 +104,17 @@ def find_pairs(folder: str | Path, skip: str | Path | None = None) -> tuple[list
         if twice:
             rejected[name] = f"{shown(twice[0])} and {shown(twice[1])} are the same image of one pair"
         elif {"a", "b"} <= set(roles):
-            found.append(Files(name, *(roles.get(role, [None])[0] for role in ("a", "b", "truth"))))
+            pairs.append(Files(name, *(roles.get(role, [None])[0] for role in ("a", "b", "truth"))))
         else:
             rejected[name] = f"{shown(next(iter(roles.values()))[0])} is without its other image"
     folders_of_named = {stem.parent for is_by_folder, stem in named if not is_by_folder}
     for parent, paths in sorted(others.items()):
         if len(paths) == 2 and parent not in folders_of_named:
-            found.append(Files(relative_name(parent), *paths))
+            pairs.append(Files(relative_name(parent), *paths))
         else:
             reason = "neither NAME_A nor one of two alone in a folder"
             rejected.update((relative_name(path), reason) for path in paths)
-    return found, rejected
+    return pairs, rejected
 
 
 def _folder_roles(paths):
@@ -181,7 +181,10 @@ def check_one_scene(name: Files, pair: Pair) -> None:
     Raises:
         ValueError: no motion brings the second to the first, and they are not alike in place either.
     """
-    if align.misalignment(pair.a, pair.b) < math.inf or align.likeness(pair.a, pair.b) >= MIN_LIKENESS:
+    if (
+        align.misalignment(pair.a, pair.b) < math.inf
+        or align.correlate_images(pair.a, pair.b) >= MIN_CORRELATION
+    ):
         return
     raise ValueError(f"{name.a} and {name.b} do not show one scene")
 

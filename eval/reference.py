@@ -24,7 +24,7 @@ EXAMPLES = """examples:
 TOLERANCE = 0.005
 
 
-class Row(NamedTuple):
+class PublishedScores(NamedTuple):
     """The scores of somebody else's version of a method."""
 
     method: str  # its title
@@ -34,12 +34,12 @@ class Row(NamedTuple):
     values: dict[str, float]  # {metric: mean over the Lytro pairs}
 
 
-def read_rows() -> list[Row]:
+def read_rows() -> list[PublishedScores]:
     """The rows of eval/lytro_tables.csv."""
     names = {title: name for name, title in registry.TITLES.items()}
     with open(Path(__file__).with_name("lytro_tables.csv"), newline="", encoding="utf-8") as file:
         return [
-            Row(
+            PublishedScores(
                 row["method"],
                 registry.parse_options(names[row["method"]], row["options"].split()),
                 f"{row['method']} {row['options']}".strip(),
@@ -51,11 +51,19 @@ def read_rows() -> list[Row]:
 
 
 def largest_difference(ours: Mapping[str, float], theirs: Mapping[str, float]) -> float:
-    """The largest absolute difference over the metrics of `theirs`."""
+    """The largest absolute difference over the metrics of `theirs`.
+
+    Args:
+        ours: {metric: value} of this repository.
+        theirs: {metric: value} of the published code.
+
+    Returns:
+        In the units of the metrics.
+    """
     return max(abs(ours[metric] - value) for metric, value in theirs.items())
 
 
-def comparison_table(rows: Sequence[Row], ours: Mapping[str, results.Scores]) -> str:
+def comparison_table(rows: Sequence[PublishedScores], ours: Mapping[str, results.Scores]) -> str:
     """A Markdown table of our scores, in brackets theirs.
 
     Args:

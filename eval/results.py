@@ -5,6 +5,7 @@ An image is fused again only where the pair, the method's code, its options or i
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import re
@@ -172,8 +173,7 @@ def fuse_pair(
     """
     a, b, _ = load_pair(name)
     key = provenance.sha256(b"".join([cache_key(method, options).encode(), a.tobytes(), b.tobytes()]))[:16]
-    own = f"-{provenance.sha256(str(name[1:]).encode())[:8]}" if isinstance(name, pairs.Files) else ""
-    folder = Path(folder, str(name).replace("/", "-") + own)
+    folder = _pair_folder(name, folder)
     path = folder / f"{title.replace(' ', '_')}-{key}.png"
     if not (path.is_file() and is_whole(path)):  # a copy of the folder may have been cut short
         folder.mkdir(parents=True, exist_ok=True)
@@ -181,10 +181,31 @@ def fuse_pair(
             fused = pipeline.fuse([a, b], method, **options, check_register=False).image
         else:
             fused = registry.fuse(method, [a, b], **options).image
-        for old in folder.glob(f"{title.replace(' ', '_')}-{'?' * 16}.png"):
+        for old in folder.glob(_pattern(title)):
             old.unlink()
         images.write(path, fused)
     return path
+
+
+def find_fused(name: PairName, title: str, folder: str | Path) -> Path | None:
+    """Find the image that `fuse_pair` keeps of a pair.
+
+    Args:
+        name, title, folder: as `fuse_pair` takes them.
+
+    Returns:
+        Its file, whatever code made it; None where there is none.
+    """
+    return next(_pair_folder(name, folder).glob(_pattern(title)), None)
+
+
+def _pair_folder(name, folder):
+    own = f"-{provenance.sha256(str(name[1:]).encode())[:8]}" if isinstance(name, pairs.Files) else ""
+    return Path(folder, str(name).replace("/", "-") + own)
+
+
+def _pattern(title):
+    return f"{glob.escape(title.replace(' ', '_'))}-{'?' * 16}.png"
 
 
 def score_pair(
@@ -239,7 +260,7 @@ def score_pairs(
 
     names = list(names)
     if workers is not None and workers < 1:
-        raise ValueError(f"--workers {workers}: 1 or more")
+        raise ValueError(f"--workers {workers}: must be at least 1")
     missing = _find_missing(names, entries)
     jobs = [
         (name, title, *entry, folder)

@@ -130,7 +130,15 @@ def score_files(
 
 
 def map_files(folder: str | Path, stem: str) -> list[Path]:
-    """The three files that `write_maps` writes."""
+    """The three files that `write_maps` writes.
+
+    Args:
+        folder: of the files.
+        stem: with which their names begin.
+
+    Returns:
+        Their paths.
+    """
     return [Path(folder, f"{stem}.{name}.png") for name in ("Qabf", "Q", "loss")]
 
 

@@ -71,7 +71,15 @@ def read_published(name: str = "paper_tables.csv") -> dict:
 
 
 def best(rows: Rows, metric: str) -> set[str]:
-    """The titles with the largest value of a metric, rounded to DIGITS decimals; NaN never wins."""
+    """The titles with the largest value of a metric, rounded to DIGITS decimals; NaN never wins.
+
+    Args:
+        rows: {title: {metric: value}}.
+        metric: the column; rows without it do not count.
+
+    Returns:
+        The titles; several where values are equal, and none where no row has a value.
+    """
     values = {title: round(row[metric], DIGITS) for title, row in rows.items() if metric in row}
     values = {title: value for title, value in values.items() if not math.isnan(value)}
     return {title for title, value in values.items() if value == max(values.values())}
@@ -80,7 +88,17 @@ def best(rows: Rows, metric: str) -> set[str]:
 def count_cells_won(
     tables: Mapping[int, Rows], title: str, others: Collection[str], columns: Iterable[str]
 ) -> int:
-    """Count the cells of {table: rows} in which a row is the best among itself and `others`; ties count."""
+    """Count the cells of tables in which a row is the best among itself and others; ties count.
+
+    Args:
+        tables: {number: rows}.
+        title: of the row.
+        others: titles of the rows that it is compared with.
+        columns: the metrics that count.
+
+    Returns:
+        The number of cells.
+    """
     return sum(
         title in best({t: r for t, r in rows.items() if t == title or t in others}, metric)
         for rows in tables.values()
@@ -89,7 +107,15 @@ def count_cells_won(
 
 
 def rank_correlation(ours: Rows, theirs: Rows, metric: str) -> float:
-    """Spearman's rank correlation over the methods that both have; NaN for fewer than two."""
+    """Spearman's rank correlation of a metric over the methods of two tables.
+
+    Args:
+        ours, theirs: {title: {metric: value}}.
+        metric: the column.
+
+    Returns:
+        -1 to 1; NaN where the tables share fewer than two methods.
+    """
     from scipy.stats import spearmanr
 
     both = [title for title in theirs if title in ours]
@@ -124,7 +150,15 @@ def markdown_table(rows: Rows, columns: Sequence[str], beside: Rows | None = Non
 
 
 def count_wins(scores: Mapping[PairName, Rows], columns: Sequence[str]) -> str:
-    """A Markdown table: on how many pairs each row is the best, ties included."""
+    """A Markdown table: on how many pairs each row is the best, ties included.
+
+    Args:
+        scores: {pair: rows}.
+        columns: the metrics.
+
+    Returns:
+        The table's text.
+    """
     counts = {title: dict.fromkeys(columns, 0) for rows in scores.values() for title in rows}
     for rows in scores.values():
         for metric in columns:
@@ -135,19 +169,44 @@ def count_wins(scores: Mapping[PairName, Rows], columns: Sequence[str]) -> str:
 
 
 def ground_truth_scores(scores: Scores, rows: Rows, columns: Sequence[str]) -> str:
-    """A Markdown table: the scores of the ground truth itself, and how many of the rows score more."""
+    """A Markdown table: the scores of the ground truth itself, and how many of the rows score more.
+
+    Args:
+        scores: {metric: value} of the ground truth.
+        rows: {title: {metric: value}} of the methods.
+        columns: the metrics.
+
+    Returns:
+        The table's text.
+    """
     above = (sum(round(row[m], DIGITS) > round(scores[m], DIGITS) for row in rows.values()) for m in columns)
     first = ["ground truth", *(f"{scores[metric]:.{DIGITS}f}" for metric in columns)]
     return markdown_tables.markdown(["", *columns], [first, [f"of {len(rows)} rows score more", *above]])
 
 
 def bold(text: str, condition: bool = True) -> str:
-    """Text in Markdown's bold where a condition holds."""
+    """Text in Markdown's bold where a condition holds.
+
+    Args:
+        text: of a cell.
+        condition: whether it is bold.
+
+    Returns:
+        The cell.
+    """
     return f"**{text}**" if condition else text
 
 
 def latex_table(rows: Rows, columns: Sequence[str]) -> str:
-    """Format rows as a LaTeX tabular, the best of each column in bold."""
+    """Format rows as a LaTeX tabular, the best of each column in bold.
+
+    Args:
+        rows: {title: {metric: value}}.
+        columns: the metrics.
+
+    Returns:
+        The table's text.
+    """
     lines = [r"\begin{tabular}{l" + "r" * len(columns) + "}", r"\hline"]
     lines += ["method & " + " & ".join(columns) + r" \\", r"\hline"]
     for title, row in rows.items():

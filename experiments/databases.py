@@ -81,8 +81,8 @@ def _read_manifest(folder):
 
 def _outdated_reason(request):
     """Why a requested database has to be built; "" where the one there is what would be built now."""
-    found = training_photographs(request.photos)
-    current = builder.provenance(found.photographs, found.folder, request.spec)
+    training_set = training_photographs(request.photos)
+    current = builder.provenance(training_set.photographs, training_set.folder, request.spec)
     if not Path(request.out, "manifest.json").is_file():
         return "not made yet"
     manifest = _read_manifest(request.out)

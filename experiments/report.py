@@ -16,7 +16,7 @@ from experiments.trainings import (
     Training,
     count_parameters,
     identify_caffe,
-    net_on,
+    net_with_data,
     read_curves,
     read_psnr,
 )
@@ -43,7 +43,7 @@ class Timer(NamedTuple):
             model = write_net(training, training.vals[0].folder / "val.txt")
             return timing.time_training(caffe.folder, caffe.precision, model, caffe.gpu) / 1e3
 
-        return self._once(("iteration", net_on(training.net, patch, patch)), measure)
+        return self._once(("iteration", net_with_data(training.net, patch, patch)), measure)
 
     def fusion(self, net: str) -> float:
         """Seconds to fuse a megapixel with a net of prototxt/, of a square of SIDE, on a GPU of GPU_SIDE."""
@@ -149,7 +149,15 @@ def plot(title: str, groups: dict[str, list[Training]], rows: list[dict[str, str
 
 
 def to_decibels(curve: plot_log.Curve, database: Database) -> tuple[list[int], list[float]]:
-    """Convert [(iteration, loss), ...] to iterations and their PSNR in dB."""
+    """Convert [(iteration, loss), ...] to iterations and their PSNR in dB.
+
+    Args:
+        curve: a list of (iteration, loss).
+        database: whose patches the loss was computed on.
+
+    Returns:
+        The iterations, and their PSNR in dB.
+    """
     return [n for n, _ in curve], [plot_log.psnr(loss, database.patch) for _, loss in curve]
 
 

@@ -35,7 +35,7 @@ from tqdm import tqdm
 from experiments.report import Timer, write_report
 from experiments.schedule import run_trainings
 from experiments.trainings import Caffe, merge_equal, plan_trainings
-from tools import nets
+from tools import net_options
 from two_stream_fusion.base import cli
 
 HERE = Path(__file__).parent
@@ -79,7 +79,7 @@ def run_experiments(settings: Settings) -> None:
             if path.is_file():
                 groups[name] = plan_trainings(path, settings.seeds, settings.iterations, caffe, out)
             else:
-                draw(name, out / name)
+                run_commands(name, out / name)
         timer, seconds = Timer(caffe, out / "timing"), {}
         planned = [t for group in groups.values() for trainings in group.values() for t in trainings]
         for training in tqdm(merge_equal(planned), "timing", disable=None, leave=False):
@@ -94,7 +94,7 @@ def run_experiments(settings: Settings) -> None:
             print(write_report(name, group, timer, out / name))
         for name in settings.names:
             if settings.keep:
-                keep(name, out / name)
+                copy_results(name, out / name)
             print(f"{name}: {out / name}")
 
 
@@ -114,8 +114,12 @@ def lock_folder(folder: Path) -> Iterator[None]:
         yield
 
 
-def draw(name: str, folder: Path) -> None:
+def run_commands(name: str, folder: Path) -> None:
     """Run the commands of an experiment, with this Python, where {out} is `folder`.
+
+    Args:
+        name: of the experiment.
+        folder: for the results.
 
     Raises:
         OSError: a command failed.
@@ -127,8 +131,13 @@ def draw(name: str, folder: Path) -> None:
             raise OSError(f"{name}: failed: {shlex.join(words)}")
 
 
-def keep(name: str, folder: Path) -> None:
-    """Copy the results of an experiment beside its README."""
+def copy_results(name: str, folder: Path) -> None:
+    """Copy the results of an experiment beside its README.
+
+    Args:
+        name: of the experiment.
+        folder: with the results.
+    """
     for path in folder.iterdir():
         if path.suffix in (".csv", ".png", ".jpg"):
             part = HERE / name / f".{path.name}.part"
@@ -148,7 +157,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Settings:
     add("--iterations", type=int, metavar="N", help="(default: what each solver says)")
     add("--seeds", type=int, default=1, metavar="N", help="trainings of each (default: %(default)s)")
     add("--workers", type=int, default=1, metavar="N", help="trainings at a time (default: %(default)s)")
-    add("--precision", help="bfloat16 is faster where the processor has it; of caffe_torch alone"
+    add("--precision", help="bfloat16 is faster where the processor has it; caffe_torch only"
         " (default: float32)")  # fmt: skip
     add("--gpu", type=int, metavar="N", help="the GPU to run on (default: the CPU)")
     add("--caffe", type=Path, metavar="DIR", default=Path(sys.executable).parent, help="where the programs"
@@ -156,9 +165,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Settings:
     add("--out", type=Path, default="build/experiments", help="(default: %(default)s)")
     add("--keep", action="store_true", help="copy the results into experiments/NAME, beside its README")
     args = parser.parse_args(argv)
-    nets.refuse_unknown(args.names, experiment_names(), "experiment")
+    net_options.refuse_unknown(args.names, experiment_names(), "experiment")
     if min(args.seeds, args.workers, args.iterations or 1) < 1 or args.iterations == 0:
-        parser.error("--iterations, --seeds and --workers are 1 or more")
+        parser.error("--iterations, --seeds and --workers must be at least 1")
     if not (args.caffe / "caffe").is_file():
         parser.error(f"--caffe: there is no program `caffe` in {args.caffe}")
     precision = None if args.precision == "float32" else args.precision  # the default

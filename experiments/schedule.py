@@ -15,7 +15,7 @@ import numpy as np
 from caffe.proto import caffe_pb2
 from tqdm import tqdm
 
-from experiments.trainings import ROOT, Caffe, Training, finished_share, net_on
+from experiments.trainings import ROOT, Caffe, Training, finished_share, net_with_data
 from tools import timing
 
 
@@ -77,11 +77,19 @@ def run_trainings(seconds: dict[Training, float], caffe: Caffe, workers: int) ->
             time.sleep(0.2 if active else 0)
     finally:
         bar.close()
-        stop([step.process for step in active.values()])
+        interrupt_processes([step.process for step in active.values()])
 
 
 def next_step(training: Training, caffe: Caffe) -> Step | None:
-    """Write the inputs of the next step of a training; None after the last."""
+    """Write the inputs of the next step of a training; None after the last.
+
+    Args:
+        training: the training.
+        caffe: how to run the program.
+
+    Returns:
+        The step to run; None where all have ended.
+    """
     if not training.weights.exists():
         return _training_step(training, caffe)
     for val in training.vals:
@@ -96,11 +104,14 @@ def next_step(training: Training, caffe: Caffe) -> Step | None:
 
 
 def start_step(step: Step, workers: int) -> RunningStep:
-    """Start a step in a session of its own: Ctrl-C reaches it once, through `stop`.
+    """Start a step in a session of its own: Ctrl-C reaches it once, through `interrupt_processes`.
 
     Args:
         step: the step.
         workers: how many run at a time; they share the processor's cores.
+
+    Returns:
+        The step, running.
     """
     # Without glog's limit, since the log is what we read.
     environment = {name: value for name, value in os.environ.items() if name != "GLOG_minloglevel"}
@@ -121,6 +132,10 @@ def start_step(step: Step, workers: int) -> RunningStep:
 def finish_step(training: Training, step: RunningStep) -> None:
     """Take over the results of a step that ended.
 
+    Args:
+        training: the training.
+        step: one of its steps, whose process has ended.
+
     Raises:
         OSError: it failed; the message has the last line of its log.
     """
@@ -140,7 +155,7 @@ def finish_step(training: Training, step: RunningStep) -> None:
             path.unlink()
 
 
-def stop(processes: Sequence[subprocess.Popen]) -> None:
+def interrupt_processes(processes: Sequence[subprocess.Popen]) -> None:
     """Ask each process to save and end, and wait; a second Ctrl-C ends them as they are."""
     for process in processes:
         process.send_signal(signal.SIGINT)
@@ -166,7 +181,7 @@ def write_net(training: Training, val_list: Path, test_batch: int | None = None)
     """
     path = training.folder / "train_val.prototxt"
     training.folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(net_on(training.net, training.train.folder / "train.txt", val_list, test_batch))
+    path.write_text(net_with_data(training.net, training.train.folder / "train.txt", val_list, test_batch))
     return path
 
 

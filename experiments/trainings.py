@@ -15,8 +15,8 @@ from tools import plot_log
 from two_stream_fusion.methods import models
 
 ROOT = Path(__file__).resolve().parents[1]
-POINTS = 20  # validations along a shortened curve
-ORIGINS = ("mean", "random")
+CURVE_POINTS = 20  # validations along a shortened curve
+START_WEIGHTS = ("mean", "random")
 
 
 class Row(NamedTuple):
@@ -24,7 +24,7 @@ class Row(NamedTuple):
 
     label: str
     solver: str  # a file of solver/
-    start: str  # the initial weights: one of ORIGINS
+    start: str  # the initial weights: one of START_WEIGHTS
     train: str  # the database to train on: options of data_prep/make_database.py
     val: str  # those to validate on, between semicolons
     place: str  # its file and line, for messages
@@ -47,7 +47,7 @@ class Training:
 
     Attributes:
         label: as in the row.
-        origin: of the initial weights, one of ORIGINS.
+        origin: of the initial weights, one of START_WEIGHTS.
         solver: the solver, with the seed and the length of this training.
         full_length: the iterations of the solver's file.
         net: the net, as its file has it.
@@ -159,7 +159,7 @@ def plan_training(row: Row, seed: int, iterations: int | None, caffe: Caffe, out
     Args:
         row: of a runs.csv.
         seed: added to the solver's.
-        iterations: as plan_trainings takes them, like `caffe` and `out`.
+        iterations, caffe, out: as of `plan_trainings`.
 
     Returns:
         The training.
@@ -167,20 +167,20 @@ def plan_training(row: Row, seed: int, iterations: int | None, caffe: Caffe, out
     Raises:
         OSError, ValueError: a file is missing or wrong, or photographs to validate on are also trained on.
     """
-    if row.start not in ORIGINS:
-        raise ValueError(f"start {row.start!r}: one of {', '.join(ORIGINS)}")
+    if row.start not in START_WEIGHTS:
+        raise ValueError(f"start {row.start!r}: one of {', '.join(START_WEIGHTS)}")
     solver = models.read_prototxt(ROOT / row.solver, caffe_pb2.SolverParameter())
     net = models.read_prototxt(ROOT / solver.net, caffe_pb2.NetParameter())
     full_length = solver.max_iter
     if iterations:
-        shorten(solver, iterations)
+        shorten_solver(solver, iterations)
     solver.random_seed += seed
     train = prepare_database(row.train, out / "data")
     vals = tuple(prepare_database(options, out / "data") for options in row.val.split(";"))
     for val in vals:
         if train.photographs["train"] & val.photographs["val"]:
             raise ValueError(f"{val.folder.name} holds photographs that are trained on")
-    inputs = (net_on(net, train.key, vals[0].key), solver, row.start, caffe.precision)
+    inputs = (net_with_data(net, train.key, vals[0].key), solver, row.start, caffe.precision)
     folder = out / "runs" / digest(*inputs, identify_caffe(caffe.folder))
     return Training(row.label, row.start, solver, full_length, net, train, vals, folder)
 
@@ -195,20 +195,35 @@ def merge_equal(trainings: Iterable[Training]) -> list[Training]:
     return list(merged.values())
 
 
-def shorten(solver: caffe_pb2.SolverParameter, iterations: int) -> None:
+def shorten_solver(solver: caffe_pb2.SolverParameter, iterations: int) -> None:
     """Cut a SolverParameter to `iterations`, with as many points on the curve whatever its length.
 
     Tests take about a sixth of the time of training: half a batch for each iteration, forward only.
+
+    Args:
+        solver: changed in place.
+        iterations: the new max_iter.
     """
     solver.max_iter = iterations
-    solver.test_interval = solver.snapshot = max(1, iterations // POINTS)
+    solver.test_interval = solver.snapshot = max(1, iterations // CURVE_POINTS)
     solver.test_iter[:] = [min(solver.test_iter[0], max(1, solver.test_interval // 2))]
     solver.display = max(1, solver.test_interval // 5)
     solver.average_loss = min(solver.average_loss, solver.test_interval)
 
 
-def net_on(net: caffe_pb2.NetParameter, train: object, val: object, test_batch: int | None = None) -> str:
-    """A net as prototxt, with the sources of its data, and with a batch size of tests where one is given."""
+def net_with_data(
+    net: caffe_pb2.NetParameter, train: object, val: object, test_batch: int | None = None
+) -> str:
+    """Name the databases of a net.
+
+    Args:
+        net: of a train_val.prototxt; it is not changed.
+        train, val: paths of the databases.
+        test_batch: the batch size of tests; None leaves the net's own.
+
+    Returns:
+        The prototxt.
+    """
     changed = caffe_pb2.NetParameter()
     changed.CopyFrom(net)
     for layer in changed.layer:
@@ -247,7 +262,15 @@ def finished_share(training: Training) -> float:
 
 
 def read_psnr(training: Training, val: Database) -> float:
-    """PSNR in dB on all of a validation database, from the mean loss (Eq. 4) of `caffe test`."""
+    """PSNR in dB on all of a validation database, from the mean loss (Eq. 4) of `caffe test`.
+
+    Args:
+        training: whose `caffe test` has ended.
+        val: the database it was tested on.
+
+    Returns:
+        dB.
+    """
     loss = re.search(r"Loss: (\S+)", training.test_log(val).read_text())[1]
     return plot_log.psnr(float(loss), val.patch)
 

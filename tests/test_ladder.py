@@ -8,7 +8,9 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LADDER = ("experiments", "tools", "eval", "data_prep", "two_stream_fusion", "caffe")
-ROOMS = tuple(f"two_stream_fusion.{room}" for room in ("pipeline", "stack", "methods", "io", "base"))
+ROOMS = tuple(
+    f"two_stream_fusion.{room}" for room in ("report", "pipeline", "stack", "methods", "io", "base")
+)
 
 
 def imports(path):

@@ -55,6 +55,7 @@ def test_files_of_the_wheel(wheel):
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     package = ROOT / "two_stream_fusion"
     expected = {str(path.relative_to(ROOT)) for path in package.rglob("*.py")}
+    expected |= {f"two_stream_fusion/report/page.{suffix}" for suffix in ("html", "css", "js")}
     expected |= {"two_stream_fusion/tools/fuse.py", "two_stream_fusion/eval/score.py"}
     expected |= {f"two_stream_fusion/{folder}/__init__.py" for folder in ("tools", "eval")}
     for pattern in ("models/*/readme.md", "models/*/*.caffemodel", "prototxt/*/deploy.prototxt"):

@@ -38,7 +38,7 @@ SUITE = "bullseye"
 STAMP = ".bvlc-caffe"  # what a prefix was made from, written last; a folder without it is somebody else's
 
 # The packages that the lock is resolved from: Caffe and pycaffe, a fast BLAS, and imports of our commands.
-WANTED = (
+ROOT_PACKAGES = (
     "caffe",
     "python3-caffe",
     "libopenblas0-pthread",
@@ -50,10 +50,10 @@ WANTED = (
     "python3-tqdm",
 )
 # The C and C++ runtimes must be the host's: every program of the host, old or new, is tied to them.
-FROM_HOST = ("libc6", "libgcc1", "libgcc-s1", "libstdc++6")
+HOST_LIBRARIES = ("libc6", "libgcc1", "libgcc-s1", "libstdc++6")
 # Depended on, but neither loaded nor run by Caffe or pycaffe: desktop and map data, package tools. Leaving
 # them out, and what only they need, saves a fifth of the packages.
-LEFT_OUT = (
+EXCLUDED_PACKAGES = (
     "adwaita-icon-theme",
     "coreutils",
     "cython3",
@@ -126,7 +126,17 @@ class Package(NamedTuple):
 
 
 def read_lock(path: Path) -> list[Package]:
-    """The packages pinned in a lock file. ValueError names the first line that is not one."""
+    """Read the packages pinned in a lock file.
+
+    Args:
+        path: of the lock file.
+
+    Returns:
+        The packages, in the order of the file.
+
+    Raises:
+        ValueError: a line pins no package, or no line does; the message names the first such line.
+    """
     packages = []
     for number, line in enumerate(path.read_text().splitlines(), 1):
         if not line or line.startswith("#"):
@@ -141,7 +151,11 @@ def read_lock(path: Path) -> list[Package]:
 
 
 def check_host() -> None:
-    """OSError, with what to install, unless this machine can fetch, unpack and run Debian 11's programs."""
+    """Check that this machine can fetch, unpack and run Debian 11's programs.
+
+    Raises:
+        OSError: it cannot; the message says what to install.
+    """
     if sys.platform != "linux" or platform.machine() != "x86_64":
         raise OSError(f"the packages are for Linux on x86-64, this is {sys.platform} on {platform.machine()}")
     libc, version = platform.libc_ver()
@@ -234,14 +248,31 @@ def machine_mirrors() -> list[str]:
     return list(dict.fromkeys(url for url in urls if url.endswith("/debian")))
 
 
-def is_whole(path: Path, package: Package) -> bool:
-    """Whether the file is there with the pinned contents."""
+def matches_hash(path: Path, package: Package) -> bool:
+    """Whether the file is there with the pinned contents.
+
+    Args:
+        path: of the package's file.
+        package: as the lock pins it.
+
+    Returns:
+        False where the file is missing or differs.
+    """
     return path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == package.sha256
 
 
 def download(packages: list[Package], cache: Path, mirrors: list[str]) -> None:
-    """Fetch packages that the cache lacks or has damaged. OSError if no mirror has them."""
-    missing = [package for package in packages if not is_whole(cache / package.deb, package)]
+    """Fetch packages that the cache lacks or has damaged.
+
+    Args:
+        packages: as the lock pins them.
+        cache: the folder of package files.
+        mirrors: URLs of Debian mirrors, tried in turn.
+
+    Raises:
+        OSError: no mirror has them.
+    """
+    missing = [package for package in packages if not matches_hash(cache / package.deb, package)]
     if not missing:
         return
     if not mirrors:
@@ -262,7 +293,7 @@ def download(packages: list[Package], cache: Path, mirrors: list[str]) -> None:
             apt("apt-get", *quiet, *command, cwd=cache, show=True)
         except OSError as error:
             trouble.append(str(error))
-    missing = [package for package in missing if not is_whole(cache / package.deb, package)]
+    missing = [package for package in missing if not matches_hash(cache / package.deb, package)]
     if missing:
         reason = trouble[0] if trouble else "another sha256 than the pinned one"
         raise OSError(
@@ -273,14 +304,30 @@ def download(packages: list[Package], cache: Path, mirrors: list[str]) -> None:
 
 
 def extract(deb: Path, prefix: Path) -> None:
-    """The files of one package, under prefix."""
+    """Unpack the files of one package.
+
+    Args:
+        deb: the package's file.
+        prefix: the folder to unpack into.
+
+    Raises:
+        OSError: dpkg-deb failed.
+    """
     done = subprocess.run(["dpkg-deb", "-x", deb, prefix], stderr=subprocess.PIPE, text=True)
     if done.returncode:
         raise OSError(f"cannot unpack {deb}: {done.stderr.strip()}")
 
 
 def unpack(debs: list[Path], prefix: Path) -> None:
-    """Lay the packages out under prefix, add the launchers, mend what expects its files in /usr or /etc."""
+    """Lay the packages out under prefix, add the launchers, mend what expects its files in /usr or /etc.
+
+    Args:
+        debs: the files of the packages.
+        prefix: the new folder.
+
+    Raises:
+        OSError: a package cannot be unpacked.
+    """
     prefix.mkdir(parents=True, exist_ok=True)
     pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
     jobs = [pool.submit(extract, deb, prefix) for deb in debs]
@@ -312,8 +359,15 @@ def unpack(debs: list[Path], prefix: Path) -> None:
     source.write_text(source.read_text().replace("'/etc/matplotlibrc'", settings))
 
 
-def check(prefix: Path) -> None:
-    """OSError unless `caffe` and pycaffe start from this prefix with OpenBLAS doing their algebra."""
+def check_install(prefix: Path) -> None:
+    """Check that `caffe` and pycaffe start from a folder, with OpenBLAS doing their algebra.
+
+    Args:
+        prefix: the folder.
+
+    Raises:
+        OSError: they do not.
+    """
     # The reference BLAS gives the same numbers ten times more slowly: nothing else would show it.
     probe = "import caffe, cv2, h5py, matplotlib.pyplot, tqdm; print(open('/proc/self/maps').read())"
     for command in (["caffe", "--version"], ["python", "-c", probe]):
@@ -326,7 +380,20 @@ def check(prefix: Path) -> None:
 
 
 def build(prefix: Path, mirrors: list[str], lock: Path = LOCK) -> bool:
-    """Make prefix from the lock, whole or not at all. False if it was already there."""
+    """Make a folder with BVLC Caffe from the lock, whole or not at all.
+
+    Args:
+        prefix: the folder.
+        mirrors: URLs of Debian mirrors; none for those of this machine's apt.
+        lock: the lock file.
+
+    Returns:
+        False if the folder was already there.
+
+    Raises:
+        OSError: the machine cannot run it, or no mirror has a package.
+        ValueError: the folder was not made by this command, or the lock is damaged.
+    """
     packages = read_lock(lock)
     stamp = hashlib.sha256(lock.read_bytes() + Path(__file__).read_bytes()).hexdigest()
     cache = prefix.with_name(prefix.name + "-debs")
@@ -347,7 +414,7 @@ def build(prefix: Path, mirrors: list[str], lock: Path = LOCK) -> bool:
             part.mkdir(parents=True)
             (part / STAMP).write_text("not whole")
             unpack([cache / package.deb for package in packages], part)
-            check(part)
+            check_install(part)
             (part / STAMP).write_text(stamp)
             if prefix.exists():
                 prefix.rename(old)
@@ -359,7 +426,14 @@ def build(prefix: Path, mirrors: list[str], lock: Path = LOCK) -> bool:
 
 
 def remove_own(folder: Path) -> None:
-    """Remove a folder with the stamp, or an empty one. ValueError for what this command did not make."""
+    """Remove a folder with the stamp, or an empty one.
+
+    Args:
+        folder: may be missing.
+
+    Raises:
+        ValueError: this command did not make the folder.
+    """
     if not os.path.lexists(folder):
         return
     is_ours = folder.is_dir() and not folder.is_symlink()
@@ -374,14 +448,26 @@ def remove_own(folder: Path) -> None:
 
 
 def write_lock(lock: Path, mirrors: list[str]) -> int:
-    """Pin what WANTED needs as the mirrors' signed Debian 11 index has it. Returns the number of packages."""
+    """Pin what ROOT_PACKAGES needs, as the mirrors' signed Debian 11 index has it.
+
+    Args:
+        lock: the lock file to write.
+        mirrors: URLs of Debian mirrors.
+
+    Returns:
+        The number of packages.
+
+    Raises:
+        OSError: the signature cannot be checked, or apt failed.
+        ValueError: apt does not describe every package.
+    """
     keyring = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
     if not keyring.exists():
         raise OSError(f"no {keyring} to check the mirror's signature with: install debian-archive-keyring")
     with tempfile.TemporaryDirectory() as folder:
-        apt = Apt(Path(folder), mirrors, f"signed-by={keyring}", FROM_HOST + LEFT_OUT)
+        apt = Apt(Path(folder), mirrors, f"signed-by={keyring}", HOST_LIBRARIES + EXCLUDED_PACKAGES)
         apt("apt-get", "update")
-        plan = apt("apt-get", "--simulate", "install", *WANTED)
+        plan = apt("apt-get", "--simulate", "install", *ROOT_PACKAGES)
         pins = re.findall(r"^Inst (\S+) \((\S+)", plan, re.MULTILINE)
         records = apt("apt-cache", "show", *(f"{name}={version}" for name, version in pins)).split("\n\n")
     lines = []

@@ -1,4 +1,4 @@
-"""Print what pip is to install for PyTorch: its build for CPUs where there is no NVIDIA GPU.
+"""Print the arguments by which pip installs PyTorch: its build for CPUs where there is no NVIDIA GPU.
 
 `make setup` runs this before anything is installed, so it needs the standard library alone. On Linux
 pip's own choice is the build with CUDA, some gigabytes. It is taken too where PyTorch's index for CPUs
@@ -12,19 +12,27 @@ import sys
 
 TORCH = "torch==2.13.0"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-SECONDS = 10
+TIMEOUT_S = 10
 
 
-def succeeds(*command: str) -> bool:
-    """Whether a command can be run and ends well within SECONDS."""
+def command_succeeds(*command: str) -> bool:
+    """Whether a command can be run and ends well within TIMEOUT_S."""
     try:
-        return not subprocess.run(command, capture_output=True, timeout=SECONDS).returncode
+        return not subprocess.run(command, capture_output=True, timeout=TIMEOUT_S).returncode
     except (OSError, subprocess.TimeoutExpired):
         return False
 
 
-def choose(has_gpu: bool, index_answers: bool) -> tuple[str, str]:
-    """Arguments of `pip install`, and one line that says why."""
+def pip_arguments(has_gpu: bool, index_answers: bool) -> tuple[str, str]:
+    """Arguments of `pip install`, and one line that says why.
+
+    Args:
+        has_gpu: whether nvidia-smi finds a GPU.
+        index_answers: whether CPU_INDEX can be reached.
+
+    Returns:
+        The arguments, and the line.
+    """
     if has_gpu:
         return TORCH, "PyTorch: pip's own choice, since nvidia-smi finds a GPU"
     if not index_answers:
@@ -33,11 +41,11 @@ def choose(has_gpu: bool, index_answers: bool) -> tuple[str, str]:
 
 
 def main() -> None:
-    has_gpu = succeeds("nvidia-smi", "--list-gpus")
+    has_gpu = command_succeeds("nvidia-smi", "--list-gpus")
     # Not by pip, which may find torch in other places that the user's settings name.
     ask = f"import urllib.request as r; r.urlopen('{CPU_INDEX}/torch/', timeout=5).read(1)"
-    answers = not has_gpu and succeeds(sys.executable, "-c", ask)
-    arguments, reason = choose(has_gpu, answers)
+    answers = not has_gpu and command_succeeds(sys.executable, "-c", ask)
+    arguments, reason = pip_arguments(has_gpu, answers)
     print(f"{reason}; make setup TORCH=... overrides", file=sys.stderr)
     print(arguments)
 

@@ -25,6 +25,10 @@ SOLVER = "solver/demo.prototxt"
 def run(title: str, *arguments: str) -> None:
     """Run a Python program of this checkout; what it prints goes to build/logs/demo-NAME.log.
 
+    Args:
+        title: printed first.
+        *arguments: the program, and its own.
+
     Raises:
         ValueError: the program failed; the message names its log and its last line.
     """

@@ -31,9 +31,13 @@ EXAMPLES = """example:
 SHRINK = 4  # the board is shown at a quarter of its height and width
 
 
-def coffee():
-    """Make a pair of the coffee photograph: cup and saucer blurred, and all else blurred."""
-    path = next(path for path, _ in photographs.bundled() if path.endswith("coffee.png"))
+def make_coffee_pair() -> list[np.ndarray]:
+    """Make a pair of the coffee photograph: cup and saucer blurred, and all else blurred.
+
+    Returns:
+        The two images, H x W x 3 uint8.
+    """
+    path = next(path for path, _ in photographs.bundled_photographs() if path.endswith("coffee.png"))
     clean, _ = photographs.read(path)
     cup = np.zeros(clean.shape[:2], np.uint8)
     cv2.ellipse(cup, (279, 222), (204, 160), 12, 0, 360, 1, -1)  # the saucer
@@ -42,8 +46,15 @@ def coffee():
     return [round_half_even(x, np.uint8) for x in (a, b)]
 
 
-def board():
-    """Fetch a circuit board focused near and focused far. OSError if it cannot be fetched."""
+def fetch_board_pair() -> list[np.ndarray]:
+    """Fetch a circuit board focused near and focused far.
+
+    Returns:
+        The two images, H x W x 3 uint8, in register.
+
+    Raises:
+        OSError: it cannot be fetched.
+    """
     near, far = (images.read(fetch.fetch(f"stacks/pcb/pcb_00{i}.jpg")) for i in (1, 7))
     matrix = align.estimate(near, far)
     inside = align.common_window([np.eye(3), matrix], near.shape)
@@ -65,9 +76,10 @@ def make_pair(name: str) -> tuple[np.ndarray, np.ndarray, str]:
         ValueError: an unknown name.
     """
     if name == "coffee":
-        return (*coffee(), "scikit-image's coffee photograph, blurred in two ways")
+        return (*make_coffee_pair(), "scikit-image's coffee photograph, blurred in two ways")
     try:
-        a, b = board() if name == "board" else (images.read(path) for path in fetch.pair_files(name)[:2])
+        is_board = name == "board"
+        a, b = fetch_board_pair() if is_board else map(images.read, fetch.pair_files(name)[:2])
         return a, b, f"the real pair {name}"
     except OSError as error:
         near, far, _ = depth_pair.render_depth_pair()

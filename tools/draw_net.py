@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import two_stream_fusion.base.cli  # noqa: F401
 
-from typing import Iterable, Sequence
+from typing import TYPE_CHECKING, Iterable, Sequence
 
 from tools import pictures
 from two_stream_fusion.base import cli
 from two_stream_fusion.methods import models
+
+if TYPE_CHECKING:
+    from caffe.proto import caffe_pb2
 
 EXAMPLES = """examples:
   python tools/draw_net.py prototxt/2-1-2_f64_k5/deploy.prototxt -o net.png
@@ -41,8 +44,17 @@ class Node:
         self.rank = max((node.rank + 1 for node in bottoms), default=0)
 
 
-def is_included(layer, phase: str, stages: Iterable[str]) -> bool:
-    """Whether a layer is in the net of a phase ("TRAIN" or "TEST") and stages."""
+def is_included(layer: caffe_pb2.LayerParameter, phase: str, stages: Iterable[str]) -> bool:
+    """Whether a layer is in the net of a phase ("TRAIN" or "TEST") and stages.
+
+    Args:
+        layer: of the net.
+        phase: "TRAIN" or "TEST".
+        stages: as of `caffe train`.
+
+    Returns:
+        As Caffe decides by the layer's include and exclude rules.
+    """
 
     def is_met(rule):
         # TRAIN is 0 and TEST 1 in Caffe's schema, on which levels and not_stage do not bear here.
@@ -53,7 +65,7 @@ def is_included(layer, phase: str, stages: Iterable[str]) -> bool:
     return any(map(is_met, layer.include)) if layer.include else not any(map(is_met, layer.exclude))
 
 
-def describe(layer) -> str:
+def describe(layer: caffe_pb2.LayerParameter) -> str:
     """Describe a layer in a few words: its type, and of a convolution the filters."""
     conv = layer.convolution_param
     if layer.type not in ("Convolution", "Deconvolution"):
@@ -65,7 +77,7 @@ def describe(layer) -> str:
     return words + (f", groups {conv.group}" if conv.group > 1 else "")
 
 
-def build_graph(net, phase: str = "TEST", stages: Iterable[str] = ()) -> list[Node]:
+def build_graph(net: caffe_pb2.NetParameter, phase: str = "TEST", stages: Iterable[str] = ()) -> list[Node]:
     """Build the graph of a net.
 
     Args:
@@ -86,7 +98,7 @@ def build_graph(net, phase: str = "TEST", stages: Iterable[str] = ()) -> list[No
             continue
         for bottom in layer.bottom:
             if bottom not in sources:
-                raise ValueError(f"layer {layer.name!r} reads {bottom!r}, which no layer before it gives")
+                raise ValueError(f"layer {layer.name!r} reads {bottom!r}, which no earlier layer outputs")
         if len(layer.bottom) == 1 and list(layer.top) == list(layer.bottom):
             sources[layer.bottom[0]].text[-1] += f" + {layer.type}"
             continue
@@ -105,7 +117,7 @@ def build_graph(net, phase: str = "TEST", stages: Iterable[str] = ()) -> list[No
     return nodes
 
 
-def arrange(nodes: Sequence[Node]) -> dict[Node, float]:
+def layout(nodes: Sequence[Node]) -> dict[Node, float]:
     """Choose {node: x}: rows centred on 0, a unit between boxes, each near the boxes that it reads."""
     x = {}
     for rank in sorted({node.rank for node in nodes}):
@@ -120,9 +132,15 @@ def arrange(nodes: Sequence[Node]) -> dict[Node, float]:
 
 
 def draw(nodes: Sequence[Node], title: str, path: str) -> None:
-    """Draw boxes and arrows into a file."""
+    """Draw boxes and arrows into a file.
+
+    Args:
+        nodes: as `build_graph` returns them.
+        title: above the drawing.
+        path: the file; its suffix names the format.
+    """
     pyplot = pictures.pyplot()
-    x = arrange(nodes)
+    x = layout(nodes)
     ranks, columns = max(n.rank for n in nodes) + 1, 1 + 2 * max(map(abs, x.values()))
     figure, axes = pyplot.subplots(figsize=(2.8 * max(2, columns), 0.75 * ranks + 0.5))
     for node in nodes:

@@ -1,4 +1,4 @@
-"""Fuse photographs of one scene focused at different depths into one that is sharp throughout."""
+"""Fuse images of one scene, focused at different depths, into one that is sharp throughout."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from tqdm import tqdm
 from two_stream_fusion import batch, pipeline
 from two_stream_fusion import outputs as out
 from two_stream_fusion.base import cli
+from two_stream_fusion.memory_estimate import check_memory
 from two_stream_fusion.methods import models, registry
 from two_stream_fusion.outputs import Outputs
-from two_stream_fusion.room import check_memory
-from two_stream_fusion.stack.align import MODELS
+from two_stream_fusion.stack.align import MOTIONS
 from two_stream_fusion.stack.frames import Frames, find_images
 
 EXAMPLES = """examples:
   python tools/fuse.py near.jpg far.jpg -o sharp.png
   python tools/fuse.py stack/ -o sharp.tif --align --map depth.png
   python tools/fuse.py '*.jpg' --align-only aligned/
-  python tools/fuse.py '*.tif' -o sharp.tif --fast --panel compare.jpg
+  python tools/fuse.py '*.tif' -o sharp.tif --fast --report look.html
   python tools/fuse.py near.jpg far.jpg -o dwt.png --method dwt --set levels=3 --set rule=max_abs
   python tools/fuse.py --help-method dwt
   python tools/fuse.py --batch pairs.csv -o fused/ --json reports/ --resume
@@ -57,6 +57,7 @@ class Settings(NamedTuple):
 
 
 def make_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
     parser = cli.parser(__doc__ or "", EXAMPLES)
     parser.add_argument(
         "images",
@@ -77,22 +78,26 @@ def make_parser() -> argparse.ArgumentParser:
         "-v", "--verbose", action="store_true", help="print more: what is estimated, how long it takes"
     )
 
-    add = parser.add_argument_group("how to read TIFF").add_argument
+    add = parser.add_argument_group("reading TIFF").add_argument
     add("--channel", metavar="N", type=int, help="the channel of a hyperstack (ImageJ, OME), 1 the first")
     add("--time", metavar="N", type=int, help="the time of a hyperstack, 1 the first")
     add("--range", metavar="LOW,HIGH", type=level_range, help="floats or int16: the levels that become black"
         " and white; --range=LOW,HIGH where LOW is negative")  # fmt: skip
 
-    add = parser.add_argument_group("how to fuse").add_argument
+    add = parser.add_argument_group("method").add_argument
     add("--method", choices=registry.TITLES, default="two_stream", help="(default: %(default)s)")
     add("--set", metavar="KEY=VALUE", action="append", default=[], help="an option of a comparison method;"
         " repeat for more")  # fmt: skip
     add("--help-method", metavar="METHOD", choices=registry.TITLES, help="describe a method and its options")
     add("--refine", choices=pipeline.REFINEMENTS, help="of two_stream: none is the network's output, select"
-        " takes each pixel from one photograph as that says (default: none for two images, select for"
-        " more)")  # fmt: skip
+        " copies each pixel from the image that is closer to it in detail (default: none for two images,"
+        " select for more)")  # fmt: skip
     add("--model", help=f"of two_stream: a model of models/ (default: {models.DEFAULT})")
-    add("--fast", action="store_true", help=f"of two_stream: the model {models.FAST}, a tenth of the work")
+    add(
+        "--fast",
+        action="store_true",
+        help=f"of two_stream: the model {models.FAST}, a tenth of the computation",
+    )
     add("--net", metavar="DEPLOY", help="of two_stream: a deploy.prototxt; needs --weights")
     add("--weights", metavar="CAFFEMODEL", help="weights for --net")
     add("--gpu", metavar="N", type=int, help="compute on GPU N (default: the CPU)")
@@ -102,37 +107,39 @@ def make_parser() -> argparse.ArgumentParser:
         f" (default: {pipeline.TILE})")  # fmt: skip
 
     add = parser.add_argument_group("stacks of three images or more").add_argument
-    add("--keep-order", action="store_true", help="the images are in the order of their focus: do not look"
-        " for it")  # fmt: skip
-    add("--keep-all", action="store_true", help="fuse images too that seem not to belong: black, blurred,"
+    add("--keep-order", action="store_true", help="the images are in the order of focus; do not sort"
+        " them")  # fmt: skip
+    add("--keep-all", action="store_true", help="also fuse images that would be left out: black, blurred,"
         " of another scene")  # fmt: skip
 
     add = parser.add_argument_group("alignment").add_argument
-    add("--align", metavar="MODEL", nargs="?", const="affine", choices=MODELS, help="bring the images into"
-        " register first; MODEL: translation, euclidean, affine (the default), homography")  # fmt: skip
+    add("--align", metavar="MODEL", nargs="?", const="affine", choices=MOTIONS, help="align the images"
+        " first; MODEL: translation, euclidean, affine (the default), homography")  # fmt: skip
     add("--reference", metavar="N", type=int, help="the image that the others are aligned to, 1 the first"
         " (default: the middle one)")  # fmt: skip
     add("--crop", action="store_false", dest="keep_size", default=False, help="crop to what all images show"
         " (the default)")  # fmt: skip
-    add("--keep-size", action="store_true", default=False, help="keep what not all images show, mirrored at"
-        " their borders")  # fmt: skip
+    add("--keep-size", action="store_true", default=False, help="keep the full size; images are mirrored at"
+        " their borders to fill it")  # fmt: skip
     add("--no-exposure", action="store_true", help="leave brightness and white balance as they are")
     add("--align-only", metavar="DIR", help="write the aligned images to a folder, and fuse nothing")
 
-    add = parser.add_argument_group("what else to write; with --batch each names a folder").add_argument
+    add = parser.add_argument_group("additional outputs; with --batch each names a folder").add_argument
     add("--panel", metavar="FILE", help=f"sources (up to {out.PANEL}) and result side by side")
-    add("--map", metavar="FILE", help="which image each pixel comes from, black the first in the order of"
-        " focus, white the last: a depth map of a stack; needs --refine select")  # fmt: skip
-    add("--maps", metavar="DIR", help="what a comparison method decides by, as images: psfs, gf and cnn")
+    add("--map", metavar="FILE", help="which image each pixel comes from, black for the first in the order of"
+        " focus, white for the last: a depth map of a stack; needs --refine select")  # fmt: skip
+    add("--maps", metavar="DIR", help="the decision maps of psfs, gf and cnn, as images")
     add("--json", metavar="FILE", help="a report: sources, options, times, model")
+    add("--report", metavar="FILE", help="a page to look at in a browser: sources and result under a slider,"
+        " where pixels come from, sharpness, warnings, options, times")  # fmt: skip
 
-    add = parser.add_argument_group("many at once").add_argument
+    add = parser.add_argument_group("batches").add_argument
     add("--batch", metavar="CSV|DIR", help="a file with a line OUTPUT,IMAGE,IMAGE,... for each result, or a"
         " folder of folders, one for each; continues where one fails")  # fmt: skip
-    add("--resume", action="store_true", help="with --batch: leave out results that exist and are whole,"
-        " whatever made them")  # fmt: skip
-    add("--anywhere", action="store_true", help="with --batch: results may lie outside of the folder -o")
-    add("--jobs", metavar="N", type=int, help="with --batch: results in work at a time (default: 1)")
+    add("--resume", action="store_true", help="with --batch: skip results that exist and are complete,"
+        " whatever options made them")  # fmt: skip
+    add("--anywhere", action="store_true", help="with --batch: results may be outside the folder -o")
+    add("--jobs", metavar="N", type=int, help="with --batch: results computed at the same time (default: 1)")
     return parser
 
 
@@ -147,7 +154,7 @@ def level_range(text: str) -> tuple[float, float]:
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not LOW,HIGH") from None
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise argparse.ArgumentTypeError(f"{text!r}: LOW is to be less than HIGH")
+        raise argparse.ArgumentTypeError(f"{text!r}: LOW must be less than HIGH")
     return low, high
 
 
@@ -161,10 +168,10 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         args.align = args.align or "affine"
         if args.output or args.batch:
             parser.error("--align-only fuses nothing: leave -o and --batch out")
-        if args.panel or args.map or args.maps:
-            parser.error("--align-only fuses nothing: leave --panel, --map and --maps out")
+        if args.panel or args.map or args.maps or args.report:
+            parser.error("--align-only fuses nothing: leave --panel, --map, --maps and --report out")
     elif not args.output:
-        parser.error("-o says where the fused image goes")
+        parser.error("-o FILE is needed: the path of the fused image")
     if not args.align and (args.reference is not None or args.keep_size or args.no_exposure):
         parser.error("--reference, --keep-size and --no-exposure are for --align")
     if args.batch and args.images:
@@ -175,9 +182,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("--resume, --anywhere and --jobs are for --batch")
     args.jobs = 1 if args.jobs is None else args.jobs
     if args.jobs < 1:
-        parser.error("--jobs is 1 or more")
+        parser.error("--jobs must be at least 1")
     if args.method == "two_stream" and args.set:
-        parser.error("two_stream is set by --model, --refine and others, not by --set")
+        parser.error("two_stream has no options of --set; use --model, --refine and others")
     of_network = args.net or args.weights or args.model or args.fast or args.refine
     of_network = of_network or args.precision != "float32" or args.gpu is not None or args.tile is not None
     if args.method != "two_stream" and of_network:
@@ -187,10 +194,10 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     if (args.net is None) != (args.weights is None):
         parser.error("--net and --weights go together")
     if bool(args.net) + bool(args.model) + args.fast > 1:
-        parser.error("one of --net, --model and --fast")
+        parser.error("use only one of --net, --model and --fast")
     args.tile = pipeline.TILE if args.tile is None else args.tile
     if args.tile < 0 or 0 < args.tile < 16:
-        parser.error("--tile takes 0, or 16 and more")
+        parser.error("--tile must be 0, or at least 16")
     return args
 
 
@@ -227,6 +234,7 @@ def outputs_from(args: argparse.Namespace) -> Outputs:
         report=_path(args.json),
         map_folder=_path(args.maps),
         aligned_folder=_path(args.align_only),
+        page=_path(args.report),
         force=args.force,
     )
 
@@ -246,7 +254,14 @@ def fuse(words: list[str | Path], outputs: Outputs, settings: Settings) -> None:
     Raises:
         OSError, ValueError, MemoryError: as pipeline.fuse and the functions of outputs do.
     """
+    with collect_warnings() as warnings:
+        _fuse(words, outputs, settings, warnings)
+
+
+def _fuse(words, outputs, settings, warnings):
     start = time.perf_counter()
+    if outputs.page:  # late, and before the work: jinja2 may be missing
+        from two_stream_fusion.report.result_page import write_result_page
     fusing = settings.fusing
     method, align, reference = fusing["method"], fusing["align"], fusing["reference"]
     progress = partial(progress_bar, settings.is_quiet)
@@ -280,23 +295,55 @@ def fuse(words: list[str | Path], outputs: Outputs, settings: Settings) -> None:
         *seconds.values(),
         sum(seconds.values()) / (aligned.frames.shape[0] * aligned.frames.shape[1] / 1e6),
     )
+    target = outputs.aligned_folder or outputs.image or Path()
+    known = {"method": method, "options": fusing["options"], "align": align, "result": result}
+    report = out.make_report(target, aligned, seconds, **known)
     if outputs.report:
-        target = outputs.aligned_folder or outputs.image or Path()
-        known = {"method": method, "options": fusing["options"], "align": align, "result": result}
-        report = out.make_report(target, aligned, seconds, **known)
         out.write_report(outputs.report, report, outputs.force)
+    if outputs.page and result:
+        write_result_page(outputs.page, result, report, fusing, warnings, outputs.force)
+        LOG.info("%s: a page to look at", outputs.page)
+
+
+@contextlib.contextmanager
+def collect_warnings() -> Iterator[list[str]]:
+    """A list that takes the warnings logged meanwhile, for the report."""
+    texts: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: texts.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("two_stream_fusion")
+    logger.addHandler(handler)
+    try:
+        yield texts
+    finally:
+        logger.removeHandler(handler)
 
 
 def warn_if_among_sources(image: Path | None, words: list[str | Path]) -> None:
-    """Warn where a later run of the same command would take the result for a source."""
+    """Warn where a later run of the same command would take the result for a source.
+
+    Args:
+        image: the output.
+        words: the arguments that name the sources.
+    """
     for folder in filter(os.path.isdir, words):
         if image and os.path.samefile(folder, os.path.dirname(os.path.realpath(image))):
-            LOG.warning("%s is in %s: a later run on that folder takes it for one of them", image, folder)
+            LOG.warning("%s is in %s: a later run on that folder would fuse it too", image, folder)
 
 
 @contextlib.contextmanager
 def progress_bar(is_quiet: bool, stage: str, total: int, unit: str) -> Iterator[pipeline.Track]:
-    """A progress bar, as pipeline.fuse takes it; None as tqdm's `disable` hides it but in a terminal."""
+    """A progress bar, as pipeline.fuse takes it; it shows in a terminal only.
+
+    Args:
+        is_quiet: hide it there too.
+        stage: its label.
+        total: the number of its steps.
+        unit: the name of a step.
+
+    Yields:
+        A function that wraps an iterable, and counts its items.
+    """
     with tqdm(desc=stage, total=total, unit=unit, disable=is_quiet or None, leave=False) as bar:
 
         def tracked(items):
@@ -308,7 +355,17 @@ def progress_bar(is_quiet: bool, stage: str, total: int, unit: str) -> Iterator[
 
 
 def fuse_batch(items: list[batch.BatchItem], skipped: int, settings: Settings, jobs: int) -> int:
-    """Fuse the items of a batch; the exit status: 1 where any failed, else 0."""
+    """Fuse the items of a batch.
+
+    Args:
+        items: to fuse.
+        skipped: the number of items left out as already done, for the message.
+        settings: of all items.
+        jobs: the number of processes.
+
+    Returns:
+        The exit status: 1 where any failed, else 0.
+    """
     failed = 0
     fuse_one = partial(run_batch_item, settings=settings)
     with progress_bar(settings.is_quiet, "batch", len(items), "result") as tracked:
@@ -317,12 +374,20 @@ def fuse_batch(items: list[batch.BatchItem], skipped: int, settings: Settings, j
                 failed += 1
                 print(f"{program_name()}: error: {error}", file=sys.stderr)
             LOG.info("%d of %d: %s%s", number, len(items), item.outputs.image, " failed" if error else "")
-    LOG.info("%d fused, %d left out as whole, %d failed", len(items) - failed, skipped, failed)
+    LOG.info("%d fused, %d skipped as complete, %d failed", len(items) - failed, skipped, failed)
     return 1 if failed else 0
 
 
 def run_batch_item(item: batch.BatchItem, settings: Settings) -> str | None:
-    """Fuse one item in a worker process: an error message of one line, or None."""
+    """Fuse one item in a worker process.
+
+    Args:
+        item: the item.
+        settings: of the batch.
+
+    Returns:
+        An error message of one line, or None.
+    """
     settings = settings._replace(level=max(settings.level, logging.WARNING), is_quiet=True)
     configure_logging(settings.level)
     tqdm.set_lock(threading.RLock())  # its own, between processes, would outlive one that is ended by Ctrl-C
@@ -345,14 +410,16 @@ def method_help(name: str) -> str:
 def configure_logging(level: int) -> None:
     """Print what is logged from `level` on; warnings on stderr."""
     info, warnings = logging.StreamHandler(sys.stdout), logging.StreamHandler(sys.stderr)
-    info.addFilter(lambda record: record.levelno < logging.WARNING)
-    warnings.setLevel(logging.WARNING)
+    info.addFilter(lambda record: level <= record.levelno < logging.WARNING)
+    warnings.setLevel(max(level, logging.WARNING))
     warnings.setFormatter(logging.Formatter(f"{program_name()}: warning: %(message)s"))
     logging.basicConfig(handlers=[info, warnings], format="%(message)s", force=True)
-    logging.getLogger("two_stream_fusion").setLevel(level)
+    # Reports have the warnings of a quiet run too.
+    logging.getLogger("two_stream_fusion").setLevel(min(level, logging.WARNING))
 
 
 def program_name() -> str:
+    """The name of this program in its messages."""
     return Path(sys.argv[0]).name
 
 

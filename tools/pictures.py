@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from two_stream_fusion.base.files import atomic_write
 from two_stream_fusion.base.pixels import round_half_even
+
+if TYPE_CHECKING:
+    import types
+
+    import matplotlib.figure
 
 GAP = 255  # white
 
@@ -47,7 +53,7 @@ def stretch_to_gray(values: np.ndarray) -> np.ndarray:
     return round_half_even(255 * (values - low) / ((high - low) or 1), np.uint8)
 
 
-def pyplot():
+def pyplot() -> types.ModuleType:
     """Import matplotlib.pyplot with a backend that opens no window."""
     import matplotlib
 
@@ -57,7 +63,7 @@ def pyplot():
     return pyplot
 
 
-def save(figure, path: str | Path, dpi: int = 120) -> None:
+def save(figure: matplotlib.figure.Figure, path: str | Path, dpi: int = 120) -> None:
     """Write a matplotlib figure atomically and close it.
 
     Args:

@@ -108,7 +108,7 @@ def main(argv=None):
     )
     args = parser.parse_args(argv)
     if args.patch < 1:
-        parser.error("--patch is 1 or more")
+        parser.error("--patch must be at least 1")
     stems = [Path(path).stem for path in args.logs]
     logs = {}
     for path, stem in zip(args.logs, stems):

@@ -11,7 +11,7 @@ import two_stream_fusion.base.cli  # noqa: F401
 
 import numpy as np
 
-from tools import nets, pictures
+from tools import net_options, pictures
 from two_stream_fusion.base import cli
 from two_stream_fusion.io import images
 from two_stream_fusion.methods import models
@@ -51,9 +51,9 @@ def main(argv=None):
     add("--enlarge", type=int, default=1, metavar="N", help="side of a weight (default: %(default)s)")
     args = parser.parse_args(argv)
     if min(args.columns, args.enlarge) < 1:
-        parser.error("--columns and --enlarge are 1 or more")
-    net = nets.open_net(args)
-    nets.refuse_unknown([args.layer], list(net.params), "layer with weights")
+        parser.error("--columns and --enlarge must be at least 1")
+    net = net_options.open_net(args)
+    net_options.refuse_unknown([args.layer], list(net.params), "layer with weights")
     weights = net.params[args.layer][0].data
     if weights.ndim != 4:
         raise ValueError(f"{args.layer}: weights of shape {weights.shape} are not filters of N x M x H x W")

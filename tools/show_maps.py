@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import two_stream_fusion.base.cli  # noqa: F401
 
-from typing import Mapping, Sequence
+from typing import TYPE_CHECKING, Mapping, Sequence
 
 import numpy as np
 
-from tools import nets, pictures
+from tools import net_options, pictures
 from two_stream_fusion.base import cli
 from two_stream_fusion.base.files import check_output
 from two_stream_fusion.base.pixels import check_alike
 from two_stream_fusion.io import images
 from two_stream_fusion.methods import models
+
+if TYPE_CHECKING:
+    import caffe
+    import matplotlib.axes
 
 EXAMPLES = """examples:
   python tools/show_maps.py near.jpg far.jpg -o maps.png
@@ -27,7 +31,7 @@ EXAMPLES = """examples:
 FIGURE_2 = ("conv2_a", "conv2_b", "fusion")  # the second convolutions of both streams, the fusion layer
 
 
-def compute_maps(net, a: np.ndarray, b: np.ndarray, blobs: Sequence[str]) -> dict[str, np.ndarray]:
+def compute_maps(net: caffe.Net, a: np.ndarray, b: np.ndarray, blobs: Sequence[str]) -> dict[str, np.ndarray]:
     """Compute the feature maps of a net for two images.
 
     Args:
@@ -45,7 +49,7 @@ def compute_maps(net, a: np.ndarray, b: np.ndarray, blobs: Sequence[str]) -> dic
 
     if list(net.inputs) != ["a", "b"]:
         raise ValueError(f"a net with the inputs a and b is needed, not {', '.join(net.inputs)}")
-    nets.refuse_unknown(blobs, list(net.blobs), "blob")
+    net_options.refuse_unknown(blobs, list(net.blobs), "blob")
     channels = net.blobs["a"].data.shape[1]
     for name, image in (("a", a), ("b", b)):
         planes = to_channels(image)[-channels:]  # the last is gray
@@ -61,7 +65,15 @@ def compute_maps(net, a: np.ndarray, b: np.ndarray, blobs: Sequence[str]) -> dic
 
 
 def most_varied(planes: np.ndarray, count: int) -> np.ndarray:
-    """The indices of the `count` maps of C x H x W with the largest variance, in ascending order."""
+    """The maps with the largest variance.
+
+    Args:
+        planes: C x H x W.
+        count: of the maps to return.
+
+    Returns:
+        Their indices, in ascending order.
+    """
     return np.sort(np.argsort(-planes.var(axis=(1, 2)), kind="stable")[:count])
 
 
@@ -93,8 +105,14 @@ def draw(a: np.ndarray, b: np.ndarray, maps: Mapping[str, np.ndarray], count: in
     pictures.save(figure, path, dpi=100)
 
 
-def show_image(axes, image: np.ndarray, title: str) -> None:
-    """Show an image without axes, from black to white if it is gray."""
+def show_image(axes: matplotlib.axes.Axes, image: np.ndarray, title: str) -> None:
+    """Show an image without axes, from black to white if it is gray.
+
+    Args:
+        axes: of a figure; changed in place.
+        image: H x W or H x W x 3, uint8 or uint16.
+        title: above the image.
+    """
     scale = np.iinfo(image.dtype).max
     axes.imshow(image / scale, cmap="gray", vmin=0, vmax=1, interpolation="antialiased")
     axes.set_title(title, fontsize=8)
@@ -111,11 +129,11 @@ def main(argv=None):
     models.add_model_arguments(parser)
     args = parser.parse_args(argv)
     if args.maps < 1:
-        parser.error("--maps is 1 or more")
+        parser.error("--maps must be at least 1")
     check_output(args.output, args.images, force=True)
     a, b = map(images.read, args.images)
     check_alike(a, b)
-    maps = compute_maps(nets.open_net(args), a, b, args.blobs)
+    maps = compute_maps(net_options.open_net(args), a, b, args.blobs)
     draw(a, b, maps, args.maps, args.output)
     print(f"{args.output}: {', '.join(f'{name} {planes.shape}' for name, planes in maps.items())}")
 

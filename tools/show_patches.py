@@ -21,13 +21,24 @@ EXAMPLES = """examples:
 ROWS = ("a", "b", "label")
 
 
-def files(path) -> list[str]:
+def database_files(path: str | Path) -> list[str]:
     """The HDF5 files of a database: `path` itself, or those that the list `path` names."""
     return Path(path).read_text().split() if Path(path).suffix == ".txt" else [str(path)]
 
 
 def open_hdf5(name: str) -> h5py.File:
-    """Open an HDF5 file. ValueError if it is something else."""
+    """Open an HDF5 file to read.
+
+    Args:
+        name: its path.
+
+    Returns:
+        The open file.
+
+    Raises:
+        ValueError: it is not an HDF5 file.
+        OSError: it is missing or unreadable.
+    """
     if not h5py.is_hdf5(name):
         with open(name, "rb"):  # OSError for a file that is missing or unreadable
             raise ValueError(
@@ -52,7 +63,7 @@ def read_patches(path: str, first: int, count: int) -> dict[str, np.ndarray]:
         OSError: a file cannot be read.
     """
     parts = {name: [] for name in ROWS}
-    for name in files(path):
+    for name in database_files(path):
         with open_hdf5(name) as file:
             if any(row not in file or file[row].ndim != 4 for row in ROWS):
                 contents = ", ".join(f"{key} {file[key].shape}" for key in file)
@@ -88,7 +99,7 @@ def main(argv=None):
     add("--enlarge", type=int, default=1, metavar="N", help="side of a pixel (default: %(default)s)")
     args = parser.parse_args(argv)
     if args.first < 0 or min(args.count, args.enlarge) < 1:
-        parser.error("--first is 0 or more, --count and --enlarge 1 or more")
+        parser.error("--first must be at least 0, --count and --enlarge at least 1")
     patches = read_patches(args.database, args.first, args.count)
     shown = len(patches["a"])
     tiles = np.concatenate([patches[row] for row in ROWS])

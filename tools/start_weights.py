@@ -12,13 +12,16 @@ from __future__ import annotations
 import two_stream_fusion.base.cli  # noqa: F401
 
 import os
-from typing import Dict, Iterable, Mapping, Tuple
+from typing import TYPE_CHECKING, Dict, Iterable, Mapping, Tuple
 
 import numpy as np
 
 from two_stream_fusion.base import cli
 from two_stream_fusion.base.files import atomic_write
 from two_stream_fusion.methods import models
+
+if TYPE_CHECKING:
+    import caffe
 
 EXAMPLES = """examples:
   python tools/start_weights.py models/2-1-2_f32_k3-defocus/training/1.prototxt -o build/start.caffemodel
@@ -30,7 +33,7 @@ PLANES = 4  # of a photograph: R, G, B and gray
 Filters = Dict[str, Tuple[np.ndarray, np.ndarray]]  # {layer: (filters, biases)}
 
 
-def mean_net(layers: Iterable[str], paired: bool = False) -> Filters:
+def mean_filters(layers: Iterable[str], paired: bool = False) -> Filters:
     """Make the filters of a net that returns the mean of a and b.
 
     Layers called `conv...` pass on the PLANES of one stream. All others but the last pass on those of both,
@@ -54,7 +57,7 @@ def mean_net(layers: Iterable[str], paired: bool = False) -> Filters:
     return {name: (w[:, :, None, None], np.zeros(len(w))) for name, w in passing.items()}
 
 
-def trained_net(path: str, types: Mapping[str, str]) -> Filters:
+def read_filters(path: str, types: Mapping[str, str]) -> Filters:
     """Read the filters of a caffemodel.
 
     Args:
@@ -71,25 +74,33 @@ def trained_net(path: str, types: Mapping[str, str]) -> Filters:
     for layer in models.read_caffemodel(path).layer:
         if len(layer.blobs) == 2:
             weights, bias = (np.array(blob.data).reshape(blob.shape.dim) for blob in layer.blobs)
-            filters[layer.name] = (by_output(weights, types.get(layer.name)), bias)
+            filters[layer.name] = (output_major(weights, types.get(layer.name)), bias)
     if not filters:
         raise ValueError(f"{path}: a caffemodel without filters")
     return filters
 
 
-def by_output(weights: np.ndarray, layer_type: str | None) -> np.ndarray:
-    """A view of filters as outputs x inputs x H x W: Caffe's Deconvolution has its inputs first."""
+def output_major(weights: np.ndarray, layer_type: str | None) -> np.ndarray:
+    """A view of filters as outputs x inputs x H x W: Caffe's Deconvolution has its inputs first.
+
+    Args:
+        weights: the filters of a layer as Caffe has them.
+        layer_type: Caffe's type; None for a layer that is not a Deconvolution.
+
+    Returns:
+        The view.
+    """
     return weights.swapaxes(0, 1) if layer_type == "Deconvolution" else weights
 
 
-def embed(net, small: Filters, types: Mapping[str, str]) -> None:
+def embed(net: caffe.Net, small: Filters, types: Mapping[str, str]) -> None:
     """Copy the filters of a smaller net into the first filters of a caffe.Net, padded by zeros.
 
     No other filter reaches the outputs of the smaller net, so both nets compute the same.
 
     Args:
         net: changed in place.
-        small: the smaller net, as `mean_net` or `trained_net` returns it.
+        small: the smaller net, as `mean_filters` or `read_filters` returns it.
         types: {layer: Caffe's type}.
 
     Raises:
@@ -99,7 +110,7 @@ def embed(net, small: Filters, types: Mapping[str, str]) -> None:
     for name, blobs in net.params.items():
         if name not in small:
             raise ValueError(f"{name}: not in the smaller net, which has {', '.join(small)}")
-        weights, bias = by_output(blobs[0].data, types[name]), blobs[1].data
+        weights, bias = output_major(blobs[0].data, types[name]), blobs[1].data
         values, biases = small[name]
         outputs, inputs, height, width = values.shape
         top, left = (weights.shape[2] - height) // 2, (weights.shape[3] - width) // 2
@@ -116,7 +127,7 @@ def embed(net, small: Filters, types: Mapping[str, str]) -> None:
         copied.append((name, weights[:outputs], weights[:outputs].copy()))
     for name, current, expected in copied:
         if (current != expected).any():
-            raise ValueError(f"{name}: shares filters with a layer that has others in the smaller net")
+            raise ValueError(f"{name}: shares filters with a layer whose filters differ in the smaller net")
 
 
 def main(argv=None):
@@ -143,7 +154,7 @@ def main(argv=None):
     net = caffe.get_solver(args.solver).net
     types = {name: layer.type for name, layer in zip(net._layer_names, net.layers)}
     paired = "fusion" in net.params and net.params["fusion"][0].shape[1] == 2
-    embed(net, trained_net(args.grow, types) if args.grow else mean_net(net.params, paired), types)
+    embed(net, read_filters(args.grow, types) if args.grow else mean_filters(net.params, paired), types)
     with atomic_write(args.output) as beside:
         net.save(str(beside))
     print(f"{args.output}: computes the same as {args.grow or 'the mean of both photographs'}")

@@ -93,13 +93,30 @@ def run_command(command: Sequence[object]) -> subprocess.CompletedProcess:
 
 
 def failure_message(command: Sequence[object], status: int, stderr: str) -> str:
-    """The program and the last line of its stderr, or its exit status where it printed none."""
+    """Describe why a program failed.
+
+    Args:
+        command: the program and its arguments.
+        status: its exit status.
+        stderr: what it printed there.
+
+    Returns:
+        The program and the last line of `stderr`, or the exit status where it printed none.
+    """
     lines = stderr.strip().splitlines() or [f"exit status {status}"]
     return f"{command[0]}: {lines[-1]}"
 
 
 def caffe_flags(precision: str | None, gpu: int | None) -> list[str]:
-    """The flags of `caffe` for a precision and a GPU; None for Caffe's own choice and the CPU."""
+    """The flags of `caffe` for a precision and a GPU; None for Caffe's own choice and the CPU.
+
+    Args:
+        precision: as of `caffe`'s -precision.
+        gpu: the number of the GPU.
+
+    Returns:
+        The flags.
+    """
     return [*(["-precision", precision] if precision else []), *([] if gpu is None else ["-gpu", str(gpu)])]
 
 
@@ -163,6 +180,14 @@ def time_inference(
 
 
 def time_matrix_product(precision: str | None, gpu: int | None = None) -> float:
-    """Billions of products and sums a second in a product of two large square matrices, by PyTorch."""
+    """Time a product of two large square matrices by PyTorch.
+
+    Args:
+        precision: as of `caffe`'s -precision; None for float32.
+        gpu: the number of the GPU; None for the CPU.
+
+    Returns:
+        Billions of products and sums a second.
+    """
     command = [sys.executable, "-c", MATRIX_PRODUCT, precision or "float32", "" if gpu is None else gpu]
     return float(run_command(command).stdout)

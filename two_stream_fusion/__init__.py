@@ -1,3 +1,3 @@
-"""Methods that fuse photographs of one scene focused at different depths, one file each."""
+"""Multi-focus image fusion: pipeline.fuse, methods, metrics, alignment and order of stacks, image files."""
 
 __version__ = "0.2.0"

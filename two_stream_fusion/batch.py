@@ -18,7 +18,7 @@ from two_stream_fusion.io import images
 from two_stream_fusion.outputs import Outputs
 from two_stream_fusion.stack.frames import ENDINGS, find_images, images_in_folder, natural_key
 
-SUFFIXES = {"panel": ".png", "choice_map": ".png", "map_folder": "", "report": ".json"}
+SUFFIXES = {"panel": ".png", "choice_map": ".png", "map_folder": "", "report": ".json", "page": ".html"}
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,15 @@ def read_batch(batch: str | Path) -> list[tuple[str, list[Path]]]:
         ValueError: it is neither, or a line does not fit.
     """
     batch = Path(batch)
-    found = _read_folders(batch) if batch.is_dir() else _read_csv(batch)
-    if not found:
+    lines = _read_folders(batch) if batch.is_dir() else _read_csv(batch)
+    if not lines:
         form = "a result is a folder of images" if batch.is_dir() else "a result is a line OUTPUT,IMAGE,..."
         raise ValueError(f"{batch}: nothing to fuse there; {form}")
-    names = [name for name, _ in found]
+    names = [name for name, _ in lines]
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated:
         raise ValueError(f"{batch}: {repeated} is the output of two")
-    return found
+    return lines
 
 
 def plan_batch(
@@ -81,13 +81,13 @@ def plan_batch(
         ValueError: two items have an output in common, by whatever spelling; the output of one is an image of
             another; or, without `anywhere`, an output lies outside of the folder that it goes to.
     """
-    found = read_batch(batch)
-    inputs, searches = set(_input_identities(found)), _searches(found)
+    lines = read_batch(batch)
+    inputs, searches = set(_input_identities(lines)), _glob_patterns(lines)
     items: list[BatchItem] = []
     skipped = 0
     names: dict[Hashable, str] = {}
-    for name, sources in found:
-        if not anywhere and _leaves(name, folders.image):
+    for name, sources in lines:
+        if not anywhere and _is_outside(name, folders.image):
             raise ValueError(f"{batch}: {name} leaves the folder {folders.image}; --anywhere allows that")
         outputs = item_outputs(name, folders)
         paths = [path for path in (*outputs.files(), outputs.map_folder) if path]
@@ -111,7 +111,15 @@ def plan_batch(
 
 
 def item_outputs(name: str, folders: Outputs) -> Outputs:
-    """The outputs of the item of a name; a name without a suffix of an image becomes a PNG file."""
+    """The outputs of the item of a name; a name without a suffix of an image becomes a PNG file.
+
+    Args:
+        name: of the item, a path relative to the folders of `folders`.
+        folders: the outputs of the whole batch, whose paths are folders.
+
+    Returns:
+        The outputs of the item, whose paths are files.
+    """
     path = Path(name)
     path = path if path.suffix.lower() in images.WRITABLE else path.with_name(path.name + ".png")
     paths: dict[str, Any] = {}
@@ -184,12 +192,12 @@ def _run_in_pool(pending, fuse_one, jobs, again) -> Iterator[Outcome]:
 
 def _read_folders(batch):
     folders = (p for p in batch.iterdir() if p.is_dir() and not p.name.startswith("."))
-    found = ((folder.name, images_in_folder(folder)) for folder in sorted(folders, key=natural_key))
-    return [(name, paths) for name, paths in found if paths]
+    lines = ((folder.name, images_in_folder(folder)) for folder in sorted(folders, key=natural_key))
+    return [(name, paths) for name, paths in lines if paths]
 
 
 def _read_csv(batch):
-    found = []
+    lines = []
     kind = "a CSV file of output,image,image,..."
     text = read_text(batch, kind)
     try:
@@ -205,11 +213,11 @@ def _read_csv(batch):
             raise ValueError(f"{batch}, line {number}: output,image,image,... is needed")
         if "\0" in output + "".join(words) or Path(output).name in ("", ".."):
             raise ValueError(f"{batch}, line {number}: {output!r} is no name of a file")
-        found.append((output, [batch.parent / word for word in words]))
-    return found
+        lines.append((output, [batch.parent / word for word in words]))
+    return lines
 
 
-def _leaves(name, folder):
+def _is_outside(name, folder):
     """Whether an output of this name lies outside of `folder`."""
     path = Path(name)
     if path.anchor or os.path.normpath(name).split(os.sep)[0] == os.pardir:
@@ -221,9 +229,9 @@ def _leaves(name, folder):
     return inside != real and inside not in real.parents
 
 
-def _input_identities(found):
+def _input_identities(lines):
     """The identities of all images of a batch, of those that do not exist yet too."""
-    for _, sources in found:
+    for _, sources in lines:
         try:
             files = find_images(sources)
         except (OSError, ValueError):  # reported when its turn comes
@@ -231,15 +239,15 @@ def _input_identities(found):
         yield from map(_identity, files)
 
 
-def _searches(found):
+def _glob_patterns(lines):
     """[(name, pattern)]: where the folders and patterns of each line find images, as absolute patterns."""
     searches = []
-    for name, words in found:
-        for word in map(str, words):
-            if os.path.isdir(word):
-                searches.append((name, os.path.join(glob.escape(os.path.realpath(word)), "*")))
-            elif glob.has_magic(word) and not os.path.exists(word):
-                folder, pattern = os.path.split(word)
+    for name, sources in lines:
+        for source in map(str, sources):
+            if os.path.isdir(source):
+                searches.append((name, os.path.join(glob.escape(os.path.realpath(source)), "*")))
+            elif glob.has_magic(source) and not os.path.exists(source):
+                folder, pattern = os.path.split(source)
                 searches.append((name, os.path.join(glob.escape(os.path.realpath(folder)), pattern)))
     return searches
 

@@ -1,4 +1,4 @@
-"""What a fusion writes: the image, and beside it a panel, maps, aligned images and a report."""
+"""What a fusion writes: the image, and beside it a panel, maps, aligned images and reports."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class Outputs:
 
     image: the fused image. panel: sources and result side by side. choice_map: which image each pixel comes
     from. report: JSON. map_folder: for the maps that a comparison method decides by. aligned_folder: for the
-    aligned images, in place of a fused one. force: replace files that exist.
+    aligned images, in place of a fused one. page: a report to look at, HTML (report/result_page.py). force:
+    replace files that exist.
     """
 
     image: Path | None = None
@@ -36,11 +37,13 @@ class Outputs:
     report: Path | None = None
     map_folder: Path | None = None
     aligned_folder: Path | None = None
+    page: Path | None = None
     force: bool = False
 
     def files(self) -> list[Path]:
         """The files among them; folders are not."""
-        return [path for path in (self.image, self.panel, self.choice_map, self.report) if path]
+        paths = (self.image, self.panel, self.choice_map, self.report, self.page)
+        return [path for path in paths if path]
 
 
 def check_outputs(outputs: Outputs, sources: Iterable[Path], method: str) -> None:
@@ -60,15 +63,17 @@ def check_outputs(outputs: Outputs, sources: Iterable[Path], method: str) -> Non
         check_output(path, sources, outputs.force)
         if path.is_dir():
             raise ValueError(f"{path}: is a folder")
-        if not path.resolve().parent.is_dir():
+        if not os.path.isdir(os.path.dirname(os.path.realpath(path))):
             raise ValueError(f"{path}: its folder does not exist")
-        if path is not outputs.report:
+        if path == outputs.page and path.suffix.lower() not in (".html", ".htm"):
+            raise ValueError(f"{path}: a page to look at is an .html file")
+        if path not in (outputs.report, outputs.page):
             images.check_writable(path)
     folder = outputs.map_folder
     if folder:
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"{folder}: is not a folder")
-        if not folder.resolve().parent.is_dir():
+        if not os.path.isdir(os.path.dirname(os.path.realpath(folder))):
             raise ValueError(f"{folder}: the folder that it would be in does not exist")
         for path in sorted(folder.glob(f"{method}_*.png")):
             check_output(path, sources, outputs.force)
@@ -103,6 +108,13 @@ def check_kinds(outputs: Outputs, frames: Frames, method: str, refine: str | Non
 
 def aligned_paths(outputs: Outputs, frames: Frames) -> list[Path]:
     """Where each image goes once it is aligned: files in the folder `aligned_folder`.
+
+    Args:
+        outputs: of the fusion.
+        frames: the images.
+
+    Returns:
+        A .tif file for each image, in their order.
 
     Raises:
         ValueError: a file exists (with `force`: is a source), or two images have one name.
@@ -142,6 +154,11 @@ def write_aligned(paths: list[Path], aligned: Aligned, replace: bool = True) -> 
 
 def write_outputs(outputs: Outputs, result: Result, method: str) -> None:
     """Write the fused image and what else is wanted, but for the report.
+
+    Args:
+        outputs: the files to write.
+        result: of the fusion.
+        method: its name.
 
     Raises:
         ValueError: a file exists by now, and `outputs.force` is not set.
@@ -195,7 +212,14 @@ def write_maps(folder: Path, method: str, maps: list[dict[str, Any]], replace: b
 
 
 def write_panel(path: Path, frames: Frames, fused: np.ndarray, replace: bool = True) -> None:
-    """Write up to PANEL of the sources, evenly spaced, and the result, side by side in 8 bit."""
+    """Write up to PANEL of the sources, evenly spaced, and the result, side by side in 8 bit.
+
+    Args:
+        path: the file.
+        frames: the sources.
+        fused: the result, an image like theirs.
+        replace: whether an older file may be replaced.
+    """
     places = np.unique(np.linspace(0, len(frames) - 1, min(PANEL, len(frames))).round().astype(int))
     row = np.concatenate([*(frames[i] for i in places), fused], axis=1)
     images.write(path, row if row.dtype == np.uint8 else (row // 257).astype(np.uint8), replace=replace)
@@ -252,6 +276,15 @@ def make_report(
 
 
 def write_report(path: Path, report: dict[str, Any], replace: bool = True) -> None:
-    """Write a report as JSON, whole or not at all; ValueError where it exists and `replace` is not set."""
+    """Write a report as JSON, whole or not at all.
+
+    Args:
+        path: the file.
+        report: ready for JSON.
+        replace: whether an older file may be replaced.
+
+    Raises:
+        ValueError: the file exists, and `replace` is not set.
+    """
     with atomic_write(path, replace) as partial:
         partial.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

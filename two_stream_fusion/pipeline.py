@@ -33,15 +33,15 @@ from typing import (
 import numpy as np
 
 from two_stream_fusion.base.tiles import tiles
+from two_stream_fusion.memory_estimate import check_memory
 from two_stream_fusion.methods import models, registry
-from two_stream_fusion.room import check_memory
-from two_stream_fusion.stack import fuse_matte, screening, select, shake
-from two_stream_fusion.stack.align import quick_misalignment, quick_version
+from two_stream_fusion.stack import camera_shift, fuse_matte, screening, select
+from two_stream_fusion.stack.align import pyramid_misalignment, small_pyramid
 from two_stream_fusion.stack.blend import blend_frames
 from two_stream_fusion.stack.choice import select_frames
 from two_stream_fusion.stack.frames import Frames, Source
 from two_stream_fusion.stack.matte import Matte
-from two_stream_fusion.stack.order import detail_map, reduce_frame, sort_by_details
+from two_stream_fusion.stack.order import detail_map, downscale_frame, order_by_details
 
 if TYPE_CHECKING:
     from two_stream_fusion.methods.two_stream import TwoStream
@@ -58,7 +58,7 @@ Sources = Union[Frames, Iterable[Source]]
 
 
 class LeftOut(NamedTuple):
-    """A photograph that is not fused: its place among the sources, its name, and why."""
+    """An image that is not fused: its index among the sources, its name, and the reason."""
 
     source: int
     name: str
@@ -66,13 +66,13 @@ class LeftOut(NamedTuple):
 
 
 class Aligned(NamedTuple):
-    """Photographs as they are fused.
+    """Images as they are fused.
 
-    frames: the images, in the order of their focus and in register.
-    order: for each of `frames`, its place among the sources.
-    reference: the place among the sources of the image that the others were aligned to; None where they were
+    frames: the images, in the order of their focus and aligned.
+    order: for each of `frames`, its index among the sources.
+    reference: the index among the sources of the image that the others were aligned to; None where they were
         not aligned. So are the next two.
-    transforms: 3 x 3 float64 for each source, which take places (x, y, 1) in the reference to it; None for
+    transforms: 3 x 3 float64 for each source, which take points (x, y, 1) in the reference to it; None for
         one that is left out.
     window: (rows, columns), slices: what `frames` show of the reference.
     names: of all sources, in their order.
@@ -93,7 +93,7 @@ class Result(NamedTuple):
 
     image: H x W or H x W x 3, of the dtype of the sources.
     alpha: H x W of that dtype, or None where all of the image is opaque; see stack/matte.py.
-    choice: H x W uint16, for each pixel the place in `aligned.frames` of the one that it comes from: a depth
+    choice: H x W uint16, for each pixel the index in `aligned.frames` of the one that it comes from: a depth
         map of a stack. None but for refine="select".
     maps: what each step of a comparison method decided by, {name: map or number}; empty for other methods.
     refine: "none" or "select"; None for comparison methods.
@@ -175,14 +175,14 @@ def fuse(
         gpu: of two_stream: the number of a GPU; the CPU where None.
         precision: of two_stream: float32, or bfloat16 with caffe_torch.
         align: bring the images into register first: translation, euclidean, affine or homography.
-        reference: the place among the sources of the image that the others are aligned to (default: the
+        reference: the index among the sources of the image that the others are aligned to (default: the
             middle one in the order of focus).
         crop: crop aligned images to what all of them show, else mirror them at their borders.
         exposure: match the brightness and white balance of aligned images.
         keep_order: leave three or more images in the order given; otherwise it is found where it matters.
         keep_all: fuse images too that do not belong to a stack of three or more (see stack/screening.py);
             otherwise they are left out, and a warning names them. Of two images none is left out.
-        check_register: log a warning where neighbours that are not aligned seem to be out of register.
+        check_register: log a warning where neighbouring images appear misaligned.
         progress: shows how far the work is; see no_progress.
 
     Returns:
@@ -203,9 +203,9 @@ def fuse(
     if is_network and options:
         raise ValueError("two_stream has no options; model, refine and tile are arguments")
     refine = resolve_refine(refine, len(frames)) if is_network else None
-    opening = time.perf_counter()
+    opening_start = time.perf_counter()
     network = open_network(model, net, weights, gpu=gpu, precision=precision) if is_network else None
-    opened = time.perf_counter()
+    opening_end = time.perf_counter()
     aligned = align_frames(
         frames,
         align,
@@ -217,22 +217,22 @@ def fuse(
         progress=progress,
     )
     if check_register and len(frames) == 2:
-        _warn_if_unlike(frames.spread())
+        _warn_if_pair_differs(frames.spread())
     spread = aligned.frames.spread()
     matte = Matte(spread) if spread.has_alpha else None
     if align is None and check_register:
         _warn_if_misaligned(matte.composites if matte else spread)
-    ready = time.perf_counter()
+    fusing_start = time.perf_counter()
     maps: list[dict[str, Any]] = []
     alpha = choice = None
     if network is not None:
         steps = len(tiles(aligned.frames.shape[:2], tile, 0)) * (len(spread) - 1)
         with progress("fusing", steps, "tile") as track:
-            how: dict[str, Any] = {"refine": refine or "none", "tile": tile, "progress": track}
+            network_options: dict[str, Any] = {"refine": refine or "none", "tile": tile, "progress": track}
             if matte:
-                image, alpha, choice = fuse_matte.fuse_by_network(network, matte, **how)
+                image, alpha, choice = fuse_matte.fuse_by_network(network, matte, **network_options)
             else:
-                image, choice = fuse_by_network(network, spread, **how)
+                image, choice = fuse_by_network(network, spread, **network_options)
     else:
         with progress("fusing", len(spread), "image") as track:
             if matte:
@@ -251,13 +251,16 @@ def fuse(
         net=Path(network.deploy) if network else None,
         weights=Path(network.weights) if network else None,
         aligned=aligned,
-        seconds={"align": opening - start + ready - opened, "fuse": opened - opening + end - ready},
+        seconds={
+            "align": opening_start - start + fusing_start - opening_end,
+            "fuse": opening_end - opening_start + end - fusing_start,
+        },
     )
 
 
 def align_frames(
     sources: Sources,
-    model: str | None = "affine",
+    motion: str | None = "affine",
     *,
     reference: int | None = None,
     crop: bool = True,
@@ -266,11 +269,11 @@ def align_frames(
     keep_all: bool = False,
     progress: Progress = no_progress,
 ) -> Aligned:
-    """Put photographs into the order of their focus and bring them into register.
+    """Sort images by focus and align them.
 
     Args:
         sources: as of `fuse`.
-        model: translation, euclidean, affine or homography; None to leave the images where they are.
+        motion: translation, euclidean, affine or homography; None to leave the images where they are.
         reference, crop, exposure, keep_all, progress: as of `fuse`.
         in_order: sort three or more images by their focus.
 
@@ -285,8 +288,8 @@ def align_frames(
         raise IndexError(f"no image {reference}: there are {len(frames)}")
     names = [frames.name(i) for i in range(len(frames))]
     order, misfits = list(range(len(frames))), []
-    if len(frames) > 2 and not (keep_all and not in_order and model is None):
-        order, misfits = _look_at_stack(frames, in_order, keep_all, progress)
+    if len(frames) > 2 and not (keep_all and not in_order and motion is None):
+        order, misfits = _order_and_screen(frames, in_order, keep_all, progress)
     left_out = () if keep_all else tuple(LeftOut(i, names[i], reason) for i, reason in misfits)
     for misfit in left_out:
         if misfit.source == reference:
@@ -297,11 +300,11 @@ def align_frames(
         frames = frames.reordered(order)
     if order != sorted(order):
         LOG.info("in the order of their focus: %s", " ".join(names[i] for i in order))
-    if model is None:
+    if motion is None:
         return Aligned(frames, order, names=names, left_out=left_out)
     center = _middle(order, misfits) if reference is None else order.index(reference)
     with progress("aligning", len(frames) - 1, "image") as track:
-        frames = frames.registered(center, model, crop=crop, exposure=exposure, progress=track)
+        frames = frames.registered(center, motion, crop=crop, exposure=exposure, progress=track)
     matrices = frames.matrices or []
     for i, matrix in enumerate(matrices):
         LOG.debug(
@@ -322,7 +325,7 @@ def fuse_by_network(
     tile: int = TILE,
     progress: Track = iter,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Fuse images that are in register by the two-stream network.
+    """Fuse aligned images by the two-stream network.
 
     Args:
         network: fuses two images: a TwoStream.
@@ -334,7 +337,7 @@ def fuse_by_network(
         tile, progress: as of TwoStream.
 
     Returns:
-        (fused, choice): an image like the others, and H x W uint16, the place in `frames` of the image that
+        (fused, choice): an image like the others, and H x W uint16, the index in `frames` of the image that
         each pixel comes from; None for "none".
 
     Raises:
@@ -399,7 +402,14 @@ def open_network(
 
 
 def resolve_refine(refine: str | None, count: int) -> str:
-    """The refinement of two_stream for `count` images: `refine`, or its default where None.
+    """Find the refinement of two_stream for a number of images.
+
+    Args:
+        refine: none, select, or None for the default: none for two images, select for more.
+        count: the number of images.
+
+    Returns:
+        The refinement.
 
     Raises:
         ValueError: there is no such refinement.
@@ -426,83 +436,83 @@ def as_frames(sources: Sources) -> Frames:
     return sources if isinstance(sources, Frames) else Frames(sources)
 
 
-def _look_at_stack(frames, in_order, keep_all, progress):
-    """(order, misfits): the places of the images to fuse, sorted by focus where `in_order`, and the images
+def _order_and_screen(frames, in_order, keep_all, progress):
+    """(order, misfits): the indices of the images to fuse, sorted by focus where `in_order`, and the images
     that do not belong, which are in `order` where `keep_all`."""
     maps, small, directional = [], [], []
     with progress("looking", len(frames), "image") as track:
-        for frame in map(reduce_frame, track(frames.spread())):
+        for frame in map(downscale_frame, track(frames.spread())):
             maps.append(detail_map(frame))
             small.append(screening.small_gray(frame))
             directional.append(screening.directional_detail(frame))
     shaken = 0.0
 
-    def sort_by_focus(places):
+    def sort_by_focus(indices):
         nonlocal shaken
-        if len(places) < 3:
-            return places
-        shifts = shake.estimate_shifts([small[place] for place in places])
-        found = [places[i] for i in sort_by_details([maps[place] for place in places], shifts)]
-        shaken = float(np.abs(shifts).max()) if found != places and shake.is_shaken(shifts) else 0.0
-        return found
+        if len(indices) < 3:
+            return indices
+        shifts = camera_shift.estimate_shifts([small[i] for i in indices])
+        order = [indices[i] for i in order_by_details([maps[i] for i in indices], shifts)]
+        shaken = float(np.abs(shifts).max()) if order != indices and camera_shift.is_shaken(shifts) else 0.0
+        return order
 
     sort = sort_by_focus if in_order else list
-    everything = list(range(len(frames)))
+    all_indices = list(range(len(frames)))
     misfits = [
-        misfit._replace(reason="transparent throughout") if _is_clear(frames, misfit.place, small) else misfit
-        for misfit in screening.find_misfits(small, sort)
+        screening.Misfit(i, "transparent throughout" if _is_transparent(frames, i, small) else reason)
+        for i, reason in screening.find_misfits(small, sort)
     ]
-    belonging = [place for place in everything if place not in {misfit.place for misfit in misfits}]
-    blurred = screening.find_motion_blur(directional, belonging, sort_by_focus)
+    remaining = [i for i in all_indices if i not in {misfit.frame for misfit in misfits}]
+    blurred = screening.find_motion_blur(directional, remaining, sort_by_focus)
     if 2 * len(misfits + blurred) < len(frames):
         misfits = sorted(misfits + blurred)
-    away = set() if keep_all else {misfit.place for misfit in misfits}
+    excluded = set() if keep_all else {misfit.frame for misfit in misfits}
     shaken = 0.0
-    order = sort([place for place in everything if place not in away])
+    order = sort([i for i in all_indices if i not in excluded])
     if shaken:
         LOG.warning(
-            "the camera moved by up to %.1f %% of the width, so the order of focus is not sure;"
+            "the camera moved by up to %.1f %% of the width, so the order of focus may be wrong;"
             " --keep-order keeps the given one",
             100 * shaken,
         )
     return order, misfits
 
 
-def _is_clear(frames, place, small):
+def _is_transparent(frames, i, small):
     """Whether a frame has alpha 0 throughout; the colours of such frames are read as black."""
-    return not small[place].any() and not frames.is_opaque(place)
+    return not small[i].any() and not frames.is_opaque(i)
 
 
 def _middle(order, misfits):
-    """The place in `order` nearest to its middle that is no misfit's."""
-    middle, away = (len(order) - 1) // 2, {misfit.place for misfit in misfits}
-    return min((i for i, source in enumerate(order) if source not in away), key=lambda i: abs(i - middle))
+    """The index in `order` nearest to its middle that is no misfit's."""
+    middle, excluded = (len(order) - 1) // 2, {misfit.frame for misfit in misfits}
+    return min((i for i, source in enumerate(order) if source not in excluded), key=lambda i: abs(i - middle))
 
 
-def _warn_if_unlike(frames):
-    unlike = screening.compare_pair(*map(screening.small_gray, frames))
-    if unlike:
-        LOG.warning("%s is %s, compared to %s", frames.name(1), unlike, frames.name(0))
+def _warn_if_pair_differs(frames):
+    difference = screening.compare_pair(*map(screening.small_gray, frames))
+    if difference:
+        LOG.warning("%s is %s, compared to %s", frames.name(1), difference, frames.name(0))
 
 
 def _warn_if_misaligned(frames):
-    """Log where neighbours are out of register: of all such pairs, the one that is farthest apart."""
+    """Warn of misaligned neighbours: of all such pairs, the one that is farthest apart."""
     bound = max(WARN_PIXELS, WARN_SHARE * max(frames.shape))
-    found = []
+    misaligned = []
     previous = None
     for i, frame in enumerate(frames):
-        quick = quick_version(frame)
+        pyramid = small_pyramid(frame)
         if previous is not None:
-            pixels = quick_misalignment(previous, quick, frames.shape, ignored=bound)
+            pixels = pyramid_misalignment(previous, pyramid, frames.shape, ignored=bound)
             if pixels > bound:
-                found.append((pixels, i - 1, i))
-        previous = quick
-    if not found:
+                misaligned.append((pixels, i - 1, i))
+        previous = pyramid
+    if not misaligned:
         return
-    pixels, first, second = max(found, key=lambda pair: pair[0])
+    pixels, first, second = max(misaligned, key=lambda pair: pair[0])
     if math.isinf(pixels):
         problem = "not to show the same scene"
     else:
-        problem = f"{pixels:.1f} pixels apart; --align brings images into register"
-    more = f" (and {len(found) - 1} more pairs of neighbours)" if len(found) > 1 else ""
+        problem = f"{pixels:.1f} pixels apart; --align aligns images"
+    more = f" (and {len(misaligned) - 1} more pairs of neighbours)" if len(misaligned) > 1 else ""
     LOG.warning("%s and %s seem %s%s", frames.name(first), frames.name(second), problem, more)

@@ -133,7 +133,7 @@ def machine_memory() -> int:
         return 2**62
 
 
-def check_room(shape: tuple, what: str) -> None:
+def require_memory(shape: tuple, what: str) -> None:
     """Refuse an array that the current device can never hold.
 
     Args:

@@ -1,4 +1,4 @@
-"""The `caffe` command: train, test, time, device_query, with the flags of Caffe's own."""
+"""The `caffe` command: train, test, time and device_query with the flags of BVLC Caffe, and export."""
 
 import os
 import sys

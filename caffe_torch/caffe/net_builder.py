@@ -113,7 +113,7 @@ class NetBuilder:
         if spec.name and spec.name in self._named:
             _check_shared(spec, self._named[spec.name], tuple(shape))
             return self._named[spec.name]
-        device.check_room(shape, f"parameter {i}")
+        device.require_memory(shape, f"parameter {i}")
         if layer.own_blobs:
             blob = layer.own_blobs[i]
         else:

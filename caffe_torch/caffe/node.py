@@ -76,7 +76,7 @@ class Node:
         """
         shapes = self.layer.top_shapes(*(blob.shape for blob in self.bottoms))
         for name, blob, shape in zip(self.layer.spec.top, self.tops, shapes, strict=True):
-            device.check_room(shape, f"top {name!r}")
+            device.require_memory(shape, f"top {name!r}")
             blob.reshape(*shape)
             if name in loss_weights:
                 blob.grad.fill_(loss_weights[name])

@@ -168,12 +168,12 @@ class _Graph:
 
     def unique(self, name) -> str:
         """`name`, with a number behind it where it is taken."""
-        found, count = name, 1
-        while found in self.taken:
+        unique, count = name, 1
+        while unique in self.taken:
             count += 1
-            found = f"{name}_{count}"
-        self.taken.add(found)
-        return found
+            unique = f"{name}_{count}"
+        self.taken.add(unique)
+        return unique
 
     def model(self, onnx):
         """The model. _FixedSizeError where a layer needs a size that is free."""

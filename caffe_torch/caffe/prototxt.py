@@ -125,17 +125,17 @@ def _lines_of(path, layer):
     """The lines of a prototxt in which layers of this name begin: several where each phase has its own."""
     with open(path, encoding="utf-8", errors="surrogateescape") as file:
         text = file.read()
-    lines, depth, line, first_line, previous = [], 0, 1, 1, ""
+    lines, fields, line, first_line, previous = [], [], 1, 1, ""
     for token in _TOKENS.findall(text):
         if token == "\n":
             line += 1
         elif token in "{<":
-            depth += 1
-            first_line = line if depth == 1 else first_line
+            fields.append(previous)
+            first_line = line if len(fields) == 1 else first_line
         elif token in "}>":
-            depth -= 1
-        elif depth == 1 and previous == "name" and token[1:-1] == layer:
-            lines.append(first_line)
+            del fields[-1:]
+        elif previous == "name" and token[1:-1] == layer and fields and fields[1:] in ([], ["layer"]):
+            lines.append(first_line)  # "layer" within `layers` is the form of 2013
         previous = token if token != "\n" else previous
     return lines
 

@@ -23,7 +23,7 @@ class PythonNode(Node):
         """Let the program give the tops their shapes; set the gradient of those that count as losses."""
         self._call("reshape", self.bottoms, self.tops)
         for name, blob in zip(self.layer.spec.top, self.tops, strict=True):
-            device.check_room(blob.shape, f"top {name!r}")
+            device.require_memory(blob.shape, f"top {name!r}")
             if name in loss_weights:
                 blob.diff[...] = loss_weights[name]
 

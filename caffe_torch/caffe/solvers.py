@@ -127,7 +127,11 @@ class AdaDelta(Rule):
 
 
 class Adam(Rule):
-    """Kingma and Ba 2015, in the form at the end of section 2: delta is added before the bias correction."""
+    """Adam (Eq. 7 to 9 of Xu et al. 2018).
+
+    Kingma and Ba 2015, in the form at the end of their section 2: delta is added before the bias correction.
+    m and v are the first and second moment; b1 and b2 are a_1 and a_2 of the paper.
+    """
 
     histories = 2
 
@@ -137,17 +141,17 @@ class Adam(Rule):
         if abs(self.param.momentum2) > 1:
             raise ValueError(f"momentum2 {self.param.momentum2:g}: Adam takes the root of 1 - momentum2^t")
 
-    def correction(self, t):
+    def correction(self, t):  # of Eq. 9
         return math.sqrt(1 - self.param.momentum2**t) / (1 - _power(self.param.momentum, t))
 
     def step(self, grads, rates):
         m, v = self.parts()
         b1, b2 = self.param.momentum, self.param.momentum2
         torch._foreach_mul_(m, b1)
-        torch._foreach_add_(m, grads, alpha=1 - b1)
+        torch._foreach_add_(m, grads, alpha=1 - b1)  # Eq. 7
         torch._foreach_mul_(v, b2)
-        torch._foreach_addcmul_(v, grads, grads, 1 - b2)
-        return _scaled(m, v, self.param.delta, rates)
+        torch._foreach_addcmul_(v, grads, grads, 1 - b2)  # Eq. 8
+        return _scaled(m, v, self.param.delta, rates)  # Eq. 9
 
 
 def _scaled(numerators, squares, delta, rates):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 
-from . import glog, layers, solvers
+from . import glog, layers, solvers, upgrade_v0
 from .proto import caffe_pb2
 
 
 def net(param: caffe_pb2.NetParameter, path: str | os.PathLike | None = None) -> None:
     """Upgrade a net in place: `layers` to `layer`, input fields to an Input layer, BatchNorm's rates to 0.
+
+    The `layers` of 2013 are upgraded by upgrade_v0.py first.
 
     Args:
         param: the net.
@@ -18,6 +20,9 @@ def net(param: caffe_pb2.NetParameter, path: str | os.PathLike | None = None) ->
     Raises:
         ValueError: the net has `layer` and `layers`, or input_dim has not four numbers for each input.
     """
+    if upgrade_v0.needed(param):
+        upgrade_v0.upgrade(param, path)
+    _move_transformation(param, path)
     if param.layers:
         if path and glog.nets:
             old = "file specified using deprecated V1LayerParameter"
@@ -60,7 +65,6 @@ def _layer(old):
     name = old.LayerType.Name(old.type)
     types = {known.upper(): known for known in layers.type_list()}
     spec.type = {**types, "SOFTMAXLOSS": "SoftmaxWithLoss"}.get(name.replace("_", ""), name)
-    _move_transformation(spec)
     for ours, theirs in (
         ("name", old.param),
         ("share_mode", old.blob_share_mode),
@@ -74,16 +78,30 @@ def _layer(old):
     return spec
 
 
-def _move_transformation(spec):
+_SETTINGS = {"DATA": "data_param", "IMAGE_DATA": "image_data_param", "WINDOW_DATA": "window_data_param"}
+
+
+def _move_transformation(param, path):
     """Move the transformation fields that data layers had before 2014 to transform_param."""
-    fields = {"Data": "data_param", "ImageData": "image_data_param", "WindowData": "window_data_param"}
-    if spec.type not in fields:
-        return
-    settings = getattr(spec, fields[spec.type])
-    for name in ("scale", "mean_file", "crop_size", "mirror"):
-        if settings.HasField(name):
-            setattr(spec.transform_param, name, getattr(settings, name))
-            settings.ClearField(name)
+    moved = [
+        (layer, getattr(layer, _SETTINGS[kind]), name)
+        for layer in param.layers
+        if (kind := layer.LayerType.Name(layer.type)) in _SETTINGS
+        for name in ("scale", "mean_file", "crop_size", "mirror")
+        if getattr(layer, _SETTINGS[kind]).HasField(name)
+    ]
+    if moved and path and glog.nets:
+        old = "file specified using deprecated transformation parameters"
+        glog.info(f"Attempting to upgrade input {old}: {path}")
+    for layer, settings, name in moved:
+        setattr(layer.transform_param, name, getattr(settings, name))
+        settings.ClearField(name)
+    if moved and path and glog.nets:
+        glog.info("Successfully upgraded file specified using deprecated data transformation parameters.")
+        glog.warning(
+            "Note that future Caffe releases will only support transform_param messages for transformation "
+            "fields."
+        )
 
 
 def _inputs(param):

@@ -12,6 +12,7 @@ import two_stream_fusion.base.cli  # noqa: F401
 import os
 import time
 from pathlib import Path
+from typing import Iterable, Iterator, Sequence
 
 os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
 import cv2
@@ -40,15 +41,29 @@ MOTIONS = {
 }
 
 
-def read_photograph(name):
-    """H x W x 3 float32 in 0..255."""
+def read_photograph(name: str) -> np.ndarray:
+    """Read a photograph of scikit-image: H x W x 3 float32 in 0..255."""
     import skimage
 
     return images.read(Path(skimage.__file__).parent / "data" / name).astype(np.float32)
 
 
-def random_motion(rng, size, pixels, degrees, scale, tilt):
-    """A random 3 x 3 matrix about the centre of an image of `size` (height, width)."""
+def random_motion(
+    rng: np.random.Generator, size: tuple[int, int], pixels: float, degrees: float, scale: float, tilt: float
+) -> np.ndarray:
+    """Draw a random motion about the centre of an image.
+
+    Args:
+        rng: makes the draws, each uniform.
+        size: height and width of the image, in pixels.
+        pixels: the largest shift in x and in y.
+        degrees: the largest rotation.
+        scale: the largest change of size, as a share.
+        tilt: the largest perspective: the share by which it changes the size at a border.
+
+    Returns:
+        3 x 3 float64.
+    """
     height, width = size
     centre = np.array([[1, 0, (width - 1) / 2], [0, 1, (height - 1) / 2], [0, 0, 1]])
     angle = np.deg2rad(rng.uniform(-degrees, degrees))
@@ -60,8 +75,19 @@ def random_motion(rng, size, pixels, degrees, scale, tilt):
     return _scaled(centre @ moved @ np.linalg.inv(centre))
 
 
-def make_moved_pair(photo, rng, limits):
-    """(reference, image, matrix): the photograph cut to its inside, uint8, focused left or right."""
+def make_moved_pair(
+    photo: np.ndarray, rng: np.random.Generator, limits: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Make a pair with a known motion: one image focused on the left, the other on the right.
+
+    Args:
+        photo: H x W x 3 float32 in 0..255.
+        rng: makes the draws.
+        limits: the last four arguments of `random_motion`.
+
+    Returns:
+        (reference, image, matrix): uint8 images, cut to the inside of the photograph, and the motion.
+    """
     height, width = photo.shape[:2]
     left = np.clip(0.5 - (np.arange(width, dtype=np.float32) - width / 2) / 20, 0, 1)[None, :, None]
     if rng.random() < 0.5:
@@ -77,8 +103,17 @@ def make_moved_pair(photo, rng, limits):
     return (*(add_noise(v, rng) for v in (reference, image)), matrix)
 
 
-def resample(photo, matrix, size):
-    """The photograph at the places the matrix gives, by cubic splines, which shift nothing by themselves."""
+def resample(photo: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Sample a photograph at the places a matrix gives, by cubic splines, which shift nothing by themselves.
+
+    Args:
+        photo: H x W x 3 float32.
+        matrix: 3 x 3; takes places in the result to places in the photograph.
+        size: height and width of the result.
+
+    Returns:
+        height x width x 3 float32.
+    """
     rows, columns = np.indices(size)
     places = np.stack([columns.ravel(), rows.ravel(), np.ones(rows.size)])
     x, y, w = matrix @ places
@@ -88,31 +123,41 @@ def resample(photo, matrix, size):
     return np.stack(planes, axis=-1).reshape(*size, 3)
 
 
-def add_noise(values, rng, sigma=3):
+def add_noise(values: np.ndarray, rng: np.random.Generator, sigma: float = 3) -> np.ndarray:
+    """Add Gaussian noise and round.
+
+    Args:
+        values: floats in 0..255.
+        rng: draws the noise.
+        sigma: of the noise, in levels.
+
+    Returns:
+        uint8, of the shape of `values`.
+    """
     return round_half_even(values + rng.normal(0, sigma, values.shape), np.uint8)
 
 
-def measure_known_motions(count):
+def measure_known_motions(count: int) -> Iterator[list[str]]:
     """Rows of the table for `count` pairs of every photograph and kind of motion."""
     photos = [read_photograph(name) for name in PHOTOGRAPHS]
-    for kind, (model, *limits) in MOTIONS.items():
+    for kind, (motion, *limits) in MOTIONS.items():
         errors, failed, seconds = [], 0, 0.0
         for i, photo in enumerate(photos):
             for j in range(count):
                 reference, image, truth = make_moved_pair(photo, np.random.default_rng([i, j]), limits)
                 start = time.perf_counter()
                 try:
-                    estimate = align.estimate(reference, image, model)
+                    estimate = align.estimate(reference, image, motion)
                 except align.AlignmentError:
                     failed += 1
                     continue
                 seconds += time.perf_counter() - start
                 errors.append(align.corner_distance(estimate, truth, image.shape))
         numbers = [np.median(errors), np.quantile(errors, 0.9), max(errors), seconds / len(errors)]
-        yield [kind, model, f"{len(errors) + failed}", *(f"{n:.3f}" for n in numbers), f"{failed}"]
+        yield [kind, motion, f"{len(errors) + failed}", *(f"{n:.3f}" for n in numbers), f"{failed}"]
 
 
-def measure_large_pair():
+def measure_large_pair() -> tuple[float, float]:
     """Seconds that a pair of 24 megapixels takes, and its error in pixels."""
     photo = cv2.resize(read_photograph("astronaut.png"), (6000, 4000), interpolation=cv2.INTER_CUBIC)
     truth = np.array([[1.01, 0.005, -60], [-0.005, 1.01, 40], [0, 0, 1]])
@@ -122,7 +167,7 @@ def measure_large_pair():
     return time.perf_counter() - start, align.corner_distance(estimate, truth, image.shape)
 
 
-def measure_folder(folder):
+def measure_folder(folder: Path) -> Iterator[list[str]]:
     """Rows of the table for the stacks and hand-held pairs below `folder`."""
     for place in sorted([*folder.glob("stacks/*/"), *folder.glob("pairs/handheld/*/")]):
         paths = [path for path in frames.images_in_folder(place) if path.stem != "expected"]
@@ -135,7 +180,7 @@ def measure_folder(folder):
         matrices = align.estimate_stack(stack, middle)
         seconds = (time.perf_counter() - start) / (len(stack) - 1)
         likes = [
-            [align.likeness(reference, image, m) for m in (None, matrix)]
+            [align.correlate_images(reference, image, m) for m in (None, matrix)]
             for image, matrix in zip(stack, matrices)
         ]
         farthest = max(align.corner_distance(m, np.eye(3), reference.shape) for m in matrices)
@@ -150,8 +195,13 @@ def measure_folder(folder):
         ]
 
 
-def print_table(header, rows):
-    """Print a Markdown table, each row as soon as it is known."""
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a Markdown table, each row as soon as it is known.
+
+    Args:
+        header: the titles of the columns.
+        rows: the cells of each row.
+    """
     print(markdown_tables.markdown(header, []), end="")
     for row in rows:
         print(markdown_tables.row(row), flush=True)

@@ -6,6 +6,7 @@ RANDOM_NETS=1000 python -m pytest -m bvlc tests/bvlc/test_layers.py draws more o
 import os
 import subprocess
 
+import caffe
 import numpy as np
 import pytest
 from caffe import Net
@@ -14,9 +15,11 @@ from google.protobuf import text_format
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from tests.bvlc.conftest import run
+from tests.bvlc.conftest import ROOT, run
+from tests.caffe_torch.helpers import readme_layers
 from tests.golden import layers as golden
 from tests.golden import more_layers as more
+from tests.golden.pycaffe_checks import CHECKS
 
 pytestmark = pytest.mark.bvlc
 
@@ -282,6 +285,20 @@ def test_a_pycaffe_script(both, tmp_path):
     same(ours, theirs)
 
 
+def test_pycaffe_passes_our_checks(both):
+    command = [both["bvlc"] / "python", "-m", "tests.golden.pycaffe_checks"]
+    assert run(command, cwd=ROOT).split("\n")[: len(CHECKS)] == [check.__name__ for check in CHECKS]
+
+
 @pytest.mark.parametrize("text", [pytest.param(t, id=n) for n, t in {**golden.CASES, **more.CASES}.items()])
 def test_golden_cases(bvlc, text):
     same(golden.run(text), bvlc.run(text))
+
+
+def test_the_readme_lists_all_layer_types(both):
+    """Those that it says are missing are what only BVLC Caffe has."""
+    script = "import caffe; print(*sorted(set(caffe.layer_type_list())))"
+    theirs = run([both["bvlc"] / "python", "-c", script]).split("\n")[0].split()
+    table = readme_layers()
+    assert sorted(table["yes"] + table["no"]) == theirs
+    assert table["yes"] == caffe.layer_type_list()

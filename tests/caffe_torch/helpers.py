@@ -53,6 +53,20 @@ def log_of_net(capfd, text, phase=caffe.TEST, **options):
     return re.sub(r"(?m)^[IWE]\d{4} .*?\] ", "", capfd.readouterr().err).splitlines()
 
 
+# The table of layers in caffe_torch/README.md
+
+
+def readme_layers():
+    """{"yes": the types that the table lists as supported, "no": those with a reason why not}, sorted."""
+    readme = (Path(__file__).parents[2] / "caffe_torch" / "README.md").read_text()
+    table = readme[readme.index("| layers |") : readme.index("## ONNX")]
+    rows = re.findall(r"^\| (\w[\w, ]*) \| (yes|no)\b", table, re.M)
+    return {
+        answer: sorted(name for types, said in rows if said == answer for name in types.split(", "))
+        for answer in ("yes", "no")
+    }
+
+
 # The command
 
 

@@ -1,6 +1,7 @@
 """Pictures of nets."""
 
 import importlib.util
+import shutil
 import sys
 import types
 from pathlib import Path
@@ -61,3 +62,13 @@ def test_a_picture_that_cannot_be_written_leaves_the_one_before(monkeypatch, tmp
         draw.draw_net_to_file(caffe_pb2.NetParameter(), "net.png")
     assert [path.name for path in tmp_folder.glob("*net.png*")] == ["net.png"]
     assert Path("net.png").read_bytes() == b"before"
+
+
+@pytest.mark.skipif(
+    not (importlib.util.find_spec("pydot") and shutil.which("dot")), reason="no pydot or Graphviz"
+)
+@pytest.mark.parametrize("name", ["2-1-2_f64_k5/train_val", "srcnn/deploy"])
+def test_graphviz_draws_a_net(name):
+    net = caffe_pb2.NetParameter()
+    text_format.Parse((Path(__file__).parents[2] / f"prototxt/{name}.prototxt").read_text(), net)
+    assert draw.draw_net(net, "LR").startswith(b"\x89PNG")

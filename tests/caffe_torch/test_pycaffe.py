@@ -10,6 +10,7 @@ from caffe import io
 from tests.caffe_torch.golden import training_cases as cases
 from tests.caffe_torch.helpers import solver_with_first_weights
 from tests.golden import pycaffe as script
+from tests.golden import pycaffe_checks
 
 GOLDEN = dict(np.load(Path(script.__file__).with_suffix(".npz")))
 
@@ -53,3 +54,8 @@ def test_the_solver_classes_of_pycaffe(training_folder):
     assert (solver.param.max_iter, solver.param.base_lr) == (10, pytest.approx(0.001))
     solver.step(0)
     assert solver.iter == 3
+
+
+@pytest.mark.parametrize("check", pycaffe_checks.CHECKS, ids=lambda check: check.__name__)
+def test_checks_that_pycaffe_passes(check, tmp_folder):
+    check()

@@ -97,7 +97,7 @@ def test_in_place_leaves_the_gradient_below_right(build):
     np.testing.assert_allclose(net.blobs["x"].diff, 10 * np.where(x > 0, 1, np.exp(x)), rtol=1e-6)
 
 
-def test_the_phase_and_text_are_given_and_the_object_is_the_programs(build):
+def test_setup_gets_the_phase_and_param_str(build):
     for phase in (caffe.TRAIN, caffe.TEST):
         [mine] = [one for one in build(layer("a", param_str="3"), phase=phase).layers if one.type == "Python"]
         assert (type(mine), mine.phase, mine.params, mine.param_str) == (Scaled, phase, 3.0, "3")

@@ -1,4 +1,4 @@
-"""The forms of older Caffe: nets of before 2015, input fields, solvers without a prefix."""
+"""The forms of older Caffe: nets from before 2015, input fields, solvers without a prefix."""
 
 from pathlib import Path
 

@@ -310,3 +310,18 @@ def test_the_mask_is_planned_and_an_unfit_one_is_not(folder):
     Image.new("L", (9, 9), 255).save(source.mask)
     found = builder.inspect(source)
     assert found.mask is None and found.error is None and "mask of 9x9" in found.warning
+
+
+def test_files_of_the_user_in_a_database_are_kept(folder, tmp_path, make):
+    make(folder, tmp_path / "data")
+    (tmp_path / "data" / "train" / "mine.txt").write_text("notes")
+    with pytest.raises(ValueError, match=r"train/mine\.txt: would be lost"):
+        make(folder, tmp_path / "data")
+    (tmp_path / "data" / "train" / "mine.txt").unlink()
+    make(folder, tmp_path / "data")
+
+
+def test_photographs_that_are_no_files_are_skipped(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="is a FIFO, a socket or a device"):
+        photographs.read(tmp_path / "a.png")

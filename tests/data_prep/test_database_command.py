@@ -31,13 +31,13 @@ def test_the_first_files_that_are_skipped_are_named(folder, tmp_path, capsys, ve
     make_database.main([*options, "--verbose"] if verbose else options)
     printed = capsys.readouterr()
     lines = printed.err.splitlines()
-    assert len(lines) == (10 if verbose else database_command.NAMED + 1)
+    assert len(lines) == (10 if verbose else database_command.MAX_NAMED + 1)
     assert lines[0].startswith("skipped: ") and verbose == ("--verbose" not in lines[-1])
     assert "skipped: 1 duplicate, 9 unreadable" in printed.out.splitlines()
 
 
 def test_numbers_and_shares_are_checked():
-    assert database_command.whole_number(2)("2") == 2 and database_command.share("0.5") == 0.5
-    for check, text in ((database_command.whole_number(2), "1"), (database_command.share, "1")):
-        with pytest.raises(Exception, match=f"^{text}, but it is"):
+    assert database_command.at_least(2)("2") == 2 and database_command.fraction("0.5") == 0.5
+    for check, text in ((database_command.at_least(2), "1"), (database_command.fraction, "1")):
+        with pytest.raises(Exception, match=f"^{text}: must be"):
             check(text)

@@ -61,12 +61,12 @@ def host(tmp_path, monkeypatch):
     monkeypatch.setattr(fetch, "URL", f"http://127.0.0.1:{server.server_port}/{{repo}}/{{commit}}/{{path}}")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("FUSION_DATA", raising=False)
-    for cached in (fetch.registry, fetch.groups):
+    for cached in (fetch.registry, fetch.list_groups):
         cached.cache_clear()
     yield server
     server.shutdown()
     server.server_close()
-    for cached in (fetch.registry, fetch.groups):
+    for cached in (fetch.registry, fetch.list_groups):
         cached.cache_clear()
 
 
@@ -125,15 +125,18 @@ def test_pairs_come_in_order_without_their_truth(host, tmp_path):
 
 
 def test_names(host):
-    assert set(fetch.groups()) == {
+    assert set(fetch.list_groups()) == {
         *("one", "one/clock", "one/toy", "toy", "two", "two/clock"),
         *("stacks", "stacks/fly", "fly", "train"),
     }
-    assert len(fetch.files("one")) == 6 and fetch.files("fly") == ["stacks/fly/1.jpg", "stacks/fly/2.jpg"]
+    assert len(fetch.list_files("one")) == 6 and fetch.list_files("fly") == [
+        "stacks/fly/1.jpg",
+        "stacks/fly/2.jpg",
+    ]
     with pytest.raises(ValueError, match="one/clock or two/clock"):
-        fetch.files("clock")
+        fetch.list_files("clock")
     with pytest.raises(ValueError, match="--list"):
-        fetch.files("unknown")
+        fetch.list_files("unknown")
 
 
 def test_the_command_goes_on_where_it_stopped(host, tmp_path, capsys):
@@ -148,7 +151,7 @@ def test_the_command_goes_on_where_it_stopped(host, tmp_path, capsys):
     missing.with_suffix(".away").rename(missing)
     host.asked.clear()
     fetch.main(["one", "fly", "--out", str(tmp_path / "to")])
-    assert len(host.asked) == 1 and "8 files are there" in capsys.readouterr().out
+    assert len(host.asked) == 1 and "8 files are available" in capsys.readouterr().out
 
 
 def test_without_a_network_it_gives_up_early(host, tmp_path, monkeypatch):
@@ -191,12 +194,12 @@ def test_the_registry_is_whole():
     assert len(masks) == 631 and all(name.startswith("train/") and name.endswith(".png") for name in masks)
     assert all(re.fullmatch("[0-9a-f]{64}", row["sha256"]) for name, row in rows.items() if name not in masks)
     assert all(re.search("/[0-9a-f]{40}/", row["url"]) for row in rows.values())
-    photographs = {name for name in fetch.files("train") if name.endswith(".jpg")}
+    photographs = {name for name in fetch.list_files("train") if name.endswith(".jpg")}
     assert len(photographs) == 1000 and {name[:-3] for name in masks} <= {name[:-3] for name in photographs}
     assert not {rows[name]["sha256"] for name in photographs} & fetch.evaluation_hashes()
-    assert len(fetch.files("bsds500")) == 260
+    assert len(fetch.list_files("bsds500")) == 260
     for name in ("clock", "pepsi", "cameraman", "lytro", "lytro-tif", "mffw", "pcb"):
-        assert fetch.files(name)
+        assert fetch.list_files(name)
 
 
 @pytest.mark.skipif("not os.environ.get('FUSION_DATA')", reason="FUSION_DATA names no folder of pairs")

@@ -207,7 +207,7 @@ def test_unfit_masks_are_refused(mask, reason, tmp_path):
 
 
 def test_bundled_photographs_are_read_and_not_judged_on():
-    found = photographs.bundled()
+    found = photographs.bundled_photographs()
     assert len(found) >= 8
     for path, mask in found:
         pixels, sha256 = photographs.read(path)
@@ -241,10 +241,10 @@ def test_the_more_complete_photographs_are_the_default(folder, tmp_path, monkeyp
     monkeypatch.delenv("FUSION_DATA")
     found, _, words = photographs.training_photographs()
     assert [os.path.basename(path) for path, _ in found] == ["0001.jpg", "0002.jpg"]
-    missing = len(fetch.files("train")) - 4
+    missing = len(fetch.list_files("train")) - 4
     resumes = "data_prep/fetch.py train resumes"
     assert words == f"build/photos/train (fetched; {missing} files are missing: {resumes})"
-    monkeypatch.setattr(fetch, "files", lambda _: ["train/0001.jpg", "train/0002.jpg", "train/0002.png"])
+    monkeypatch.setattr(fetch, "list_files", lambda _: ["train/0001.jpg", "train/0002.jpg", "train/0002.png"])
     monkeypatch.setenv("FUSION_DATA", str(tmp_path / "given"))
     (fetched / "0003.png").unlink()
     assert photographs.training_photographs().description == "build/photos/train (fetched)"  # whole, if fewer

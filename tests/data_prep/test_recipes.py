@@ -21,7 +21,7 @@ def clean():
 def test_paper_recipe_blurs_the_object_in_a_and_the_rest_in_b(clean):
     region = np.zeros((90, 120), bool)
     region[20:70, 30:90] = True
-    a, b, label = recipes.paper(clean, region, np.random.default_rng(3))
+    a, b, label = recipes.blur_paper(clean, region, np.random.default_rng(3))
     sigma = np.random.default_rng(3).uniform(2, 10)
     blurred = np.dstack(
         [
@@ -86,7 +86,9 @@ def test_handheld_photographs_hold_what_the_label_asks_for(scene, monkeypatch):
     outside = cv2.dilate(region.astype(np.uint8), np.ones((25, 25))) == 0
     changed = 0
     for seed in range(40):
-        a, b, label = (x.astype(int) for x in recipes.handheld(clean, region, np.random.default_rng(seed)))
+        a, b, label = (
+            x.astype(int) for x in recipes.blur_handheld(clean, region, np.random.default_rng(seed))
+        )
         assert np.abs(label - b)[inside].max() <= 1 and np.abs(label - a)[outside].max() <= 1
         if (a != b).any():
             assert np.abs(label - a)[inside].mean() > 1.5 * np.abs(label - b)[inside].mean()

@@ -137,7 +137,7 @@ def test_one_at_a_time_in_a_folder(stub, lab):
     [
         (["tiny"], "fast: start 'half': one of mean, random"),
         (["fig5z"], "no experiment 'fig5z': there are tiny"),
-        (["--iterations", "0"], "are 1 or more"),
+        (["--iterations", "0"], "must be at least 1"),
         (["--caffe", "/nowhere"], "no program `caffe`"),
     ],
 )

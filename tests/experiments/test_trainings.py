@@ -33,14 +33,14 @@ def test_scripts_written_by_pip_are_identified_by_their_module(tmp_path):
 
 def test_a_short_solver_has_as_many_points():
     solver = caffe_pb2.SolverParameter(max_iter=20000, test_iter=[100], average_loss=100)
-    trainings.shorten(solver, 500)
+    trainings.shorten_solver(solver, 500)
     assert (solver.max_iter, solver.test_interval, solver.snapshot, list(solver.test_iter)) == (
         500,
         25,
         25,
         [12],
     )
-    trainings.shorten(solver, 3)
+    trainings.shorten_solver(solver, 3)
     assert (solver.test_interval, solver.display, solver.average_loss, list(solver.test_iter)) == (
         1,
         1,

@@ -12,6 +12,7 @@ import numpy as np
 
 from two_stream_fusion.stack import (
     align,
+    camera_shift,
     choice,
     dust,
     exposure,
@@ -21,7 +22,6 @@ from two_stream_fusion.stack import (
     registration,
     screening,
     select,
-    shake,
 )
 
 FILE = Path(__file__).with_suffix(".npz")
@@ -107,12 +107,12 @@ def stages():
     other = [as_uint8(blurred(moved(scene, *motion), 1.2)) for motion in pairs]
     reference = as_uint8(scene)
     found["align matrices"] = np.array([align.estimate(reference, one) for one in other])
-    found["align likeness"] = np.array([align.likeness(reference, one) for one in other])
+    found["align likeness"] = np.array([align.correlate_images(reference, one) for one in other])
     steps = np.linspace(0, 4, STEPS)
     graded = [as_uint8(blurred(moved(scene, step, 0), 2)) for step in steps]
     found["misalignment"] = np.array([align.misalignment(reference, one) for one in graded])
     ignored = [
-        align.quick_misalignment(align.quick_version(reference), align.quick_version(one), scene.shape, 2)
+        align.pyramid_misalignment(align.small_pyramid(reference), align.small_pyramid(one), scene.shape, 2)
         for one in graded
     ]
     found["misalignment, 2 ignored"] = np.array(ignored)
@@ -174,11 +174,11 @@ def stages():
     details = order.detail_map(wide)
     found["detail map"], found["detail grid"] = details[::8, ::8], order.detail_grid(details)
     steps = np.linspace(0, 0.01, STEPS)
-    found["shaken"] = np.array([shake.is_shaken(np.array([[0, 0], [step, 0]])) for step in steps])
+    found["shaken"] = np.array([camera_shift.is_shaken(np.array([[0, 0], [step, 0]])) for step in steps])
     small = [screening.small_gray(as_uint8(blurred(moved(scene, 2 * i, -i), 1 + i))) for i in range(4)]
     small.append(screening.small_gray(as_uint8(texture(240, 320, 99))))
     small.append(screening.small_gray(as_uint8(moved(scene, 30, 0))))
-    found["shifts"] = shake.estimate_shifts(small)
+    found["shifts"] = camera_shift.estimate_shifts(small)
 
     # Screening
     plain = [screening.small_gray(as_uint8(texture(240, 320, 1))) for _ in range(4)]

@@ -26,8 +26,8 @@ def test_the_lock_pins_what_is_wanted_and_nothing_of_the_hosts():
     packages = bvlc_caffe.read_lock(LOCK)
     names = [package.name for package in packages]
     assert names == sorted(set(names))
-    assert set(bvlc_caffe.WANTED) <= set(names)
-    assert not set(names) & {*bvlc_caffe.FROM_HOST, *bvlc_caffe.LEFT_OUT}
+    assert set(bvlc_caffe.ROOT_PACKAGES) <= set(names)
+    assert not set(names) & {*bvlc_caffe.HOST_LIBRARIES, *bvlc_caffe.EXCLUDED_PACKAGES}
     for package in packages:
         assert package.path.startswith("pool/main/")
         assert Path(package.path).name.startswith(f"{package.name}_")
@@ -149,7 +149,7 @@ def test_a_mirror_that_serves_a_tampered_package_is_refused(mirror, cache):
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(OSError, match=r"1 packages, pool/main/two"):
         bvlc_caffe.download(packages, cache, [url])
-    assert not bvlc_caffe.is_whole(cache / packages[1].deb, packages[1])
+    assert not bvlc_caffe.matches_hash(cache / packages[1].deb, packages[1])
 
 
 def test_without_a_mirror_the_message_says_how_to_name_one(cache):
@@ -179,7 +179,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(bvlc_caffe, "check_host", lambda: None)
     monkeypatch.setattr(bvlc_caffe, "download", lambda packages, cache, mirrors: None)
     monkeypatch.setattr(bvlc_caffe, "unpack", unpack)
-    monkeypatch.setattr(bvlc_caffe, "check", lambda prefix: None)
+    monkeypatch.setattr(bvlc_caffe, "check_install", lambda prefix: None)
     return made
 
 
@@ -200,7 +200,7 @@ def test_a_prefix_is_whole_or_absent(tmp_path, quick, monkeypatch, error):
     def fail(prefix):
         raise error
 
-    monkeypatch.setattr(bvlc_caffe, "check", fail)
+    monkeypatch.setattr(bvlc_caffe, "check_install", fail)
     with pytest.raises(error):
         bvlc_caffe.build(tmp_path / "bvlc", ["URL"])
     assert [path.name for path in tmp_path.iterdir()] == ["bvlc-debs"]
@@ -231,7 +231,7 @@ def test_folders_of_others_beside_the_prefix_stay(tmp_path, quick, monkeypatch, 
         if error:
             raise error
 
-    monkeypatch.setattr(bvlc_caffe, "check", fail)
+    monkeypatch.setattr(bvlc_caffe, "check_install", fail)
     theirs = tmp_path / f"bvlc-{ending}" / "precious"
     theirs.parent.mkdir()
     theirs.write_text("x")

@@ -14,12 +14,12 @@ from tools import choose_torch
     ],
 )
 def test_the_build_for_cpus_where_there_is_no_gpu(has_gpu, index_answers, index, words):
-    arguments, reason = choose_torch.choose(has_gpu, index_answers)
+    arguments, reason = choose_torch.pip_arguments(has_gpu, index_answers)
     assert arguments.startswith("torch==2.13.0") and ("--index-url" in arguments) == index
     assert words in reason
 
 
 def test_a_command_that_hangs_ends(monkeypatch):
-    monkeypatch.setattr(choose_torch, "SECONDS", 0.2)
-    assert not choose_torch.succeeds(sys.executable, "-c", "import time; time.sleep(60)")
-    assert not choose_torch.succeeds("no-such-program")
+    monkeypatch.setattr(choose_torch, "TIMEOUT_S", 0.2)
+    assert not choose_torch.command_succeeds(sys.executable, "-c", "import time; time.sleep(60)")
+    assert not choose_torch.command_succeeds("no-such-program")

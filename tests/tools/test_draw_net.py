@@ -20,7 +20,7 @@ def test_every_net_has_a_box_for_each_layer_below_what_it_reads(path):
     assert len(nodes) >= 5 and min(node.rank for node in nodes) == 0
     for node in nodes:
         assert all(bottom.rank < node.rank for bottom in node.bottoms)
-    spots = {(node.rank, x) for node, x in draw_net.arrange(nodes).items()}
+    spots = {(node.rank, x) for node, x in draw_net.layout(nodes).items()}
     assert len(spots) == len(nodes)
 
 
@@ -31,7 +31,7 @@ def test_the_papers_net():
     assert found["deconv2"].text[1] == "Deconvolution 4, 5x5 + ReLU"
     assert [n.text[0] for n in found["concat"].bottoms] == ["conv2_a", "conv2_b"]
     assert found["deconv2"].rank == len(nodes) - 4  # a and b side by side, and each stream's two
-    x = draw_net.arrange(nodes)
+    x = draw_net.layout(nodes)
     assert x[found["conv1_a"]] == x[found["a"]] == -0.5 and x[found["fusion"]] == 0
 
 
@@ -59,7 +59,7 @@ def test_mistakes_are_said(tmp_path):
         draw_net.main(["nothing.prototxt", *out])
     path = tmp_path / "x.prototxt"
     path.write_text('layer { name: "r" type: "ReLU" bottom: "x" top: "y" }')
-    with pytest.raises(ValueError, match=r"x\.prototxt: layer 'r' reads 'x', which no layer"):
+    with pytest.raises(ValueError, match=r"x\.prototxt: layer 'r' reads 'x', which no earlier layer"):
         draw_net.main([str(path), *out])
     path.write_text("")
     with pytest.raises(ValueError, match="no layers in phase TEST"):

@@ -1,3 +1,4 @@
+import html
 import json
 import os
 import re
@@ -436,13 +437,13 @@ def test_deep_images_need_a_deep_format(run, tmp_path):
 
 
 def test_a_result_beside_its_sources_is_said(run, folder, tmp_path):
-    """A later run of the same command takes it for one of them."""
+    """A later run of the same command would fuse it too."""
     (tmp_path / "in").mkdir()
     for name in ("a.png", "b.png"):
         (tmp_path / "in" / name).write_bytes((folder / name).read_bytes())
     for output, said in (("in/fused.png", 1), ("fused.png", 0)):
         status, _, errors = run(tmp_path / "in", "-o", tmp_path / output, "--method", "lp")
-        assert status == 0 and errors.count("takes it for one of them") == said
+        assert status == 0 and errors.count("would fuse it too") == said
 
 
 def test_long_names_are_written(run, tmp_path):
@@ -671,10 +672,14 @@ def test_images_out_of_register_are_said(run, shifted, tmp_path):
     assert run(shifted[0], shifted[0], "-o", tmp_path / "o.png", "--method", "lp")[2] == ""
 
 
-@pytest.mark.parametrize("option", ["--panel", "--map", "--maps"])
+@pytest.mark.parametrize("option", ["--panel", "--map", "--maps", "--report"])
 def test_what_only_fusing_makes_is_not_asked_of_aligning(run, folder, tmp_path, option):
     status, _, errors = run("a.png", "b.png", "--align-only", tmp_path / "x", option, tmp_path / "y.png")
-    assert status == 2 and "leave --panel, --map and --maps out" in errors and not any(tmp_path.iterdir())
+    assert (
+        status == 2
+        and "leave --panel, --map, --maps and --report out" in errors
+        and not any(tmp_path.iterdir())
+    )
 
 
 def test_the_file_that_is_named_twice_is_said(run, tmp_path):
@@ -742,7 +747,7 @@ def test_nets_of_before_2015_are_refused(run, tmp_path):
     (tmp_path / "old.prototxt").write_text(old)
     net = ("--net", tmp_path / "old.prototxt", "--weights", "w.caffemodel")
     found = run("a.png", "b.png", "-o", tmp_path / "o.png", *net)
-    assert found[0] == 1 and "old.prototxt: a net of before 2015" in found[2]
+    assert found[0] == 1 and "old.prototxt: a net from before 2015" in found[2]
 
 
 def test_a_bad_frame_is_reported(run, tmp_path):
@@ -761,3 +766,48 @@ def test_a_bad_frame_is_reported(run, tmp_path):
     assert status == 0 and f"{files[1]} is left out" in errors
     assert sorted(os.listdir(tmp_path / "aligned")) == ["0.tif", "2.tif", "3.tif"]
     assert json.loads(report.read_text())["transforms"][1] is None
+
+
+def test_a_page_shows_what_was_fused(run, folder, tmp_path):
+    evil = tmp_path / "<script>.png"
+    images.write(evil, images.read(folder / "a.png"))
+    page, out = tmp_path / "look.html", tmp_path / "out.png"
+    status, said, errors = run(
+        evil, "b.png", "-o", out, "--method", "dwt", "--set", "levels=2", "--report", page
+    )
+    assert status == 0, errors
+    assert f"{page}: a page to look at" in said
+    text = page.read_text(encoding="utf-8")
+    assert "&lt;script&gt;.png" in text and text.count("<script>") == 1 and 'href="%3Cscript%3E.png"' in text
+    assert "<dt>levels</dt><dd>2</dd>" in text
+    assert sorted(os.listdir(tmp_path)) == ["<script>.png", "look.html", "out.png"]
+    assert run(evil, "b.png", "-o", tmp_path / "2.png", "--method", "dwt", "--report", page)[0] == 1  # exists
+
+
+def test_the_page_of_a_quiet_run_has_its_warnings(run, shifted, tmp_path):
+    page = tmp_path / "look.html"
+    arguments = (shifted[0], shifted[2], "-o", tmp_path / "out.png", "--method", "dwt", "--report", page)
+    assert run(*arguments, "-q") == (0, "", "")
+    quiet = html.unescape(page.read_text(encoding="utf-8"))
+    _, _, errors = run(*arguments, "--force")
+    (warning,) = re.findall(r"warning: (.*)", errors)
+    assert f"<strong>Warning:</strong> {warning}" in quiet
+
+
+@pytest.mark.parametrize("name", ["page.txt", "page", "b.png"])
+def test_a_page_is_an_html_file(run, tmp_path, name):
+    arguments = ("a.png", "b.png", "-o", tmp_path / "out.png", "--method", "dwt")
+    status, _, errors = run(*arguments, "--report", tmp_path / name)
+    assert status == 1 and "a page to look at is an .html file" in errors and not list(tmp_path.iterdir())
+
+
+def test_a_batch_gives_a_page_for_each_result(run, folder, tmp_path):
+    (tmp_path / "batch.csv").write_text(
+        f"x/one,{folder}/a.png,{folder}/b.png\ntwo.tif,{folder}/b.png,{folder}/a.png\n"
+    )
+    arguments = ("--batch", tmp_path / "batch.csv", "-o", tmp_path / "fused", "--report", tmp_path / "pages")
+    status, _, errors = run(*arguments, "--method", "dwt")
+    assert status == 0, errors
+    found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.html")}
+    assert found == {"pages/x/one.html", "pages/two.html"}
+    assert 'href="../../fused/x/one.png"' in (tmp_path / "pages/x/one.html").read_text(encoding="utf-8")

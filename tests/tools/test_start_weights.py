@@ -94,7 +94,7 @@ def test_mistakes_are_said(work, capsys):
         start("2-1-2_f32_k3", "--grow", "start.caffemodel", out="other")
     with pytest.raises(ValueError, match="conv3_a: not in the smaller net, which has conv1_a, conv2_a"):
         start("3-1-3_f64_k5", "--grow", "start.caffemodel", out="other")
-    with pytest.raises(ValueError, match="conv1_a: shares filters with a layer that has others"):
+    with pytest.raises(ValueError, match="conv1_a: shares filters with a layer whose filters differ"):
         start("2-1-2_f64_k5_shared", "--grow", "start.caffemodel", out="other")
     Path("folder").mkdir()
     with pytest.raises(OSError, match="folder"):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from tools import fuse
 from two_stream_fusion import batch
 from two_stream_fusion.base.files import atomic_write
 from two_stream_fusion.io import images
+from two_stream_fusion.outputs import Outputs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -68,7 +70,7 @@ def test_it_goes_on_and_says_what_failed(folder, capfd, jobs):
     said, errors = capfd.readouterr()
     assert sorted(p.name for p in (folder / "out").iterdir()) == ["one.png", "ten.png", "two.png"]
     assert errors == "fuse.py: error: in/bad/1.png: not an image, or a damaged one (12 bytes)\n"
-    assert said.splitlines()[-1] == "3 fused, 0 left out as whole, 1 failed"
+    assert said.splitlines()[-1] == "3 fused, 0 skipped as complete, 1 failed"
 
 
 def test_resuming_does_what_is_missing_or_broken(folder, capfd):
@@ -82,7 +84,7 @@ def test_resuming_does_what_is_missing_or_broken(folder, capfd):
     assert run("--batch", "in", "-o", "out", "--resume") == 1
     assert untouched.stat().st_mtime_ns == before
     assert broken.read_bytes() == whole and missing.is_file()
-    assert "2 fused, 1 left out as whole, 1 failed" in capfd.readouterr().out
+    assert "2 fused, 1 skipped as complete, 1 failed" in capfd.readouterr().out
     assert run("--batch", "in", "-o", "out") == 1  # without --resume nothing is replaced
     assert capfd.readouterr().err.count("exists; --force") == 3
 
@@ -102,7 +104,7 @@ def test_the_other_outputs_are_folders_too(folder, capfd):
     (folder / "reports/x.json").unlink()
     assert main("--batch", "pairs.csv", "-o", "out", *more, "--resume") == 0
     assert (folder / "reports/x.json").is_file()
-    assert "1 fused, 1 left out as whole" in capfd.readouterr().out
+    assert "1 fused, 1 skipped as complete" in capfd.readouterr().out
 
 
 def test_an_output_of_two_items_is_refused(folder, capfd):
@@ -315,3 +317,38 @@ def test_ctrl_c_ends_it_without_a_word(folder):
     assert (started.returncode, errors) == (130, "")
     left = [path.name for path in (folder / "out").iterdir()]
     assert len(left) < 40 and all(batch.is_whole(folder / "out" / name) for name in left)
+
+
+def test_a_list_that_is_no_file_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "batch.csv")
+    with pytest.raises(ValueError, match=r"batch\.csv: is a FIFO, a socket or a device"):
+        batch.read_batch(tmp_path / "batch.csv")
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        (".,a.png,b.png", "'.' is no name of a file"),
+        ("x/..,a.png,b.png", "'x/..' is no name of a file"),
+        (" ,a.png,b.png", "output,image,image,... is needed"),
+        ("out,", "output,image,image,... is needed"),
+        ("o\0ut,a.png,b.png", "is no name of a file"),
+    ],
+)
+def test_lines_without_a_name_are_refused(tmp_path, line, message):
+    (tmp_path / "batch.csv").write_text(f"# comment\n\n{line}\n")
+    with pytest.raises(ValueError, match=f"line 3: .*{re.escape(message)}"):
+        batch.read_batch(tmp_path / "batch.csv")
+
+
+def test_a_link_inside_the_outputs_leads_outside(tmp_path):
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    out.mkdir(), elsewhere.mkdir(), (out / "inner").mkdir()
+    (out / "link").symlink_to(elsewhere)
+    (out / "loop").symlink_to(out / "inner")
+    for name in ("loop/x", "inner/x"):
+        (tmp_path / "batch.csv").write_text(f"{name},a.png,b.png\n")
+        assert batch.plan_batch(tmp_path / "batch.csv", Outputs(image=out))[1] == 0
+    (tmp_path / "batch.csv").write_text("link/x,a.png,b.png\n")
+    with pytest.raises(ValueError, match="leaves the folder"):
+        batch.plan_batch(tmp_path / "batch.csv", Outputs(image=out))

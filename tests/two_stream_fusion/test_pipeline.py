@@ -191,7 +191,7 @@ def test_progress_is_told_stage_by_stage(files):
         ({"net": "x"}, "net and weights go together"),
         ({"net": "x", "weights": "y", "model": "z"}, "either a model"),
         ({"model": "none"}, "no model 'none'"),
-        ({"method": "lp", "align": "sideways"}, "unknown model 'sideways'"),
+        ({"method": "lp", "align": "sideways"}, "unknown motion 'sideways'"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments, words):
@@ -256,20 +256,20 @@ def test_an_image_of_few_bits_fused_with_itself_stays(method):
     assert np.abs(fused.astype(int) - dark).max() <= 1
 
 
-@pytest.mark.parametrize("model", [None, "translation"])
-def test_a_bad_frame_is_left_out_and_said(caplog, model):
+@pytest.mark.parametrize("motion", [None, "translation"])
+def test_a_bad_frame_is_left_out_and_said(caplog, motion):
     photo = photograph()[100:300, 150:400]
     good = [levels(frame) for frame in slope(photo, 4)]
     bad = [*good[:2], good[1] // 3, *good[2:]]
     with caplog.at_level(logging.WARNING, "two_stream_fusion"):
-        result = pipeline.fuse(bad, "lp", align=model)
+        result = pipeline.fuse(bad, "lp", align=motion)
         assert "image 3 is left out: it is 0.34 times as bright as the others" in caplog.text
-    np.testing.assert_array_equal(result.image, pipeline.fuse(good, "lp", align=model).image)
+    np.testing.assert_array_equal(result.image, pipeline.fuse(good, "lp", align=motion).image)
     assert [(out.source, out.name) for out in result.left_out] == [(2, "image 3")]
     assert result.aligned.order == [0, 1, 3, 4] and len(result.aligned.names) == 5
-    if model:
+    if motion:
         assert result.transforms[2] is None and result.transforms[3] is not None
-    kept = pipeline.fuse(bad, "lp", align=model, keep_all=True)
+    kept = pipeline.fuse(bad, "lp", align=motion, keep_all=True)
     assert kept.left_out == () and len(kept.aligned.frames) == 5
     assert kept.aligned.reference != 2  # whatever the order
     with pytest.raises(ValueError, match=r"image 3: cannot be the reference: it is 0\.34 times"):
@@ -301,7 +301,7 @@ def test_the_order_of_a_shaken_stack_is_not_sure(caplog):
         with caplog.at_level(logging.WARNING, "two_stream_fusion"):
             assert pipeline.align_frames(shuffled, None).order in ([1, 4, 3, 0, 2], [2, 0, 3, 4, 1])
             assert pipeline.align_frames(shuffled, None, in_order=False).order == [0, 1, 2, 3, 4]
-        assert ("the order of focus is not sure; --keep-order" in caplog.text) == warned
+        assert ("the order of focus may be wrong; --keep-order" in caplog.text) == warned
 
 
 def test_a_black_frame_and_a_bumped_one_are_left_out(caplog):

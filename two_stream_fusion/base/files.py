@@ -8,7 +8,7 @@ import os
 import shutil
 import stat
 from pathlib import Path
-from typing import Iterator
+from typing import Iterable, Iterator
 
 from two_stream_fusion.base.interrupts import delay_interrupt
 
@@ -97,6 +97,9 @@ def read_text(path: str | Path, kind: str) -> str:
         path: the file.
         kind: what it has to be, such as "a list of names", for errors.
 
+    Returns:
+        Its text.
+
     Raises:
         OSError: it cannot be read.
         ValueError: it is a FIFO, a socket or a device, whose reading might never end, or no UTF-8.
@@ -136,7 +139,7 @@ def write_text(path: str | Path, text: str, replace: bool = True) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def remove_partial_files(*_) -> None:
+def remove_partial_files(*_: object) -> None:
     """Remove what `atomic_write` has not finished, and end this process: a handler of signals."""
     for partial in list(_partial_files):  # other threads may go on meanwhile
         with contextlib.suppress(OSError):
@@ -144,7 +147,7 @@ def remove_partial_files(*_) -> None:
     os._exit(1)
 
 
-def check_output(path: str | Path, inputs=(), force: bool = False) -> None:
+def check_output(path: str | Path, inputs: Iterable[str | Path] = (), force: bool = False) -> None:
     """Refuse an output that would destroy something.
 
     Args:

@@ -13,12 +13,28 @@ def row(cells: Iterable[object]) -> str:
 
 
 def markdown(header: Sequence[object], rows: Iterable[Iterable[object]]) -> str:
-    """A Markdown table; each line ends."""
+    """A Markdown table; each line ends.
+
+    Args:
+        header: the titles of the columns.
+        rows: the cells of each row, which `str` formats.
+
+    Returns:
+        The table's text.
+    """
     return "\n".join([row(header), "|---" * len(header) + "|", *map(row, rows)]) + "\n"
 
 
 def comma_separated(header: Sequence[object], rows: Iterable[Iterable[object]]) -> str:
-    """A table as CSV; each line ends."""
+    """A table as CSV; each line ends.
+
+    Args:
+        header: the titles of the columns.
+        rows: the cells of each row.
+
+    Returns:
+        The text of the file.
+    """
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
     return text.getvalue()

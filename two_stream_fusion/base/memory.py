@@ -15,7 +15,7 @@ class NotEnoughMemory(MemoryError):
     """Work that needs more memory than there is; the message is for the user."""
 
 
-def check_room(needed: float, what: str) -> None:
+def require_memory(needed: float, what: str) -> None:
     """Refuse work before it begins where memory cannot hold it.
 
     Args:

@@ -24,6 +24,9 @@ def process_pool(count: int, environment: Mapping[str, str] | None = None) -> It
         count: number of processes, 1 or more.
         environment: variables that the processes get besides those of this one, which has its own again
             after the block.
+
+    Yields:
+        The pool.
     """
     before = {name: os.environ.get(name) for name in environment or {}}
     os.environ.update(environment or {})  # processes begin as work comes, and inherit it then
@@ -45,7 +48,7 @@ def process_pool(count: int, environment: Mapping[str, str] | None = None) -> It
 
 
 def _end_with_parent(end):
-    """Call `end` at SIGTERM, and when the parent is no more. A function of ours: Python 3.8 can send it."""
+    """Call `end` at SIGTERM, and when the parent has ended. A function of ours: Python 3.8 can send it."""
     signal.signal(signal.SIGTERM, end)
     threading.Thread(target=_wait_for_parent, args=(end,), daemon=True).start()
 

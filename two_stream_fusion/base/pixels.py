@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 MIN_SIDE = 2  # pixels a side of the smallest image that the methods fuse
 # Rec.601 luma of R, G and B, with the rounding of Y'UV (0.299, 0.587, 0.114) and of MATLAB's rgb2gray.
@@ -45,7 +50,7 @@ def check_alike(*images: np.ndarray) -> None:
             raise ValueError(f"images differ: {first.shape} {first.dtype} and {image.shape} {image.dtype}")
 
 
-def level_scale(image: np.ndarray) -> float:
+def depth_scale(image: np.ndarray) -> float:
     """One gray level of 0..255 in the levels of a uint8 or uint16 image: 1 or 257."""
     return np.iinfo(image.dtype).max / 255
 
@@ -60,25 +65,31 @@ def gray(image: np.ndarray) -> np.ndarray:
         H x W float64 in 0..255, weighted by LUMA_MATLAB.
     """
     values = image @ np.array(LUMA_MATLAB) if image.ndim == 3 else image.astype(np.float64)
-    return values / level_scale(image)
+    return values / depth_scale(image)
 
 
-def round_half_up(values: np.ndarray, dtype) -> np.ndarray:
+def round_half_up(values: np.ndarray, dtype: npt.DTypeLike) -> np.ndarray:
     """Round levels to uint8 or uint16, halves upward as MATLAB does, and clip them to the type's range.
 
     Args:
         values: floats of any shape, in levels of `dtype`.
         dtype: np.uint8 or np.uint16.
+
+    Returns:
+        Of the shape of `values`, in `dtype`.
     """
     return np.clip(np.floor(values + 0.5), 0, np.iinfo(dtype).max).astype(dtype)
 
 
-def round_half_even(values: np.ndarray, dtype) -> np.ndarray:
+def round_half_even(values: np.ndarray, dtype: npt.DTypeLike) -> np.ndarray:
     """Round levels to uint8 or uint16, halves to the even level as IEEE 754 does, and clip them to the range.
 
     Args:
         values: floats of any shape, in levels of `dtype`.
         dtype: np.uint8 or np.uint16.
+
+    Returns:
+        Of the shape of `values`, in `dtype`.
     """
     return np.clip(np.rint(values), 0, np.iinfo(dtype).max).astype(dtype)
 

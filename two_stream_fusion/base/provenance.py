@@ -29,16 +29,16 @@ def source_files(*modules: str) -> dict[str, Path]:
         ModuleNotFoundError: there is no such module.
     """
     packages = {module.split(".")[0] for module in modules}
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     pending = list(modules)
     while pending:
         name = pending.pop()
-        if name in found:
+        if name in files:
             continue
         path = _file(name)
         if path is None:
             raise ModuleNotFoundError(f"no module named {name!r}", name=name)
-        found[name] = path
+        files[name] = path
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 candidates = [alias.name for alias in node.names]
@@ -49,7 +49,7 @@ def source_files(*modules: str) -> dict[str, Path]:
             else:
                 continue
             pending += [c for c in candidates if c.split(".")[0] in packages and _file(c)]
-    return dict(sorted(found.items()))
+    return dict(sorted(files.items()))
 
 
 def code_digest(*modules: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Callable, Sequence, Tuple
+from typing import Any, Callable, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -45,7 +45,7 @@ def tiles(size: tuple[int, int], tile: int, margin: int) -> list[Tile]:
     ]
 
 
-def map_tiles(compute: Callable, arrays: Sequence[np.ndarray], margin: int = 0):
+def map_tiles(compute: Callable, arrays: Sequence[np.ndarray], margin: int = 0) -> Any:
     """Apply a function to arrays tile by tile, on all cores.
 
     Args:

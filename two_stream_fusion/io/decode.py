@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from two_stream_fusion.base.files import check_regular
-from two_stream_fusion.base.memory import check_room
+from two_stream_fusion.base.memory import require_memory
 from two_stream_fusion.base.pixels import round_half_even
 from two_stream_fusion.io import jpeg, png
 from two_stream_fusion.io.metadata import Metadata, from_info
@@ -29,7 +29,7 @@ MAX_MEGAPIXELS = 500  # a file that claims more is damaged or a decompression bo
 MAX_MEGAPIXELS_UNQUESTIONED = 16
 MIN_BYTES_A_MEGAPIXEL = 500  # photographs take a hundred times as many; deflate needs 970 for plain black
 NETPBM_HEAD = 4096  # bytes that hold its size and white
-READ_FORMATS = "PNG, TIFF, JPEG, WebP and HEIC"  # for messages
+READ_FORMATS = "PNG, TIFF, JPEG, WebP, BMP, PPM, RAW and HEIC"  # for messages
 BAND = 256  # rows of an image that are converted at once
 OPENCV_NO_MEMORY = -4  # cv2.error.code where an allocation fails
 # How files of kinds that are not read begin.
@@ -50,7 +50,16 @@ class UnsupportedImage(ValueError):
 
 @contextmanager
 def decoder_errors(path: Path) -> Iterator[None]:
-    """Turn what the libraries raise for a damaged file into one ValueError."""
+    """Turn what the libraries raise for a damaged file into one ValueError.
+
+    Args:
+        path: the file, for the message.
+
+    Raises:
+        ValueError: the file is damaged or not an image.
+        MemoryError: memory does not hold it.
+        OSError: the disk failed.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -67,6 +76,13 @@ def decoder_errors(path: Path) -> Iterator[None]:
 
 def read_head(path: Path, size: int = 12) -> bytes:
     """The first bytes of an image file.
+
+    Args:
+        path: the file.
+        size: the number of bytes.
+
+    Returns:
+        Fewer than `size` bytes where the file is shorter.
 
     Raises:
         OSError: the file cannot be read.
@@ -110,6 +126,10 @@ class Header(NamedTuple):
 def check_header(path: Path, header: Header) -> None:
     """Check that an image can be decoded in bounded time and memory.
 
+    Args:
+        path: the file.
+        header: of the image in it.
+
     Raises:
         UnsupportedImage: it claims more than MAX_MEGAPIXELS, or far more pixels than its bytes can describe.
         NotEnoughMemory: memory cannot hold it.
@@ -119,8 +139,8 @@ def check_header(path: Path, header: Header) -> None:
         raise UnsupportedImage(f"{path}: {size}, more than {MAX_MEGAPIXELS} million pixels")
     length = path.stat().st_size
     if pixels > MAX_MEGAPIXELS_UNQUESTIONED * 1e6 and length < pixels / 1e6 * MIN_BYTES_A_MEGAPIXEL:
-        raise UnsupportedImage(f"{path}: {size} pixels in {length} bytes are no photograph; not decoded")
-    check_room(header.decoding + length, f"{path}: {size} pixels")
+        raise UnsupportedImage(f"{path}: {size} pixels in {length} bytes cannot be an image; not decoded")
+    require_memory(header.decoding + length, f"{path}: {size} pixels")
 
 
 def open_with_pillow(file: str | Path | BinaryIO) -> Image.Image:
@@ -144,9 +164,7 @@ def header_by_pillow(path: Path) -> Header:
 
 def _pillow_header(path, file):
     if file.format not in PILLOW_FORMATS:
-        raise UnsupportedImage(
-            f"{path}: {file.format} files are not read; PNG, TIFF, JPEG, WebP and HEIC are"
-        )
+        raise UnsupportedImage(f"{path}: {file.format} files are not read; {READ_FORMATS} are")
     frames = getattr(file, "n_frames", 1)
     if frames > 1 and file.format != "MPO":  # a camera's JPEG, followed by previews
         raise UnsupportedImage(f"{path}: animated, {frames} frames; save them as files of their own")
@@ -244,9 +262,9 @@ def _whole_jpeg(path, data, size):
         )
     whole = data if structure.has_end else data + jpeg.END
     if jpeg.lacks_pixels(whole) or not (structure.has_end or structure.is_refined):
-        raise UnsupportedImage(f"{path}: truncated or damaged: data of its pixels is missing")
+        raise UnsupportedImage(f"{path}: truncated or damaged: pixel data is missing")
     if not structure.has_end:
-        _warn_once(f"{path}: has no end marker (EOI), so it may be cut off; its pixels are whole")
+        _warn_once(f"{path}: has no end marker (EOI), so it may be cut off; its pixels are complete")
     return whole
 
 
@@ -273,10 +291,10 @@ def check_decoded(
     """
     expected = (*size, channels) if channels > 1 else tuple(size)
     if pixels.shape != expected or pixels.dtype.kind != "u" or pixels.dtype.itemsize != itemsize:
-        found, said = ("x".join(map(str, shape)) for shape in (pixels.shape, expected))
+        actual, stated = ("x".join(map(str, shape)) for shape in (pixels.shape, expected))
         raise UnsupportedImage(
-            f"{path}: read as {found} {pixels.dtype}, the file says {said} of {8 * itemsize} bits; save it as"
-            " TIFF packed by deflate"
+            f"{path}: read as {actual} {pixels.dtype}, the file says {stated} of {8 * itemsize} bits;"
+            " save it as TIFF packed by deflate"
         )
 
 
@@ -309,7 +327,17 @@ def _decode_netpbm(data):
 
 
 def decode_with_opencv(data: bytes) -> np.ndarray:
-    """Decode by OpenCV: H x W or H x W x C, R, G, B and alpha in this order."""
+    """Decode by OpenCV: H x W or H x W x C, R, G, B and alpha in this order.
+
+    Args:
+        data: the bytes of the file.
+
+    Returns:
+        The pixels, uint8 or uint16 or float32 as the file has them.
+
+    Raises:
+        ValueError: OpenCV cannot decode it.
+    """
     with silenced_stderr():
         image = cv2.imdecode(np.frombuffer(data, np.uint8), OPENCV_FLAGS)
     if image is None:
@@ -323,7 +351,15 @@ def swap_rgb(image: np.ndarray) -> np.ndarray:
 
 
 def apply_orientation(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn an image upright by its EXIF orientation, 1 to 8."""
+    """Turn an image upright by its EXIF orientation, 1 to 8.
+
+    Args:
+        pixels: H x W or H x W x C.
+        orientation: of EXIF (tag 274). 1 is upright.
+
+    Returns:
+        A view of `pixels`, W x H... for 5 to 8.
+    """
     if orientation in (2, 4, 5, 7):  # mirrored; what is left is a turn
         pixels, orientation = pixels[:, ::-1], {2: 1, 4: 3, 5: 8, 7: 6}[orientation]
     return np.rot90(pixels, {3: 2, 6: 3, 8: 1}.get(orientation, 0))
@@ -356,7 +392,17 @@ def _heif_header(file):
 
 
 def decode_heif(path: Path) -> tuple[np.ndarray, Metadata]:
-    """Decode the main image of a HEIC file as `decode_with_pillow` does; libheif turns it upright."""
+    """Decode the main image of a HEIC file as `decode_with_pillow` does; libheif turns it upright.
+
+    Args:
+        path: the file.
+
+    Returns:
+        H x W or H x W x C, uint8 or uint16, and the metadata.
+
+    Raises:
+        UnsupportedImage: alpha multiplied into the colours, or levels above the file's own white.
+    """
     file = _open_heif(path)
     header = _heif_header(file)
     check_header(path, header)

@@ -28,6 +28,9 @@ def encode_png(pixels: np.ndarray, metadata: Metadata) -> bytes:
     Args:
         pixels: H x W or H x W x C, uint8 or uint16; an even number of channels ends with alpha.
         metadata: of the image. It becomes chunks after the first one, IHDR.
+
+    Returns:
+        The bytes of the file.
     """
     if pixels.ndim == 3 and pixels.shape[2] == 2:
         data = _encode_gray_with_alpha(pixels)
@@ -58,10 +61,16 @@ def _encode_gray_with_alpha(pixels):
 
 
 def encode_tiff(pixels: np.ndarray, metadata: Metadata) -> bytes:
-    """Encode TIFF, compressed by deflate, with the texts of EXIF. Arguments as `encode_png`.
+    """Encode TIFF, compressed by deflate, with the texts of EXIF.
 
     A resolution for an inch or centimetre stands in tags. One for another unit is that of a microscope: its
     unit stands in a description as ImageJ writes it, unless there is one already.
+
+    Args:
+        pixels, metadata: as of `encode_png`.
+
+    Returns:
+        The bytes of the file.
     """
     texts = Image.Exif()
     texts.load(metadata.exif)
@@ -104,9 +113,16 @@ def _resolution_options(resolution, unit):
 
 
 def encode_jpeg(pixels: np.ndarray, metadata: Metadata) -> bytes:
-    """Encode JPEG of quality 95 without chroma subsampling. Arguments as `encode_png`.
+    """Encode JPEG of quality 95 without chroma subsampling.
 
     JFIF has whole numbers of dots an inch. EXIF has the resolutions that are too large for it.
+
+    Args:
+        pixels: H x W or H x W x 3, uint8.
+        metadata: as of `encode_png`.
+
+    Returns:
+        The bytes of the file.
     """
     options = {"format": "JPEG", "quality": 95, "subsampling": 0}
     if metadata.resolution:
@@ -118,7 +134,15 @@ def encode_jpeg(pixels: np.ndarray, metadata: Metadata) -> bytes:
 
 
 def encode_webp(pixels: np.ndarray, metadata: Metadata) -> bytes:
-    """Encode lossless WebP, whose resolution stands in EXIF. Arguments as `encode_png`."""
+    """Encode lossless WebP, whose resolution stands in EXIF.
+
+    Args:
+        pixels: H x W x 3 or H x W x 4, uint8.
+        metadata: as of `encode_png`.
+
+    Returns:
+        The bytes of the file.
+    """
     return _encode_with_pillow(pixels, metadata, format="WEBP", lossless=True, exact=True, xmp=metadata.xmp)
 
 

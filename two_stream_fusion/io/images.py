@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from two_stream_fusion.base import files
 from two_stream_fusion.io import decode, encode, raw, tiff, tiff_stacks
 from two_stream_fusion.io.metadata import NO_METADATA, Metadata
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 WRITABLE = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp")
 RAW = (".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2")
@@ -63,7 +66,17 @@ def load(
     time: int | None = None,
     value_range: tuple[float, float] | None = None,
 ) -> Photograph:
-    """Read an image file with its alpha and metadata. Arguments and errors as `read`."""
+    """Read an image file with its alpha and metadata.
+
+    Args:
+        path, page, channel, time, value_range: as of `read`.
+
+    Returns:
+        The pixels, the alpha (None where every pixel is opaque) and the metadata.
+
+    Raises:
+        OSError, ValueError: as `read`.
+    """
     path = Path(path)
     if path.suffix.lower() in RAW:
         return Photograph(raw.develop_raw(path))
@@ -72,7 +85,7 @@ def load(
         if tiff_stacks.is_tiff(head[:4]):
             pixels, metadata = tiff.decode_tiff(path, page, channel, time, value_range)
         else:
-            tiff_stacks.check_no_choice(path, channel, time)
+            tiff_stacks.refuse_choice(path, channel, time)
             if value_range is not None:
                 raise decode.UnsupportedImage(f"{path}: --range is for the levels of TIFF alone")
             decoder = decode.decode_heif if decode.is_heif(head) else decode.decode_with_pillow
@@ -98,6 +111,9 @@ def header(
     Args:
         path, page, channel, time: as of `read`.
 
+    Returns:
+        The header.
+
     Raises:
         OSError, ValueError: as `read`.
     """
@@ -116,6 +132,9 @@ def pages(path: str | Path, *, channel: int | None = None, time: int | None = No
 
     Args:
         path, channel, time: as of `read`.
+
+    Returns:
+        The number of images.
 
     Raises:
         OSError, ValueError: as `read`.
@@ -159,7 +178,7 @@ def write(
 
 
 def check_writable(
-    path: str | Path, dtype=np.uint8, alpha: bool = False, shape: tuple[int, ...] = ()
+    path: str | Path, dtype: npt.DTypeLike = np.uint8, alpha: bool = False, shape: tuple[int, ...] = ()
 ) -> None:
     """Check that the format of a path can hold an image.
 

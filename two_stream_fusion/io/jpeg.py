@@ -16,13 +16,15 @@ XMP_SIGNATURE = b"http://ns.adobe.com/xap/1.0/\0"
 # have about ten scans. Each scan visits all blocks, so that large images get fewer.
 MAX_SCANS = 500
 MAX_SCAN_MEGAPIXELS = 12_000
-NO_LENGTH = (0x01, *range(0xD0, 0xD9))  # markers that stand alone
-FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
+STANDALONE_MARKERS = (0x01, *range(0xD0, 0xD9))  # markers that stand alone
+SOF_MARKERS = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
 PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
 MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # after coded data
 # What libjpeg prints: of coded data that does not suffice or is not what it should be, and harmless notes.
-MESSAGES = re.compile(rb"(?:Corrupt JPEG data|Premature end of JPEG|Invalid|Inconsistent|Unknown)[^\n]*\n")
-LACKING = re.compile(rb"premature end|bad Huffman code|found marker", re.I)
+LIBJPEG_MESSAGES = re.compile(
+    rb"(?:Corrupt JPEG data|Premature end of JPEG|Invalid|Inconsistent|Unknown)[^\n]*\n"
+)
+TRUNCATION_MESSAGE = re.compile(rb"premature end|bad Huffman code|found marker", re.I)
 
 
 class Structure(NamedTuple):
@@ -41,30 +43,33 @@ class Structure(NamedTuple):
 
 
 def read_structure(data: bytes) -> Structure:
-    """Read the markers of a JPEG file (ITU-T T.81, Annex B). What is no JPEG gives a structure without scans.
+    """Read the markers of a JPEG file (ITU-T T.81, Annex B). Other files give a structure without scans.
 
     Args:
         data: the file.
+
+    Returns:
+        The structure, of a truncated file as far as it goes.
     """
     scans, components, is_progressive, has_end = 0, 0, False, False
     lowest_bits: dict[tuple[int, int], int] = {}  # of each component and coefficient
-    place = data.find(b"\xff", 2)
-    while 0 <= place < len(data) - 1:
-        marker, start = data[place + 1], place + 2
+    offset = data.find(b"\xff", 2)
+    while 0 <= offset < len(data) - 1:
+        marker, start = data[offset + 1], offset + 2
         if marker == 0xD9:
             has_end = True
             break
         if marker == 0xFF:  # a fill byte
-            place += 1
+            offset += 1
             continue
-        if marker in NO_LENGTH or marker == 0:
-            place = data.find(b"\xff", start)
+        if marker in STANDALONE_MARKERS or marker == 0:
+            offset = data.find(b"\xff", start)
             continue
         length = int.from_bytes(data[start : start + 2], "big")
         body, end = data[start + 2 : start + length], start + length
         if length < 2 or end > len(data):
             break
-        if marker in FRAMES and len(body) > 5:
+        if marker in SOF_MARKERS and len(body) > 5:
             components, is_progressive = body[5], marker in PROGRESSIVE
         if marker == 0xDA and body:
             scans += 1
@@ -74,9 +79,9 @@ def read_structure(data: bytes) -> Structure:
             first, last, bits = body[1 + 2 * count : 4 + 2 * count]
             for component in body[1 : 1 + 2 * count : 2]:
                 lowest_bits.update({(component, k): bits & 15 for k in range(first, min(last, 63) + 1)})
-            found = MARKER.search(data, end)
-            end = found.start() if found else len(data)
-        place = data.find(b"\xff", end)
+            next_marker = MARKER.search(data, end)
+            end = next_marker.start() if next_marker else len(data)
+        offset = data.find(b"\xff", end)
     named = {component for component, _ in lowest_bits}
     is_refined = len(named) >= components and not any(lowest_bits.values())
     if is_progressive:
@@ -85,7 +90,14 @@ def read_structure(data: bytes) -> Structure:
 
 
 def max_scans(width: int, height: int) -> int:
-    """The number of scans that an image of this size may have."""
+    """The number of scans that an image of this size may have.
+
+    Args:
+        width, height: in pixels.
+
+    Returns:
+        MAX_SCANS, and fewer for images so large that scans of them would take long.
+    """
     return int(min(MAX_SCANS, MAX_SCAN_MEGAPIXELS * 1e6 / (width * height)))
 
 
@@ -96,23 +108,31 @@ def lacks_pixels(*files: bytes) -> bool:
     image of 1/8 is enough, for all data is gone through.
     """
     flags = cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_IGNORE_ORIENTATION
-    with captured_stderr(MESSAGES) as printed:
+    with captured_stderr(LIBJPEG_MESSAGES) as printed:
         for data in files:
             cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    return any(map(LACKING.search, printed))
+    return any(map(TRUNCATION_MESSAGE.search, printed))
 
 
 def with_xmp(data: bytes, xmp: bytes) -> bytes:
-    """A JPEG file with a packet of XMP after its first segment; unchanged where it is too long for one."""
+    """A JPEG file with a packet of XMP after its first segment; unchanged where it is too long for one.
+
+    Args:
+        data: the bytes of the file.
+        xmp: the packet; may be empty.
+
+    Returns:
+        The bytes of the new file.
+    """
     body = XMP_SIGNATURE + xmp
     if not xmp or len(body) > 65533:
         return data
-    place = 4 + int.from_bytes(data[4:6], "big")
+    offset = 4 + int.from_bytes(data[4:6], "big")
     segment = b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body
-    return data[:place] + segment + data[place:]
+    return data[:offset] + segment + data[offset:]
 
 
 def find_xmp(segments: Iterable[tuple[str, bytes]]) -> bytes:
     """The packet of XMP among the segments (name, content) of a JPEG file; b"" where there is none."""
-    found = (content for name, content in segments if name == "APP1" and content.startswith(XMP_SIGNATURE))
-    return next(found, b"")[len(XMP_SIGNATURE) :]
+    packets = (content for name, content in segments if name == "APP1" and content.startswith(XMP_SIGNATURE))
+    return next(packets, b"")[len(XMP_SIGNATURE) :]

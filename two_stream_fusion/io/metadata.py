@@ -98,11 +98,14 @@ def resolution_of_tiff(
         values: {tag: value} of the tags 282, 283 and 296 where the page has them; ratios as pairs.
         imagej: the description that ImageJ writes, parsed.
         ome: the description of OME, XML.
+
+    Returns:
+        The resolution; None where the file has none.
     """
     if ome:
-        found = _resolution_of_ome(ome)
-        if found:
-            return found
+        resolution = _resolution_of_ome(ome)
+        if resolution:
+            return resolution
     x, y = (_ratio(values.get(tag, 0)) for tag in (X_RESOLUTION, Y_RESOLUTION))
     unit = TIFF_UNITS.get(int(values.get(RESOLUTION_UNIT, 2)))
     return _resolution(x, y, str((imagej or {}).get("unit") or "") or unit)
@@ -176,8 +179,8 @@ def _kept_xmp(xmp):
         (EXIF_NAMESPACE, ("PixelXDimension", "PixelYDimension")),
         (EXTENSION_NAMESPACE, ("HasExtendedXMP",)),  # the rest of it stays behind
     ):
-        found = re.findall(rf"xmlns:([\w.-]+)\s*=\s*[\"']{re.escape(namespace)}[\"']", xmp)
-        for prefix in sorted(set(found))[:MAX_PREFIXES]:
+        prefixes = re.findall(rf"xmlns:([\w.-]+)\s*=\s*[\"']{re.escape(namespace)}[\"']", xmp)
+        for prefix in sorted(set(prefixes))[:MAX_PREFIXES]:
             name = rf"{re.escape(prefix)}:(?:{'|'.join(names)})"
             xmp = re.sub(rf"\s{name}\s*=\s*(?:\"[^\"]*\"|'[^']*')", "", xmp)
             xmp = re.sub(rf"<({name})\b[^<>]*?(?:/>|>[^<]*</\1\s*>)", "", xmp)
@@ -193,7 +196,15 @@ def _without_thumbnails(xmp):
 
 
 def exif_with_resolution(exif: bytes, resolution: Resolution | None) -> bytes:
-    """EXIF with a resolution for each inch or centimetre, for formats that have no place of their own."""
+    """EXIF with a resolution for each inch or centimetre, for formats that have no place of their own.
+
+    Args:
+        exif: the bytes of the old EXIF; may be empty.
+        resolution: None leaves `exif` as it is.
+
+    Returns:
+        The bytes of the new EXIF.
+    """
     if resolution is None:
         return exif
     with_resolution = Image.Exif()

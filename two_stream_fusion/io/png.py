@@ -12,21 +12,29 @@ IHDR_END = 33  # bytes; other chunks come after this one
 
 
 def make_chunk(name: bytes, data: bytes) -> bytes:
-    """A chunk with its length and checksum."""
+    """A chunk with its length and checksum.
+
+    Args:
+        name: its type, 4 ASCII letters.
+        data: its contents.
+
+    Returns:
+        The bytes of the chunk (PNG specification, 5.3).
+    """
     return len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big")
 
 
 def read_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """(name, content) of each whole chunk of a file, but for those of the pixels."""
-    place = len(SIGNATURE)
-    while place + 12 <= len(data):
-        length = int.from_bytes(data[place : place + 4], "big")
-        name, end = data[place + 4 : place + 8], place + 12 + length
+    offset = len(SIGNATURE)
+    while offset + 12 <= len(data):
+        length = int.from_bytes(data[offset : offset + 4], "big")
+        name, end = data[offset + 4 : offset + 8], offset + 12 + length
         if end > len(data):
             break
         if name != b"IDAT":
-            yield name, data[place + 8 : end - 4]
-        place = end
+            yield name, data[offset + 8 : end - 4]
+        offset = end
 
 
 def find_xmp(data: bytes) -> bytes:
@@ -44,7 +52,14 @@ def xmp_chunk(xmp: bytes) -> bytes:
 
 
 def resolution_chunk(x: float, y: float) -> bytes:
-    """The chunk that holds a resolution in pixels a metre; empty where a number leaves its field."""
+    """The chunk pHYs, which holds a resolution (PNG specification, 11.3.5.3).
+
+    Args:
+        x, y: pixels a metre.
+
+    Returns:
+        The bytes of the chunk; empty where a number leaves its field of 31 bits.
+    """
     counts = [round(value) for value in (x, y)]
     if not all(0 < count < 2**31 for count in counts):
         return b""

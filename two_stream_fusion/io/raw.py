@@ -24,7 +24,7 @@ def _opened_raw(path):
         except rawpy.LibRawError as error:
             reason = error.args[0] if error.args else "cannot be read"
             reason = reason.decode() if isinstance(reason, bytes) else reason
-            raise ValueError(f"{path}: not a RAW file, or not whole: {reason}") from None
+            raise ValueError(f"{path}: not a RAW file, or incomplete: {reason}") from None
 
 
 def header_of_raw(path: Path) -> Header:

@@ -32,15 +32,15 @@ def captured_stderr(messages: re.Pattern[bytes]) -> Iterator[list[bytes]]:
     Yields:
         A list, which has the messages after the block. One thread at a time, as `silenced_stderr`.
     """
-    found: list[bytes] = []
+    captured: list[bytes] = []
     with tempfile.TemporaryFile() as file:
         try:
             with _redirected(file.fileno()):
-                yield found
+                yield captured
         finally:
             file.seek(0)
             printed = file.read()
-            found += messages.findall(printed)
+            captured += messages.findall(printed)
             others = messages.sub(b"", printed)
             if others:  # of another thread
                 with suppress(OSError):

@@ -37,22 +37,25 @@ OWN_COMPRESSIONS = (1, 8, 32773, 32946)  # those that tifffile decodes without i
 
 def decode_tiff(
     path: Path,
-    number: int,
+    index: int,
     channel: int | None = None,
     time: int | None = None,
     value_range: tuple[float, float] | None = None,
 ) -> tuple[np.ndarray, Metadata]:
-    """Decode an image of a TIFF file: pixels (alpha is the last channel), and metadata.
+    """Decode an image of a TIFF file.
 
     Args:
         path: the file.
-        number: the place of the image in the stack, from 0.
+        index: of the image in the stack, from 0.
         channel, time: as of tiff_stacks.stack_planes.
         value_range: as of images.load.
+
+    Returns:
+        H x W or H x W x C, whose last channel may be alpha, uint8 or uint16, and the metadata.
     """
     planes = stack_planes(path, channel, time)
     with open_tiff(path) as file:
-        plane = planes[number]
+        plane = planes[index]
         page = file.pages[plane.page]
         _check_page(path, page)
         decode.check_header(path, _page_header(page))
@@ -61,11 +64,18 @@ def decode_tiff(
     return _scale_levels(path, pixels, value_range), metadata
 
 
-def header_of_tiff(path: Path, number: int, channel: int | None = None, time: int | None = None) -> Header:
-    """The header of an image of a TIFF file. Arguments as `decode_tiff`."""
+def header_of_tiff(path: Path, index: int, channel: int | None = None, time: int | None = None) -> Header:
+    """Read the header of an image of a TIFF file.
+
+    Args:
+        path, index, channel, time: as of `decode_tiff`.
+
+    Returns:
+        The header.
+    """
     planes = stack_planes(path, channel, time)
     with open_tiff(path) as file:
-        page = file.pages[planes[number].page]
+        page = file.pages[planes[index].page]
         _check_page(path, page)
         return _page_header(page)
 
@@ -107,8 +117,8 @@ def _check_page(path, page):
         raise UnsupportedImage(f"{path}: packed by {kind}, which is not read; LZW and deflate are")
     if page.extrasamples and 0 in page.extrasamples:
         raise UnsupportedImage(
-            f"{path}: {page.samplesperpixel} channels, and the file does not say what the last one is; save it"
-            " without that one, or marked as alpha"
+            f"{path}: {page.samplesperpixel} channels, and the file does not say what the last one is;"
+            " save it without that one, or marked as alpha"
         )
     if page.samplesperpixel > 4:
         raise UnsupportedImage(
@@ -139,7 +149,7 @@ def _decode_samples(path, page, plane):
     if page.compression in OWN_COMPRESSIONS and page.photometric in (0, 1, 2) and page.bitspersample >= 8:
         _check_segments(page)
         try:
-            pixels = _read_plane(page, plane.place) if plane.place is not None else page.asarray()
+            pixels = _read_plane(page, plane.number) if plane.number is not None else page.asarray()
         except ValueError as error:
             if "imagecodecs" not in str(error):  # else a predictor that tifffile alone cannot undo
                 raise
@@ -221,7 +231,7 @@ def _decode_separate(page, sample):
         page.parent.filehandle.seek(page.dataoffsets[i])
         segments.append(page.parent.filehandle.read(page.databytecounts[i]))
     lengths = [len(segment) for segment in segments]
-    places = [8 + sum(lengths[:i]) for i in range(count)]
+    offsets = [8 + sum(lengths[:i]) for i in range(count)]
     sample_format = {"u": 1, "i": 2, "f": 3}[page.dtype.kind]
     tags = {
         256: [page.imagewidth],
@@ -234,9 +244,9 @@ def _decode_separate(page, sample):
         339: [sample_format],
     }
     if page.is_tiled:
-        tags.update({322: [page.tilewidth], 323: [page.tilelength], 324: places, 325: lengths})
+        tags.update({322: [page.tilewidth], 323: [page.tilelength], 324: offsets, 325: lengths})
     else:
-        tags.update({273: places, 278: [page.rowsperstrip], 279: lengths})
+        tags.update({273: offsets, 278: [page.rowsperstrip], 279: lengths})
     order = page.parent.byteorder
     directory = 8 + sum(lengths)
     beyond = directory + 2 + 12 * len(tags) + 4
@@ -274,11 +284,11 @@ def _check_decoded(path, page, pixels, orientation):
     kind = "u" if page.dtype is None or page.photometric == 3 or page.dtype.kind == "b" else page.dtype.kind
     is_other = pixels.dtype.kind != kind or (bits in (8, 16, 32, 64) and 8 * pixels.dtype.itemsize != bits)
     if pixels.shape != shape or is_other:
-        found = "x".join(map(str, pixels.shape))
+        actual = "x".join(map(str, pixels.shape))
         expected = "x".join(map(str, shape))
         packed = getattr(page.compression, "name", page.compression)
         raise UnsupportedImage(
-            f"{path}: read as {found} {pixels.dtype}, the file says {expected} of {bits} bits (packed by"
+            f"{path}: read as {actual} {pixels.dtype}, the file says {expected} of {bits} bits (packed by"
             f" {packed}); save it packed by deflate, or not packed"
         )
 

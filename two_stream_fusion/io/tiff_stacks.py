@@ -21,11 +21,11 @@ class Plane(NamedTuple):
     """One image of a TIFF file.
 
     page: the number of its directory, from 0.
-    place: its place in the data of that directory, where one directory describes many images; else None.
+    number: its number in the data of that directory, where one directory describes many images; else None.
     """
 
     page: int
-    place: int | None = None
+    number: int | None = None
 
 
 def is_tiff(head: bytes) -> bool:
@@ -134,8 +134,8 @@ def _series_planes(path, file, series, channel, time):
     if not is_one_directory and len(pages) != count:
         raise UnsupportedImage(f"{path}: {len(pages)} pages for {count} planes (axes {axes})")
     planes = []
-    for number, place in enumerate(itertools.product(*(range(size) for size in sizes.values()))):
-        if any(axis in chosen and i != chosen[axis] for axis, i in zip(sizes, place)):
+    for number, indices in enumerate(itertools.product(*(range(size) for size in sizes.values()))):
+        if any(axis in chosen and i != chosen[axis] for axis, i in zip(sizes, indices)):
             continue
         page = pages[0] if is_one_directory else pages[number]
         if page is None or page.parent is not pages[0].parent:
@@ -150,10 +150,10 @@ def _is_truncated(series):
 
 
 def _check_choice(path, sizes, axes, channel, time):
-    """{axis: place from 0} of the axes C and T.
+    """{axis: index from 0} of the axes C and T.
 
     Raises:
-        UnsupportedImage: an axis of several places has no choice, or not that place.
+        UnsupportedImage: an axis of several channels or times has no choice, or not that one.
     """
     choices = {"C": channel, "T": time}
     chosen, missing = {}, []
@@ -166,11 +166,21 @@ def _check_choice(path, sizes, axes, channel, time):
             raise UnsupportedImage(f"{path}: {option} {choice}: {size} {noun}{plural} (axes {axes})")
         chosen[axis] = (choice or 1) - 1
     if missing:
-        found, options = (" and ".join(words) for words in zip(*missing))
-        raise UnsupportedImage(f"{path}: {found} (axes {axes}), which are not fused: choose one by {options}")
+        missing_axes, options = (" and ".join(words) for words in zip(*missing))
+        raise UnsupportedImage(
+            f"{path}: {missing_axes} (axes {axes}), which are not fused: choose one by {options}"
+        )
     return chosen
 
 
-def check_no_choice(path: Path, channel: int | None, time: int | None) -> None:
-    """Raise UnsupportedImage where a second channel or time of another format than TIFF is asked for."""
+def refuse_choice(path: Path, channel: int | None, time: int | None) -> None:
+    """Refuse to choose a channel or a time of a file that is not TIFF.
+
+    Args:
+        path: the file, for the message.
+        channel, time: as of `stack_planes`.
+
+    Raises:
+        UnsupportedImage: one of them is neither None nor 1.
+    """
     _check_choice(path, {}, "YX", channel, time)

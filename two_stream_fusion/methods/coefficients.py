@@ -7,7 +7,7 @@ from typing import Callable
 import cv2
 import numpy as np
 
-from two_stream_fusion.base.pixels import check_fusable, gray, level_scale, round_half_up
+from two_stream_fusion.base.pixels import check_fusable, depth_scale, gray, round_half_up
 
 MAX_WINDOW = 255  # pixels a side of the largest window
 
@@ -43,7 +43,7 @@ def fuse_planes(
     if colour not in ("channels", "luma"):
         raise ValueError(f"unknown colour {colour!r}: channels or luma")
     first = images[0]
-    scale = level_scale(first)
+    scale = depth_scale(first)
     if first.ndim == 2:
         return to_levels(fuse_plane(*(image / scale for image in images)), first)
     if colour == "luma":
@@ -57,8 +57,16 @@ def fuse_planes(
 
 
 def to_levels(values: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """Convert values in 0..255 to the levels and dtype of the image `like`, rounded half up and clipped."""
-    return round_half_up(values * level_scale(like), like.dtype)
+    """Convert values in 0..255 to the levels and dtype of the image `like`, rounded half up and clipped.
+
+    Args:
+        values: floats in 0..255, of any shape.
+        like: uint8 or uint16.
+
+    Returns:
+        Of the shape of `values`, in the dtype of `like`.
+    """
+    return round_half_up(values * depth_scale(like), like.dtype)
 
 
 def select_coefficients(x: np.ndarray, y: np.ndarray, rule: str = "max_abs", window: int = 3) -> np.ndarray:
@@ -97,6 +105,9 @@ def merge_lowpass(x: np.ndarray, y: np.ndarray, base: str = "average") -> np.nda
     Args:
         x, y: arrays of one shape, the bands of the images a and b.
         base: "average", or "a" or "b" for one of them alone.
+
+    Returns:
+        An array like `x`.
 
     Raises:
         ValueError: `base` is unknown.

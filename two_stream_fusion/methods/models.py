@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import argparse
+
+    import caffe
+    from caffe.proto import caffe_pb2
+    from google.protobuf.message import Message
 
 DEFAULT = "2-1-2_f64_k5-defocus"
 FAST = "2-1-2_f32_k3-defocus"
 CARD_KEYS = ("method", "net", "caffemodel", "sha256")  # the lines KEY: VALUE that every card has
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+M = TypeVar("M", bound="Message")
 
 
 def data_folder() -> Path:
@@ -73,7 +82,7 @@ def model_files(name: str, method: str | None = None) -> tuple[Path, Path]:
     return data_folder() / "prototxt" / head["net"] / "deploy.prototxt", weights
 
 
-def add_model_arguments(parser, default: str | None = DEFAULT) -> None:
+def add_model_arguments(parser: argparse._ActionsContainer, default: str | None = DEFAULT) -> None:
     """Add --model, --net and --weights to an argparse parser or group; `resolve_model` reads them.
 
     Args:
@@ -113,7 +122,7 @@ def resolve_model(
     return model_files(model or DEFAULT, method)
 
 
-def open_net(deploy: str | Path, weights: str | Path):
+def open_net(deploy: str | Path, weights: str | Path) -> caffe.Net:
     """Open a net with its weights.
 
     Args:
@@ -142,7 +151,7 @@ def open_net(deploy: str | Path, weights: str | Path):
     return net
 
 
-def read_prototxt(path: str | Path, message):
+def read_prototxt(path: str | Path, message: M) -> M:
     """Read a prototxt into a protobuf message.
 
     Args:
@@ -154,7 +163,7 @@ def read_prototxt(path: str | Path, message):
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is no such message, or a net in the format of before 2015.
+        ValueError: it is no such message, or a net in a format from before 2015.
     """
     from google.protobuf import text_format  # late: names and cards need no Caffe
 
@@ -165,12 +174,18 @@ def read_prototxt(path: str | Path, message):
     except text_format.ParseError as error:
         raise ValueError(f"{path}: {error}") from None
     if getattr(message, "layers", None):
-        raise ValueError(f"{path}: a net of before 2015; BVLC Caffe's upgrade_net_proto_text rewrites it")
+        raise ValueError(f"{path}: a net from before 2015; BVLC Caffe's upgrade_net_proto_text rewrites it")
     return message
 
 
-def read_caffemodel(path: str | Path):
+def read_caffemodel(path: str | Path) -> caffe_pb2.NetParameter:
     """Read the NetParameter of a .caffemodel.
+
+    Args:
+        path: of the .caffemodel.
+
+    Returns:
+        The net with its blobs.
 
     Raises:
         OSError: the file cannot be read.

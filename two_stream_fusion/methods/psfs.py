@@ -18,7 +18,7 @@ Readings where the source is silent:
 - window: d_A and d_B are averaged over a window before they are compared, and the map then follows the
   majority in it. 1 is the plain method, whose map is grainy where the images are flat.
 - area: regions of the map under this share of the image go to what surrounds them. 0, the default, leaves
-  them: 0.01 removes what tears edges of Clock, whose photographs are out of register, and specks on Pepsi,
+  them: 0.01 removes what tears edges of Clock, whose images are misaligned, and specks on Pepsi,
   but also small things, which costs 1.9 dB on the motorcycle, which has ground truth.
 """
 
@@ -52,8 +52,8 @@ class Sigmas(NamedTuple):
         return min(self) < MIN_SIGMA + 0.01 or max(self) > MAX_SIGMA - 0.01
 
     def __str__(self) -> str:
-        ends = f" (the range ends at {MIN_SIGMA:g} and {MAX_SIGMA:g}: is one photograph sharp throughout,"
-        ends += " or are they out of register?)"
+        ends = f" (the range ends at {MIN_SIGMA:g} and {MAX_SIGMA:g}: is one image sharp throughout,"
+        ends += " or are they misaligned?)"
         return f"f {self.f:.2f}, g {self.g:.2f}" + (ends if self.at_bound else "")
 
 

@@ -1,8 +1,9 @@
 """The fusion methods by name: titles, options, and one way to run each of them.
 
-To add a method, write methods/NAME.py and add its row to METHODS. A method without maps has
-``fuse(a, b, **options) -> image``. A method with maps has ``decide(a, b, **options) -> dict`` and
-``apply(images, decision) -> image``.
+To add a method, write methods/NAME.py and add its row to METHODS. The row is all that commands, tests and the
+estimate of memory need. A method without maps has ``fuse(a, b, *, ...) -> image``. A method with maps has
+``decide(a, b, *, ...) -> dict`` and ``apply(images, decision) -> image``. Options are keyword-only parameters
+with defaults.
 """
 
 from __future__ import annotations
@@ -17,13 +18,27 @@ from two_stream_fusion.base import options as option_grammar
 
 
 class Method(NamedTuple):
-    """A row of the registry."""
+    """A row of the registry.
+
+    name: of `--method`. title: in Tables 1 to 4. module: imported when the method is used.
+    takes_many: whether it fuses any number of images at once; others are folded, image by image.
+    has_maps: whether it has decide and apply, and its decisions are maps or estimates.
+    has_network: whether it runs a net, which takes memory and makes it too slow for some tests.
+    in_paper: whether the paper compares it. eval/lytro_tables.csv then needs a reference for it.
+    self_error: gray levels by which fuse(A, A) may differ from A; None where no bound holds.
+    working_bytes: bytes a pixel at the peak of fusing two colour images of 8 bits, reading and writing them
+    too, measured as the growth from 1 to 4 megapixels; None counts as the most of the others.
+    """
 
     name: str
-    title: str  # in Tables 1 to 4
+    title: str
     module: str
-    takes_many: bool  # whether it fuses any number of images at once; others are folded, image by image
-    has_maps: bool  # whether it has decide and apply, and its decisions are maps or estimates
+    takes_many: bool = False
+    has_maps: bool = False
+    has_network: bool = False
+    in_paper: bool = False
+    self_error: int | None = None
+    working_bytes: int | None = None
 
 
 class Fused(NamedTuple):
@@ -41,16 +56,38 @@ _PACKAGE = "two_stream_fusion.methods."
 METHODS: dict[str, Method] = {  # in the order of Tables 1 to 4
     row.name: row
     for row in (
-        Method("dwt", "DWT", _PACKAGE + "dwt", takes_many=False, has_maps=False),
-        Method("lp", "LP", _PACKAGE + "lp", takes_many=False, has_maps=False),
-        Method("sp", "SP", _PACKAGE + "sp", takes_many=False, has_maps=False),
-        Method("rp", "RP", _PACKAGE + "rp", takes_many=False, has_maps=False),
-        Method("psfs", "PSFs", _PACKAGE + "psfs", takes_many=False, has_maps=True),
-        Method("cp", "CP", _PACKAGE + "cp", takes_many=False, has_maps=False),
-        Method("gf", "GF", _PACKAGE + "gf", takes_many=True, has_maps=True),
-        Method("srcnn", "SRCNN", _PACKAGE + "srcnn", takes_many=False, has_maps=False),
-        Method("cnn", "CNN", _PACKAGE + "cnn", takes_many=False, has_maps=True),
-        Method("two_stream", "Ours", _PACKAGE + "two_stream", takes_many=False, has_maps=False),
+        Method("dwt", "DWT", _PACKAGE + "dwt", in_paper=True, self_error=1, working_bytes=60),
+        Method("lp", "LP", _PACKAGE + "lp", in_paper=True, self_error=1, working_bytes=65),
+        Method("sp", "SP", _PACKAGE + "sp", in_paper=True, self_error=0, working_bytes=145),
+        Method("rp", "RP", _PACKAGE + "rp", in_paper=True, self_error=1, working_bytes=80),
+        Method(
+            "psfs", "PSFs", _PACKAGE + "psfs", has_maps=True, in_paper=True, self_error=0, working_bytes=55
+        ),
+        Method("cp", "CP", _PACKAGE + "cp", in_paper=True, self_error=1, working_bytes=75),
+        Method(
+            "gf",
+            "GF",
+            _PACKAGE + "gf",
+            takes_many=True,
+            has_maps=True,
+            in_paper=True,
+            self_error=0,
+            working_bytes=150,
+        ),
+        Method("srcnn", "SRCNN", _PACKAGE + "srcnn", has_network=True, in_paper=True),
+        Method(
+            "cnn",
+            "CNN",
+            _PACKAGE + "cnn",
+            has_maps=True,
+            has_network=True,
+            in_paper=True,
+            self_error=0,
+            working_bytes=85,
+        ),
+        Method(
+            "two_stream", "Ours", _PACKAGE + "two_stream", has_network=True, in_paper=True, working_bytes=85
+        ),
     )
 }
 TITLES: dict[str, str] = {name: method.title for name, method in METHODS.items()}
@@ -89,13 +126,16 @@ def parse_options(name: str, settings: Iterable[str]) -> dict[str, object]:
         name: of the method.
         settings: strings KEY=VALUE, each value of the type of its default.
 
+    Returns:
+        {option: value} of what was given.
+
     Raises:
         ValueError: as `find` and base.options.parse_options.
     """
     return option_grammar.parse_options(name, options(name), settings)
 
 
-def fuse(name: str, images: Iterable[np.ndarray], *, keep_decisions: bool = True, **options) -> Fused:
+def fuse(name: str, images: Iterable[np.ndarray], *, keep_decisions: bool = True, **options: object) -> Fused:
     """Fuse two or more images by a method.
 
     Args:
@@ -105,6 +145,10 @@ def fuse(name: str, images: Iterable[np.ndarray], *, keep_decisions: bool = True
             is then read once, so that a stack need not be in memory.
         keep_decisions: whether to return the decisions. A fold over a long stack holds all its maps.
         options: of the method.
+
+    Returns:
+        The fused image, of the shape and dtype of `images`, and the decisions: a dict for each step, and none
+        for a method without maps.
 
     Raises:
         ValueError: no such method, fewer than two images, images that cannot be fused, or options out of

@@ -108,12 +108,15 @@ class TwoStream:
         return next(iter(self.net.forward().values()))[0]
 
 
-def refuse_strides(net, path: str | Path) -> None:
-    """Raise ValueError where a layer of a net has a stride: such a net does not keep an image's size.
+def refuse_strides(net: caffe_pb2.NetParameter, path: str | Path) -> None:
+    """Refuse a net with strides, which does not keep an image's size.
 
     Args:
-        net: a NetParameter.
+        net: of the net.
         path: its file, for the message.
+
+    Raises:
+        ValueError: a layer has a stride.
     """
     for layer in net.layer:
         conv, pool = layer.convolution_param, layer.pooling_param
@@ -127,6 +130,9 @@ def receptive_field_radius(deploy: str | Path) -> int:
 
     Args:
         deploy: a deploy.prototxt.
+
+    Returns:
+        Pixels.
 
     Raises:
         OSError: there is no such file.

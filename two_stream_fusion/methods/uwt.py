@@ -37,7 +37,15 @@ def transform(image: np.ndarray, levels: int = 2, spacing: int = 1, wavelet: str
 
 
 def inverse(planes: np.ndarray, spacing: int = 1, wavelet: str = "db2") -> np.ndarray:
-    """Rebuild the image of which `transform` made the planes, H x W in their dtype."""
+    """Rebuild an image from its planes.
+
+    Args:
+        planes: (1 + 3 levels) x H x W, as `transform` returns them.
+        spacing, wavelet: those of the transform.
+
+    Returns:
+        H x W, in the dtype of `planes`.
+    """
     image = np.empty(planes.shape[1:], planes.dtype)
     for y in range(spacing):
         for x in range(spacing):

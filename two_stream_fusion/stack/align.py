@@ -1,80 +1,73 @@
-"""Bring photographs of one scene into register: camera motion and focus breathing.
+"""Align images of one scene: correct camera motion and focus breathing.
 
 How the motion between two images is found stands in stack/registration.py. A matrix is 3 x 3 float64 and
-takes a place (x, y, 1) in the reference to the same thing's place in the image, in pixels; the centre of the
+takes a point (x, y, 1) in the reference to the same thing's point in the image, in pixels; the centre of the
 first pixel is (0, 0). Images are H x W (gray) or H x W x 3 (RGB), uint8 or uint16; those of one scene are
 alike in shape and dtype. None is ever changed. experiments/alignment/measure.py prints the errors.
 """
 
 from __future__ import annotations
 
-from typing import Callable, Iterable, Protocol, Sequence
+from typing import Callable, Iterable, Sequence
 
 import cv2
 import numpy as np
 
 from two_stream_fusion.base.pixels import check_fusable
 from two_stream_fusion.stack import registration
-from two_stream_fusion.stack.registration import MODELS, AlignmentError
+from two_stream_fusion.stack.registration import MOTIONS, AlignmentError
+from two_stream_fusion.stack.sequences import ImageSequence
 
 __all__ = [
-    "MODELS",
+    "MOTIONS",
     "AlignmentError",
     "common_window",
     "corner_distance",
+    "correlate_images",
     "estimate",
     "estimate_stack",
-    "likeness",
     "misalignment",
-    "quick_misalignment",
-    "quick_version",
+    "pyramid_misalignment",
+    "small_pyramid",
     "warp",
 ]
 
 MAX_SIDE = 32766  # pixels that OpenCV can warp
-QUICK_PIXELS = 200_000  # of the versions that `misalignment` compares
-COARSE_PIXELS = 30_000  # of levels on which images in register are recognised
-MIN_GAIN = 1 / 3  # of the unlikeness of two images, that moving one removes where they are out of register
-MIN_GAIN_FAR = 1 / 6  # the same where their corners are farther apart than FAR
-FAR = 0.005  # of the longer side
+SMALL_PIXELS = 200_000  # of the versions that `misalignment` compares
+COARSE_PIXELS = 30_000  # of levels on which images aligned are recognised
+MIN_GAIN = 1 / 3  # of 1 - correlation of two images, that moving one removes where they are misaligned
+MIN_GAIN_FAR = 1 / 6  # the same where their corners are farther apart than FAR_SHARE
+FAR_SHARE = 0.005  # of the longer side
 
 
-class ImageSequence(Protocol):
-    """A list of images, or Frames."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, i: int, /) -> np.ndarray: ...
-
-
-def estimate(reference: np.ndarray, image: np.ndarray, model: str = "affine") -> np.ndarray:
+def estimate(reference: np.ndarray, image: np.ndarray, motion: str = "affine") -> np.ndarray:
     """Find the motion between two images.
 
     Args:
         reference: an image.
         image: another of the same scene.
-        model: translation, euclidean (with rotation), affine (with scales and shear) or homography.
+        motion: translation, euclidean (with rotation), affine (with scales and shear) or homography.
 
     Returns:
-        The matrix that takes places in `reference` to `image`, 3 x 3 float64. It is the identity where no
+        The matrix that takes points in `reference` to `image`, 3 x 3 float64. It is the identity where no
         motion brings the images closer.
 
     Raises:
-        AlignmentError: an image is flat, or no plausible motion is found: the images stay less alike than
-            registration.MIN_LIKENESS, the scale is outside of SCALE_RANGE, or a corner moves farther than
+        AlignmentError: an image is flat, or no plausible motion is found: the correlation stays below
+            registration.MIN_CORRELATION, the scale is outside of SCALE_RANGE, or a corner moves farther than
             MAX_SHIFT.
-        ValueError: the images differ in shape or dtype, or there is no such model.
+        ValueError: the images differ in shape or dtype, or there is no such motion.
     """
     check_fusable(reference, image)
     return registration.register(
-        registration.make_pyramid(reference), registration.make_pyramid(image), model
+        registration.make_pyramid(reference), registration.make_pyramid(image), motion
     )
 
 
 def estimate_stack(
     frames: ImageSequence,
     reference: int = 0,
-    model: str = "affine",
+    motion: str = "affine",
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> list[np.ndarray]:
     """Find the motion of each frame of a focus stack.
@@ -85,21 +78,21 @@ def estimate_stack(
 
     Args:
         frames: images in the order of their focus. Each is read once and none is kept.
-        reference: the place in `frames` of the one that stays as it is.
-        model: as of `estimate`.
-        progress: wraps the list of places of the frames to align.
+        reference: the index in `frames` of the one that stays as it is.
+        motion: as of `estimate`.
+        progress: wraps the list of indices of the frames to align.
 
     Returns:
-        A matrix for each frame, which takes places in the reference to it.
+        A matrix for each frame, which takes points in the reference to it.
 
     Raises:
-        AlignmentError: a frame cannot be aligned; `frame` is its place.
+        AlignmentError: a frame cannot be aligned; `frame` is its index.
         IndexError: there is no frame `reference`.
-        ValueError: there is no such model.
+        ValueError: there is no such motion.
     """
     if not 0 <= reference < len(frames):
         raise IndexError(f"no frame {reference} in a stack of {len(frames)}")
-    registration.check_model(model)
+    registration.check_motion(motion)
     first = frames[reference]
     check_fusable(first)
     if max(first.shape[:2]) > MAX_SIDE:
@@ -119,7 +112,7 @@ def estimate_stack(
             check_fusable(like, frame)
             pyramid = registration.make_pyramid(frame)
             del frame  # not kept while the next is read
-            step = registration.register(previous, pyramid, model)
+            step = registration.register(previous, pyramid, motion)
         except ValueError as error:
             raise AlignmentError(str(error), i) from None
         matrices[i] = registration.normalize(step @ matrices[neighbour])
@@ -136,7 +129,7 @@ def warp(image: np.ndarray, matrix: np.ndarray, interpolation: int = cv2.INTER_L
         interpolation: of OpenCV. INTER_LINEAR does not ring at the edges of masks.
 
     Returns:
-        An image like `image`: each pixel is interpolated at the place that the matrix gives. What
+        An image like `image`: each pixel is interpolated at the point that the matrix gives. What
         lies outside of the image is mirrored at its border. The identity leaves every pixel as it is.
     """
     check_fusable(image)
@@ -163,7 +156,7 @@ def common_window(matrices: Sequence[np.ndarray], shape: tuple[int, ...]) -> tup
         ValueError: no pixel is common to all.
     """
     height, width = shape[:2]
-    # A place p = (x, y, 1) of the reference lies inside an image where line @ p >= 0 for its four borders.
+    # A point p = (x, y, 1) of the reference lies inside an image where line @ p >= 0 for its four borders.
     column_lines, row_lines = [], []
     for x, y, w in np.asarray(matrices, np.float64):
         column_lines += [x, (width - 1) * w - x]
@@ -182,25 +175,40 @@ def misalignment(reference: np.ndarray, image: np.ndarray) -> float:
         image: another of the same kind.
 
     Returns:
-        Pixels, root mean square over the corners, by the affine model on versions of QUICK_PIXELS; so it is
-        less exact for larger images. 0 where moving the image removes little of its unlikeness (MIN_GAIN), as
-        with pairs in register, and where one image is flat. Infinite where no motion brings them together.
+        Pixels, root mean square over the corners, by the affine motion on versions of SMALL_PIXELS; so it is
+        less exact for larger images. 0 where moving the image raises the correlation little (MIN_GAIN), as
+        with pairs aligned, and where one image is flat. Infinite where no motion brings them together.
     """
     check_fusable(reference, image)
-    return quick_misalignment(quick_version(reference), quick_version(image), reference.shape)
+    return pyramid_misalignment(small_pyramid(reference), small_pyramid(image), reference.shape)
 
 
-def quick_version(image: np.ndarray) -> registration.Pyramid:
-    """What `quick_misalignment` compares of an image."""
-    return registration.make_pyramid(image, QUICK_PIXELS)
+def small_pyramid(image: np.ndarray) -> registration.Pyramid:
+    """What `pyramid_misalignment` compares of an image.
+
+    Args:
+        image: an image.
+
+    Returns:
+        Its pyramid.
+    """
+    return registration.make_pyramid(image, SMALL_PIXELS)
 
 
-def quick_misalignment(
+def pyramid_misalignment(
     first: registration.Pyramid, second: registration.Pyramid, shape: tuple[int, ...], ignored: float = 0
 ) -> float:
-    """As `misalignment`, from the `quick_version` of each of two images of `shape`.
+    """Estimate how far apart two images are, as `misalignment`, from their pyramids.
 
-    Small levels are compared first. Where they are less than half of `ignored` pixels apart, the answer is 0.
+    Small levels are compared first.
+
+    Args:
+        first, second: of each image, as `small_pyramid` returns it.
+        shape: of the images, H x W...
+        ignored: in pixels. Where the small levels are less than half of it apart, the answer is 0.
+
+    Returns:
+        Pixels, as `misalignment`.
     """
     if registration.is_flat(first) or registration.is_flat(second):
         return 0.0
@@ -208,13 +216,13 @@ def quick_misalignment(
     if ignored and coarse[0] and _coarse_distance(*coarse, shape) < ignored / 2:
         return 0.0
     try:
-        matrix, first, second = registration.register_pair(first, second, "affine")
+        matrix, first, second = registration.register_without_spots(first, second, "affine")
     except AlignmentError:
         return float("inf")
     distance = corner_distance(matrix, np.eye(3), shape)
-    gain = MIN_GAIN_FAR if distance > FAR * max(shape) else MIN_GAIN
-    unlikeness = 1 - registration.likeness(first, second, np.eye(3))
-    if 1 - registration.likeness(first, second, matrix) > (1 - gain) * unlikeness:
+    gain = MIN_GAIN_FAR if distance > FAR_SHARE * max(shape) else MIN_GAIN
+    difference = 1 - registration.correlate_pyramids(first, second, np.eye(3))
+    if 1 - registration.correlate_pyramids(first, second, matrix) > (1 - gain) * difference:
         return 0.0
     return distance
 
@@ -227,13 +235,21 @@ def _coarse_distance(first, second, shape):
 
 
 def corner_distance(first: np.ndarray, second: np.ndarray, shape: tuple[int, ...]) -> float:
-    """How far apart two matrices take the corners of an image of `shape`: root mean square, in pixels."""
-    distances = registration.corners(first, shape) - registration.corners(second, shape)
+    """The distance between where two matrices take the corners of an image.
+
+    Args:
+        first, second: matrices.
+        shape: of the image, H x W...
+
+    Returns:
+        Pixels, root mean square over the four corners.
+    """
+    distances = registration.moved_corners(first, shape) - registration.moved_corners(second, shape)
     return float(np.sqrt((distances**2).sum(axis=1).mean()))
 
 
-def likeness(reference: np.ndarray, image: np.ndarray, matrix: np.ndarray | None = None) -> float:
-    """How alike two images are, the second moved by a matrix.
+def correlate_images(reference: np.ndarray, image: np.ndarray, matrix: np.ndarray | None = None) -> float:
+    """Correlate the details of two images, the second moved by a matrix.
 
     Args:
         reference: an image.
@@ -242,25 +258,25 @@ def likeness(reference: np.ndarray, image: np.ndarray, matrix: np.ndarray | None
 
     Returns:
         -1 to 1: the correlation, where the images overlap, of details some pixels wide in versions of
-        registration.LIKENESS_PIXELS. Focus matters little there, and slow changes of brightness not at all.
-        -1 where they hardly overlap.
+        registration.CORRELATION_PIXELS. Focus matters little there, and slow changes of brightness not at
+        all. -1 where they hardly overlap.
     """
     check_fusable(reference, image)
     matrix = np.eye(3) if matrix is None else matrix
-    return registration.likeness(
+    return registration.correlate_pyramids(
         registration.make_pyramid(reference), registration.make_pyramid(image), matrix
     )
 
 
 def _allowed_interval(lines, axis, ends, others):
-    """The first and last whole place on an axis that all lines allow, for every place on the other axis.
+    """The first and last pixel on an axis that all lines allow, for every pixel on the other axis.
 
-    ends: the first and last place of this axis; others: those of the other axis.
+    ends: the first and last pixel of this axis; others: those of the other axis.
     """
     first, last = ends
     for line in lines:
-        rest = line[2] + min(line[1 - axis] * place for place in others)
-        end = -rest / line[axis]
+        offset = line[2] + min(line[1 - axis] * pixel for pixel in others)
+        end = -offset / line[axis]
         if line[axis] > 0:
             first = max(first, int(np.ceil(end - 1e-6)))
         else:

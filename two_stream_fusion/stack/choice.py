@@ -1,6 +1,6 @@
 """Which frame of a focus stack is sharp at each pixel: one pass over neighbours in focus.
 
-Ours, beyond the paper. The network fuses each frame with the one before it; both are photographs, never
+Not from the paper. The network fuses each frame with the one before it; both are photographs, never
 results of earlier steps. Whichever of the two is closer to the network's output in fine detail wins there.
 Wins add up along the stack, and the frame with the largest sum is taken. A Potts prior penalises the length
 of boundaries (stack/potts.py).
@@ -34,7 +34,7 @@ def select_frames(
     frames: Iterable[np.ndarray],
     *,
     progress: Callable[[Iterable], Iterable] = iter,
-    **options,
+    **options: object,
 ) -> np.ndarray:
     """Find the sharpest frame at each pixel.
 

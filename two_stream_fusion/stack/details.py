@@ -7,7 +7,7 @@ from typing import Any, Callable
 import cv2
 import numpy as np
 
-from two_stream_fusion.base.pixels import level_scale
+from two_stream_fusion.base.pixels import depth_scale
 
 
 def gaussian_blur(values: np.ndarray, sigma: float) -> np.ndarray:
@@ -48,7 +48,7 @@ def detail_distance(
         difference: Any = cv2.subtract(*planes, dtype=cv2.CV_32F)
         if sigma:
             difference -= gaussian_blur(difference, sigma)
-        difference /= np.float32(level_scale(image))
+        difference /= np.float32(depth_scale(image))
         total += measure(difference, out=difference)
     total /= np.atleast_3d(image).shape[2]
     return total

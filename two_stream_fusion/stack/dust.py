@@ -35,7 +35,15 @@ def find_spots(first: np.ndarray, second: np.ndarray) -> np.ndarray | None:
 
 
 def fill_spots(gray: np.ndarray, spots: np.ndarray) -> np.ndarray:
-    """A gray image (H x W float32) whose spots (H x W bool) have the weighted mean of what is around them."""
+    """Fill spots with the weighted mean of what is around them.
+
+    Args:
+        gray: H x W float32.
+        spots: H x W bool.
+
+    Returns:
+        H x W float32; other pixels are unchanged.
+    """
     kept = (~spots).astype(np.float32)
     total = cv2.GaussianBlur(gray * kept, (0, 0), FILL_SIGMA)
     weight = cv2.GaussianBlur(kept, (0, 0), FILL_SIGMA)

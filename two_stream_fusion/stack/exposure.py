@@ -21,7 +21,7 @@ def match_exposure(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
 
     Args:
         reference: H x W or H x W x 3, uint8 or uint16.
-        image: an image like `reference`, in register with it.
+        image: an image of the shape and dtype of `reference`, aligned with it.
 
     Returns:
         A new image, rounded and clipped. Its pixels are those of `image` where all gains are within TOLERANCE

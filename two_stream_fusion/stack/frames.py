@@ -17,8 +17,8 @@ from two_stream_fusion.base.files import read_text
 from two_stream_fusion.base.pixels import MIN_SIDE, check_fusable, extend_visible
 from two_stream_fusion.io import images
 from two_stream_fusion.stack import align
-from two_stream_fusion.stack.covered import Covered
 from two_stream_fusion.stack.exposure import match_exposure
+from two_stream_fusion.stack.neighbour_fill import NeighbourFilled
 
 ENDINGS = (*images.WRITABLE, ".bmp", ".pgm", ".ppm", ".heic", ".heif", *images.RAW)
 ALPHA_ROUNDS = 2  # more estimates of the motion of frames with alpha, each with hidden pixels filled better
@@ -29,7 +29,7 @@ Source = Union[str, Path, np.ndarray]
 class Entry(NamedTuple):
     """One image of a sequence: a page of a file, or an array.
 
-    position: its place among the sources, pages counted. name: for messages.
+    position: its index among the sources, pages counted. name: for messages.
     channel, time, value_range: as of images.read.
     """
 
@@ -47,8 +47,8 @@ class Entry(NamedTuple):
         if self.pixels is not None:
             return images.Photograph(self.pixels)
         choice = {"channel": self.channel, "time": self.time, "value_range": self.value_range}
-        found = images.load(self.path, self.page, **{k: v for k, v in choice.items() if v is not None})
-        return found._replace(pixels=extend_visible(found.pixels, found.alpha))
+        photograph = images.load(self.path, self.page, **{k: v for k, v in choice.items() if v is not None})
+        return photograph._replace(pixels=extend_visible(photograph.pixels, photograph.alpha))
 
 
 class Frames:
@@ -177,16 +177,16 @@ class Frames:
         """Give an image that was made of `spread` images the levels of the sources, rounded."""
         return restore_levels(image, self.unused_bits)
 
-    def reordered(self, places: Sequence[int]) -> Frames:
-        """The images at `places`, each once, in that order. For images not yet registered."""
+    def reordered(self, indices: Sequence[int]) -> Frames:
+        """The images at `indices`, each once, in that order. For images not yet registered."""
         frames = copy.copy(self)
-        frames.entries = [self.entries[i] for i in places]
+        frames.entries = [self.entries[i] for i in indices]
         return frames
 
     def registered(
         self,
         reference: int,
-        model: str = "affine",
+        motion: str = "affine",
         *,
         crop: bool = True,
         exposure: bool = True,
@@ -195,8 +195,8 @@ class Frames:
         """The images as image `reference` sees the scene, and as bright.
 
         Args:
-            reference: a place in this sequence.
-            model: as of align.estimate.
+            reference: an index in this sequence.
+            motion: as of align.estimate.
             crop: keep what all images show; otherwise what an image does not show is mirrored at its border.
             exposure: match brightness and white balance.
             progress: wraps the list of images to align.
@@ -210,15 +210,15 @@ class Frames:
         spread = self.spread()
         frames = copy.copy(self)
         try:
-            matrices = align.estimate_stack(spread, reference, model, progress)
+            matrices = align.estimate_stack(spread, reference, motion, progress)
             for _ in range(ALPHA_ROUNDS if self.has_alpha else 0):
-                matrices = align.estimate_stack(Covered(spread, matrices), reference, model)
+                matrices = align.estimate_stack(NeighbourFilled(spread, matrices), reference, motion)
             frames.matrices = matrices
         except align.AlignmentError as error:
             name = "" if error.frame is None else f"{self.name(error.frame)}: "
             raise ValueError(f"{name}{error}") from None
-        everything = (slice(0, self.shape[0]), slice(0, self.shape[1]))
-        window = align.common_window(frames.matrices, self.shape) if crop else everything
+        whole = (slice(0, self.shape[0]), slice(0, self.shape[1]))
+        window = align.common_window(frames.matrices, self.shape) if crop else whole
         frames.window = window
         frames.shape = (*(side.stop - side.start for side in window), *self.shape[2:])
         frames._exposure_reference = None
@@ -240,13 +240,13 @@ class Frames:
                 " colour"
             )
         own, first = photograph.metadata.icc, self.metadata.icc
-        if bool(own) != bool(first):
+        if bool(own) != bool(first) and not _is_srgb(own or first):
             with_profile, without = (i, 0) if own else (0, i)
             raise ValueError(
                 f"{self.name(with_profile)} has an ICC profile, {self.name(without)} has none: give both the"
                 " same one first"
             )
-        if own and _comparable(own) != _comparable(first):
+        if own and first and _comparable(own) != _comparable(first):
             raise ValueError(
                 f"{self.name(i)} and {self.name(0)} have different ICC profiles: convert them to one first"
             )
@@ -284,6 +284,9 @@ def spread_levels(image: np.ndarray, unused_bits: int) -> np.ndarray:
     Args:
         image: of any shape, uint8 or uint16.
         unused_bits: 0 gives `image` itself back.
+
+    Returns:
+        An image like `image`.
     """
     return image << image.dtype.type(unused_bits) if unused_bits else image
 
@@ -294,13 +297,21 @@ def restore_levels(image: np.ndarray, unused_bits: int) -> np.ndarray:
     Args:
         image: of any shape, uint8 or uint16.
         unused_bits: as of `spread_levels`; 0 gives `image` itself back.
+
+    Returns:
+        An image like `image`.
     """
     if not unused_bits:
         return image
-    one = image.dtype.type(1)
-    half = (image >> image.dtype.type(unused_bits - 1)) & one
+    unit = image.dtype.type(1)
+    half = (image >> image.dtype.type(unused_bits - 1)) & unit
     levels = image >> image.dtype.type(unused_bits)  # both parts, so that no sum leaves the type
     return np.minimum(levels + half, image.dtype.type(np.iinfo(image.dtype).max >> unused_bits))
+
+
+def _is_srgb(icc):
+    """Whether a profile says that it is sRGB, which an image without a profile counts as."""
+    return b"sRGB" in icc or "sRGB".encode("utf-16-be") in icc
 
 
 def _comparable(icc):
@@ -314,18 +325,26 @@ def _bits(image):
 
 
 def describe(shape: tuple[int, ...], dtype: np.dtype) -> str:
-    """An image's size, depth and kind in words, such as "520x520 8 bit colour"."""
+    """An image's size, depth and kind in words, such as "520x520 8 bit colour".
+
+    Args:
+        shape: of the image, H x W or H x W x 3.
+        dtype: np.uint8 or np.uint16.
+
+    Returns:
+        The words.
+    """
     kind = "gray" if len(shape) == 2 else "colour"
     return f"{shape[1]}x{shape[0]} {8 * np.dtype(dtype).itemsize} bit {kind}"
 
 
-def find_images(words: Iterable[str | Path]) -> list[Path]:
+def find_images(patterns: Iterable[str | Path]) -> list[Path]:
     """The files that are meant by names, patterns, folders and lists.
 
     Numbers in the names found in a folder or by a pattern count as numbers: 2.tif comes before 10.tif.
 
     Args:
-        words: names, patterns (*.tif), folders, or lists (@list.txt: a name a line, relative to the list).
+        patterns: names, patterns (*.tif), folders, or lists (@list.txt: a name a line, relative to the list).
 
     Returns:
         The files in their order; names are not checked.
@@ -334,20 +353,20 @@ def find_images(words: Iterable[str | Path]) -> list[Path]:
         OSError: a list cannot be read.
         ValueError: there is no image for a pattern, folder or list.
     """
-    found: list[Path] = []
-    for word in map(str, words):
-        if word.startswith("@"):
-            paths = _read_list(Path(word[1:]))
-        elif os.path.isdir(word):
-            paths = images_in_folder(word)
-        elif glob.has_magic(word) and not os.path.lexists(word):
-            paths = sorted(map(Path, _match(word)), key=natural_key)
+    all_paths: list[Path] = []
+    for pattern in map(str, patterns):
+        if pattern.startswith("@"):
+            paths = _read_list(Path(pattern[1:]))
+        elif os.path.isdir(pattern):
+            paths = images_in_folder(pattern)
+        elif glob.has_magic(pattern) and not os.path.lexists(pattern):
+            paths = sorted(map(Path, _match(pattern)), key=natural_key)
         else:
-            paths = [Path(word)]
+            paths = [Path(pattern)]
         if not paths:
-            raise ValueError(f"{word}: no images there")
-        found += paths
-    return found
+            raise ValueError(f"{pattern}: no images there")
+        all_paths += paths
+    return all_paths
 
 
 def images_in_folder(folder: str | Path) -> list[Path]:
@@ -357,18 +376,18 @@ def images_in_folder(folder: str | Path) -> list[Path]:
         ValueError: a link in it leads nowhere, or photographs are there twice, RAW and developed.
     """
     named = (p for p in Path(folder).iterdir() if not p.name.startswith("."))
-    found = sorted((p for p in named if p.suffix.lower() in ENDINGS and not p.is_dir()), key=natural_key)
-    for path in found:
+    paths = sorted((p for p in named if p.suffix.lower() in ENDINGS and not p.is_dir()), key=natural_key)
+    for path in paths:
         if path.is_symlink() and not path.exists():
             raise ValueError(f"{path}: is a link to {os.readlink(path)}, which is not there")
-    found = [path for path in found if path.is_file()]
-    raw = {path.stem for path in found if path.suffix.lower() in images.RAW}
-    developed = next((p for p in found if p.stem in raw and p.suffix.lower() not in images.RAW), None)
+    paths = [path for path in paths if path.is_file()]
+    raw = {path.stem for path in paths if path.suffix.lower() in images.RAW}
+    developed = next((p for p in paths if p.stem in raw and p.suffix.lower() not in images.RAW), None)
     if developed:
-        twin = next(p for p in found if p.stem == developed.stem and p.suffix.lower() in images.RAW)
+        twin = next(p for p in paths if p.stem == developed.stem and p.suffix.lower() in images.RAW)
         patterns = " or ".join(f"'{Path(folder, '*' + path.suffix)}'" for path in (developed, twin))
         raise ValueError(f"{folder}: {twin.name} stands beside {developed.name}; choose by {patterns}")
-    return found
+    return paths
 
 
 def natural_key(path: str | Path) -> list[tuple[int, str]]:

@@ -1,6 +1,6 @@
 """Fuse frames with alpha: the alpha is fused as the pixels are.
 
-Ours, beyond the paper. stack/matte.py says what methods see of such frames.
+Not from the paper. stack/matte.py says what methods see of such frames.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The order of focus of the frames of a stack: neighbours have their details in the same places.
+"""The order of focus of the frames of a stack: neighbours have their details at the same pixels.
 
-Where the camera shook between frames, their details are first moved back (stack/shake.py). A shake
-of 2 % of the width breaks the order of every other stack otherwise.
+Where the camera shook between frames, their details are first moved back (stack/camera_shift.py). Without
+this, a shake of 2 % of the width breaks the order of half of the stacks.
 
-Ours, beyond the paper.
+Not from the paper.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from two_stream_fusion.base.pixels import gray
-from two_stream_fusion.stack import shake
+from two_stream_fusion.stack import camera_shift
 from two_stream_fusion.stack.details import gaussian_blur
 from two_stream_fusion.stack.screening import small_gray
 
@@ -23,53 +23,59 @@ MAP_SIDE = 200  # pixels: the longer side of maps of detail, which can be shifte
 GRID = 24  # cells a side, of the grid on which frames are compared
 DETAIL_SIGMA = 1.5  # pixels: what is finer than this Gaussian counts as detail
 MAX_STARTS = 50  # paths that are tried at most, each from another frame
-KEEP_ORDER = 1.1  # the given order stays unless its path is this many times as long as the shortest found
+KEEP_ORDER_RATIO = 1.1  # of the length of its path and of the shortest; the original order stays up to it
 
 
 def focus_order(frames: Iterable[np.ndarray]) -> list[int]:
     """Sort the frames of a focus stack by their focus.
 
-    Frames whose details are alike, in size and place, are focused alike. So the shortest path through all
-    frames is their order. It is approximated by paths that grow at both ends to the nearest frame.
+    Frames are focused alike if their details have the same strength at the same positions. So the shortest
+    path through all frames is their order. It is approximated by paths that grow at both ends to the nearest
+    frame.
+
+    pipeline.align_frames takes the same steps, with screening between them, so that each frame is read once.
 
     Args:
         frames: H x W or H x W x 3, uint8 or uint16. Each is read once and none is kept.
 
     Returns:
-        The places of the frames in their order, from either end of the stack. The given order stays where
-        its path is hardly longer than the shortest (KEEP_ORDER).
+        The indices of the frames in their order, from either end of the stack. The original order stays where
+        its path is hardly longer than the shortest (KEEP_ORDER_RATIO).
     """
     maps, small = [], []
-    for frame in map(reduce_frame, frames):
+    for frame in map(downscale_frame, frames):
         maps.append(detail_map(frame))
         small.append(small_gray(frame))
-    return sort_by_details(maps, shake.estimate_shifts(small))
+    return order_by_details(maps, camera_shift.estimate_shifts(small))
 
 
-def sort_by_details(maps: Sequence[np.ndarray], shifts: np.ndarray | None = None) -> list[int]:
+def order_by_details(maps: Sequence[np.ndarray], shifts: np.ndarray | None = None) -> list[int]:
     """As `focus_order`, from the `detail_map` of each frame and how far the frames are apart.
 
     Args:
         maps: of each frame.
-        shifts: as shake.estimate_shifts gives them; shifts that are no shake (shake.is_shaken) change
-            nothing.
+        shifts: as camera_shift.estimate_shifts gives them; shifts that are no shake (is_shaken there)
+            change nothing.
+
+    Returns:
+        As `focus_order`.
     """
-    if shifts is not None and shake.is_shaken(shifts):
+    if shifts is not None and camera_shift.is_shaken(shifts):
         maps = _registered(maps, shifts)
-    details = np.array([detail_grid(one) for one in maps])
-    distances = np.array([np.abs(details - one).mean(axis=(1, 2)) for one in details])
+    details = np.array([detail_grid(details) for details in maps])
+    distances = np.array([np.abs(details - grid).mean(axis=(1, 2)) for grid in details])
     return _sort(distances)
 
 
-def reduce_frame(frame: np.ndarray) -> np.ndarray:
+def downscale_frame(frame: np.ndarray) -> np.ndarray:
     """A frame of at most COMPARED_SIDE pixels a side, of the same kind: enough for all that is compared."""
     size = _fit_within(frame.shape, COMPARED_SIDE)
     return frame if size == frame.shape[1::-1] else cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
 
 
 def detail_map(frame: np.ndarray) -> np.ndarray:
-    """How much detail a small version of a frame has at each place: float32, at most MAP_SIDE a side."""
-    levels = gray(reduce_frame(frame)).astype(np.float32)
+    """How much detail a small version of a frame has at each pixel: float32, at most MAP_SIDE a side."""
+    levels = gray(downscale_frame(frame)).astype(np.float32)
     fine = cv2.absdiff(levels, gaussian_blur(levels, DETAIL_SIGMA))
     return cv2.resize(fine, _fit_within(fine.shape, MAP_SIDE), interpolation=cv2.INTER_AREA)
 
@@ -85,29 +91,29 @@ def _registered(maps, shifts):
     pixels = shifts * max(height, width)
     left, top = np.ceil(np.maximum(0, -pixels.min(axis=0))).astype(int)
     right, bottom = np.ceil(np.maximum(0, pixels.max(axis=0))).astype(int)
-    moved = (shake.move(one, x, y) for one, (x, y) in zip(maps, pixels))
-    return [np.ascontiguousarray(one[top : height - bottom, left : width - right]) for one in moved]
+    moved = (camera_shift.shift_image(details, x, y) for details, (x, y) in zip(maps, pixels))
+    return [np.ascontiguousarray(details[top : height - bottom, left : width - right]) for details in moved]
 
 
 def _sort(distances):
-    """The shortest path through all places, or the given one where it is hardly longer."""
-    given = list(range(len(distances)))
-    starts = given[:: -(-len(given) // MAX_STARTS)]
+    """The shortest path through all frames, or the original order where that is hardly longer."""
+    original = list(range(len(distances)))
+    starts = original[:: -(-len(original) // MAX_STARTS)]
     paths = (_nearest_neighbour_path(distances, start) for start in starts)
     shortest = min(paths, key=lambda path: _path_length(distances, path))
-    if _path_length(distances, given) <= KEEP_ORDER * _path_length(distances, shortest):
-        return given
+    if _path_length(distances, original) <= KEEP_ORDER_RATIO * _path_length(distances, shortest):
+        return original
     return shortest if shortest[0] < shortest[-1] else shortest[::-1]
 
 
 def _fit_within(shape, side):
     """(width, height) of an image of a shape H x W..., scaled so that no side is longer than `side`."""
-    share = min(1, side / max(shape[:2]))
-    return max(1, round(shape[1] * share)), max(1, round(shape[0] * share))
+    scale = min(1, side / max(shape[:2]))
+    return max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale))
 
 
 def _nearest_neighbour_path(distances, start):
-    """A path through all places from `start` on: the place nearest to either end is added there."""
+    """A path through all frames from `start` on: the frame nearest to either end is added there."""
     path, remaining = [start], np.arange(len(distances)) != start
     while remaining.any():
         to_ends = np.where(remaining, distances[[path[0], path[-1]]], np.inf)

@@ -5,10 +5,10 @@ offset of brightness changes: G. D. Evangelidis, E. Z. Psarakis, "Parametric Ima
 Correlation Coefficient Maximization", IEEE Transactions on Pattern Analysis and Machine Intelligence 30(10),
 2008, doi:10.1109/TPAMI.2008.113.
 
-This is what stack/align.py is made of. A matrix is 3 x 3 float64 and takes a place (x, y, 1) in the reference
-to the same thing's place in the image, in pixels; the centre of the first pixel is (0, 0). A pyramid is a
+This is what stack/align.py is made of. A matrix is 3 x 3 float64 and takes a point (x, y, 1) in the reference
+to the same thing's point in the image, in pixels; the centre of the first pixel is (0, 0). A pyramid is a
 list of levels from small to large; a level is a gray image (H x W float32 in 0..1) and the matrix from its
-places to those of the full image.
+points to those of the full image.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 
 from two_stream_fusion.stack import dust
 
-MODELS = {
+MOTIONS = {
     "translation": cv2.MOTION_TRANSLATION,
     "euclidean": cv2.MOTION_EUCLIDEAN,
     "affine": cv2.MOTION_AFFINE,
@@ -30,22 +30,22 @@ MAX_PIXELS = 1_000_000  # of the largest level
 MIN_SIDE = 48  # pixels of the shorter side of the smallest level, where an image has as many
 ECC_BLUR = 5  # side of ECC's own Gaussian, in pixels of a level
 ECC_CRITERIA = (100, 1e-6)  # at a level: the steps at most, and the gain in correlation that ends them
-LIKENESS_PIXELS = 20_000  # of the level whose details are compared: small, so that focus matters little
-MIN_LIKENESS = 0.5  # of images of one scene: real pairs have 0.56 and more, others up to 0.44
+CORRELATION_PIXELS = 20_000  # of the level whose details are compared: small, so that focus matters little
+MIN_CORRELATION = 0.5  # of images of one scene: real pairs have 0.56 and more, others up to 0.44
 SCALE_RANGE = (0.8, 1.25)  # of the image's size in that of the reference
 MAX_SHIFT = 0.5  # of a corner, as a share of the longer side
 MIN_CONTRAST = 0.002  # standard deviation of gray in 0..1 below which there is nothing to align by
 
-SPOT_PIXELS = 200_000  # of the level on which spots that stand still are looked for
+SPOT_PIXELS = 200_000  # of the level on which static spots are detected
 SPOT_DISTANCE = 0.002  # of the longer side: motions with and without spots that are closer are the same
-SPOT_GAIN = 1 / 4  # of the unlikeness of what is no spot, that the motion without spots has to remove
+SPOT_GAIN = 1 / 4  # of 1 - correlation outside of spots, that the motion without spots has to remove
 
 Level = Tuple[np.ndarray, np.ndarray]
 Pyramid = List[Level]
 
 
 class AlignmentError(ValueError):
-    """Two images could not be aligned. frame: the place in its stack of the one at fault, or None."""
+    """Two images could not be aligned. frame: the index in its stack of the one at fault, or None."""
 
     def __init__(self, message: str, frame: int | None = None):
         super().__init__(message)
@@ -53,7 +53,15 @@ class AlignmentError(ValueError):
 
 
 def make_pyramid(image: np.ndarray, max_pixels: int = MAX_PIXELS) -> Pyramid:
-    """The pyramid of an image (H x W or H x W x 3, uint8 or uint16), its largest level within max_pixels."""
+    """Make the pyramid of an image.
+
+    Args:
+        image: H x W or H x W x 3, uint8 or uint16.
+        max_pixels: of the largest level.
+
+    Returns:
+        Its levels, from small to large; each has about half the side of the next.
+    """
     gray = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     height, width = gray.shape
     share = min(1, (max_pixels / gray.size) ** 0.5)
@@ -70,10 +78,17 @@ def make_pyramid(image: np.ndarray, max_pixels: int = MAX_PIXELS) -> Pyramid:
     return levels[::-1]
 
 
-def check_model(model: str) -> None:
-    """Raise ValueError unless `model` is one of MODELS."""
-    if model not in MODELS:
-        raise ValueError(f"unknown model {model!r}: {', '.join(MODELS)}")
+def check_motion(motion: str) -> None:
+    """Check the name of a kind of motion.
+
+    Args:
+        motion: the name.
+
+    Raises:
+        ValueError: it is none of MOTIONS.
+    """
+    if motion not in MOTIONS:
+        raise ValueError(f"unknown motion {motion!r}: {', '.join(MOTIONS)}")
 
 
 def is_flat(pyramid: Pyramid) -> bool:
@@ -81,28 +96,48 @@ def is_flat(pyramid: Pyramid) -> bool:
     return bool(pyramid[-1][0].std() < MIN_CONTRAST)
 
 
-def register(reference: Pyramid, image: Pyramid, model: str) -> np.ndarray:
-    """The matrix that takes places in `reference` to `image`, as align.estimate has it.
+def register(reference: Pyramid, image: Pyramid, motion: str) -> np.ndarray:
+    """Find the motion between two images, as align.estimate.
 
     Spots that stand still, such as dust on the sensor, do not count where the rest of the scene says that it
     moved otherwise.
 
+    Args:
+        reference, image: the pyramids of two images.
+        motion: one of MOTIONS.
+
+    Returns:
+        The matrix that takes points in `reference` to `image`.
+
     Raises:
         AlignmentError: an image is flat, or no plausible motion is found.
-        ValueError: there is no such model.
+        ValueError: there is no such motion.
     """
-    return register_pair(reference, image, model)[0]
+    return register_without_spots(reference, image, motion)[0]
 
 
-def register_pair(reference: Pyramid, image: Pyramid, model: str) -> tuple[np.ndarray, Pyramid, Pyramid]:
-    """As `register`: (matrix, reference, image), the pyramids without the spots that were not to count."""
-    check_model(model)
+def register_without_spots(
+    reference: Pyramid, image: Pyramid, motion: str
+) -> tuple[np.ndarray, Pyramid, Pyramid]:
+    """As `register`, and return the pyramids that the motion was estimated from.
+
+    Args:
+        reference, image: the pyramids of two images.
+        motion: one of MOTIONS.
+
+    Returns:
+        (matrix, reference, image): the pyramids are without spots where the spots were not to count.
+
+    Raises:
+        AlignmentError, ValueError: as `register`.
+    """
+    check_motion(motion)
     if is_flat(reference) or is_flat(image):
         raise AlignmentError("nothing to align by: an image is flat")
-    matrix = _register(reference, image, model)
+    matrix = _register_once(reference, image, motion)
     if _spots_mislead(reference, image, matrix):
         reference, image = _without_spots(reference, image)
-        matrix = _register(reference, image, model)
+        matrix = _register_once(reference, image, motion)
         if matrix is None:
             raise AlignmentError("spots that stand still, such as dust, hide the motion of the scene")
     if matrix is None:
@@ -110,10 +145,12 @@ def register_pair(reference: Pyramid, image: Pyramid, model: str) -> tuple[np.nd
     return matrix, reference, image
 
 
-def _register(reference, image, model):
+def _register_once(reference, image, motion):
     """The matrix of the highest correlation, or None where no plausible one is found."""
     for initial_motion in (_no_motion, _phase_correlation_shift):
-        matrix = _coarse_to_fine_ecc(reference, image, MODELS[model], initial_motion(reference[0], image[0]))
+        matrix = _coarse_to_fine_ecc(
+            reference, image, MOTIONS[motion], initial_motion(reference[0], image[0])
+        )
         if matrix is not None and _is_plausible(reference, image, matrix):
             return matrix if _improves_correlation(reference[-1], image[-1], matrix) else np.eye(3)
     return None
@@ -125,17 +162,17 @@ def _spots_mislead(reference, image, matrix):
     reference, image = _without_spots(reference[:count], image[:count])
     if reference is None or is_flat(reference) or is_flat(image):
         return False
-    without = _register(reference, image, "translation")
+    without = _register_once(reference, image, "translation")
     if without is None:
         return False
     if matrix is None:
         return True
     fixed, up = reference[-1]
-    motions = (corners(np.linalg.inv(up) @ one @ up, fixed.shape) for one in (matrix, without))
+    motions = (moved_corners(np.linalg.inv(up) @ one @ up, fixed.shape) for one in (matrix, without))
     if np.abs(np.subtract(*motions)).max() <= SPOT_DISTANCE * max(fixed.shape):
         return False
-    unlike, rest = (1 - likeness(reference, image, one) for one in (matrix, without))
-    return rest < (1 - SPOT_GAIN) * unlike
+    with_spots, without_spots = (1 - correlate_pyramids(reference, image, one) for one in (matrix, without))
+    return without_spots < (1 - SPOT_GAIN) * with_spots
 
 
 def _without_spots(reference, image):
@@ -155,16 +192,32 @@ def _without_spots(reference, image):
     return filled
 
 
-def likeness(reference: Pyramid, image: Pyramid, matrix: np.ndarray) -> float:
-    """How alike the details of two images are, the second moved by a matrix: -1 to 1, as align.likeness."""
-    level = max((i for i, (gray, _) in enumerate(reference) if gray.size <= LIKENESS_PIXELS), default=0)
+def correlate_pyramids(reference: Pyramid, image: Pyramid, matrix: np.ndarray) -> float:
+    """Correlate the details of two images, the second moved by a matrix.
+
+    Args:
+        reference, image: the pyramids of two images.
+        matrix: takes points in `reference` to `image`.
+
+    Returns:
+        -1 to 1, as align.correlate_images.
+    """
+    level = max((i for i, (gray, _) in enumerate(reference) if gray.size <= CORRELATION_PIXELS), default=0)
     (fixed, up), (moving, _) = reference[level], image[level]
     at_level = np.linalg.inv(up) @ matrix @ up
     return _correlation(_details(fixed), _details(moving), at_level, _overlap(fixed.shape, at_level))
 
 
-def corners(matrix: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Where a matrix takes the centres of the corner pixels of an image of a shape H x W...: 4 x 2."""
+def moved_corners(matrix: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Where a matrix takes the centres of the corner pixels of an image.
+
+    Args:
+        matrix: 3 x 3.
+        shape: of the image, H x W...
+
+    Returns:
+        4 x 2 float64, (x, y) in pixels.
+    """
     x, y = shape[1] - 1, shape[0] - 1
     moved = np.array([[0, 0, 1], [x, 0, 1], [0, y, 1], [x, y, 1]]) @ np.transpose(matrix)
     return moved[:, :2] / moved[:, 2:]
@@ -193,45 +246,47 @@ def _coarse_to_fine_ecc(reference, image, motion_type, matrix):
     """The matrix that ECC finds from the smallest level to the largest; None where it fails at that."""
     types = [cv2.MOTION_TRANSLATION, min(motion_type, cv2.MOTION_AFFINE), *[motion_type] * len(reference)]
     types = [*types[: len(reference) - 1], motion_type]  # fewer parameters where there are few pixels
-    found: np.ndarray | None = None
+    level_matrix: np.ndarray | None = None
     for (fixed, up), (moving, _), level_type in zip(reference, image, types):
         down = np.linalg.inv(up)
-        found = _ecc(fixed, moving, down @ matrix @ up, level_type)
-        if found is not None:
-            matrix = normalize(up @ found @ down)
-    if found is None:
+        level_matrix = _ecc(fixed, moving, down @ matrix @ up, level_type)
+        if level_matrix is not None:
+            matrix = normalize(up @ level_matrix @ down)
+    if level_matrix is None:
         return None
     # ECC takes the gradients of one image. The mean of both directions errs less: 0.53 pixels, not 0.86.
-    back = _ecc(moving, fixed, np.linalg.inv(found), motion_type)
+    back = _ecc(moving, fixed, np.linalg.inv(level_matrix), motion_type)
     if back is not None:
-        matrix = normalize(up @ (found + normalize(np.linalg.inv(back))) @ down)
+        matrix = normalize(up @ (level_matrix + normalize(np.linalg.inv(back))) @ down)
     return matrix
 
 
 def _ecc(fixed, moving, matrix, motion_type):
     """The matrix of the highest correlation near `matrix`; None where ECC does not converge."""
     rows = 3 if motion_type == cv2.MOTION_HOMOGRAPHY else 2
-    found = np.ascontiguousarray(normalize(matrix)[:rows], np.float32)
+    level_matrix = np.ascontiguousarray(normalize(matrix)[:rows], np.float32)
     criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, *ECC_CRITERIA)
     try:
-        _, found = cv2.findTransformECC(fixed, moving, found, motion_type, criteria, None, ECC_BLUR)
+        _, level_matrix = cv2.findTransformECC(
+            fixed, moving, level_matrix, motion_type, criteria, None, ECC_BLUR
+        )
     except cv2.error:
         return None
     square = np.eye(3)
-    square[:rows] = found
+    square[:rows] = level_matrix
     return square if np.isfinite(square).all() and np.linalg.det(square) > 1e-3 else None
 
 
 def _is_plausible(reference, image, matrix):
-    """Whether scale, motion of the corners and likeness are those of photographs of one scene."""
+    """Whether scale, motion of the corners and correlation are those of photographs of one scene."""
     fixed, up = reference[-1]
     at_level = np.linalg.inv(up) @ matrix @ up
     scale = max(0, np.linalg.det(at_level[:2, :2])) ** 0.5
-    shift = np.abs(corners(at_level, fixed.shape) - corners(np.eye(3), fixed.shape)).max()
+    shift = np.abs(moved_corners(at_level, fixed.shape) - moved_corners(np.eye(3), fixed.shape)).max()
     return (
         SCALE_RANGE[0] <= scale <= SCALE_RANGE[1]
         and shift <= MAX_SHIFT * max(fixed.shape)
-        and likeness(reference, image, matrix) >= MIN_LIKENESS
+        and correlate_pyramids(reference, image, matrix) >= MIN_CORRELATION
     )
 
 

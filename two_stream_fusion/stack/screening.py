@@ -1,6 +1,6 @@
 """Frames of a stack that do not belong: black, lit in another way, blurred by a bump, of another scene.
 
-Ours, beyond the paper. Frames are compared in small versions, each with what most frames agree on. The bounds
+Not from the paper. Frames are compared in small versions, each with what most frames agree on. The bounds
 lie between what real stacks reach and what such faults do; both stand beside them.
 """
 
@@ -24,7 +24,7 @@ BEST_CELLS = 0.95  # quantile over the cells where a neighbour or the frame has 
 HAS_DETAIL = 1.2  # gray levels, NOISE counted: cells below say nothing
 MIN_CELLS = 8
 DETAIL_SIGMA = 1.5  # pixels: what is finer than this Gaussian counts as detail
-NOISE = 0.3  # gray levels: detail below counts for little
+NOISE = 0.3  # gray levels: added to detail before a ratio, so that noise counts for little
 MOTION_SIDE = 600  # pixels: the longer side of the versions on which blur by motion is looked for
 MOTION_CELLS = 12  # a side
 MOTION_HAS_DETAIL = 1.0  # gray levels
@@ -33,9 +33,9 @@ MAX_ASYMMETRY = 0.1  # how much more is lost along than across the motion: 0.02 
 
 
 class Misfit(NamedTuple):
-    """A frame that does not belong to its stack: its place, and why, in words."""
+    """A frame that does not belong to its stack: its index, and why, in words."""
 
-    place: int
+    frame: int
     reason: str
 
 
@@ -56,10 +56,10 @@ def find_misfits(small: Sequence[np.ndarray], sort: Callable[[list[int]], list[i
 
     Args:
         small: `small_gray` of each frame.
-        sort: puts places of frames into the order of their focus; the default leaves them as they are.
+        sort: puts indices of frames into the order of their focus; the default leaves them as they are.
 
     Returns:
-        The misfits, by their places. None where there are fewer than three frames, or half of them or more
+        The misfits, by their indices. None where there are fewer than three frames, or half of them or more
         would be misfits: then it is not known which are the right ones.
     """
     if len(small) < 3:
@@ -68,21 +68,21 @@ def find_misfits(small: Sequence[np.ndarray], sort: Callable[[list[int]], list[i
     median = np.median(broad, axis=0)
     correlations = [_correlation(levels, median) for levels in broad]
     agree = np.median(correlations) >= MIN_AGREEMENT
-    found = []
-    for place, levels in enumerate(broad):
+    misfits = []
+    for i, levels in enumerate(broad):
         gain = _gain(median, levels)
         if not 1 / MAX_GAIN <= gain <= MAX_GAIN:
-            found.append(Misfit(place, f"{gain:.2g} times as bright as the others"))
-        elif agree and correlations[place] < MIN_CORRELATION:
-            found.append(Misfit(place, "of another scene"))
-    away = {misfit.place for misfit in found}
-    rest = sort([place for place in range(len(small)) if place not in away])
-    details = [_detail(small[place]) for place in rest]
-    for i, place in enumerate(rest):
-        neighbours = [details[j] for j in (i - 1, i + 1) if 0 <= j < len(rest)]
+            misfits.append(Misfit(i, f"{gain:.2g} times as bright as the others"))
+        elif agree and correlations[i] < MIN_CORRELATION:
+            misfits.append(Misfit(i, "of another scene"))
+    excluded = {misfit.frame for misfit in misfits}
+    order = sort([i for i in range(len(small)) if i not in excluded])
+    details = [_detail(small[i]) for i in order]
+    for i, frame in enumerate(order):
+        neighbours = [details[j] for j in (i - 1, i + 1) if 0 <= j < len(order)]
         if neighbours and _is_blurred(details[i], np.max(neighbours, axis=0)):
-            found.append(Misfit(place, "blurred throughout"))
-    return sorted(found) if 2 * len(found) < len(small) else []
+            misfits.append(Misfit(frame, "blurred throughout"))
+    return sorted(misfits) if 2 * len(misfits) < len(small) else []
 
 
 def directional_detail(frame: np.ndarray) -> np.ndarray:
@@ -104,35 +104,36 @@ def directional_detail(frame: np.ndarray) -> np.ndarray:
 
 
 def find_motion_blur(
-    details: Sequence[np.ndarray], places: Sequence[int], sort: Callable[[list[int]], list[int]]
+    details: Sequence[np.ndarray], indices: Sequence[int], sort: Callable[[list[int]], list[int]]
 ) -> list[Misfit]:
     """Find frames that the camera's motion blurred.
 
-    The sharpness of a place rises to one frame of a stack and falls behind it. So a frame between two others
+    The sharpness of a detail rises to one frame of a stack and falls behind it. So a frame between two others
     is not less sharp than both. One that is, in most cells and in one direction far more than across it, is
     blurred by motion. The ends of a stack cannot be judged.
 
     Args:
         details: `directional_detail` of each frame.
-        places: of the frames that belong, in the order given.
-        sort: puts places into the order of their focus. Where the others are not given in it, nothing is
+        indices: of the frames that belong, in the order given.
+        sort: puts indices into the order of their focus. Where the others are not given in it, nothing is
             found.
 
     Returns:
-        The misfits, by their places.
+        The misfits, by their indices.
     """
-    rest, found = list(places), []
-    while len(rest) > 2:
+    remaining, misfits = list(indices), []
+    while len(remaining) > 2:
         scores = [
-            _motion_score(*(details[place] for place in rest[i - 1 : i + 2])) for i in range(1, len(rest) - 1)
+            _motion_score(*(details[j] for j in remaining[i - 1 : i + 2]))
+            for i in range(1, len(remaining) - 1)
         ]
         worst = int(np.argmin(scores)) + 1
-        others = rest[:worst] + rest[worst + 1 :]
+        others = remaining[:worst] + remaining[worst + 1 :]
         if scores[worst - 1] >= 0 or sort(others) != others:
             break
-        found.append(Misfit(rest[worst], "blurred by motion"))
-        rest = others
-    return sorted(found)
+        misfits.append(Misfit(remaining[worst], "blurred by motion"))
+        remaining = others
+    return sorted(misfits)
 
 
 def _motion_score(before, detail, after):

@@ -1,6 +1,6 @@
 """The decision from the reconstruction: which photograph the network's output agrees with, at each pixel.
 
-Ours, beyond the paper. A net that reconstructs every pixel loses a little of each; the photographs hold them
+Not from the paper. A net that reconstructs every pixel loses a little of each; the photographs hold them
 whole. Each pixel comes from the photograph whose fine detail is closer to the network's output. Differences
 in brightness say little of focus, so they do not count. A Potts prior penalises the length of boundaries
 (stack/potts.py), so ambiguous pixels follow their neighbours. Regions that are still very small are given to

@@ -7,6 +7,7 @@ PyTorch loads its compiler for most operations on meta tensors, which takes seco
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from typing import Any
 
@@ -183,8 +184,28 @@ def create(spec: caffe_pb2.LayerParameter, phase: int) -> Layer:
         ValueError: the type or a setting is not supported.
     """
     if spec.type not in _REGISTRY:
-        raise ValueError(f"layer type {spec.type!r} is not supported; supported are {', '.join(type_list())}")
+        raise ValueError(_refusal(spec.type))
     return _REGISTRY[spec.type](spec, phase)
+
+
+_RECURRENT = ("LSTM", "LSTMUnit", "RNN")
+_INSTEAD = "write it as a Python layer (caffe.Layer; caffe_torch/README.md, Layers)"
+
+
+def _refusal(name):
+    """Why a layer type is refused, and what to do instead."""
+    if not name:
+        return "type must be given"
+    refused = f"layer type {name!r} is not supported"
+    if name in _RECURRENT:
+        return (
+            f"{refused}: recurrent nets are outside the scope of this package; {_INSTEAD}, unroll the steps "
+            "into InnerProduct layers that share parameters by name, or use BVLC Caffe"
+        )
+    known = {other.lower(): other for other in type_list()}
+    nearest = [known[match] for match in difflib.get_close_matches(name.lower(), known)]
+    similar = f"; the nearest are {', '.join(nearest)}" if nearest else ""
+    return f"{refused}{similar}; if it is a type of another Caffe fork, {_INSTEAD}"
 
 
 def type_list() -> list:

@@ -42,7 +42,7 @@ def read_geometry(opt: caffe_pb2.ConvolutionParameter, dims: int) -> tuple:
 
     kernel, stride = sizes("kernel_size", None, "kernel"), sizes("stride", 1, "stride")
     if min(kernel) < 1 or min(stride) < 1:
-        raise ValueError("convolution_param: kernel sizes and strides are 1 or more")
+        raise ValueError("convolution_param: kernel sizes and strides must be at least 1")
     return kernel, stride, sizes("pad", 0, "pad"), sizes("dilation", 1, "dilation")
 
 

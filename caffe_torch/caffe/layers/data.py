@@ -199,7 +199,7 @@ class DummyData(Source):
         else:
             shapes = [tuple(shape.dim) for shape in opt.shape]
         if any(n < 1 for shape in shapes for n in shape):
-            raise ValueError("dummy_data_param: every dimension is 1 or more")
+            raise ValueError("dummy_data_param: every dimension must be at least 1")
         self.shapes = self._for_each_top("shapes", shapes)
         data_fillers = list(opt.data_filler) or [caffe_pb2.FillerParameter()]
         self.fillers = self._for_each_top("fillers", data_fillers)

@@ -5,6 +5,7 @@ A thread prefetches the next batch of Data and ImageData while one is used.
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -147,7 +148,11 @@ class Data(_Images):
     def setup(self):
         if not self.opt.source:
             raise ValueError("data_param.source must be given")
-        if self.opt.backend != caffe_pb2.DataParameter.LMDB:
+        # Nets of 2013 cannot say that a database is an LMDB.
+        unsaid = not self.opt.HasField("backend") and os.path.isfile(
+            os.path.join(self.opt.source, "data.mdb")
+        )
+        if self.opt.backend != caffe_pb2.DataParameter.LMDB and not unsaid:
             raise ValueError(
                 "data_param.backend: LEVELDB, the default, is not supported; "
                 "make an LMDB with convert_imageset and set backend: LMDB"

@@ -42,7 +42,7 @@ class Pooling(Layer):
             return
         self.kernel = self._pair("kernel_size", "kernel", required=True)
         if min(self.kernel) < 1 or min(self.stride) < 1:
-            raise ValueError("pooling_param: kernel sizes and strides are 1 or more")
+            raise ValueError("pooling_param: kernel sizes and strides must be at least 1")
         if any(p >= k for p, k in zip(self.pad, self.kernel, strict=True)):
             raise ValueError(f"pooling_param: pad {self.pad} must be less than the kernel {self.kernel}")
 

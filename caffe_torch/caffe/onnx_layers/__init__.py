@@ -29,14 +29,14 @@ def refusal(node) -> str:
     return f"this type cannot be exported; those that can are {', '.join(sorted(EXPORTS))}"
 
 
-def scaled(e, x: str, factor: float) -> str:
+def scaled(export, x: str, factor: float) -> str:
     """`x` times a number."""
-    return x if factor == 1 else e.op("Mul", x, e.const(factor))
+    return x if factor == 1 else export.op("Mul", x, export.const(factor))
 
 
-def shifted(e, x: str, shift: float) -> str:
+def shifted(export, x: str, shift: float) -> str:
     """`x` plus a number."""
-    return x if shift == 0 else e.op("Add", x, e.const(shift))
+    return x if shift == 0 else export.op("Add", x, export.const(shift))
 
 
 from . import arithmetic, filters, neuron, normalisation, pooling, shape  # noqa: E402, F401  (fill the registry)

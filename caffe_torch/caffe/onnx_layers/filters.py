@@ -7,8 +7,8 @@ from . import exports
 from .shape import Axis, reshaped
 
 
-def _geometry(e):
-    layer = e.layer
+def _geometry(export):
+    layer = export.layer
     return {
         "kernel_shape": list(layer.kernel),
         "strides": list(layer.stride),
@@ -18,16 +18,16 @@ def _geometry(e):
 
 
 @exports("Convolution")
-def _convolution(e):
-    params = [e.param(i, name) for i, name in enumerate(("weight", "bias")[: 1 + e.opt.bias_term])]
-    pads = [*e.layer.pad, *e.layer.pad]
-    return [e.op("Conv", x, *params, pads=pads, **_geometry(e)) for x in e.inputs]
+def _convolution(export):
+    params = [export.param(i, name) for i, name in enumerate(("weight", "bias")[: 1 + export.opt.bias_term])]
+    pads = [*export.layer.pad, *export.layer.pad]
+    return [export.op("Conv", x, *params, pads=pads, **_geometry(export)) for x in export.inputs]
 
 
 @exports("Deconvolution")
-def _deconvolution(e):
-    layer, group = e.layer, e.opt.group
-    bias = [e.param(1, "bias")] if e.opt.bias_term else []
+def _deconvolution(export):
+    layer, group = export.layer, export.opt.group
+    bias = [export.param(1, "bias")] if export.opt.bias_term else []
     reach = [d * (k - 1) - p for d, k, p in zip(layer.dilation, layer.kernel, layer.pad, strict=True)]
     if set(layer.stride) == {1} and min(reach) >= 0:
         # The same sums as a convolution, which runtimes compute several times as fast.
@@ -37,26 +37,30 @@ def _deconvolution(e):
             weight = weight.reshape(group * outputs, inputs // group, *kernel)
             return np.flip(weight, tuple(range(2, weight.ndim)))
 
-        weight = e.param(0, "weight", flipped)
-        return [e.op("Conv", x, weight, *bias, pads=reach * 2, **_geometry(e)) for x in e.inputs]
-    weight, pads = e.param(0, "weight"), [*layer.pad, *layer.pad]
-    return [e.op("ConvTranspose", x, weight, *bias, pads=pads, **_geometry(e)) for x in e.inputs]
+        weight = export.param(0, "weight", flipped)
+        return [
+            export.op("Conv", x, weight, *bias, pads=reach * 2, **_geometry(export)) for x in export.inputs
+        ]
+    weight, pads = export.param(0, "weight"), [*layer.pad, *layer.pad]
+    return [
+        export.op("ConvTranspose", x, weight, *bias, pads=pads, **_geometry(export)) for x in export.inputs
+    ]
 
 
 @exports("Im2col")
-def _im2col(e):
-    rank = len(e.shapes[0])
+def _im2col(export):
+    rank = len(export.shapes[0])
     if rank > 5:
         raise ValueError("more than 3 spatial axes cannot be exported")
-    (channels,) = e.fixed(0, 1)
-    kernel, stride, pad, dilation = read_geometry(e.layer.opt, rank - 2)
+    (channels,) = export.fixed(0, 1)
+    kernel, stride, pad, dilation = read_geometry(export.layer.opt, rank - 2)
     places = int(np.prod(kernel))
     # A convolution of every channel with filters of a single 1 each.
     weight = np.tile(np.eye(places, dtype=np.float32), (channels, 1)).reshape(-1, 1, *kernel)
-    return e.op(
+    return export.op(
         "Conv",
-        e.inputs[0],
-        e.const(weight, "weight"),
+        export.inputs[0],
+        export.const(weight, "weight"),
         kernel_shape=list(kernel),
         strides=list(stride),
         pads=[*pad, *pad],
@@ -66,11 +70,11 @@ def _im2col(e):
 
 
 @exports("InnerProduct")
-def _inner_product(e):
-    axis, opt = e.layer.axis, e.opt
-    rows = e.op("Flatten", e.inputs[0], axis=axis)
-    params = [e.param(i, name) for i, name in enumerate(("weight", "bias")[: 1 + opt.bias_term])]
-    y = e.op("Gemm", rows, *params, transB=int(not opt.transpose))
+def _inner_product(export):
+    axis, opt = export.layer.axis, export.opt
+    rows = export.op("Flatten", export.inputs[0], axis=axis)
+    params = [export.param(i, name) for i, name in enumerate(("weight", "bias")[: 1 + opt.bias_term])]
+    y = export.op("Gemm", rows, *params, transB=int(not opt.transpose))
     if axis == 1:
         return y
-    return reshaped(e, y, [Axis(i) for i in range(axis)] + [opt.num_output], (None, opt.num_output))
+    return reshaped(export, y, [Axis(i) for i in range(axis)] + [opt.num_output], (None, opt.num_output))

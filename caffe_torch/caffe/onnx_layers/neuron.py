@@ -4,7 +4,7 @@ from . import EXPORTS, FLOAT, exports, scaled, shifted
 
 
 def _operator(caffe_type, op_type):
-    EXPORTS[caffe_type] = lambda e: e.op(op_type, e.inputs[0])
+    EXPORTS[caffe_type] = lambda export: export.op(op_type, export.inputs[0])
 
 
 _operator("Sigmoid", "Sigmoid")
@@ -14,50 +14,64 @@ _operator("BNLL", "Softplus")
 
 
 @exports("ReLU")
-def _relu(e):
-    slope = e.opt.negative_slope
-    return e.op("LeakyRelu", e.inputs[0], alpha=slope) if slope else e.op("Relu", e.inputs[0])
+def _relu(export):
+    slope = export.opt.negative_slope
+    return (
+        export.op("LeakyRelu", export.inputs[0], alpha=slope)
+        if slope
+        else export.op("Relu", export.inputs[0])
+    )
 
 
 @exports("PReLU")
-def _prelu(e):
-    behind = [1] * (len(e.shapes[0]) - 2)
-    return e.op("PRelu", e.inputs[0], e.param(0, "slope", lambda array: array.reshape(-1, *behind)))
+def _prelu(export):
+    behind = [1] * (len(export.shapes[0]) - 2)
+    return export.op(
+        "PRelu", export.inputs[0], export.param(0, "slope", lambda array: array.reshape(-1, *behind))
+    )
 
 
 @exports("ELU")
-def _elu(e):
-    return e.op("Elu", e.inputs[0], alpha=e.opt.alpha)
+def _elu(export):
+    return export.op("Elu", export.inputs[0], alpha=export.opt.alpha)
 
 
 @exports("Power")
-def _power(e):
-    y = shifted(e, scaled(e, e.inputs[0], e.opt.scale), e.opt.shift)
-    return y if e.opt.power == 1 else e.op("Pow", y, e.const(e.opt.power))
+def _power(export):
+    y = shifted(export, scaled(export, export.inputs[0], export.opt.scale), export.opt.shift)
+    return y if export.opt.power == 1 else export.op("Pow", y, export.const(export.opt.power))
 
 
 @exports("Exp")
-def _exp(e):
-    y = e.op("Exp", scaled(e, e.inputs[0], e.layer.log_base * e.opt.scale))
-    return scaled(e, y, e.layer.factor)
+def _exp(export):
+    y = export.op("Exp", scaled(export, export.inputs[0], export.layer.log_base * export.opt.scale))
+    return scaled(export, y, export.layer.factor)
 
 
 @exports("Log")
-def _log(e):
-    y = e.op("Log", shifted(e, scaled(e, e.inputs[0], e.opt.scale), e.opt.shift))
-    return scaled(e, y, 1 / e.layer.log_base)
+def _log(export):
+    y = export.op(
+        "Log", shifted(export, scaled(export, export.inputs[0], export.opt.scale), export.opt.shift)
+    )
+    return scaled(export, y, 1 / export.layer.log_base)
 
 
 @exports("Swish")
-def _swish(e):
-    return e.op("Mul", e.inputs[0], e.op("Sigmoid", scaled(e, e.inputs[0], e.opt.beta)))
+def _swish(export):
+    return export.op(
+        "Mul", export.inputs[0], export.op("Sigmoid", scaled(export, export.inputs[0], export.opt.beta))
+    )
 
 
 @exports("Clip")
-def _clip(e):
-    return e.op("Clip", e.inputs[0], e.const(e.opt.min, "min"), e.const(e.opt.max, "max"))
+def _clip(export):
+    return export.op(
+        "Clip", export.inputs[0], export.const(export.opt.min, "min"), export.const(export.opt.max, "max")
+    )
 
 
 @exports("Threshold")
-def _threshold(e):
-    return e.op("Cast", e.op("Greater", e.inputs[0], e.const(e.opt.threshold)), to=FLOAT)
+def _threshold(export):
+    return export.op(
+        "Cast", export.op("Greater", export.inputs[0], export.const(export.opt.threshold)), to=FLOAT
+    )

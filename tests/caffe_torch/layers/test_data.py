@@ -317,7 +317,7 @@ def test_dummy_legacy_shapes_and_default_zeros():
         ("", "0 shapes for 1 tops"),
         ("shape { dim: 2 } num: 1 channels: 1 height: 1 width: 1", "not both"),
         ("num: 1 channels: 1 height: 1", "differ in count"),
-        ("shape { dim: 0 }", "every dimension is 1 or more"),
+        ("shape { dim: 0 }", "every dimension must be at least 1"),
         ("shape { dim: 1 } data_filler {} data_filler {}", "2 fillers for 1 tops"),
     ],
 )

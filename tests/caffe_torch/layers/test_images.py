@@ -7,6 +7,7 @@ import pytest
 from caffe import TEST, TRAIN, Net, device
 
 from tests.caffe_torch.helpers import LMDB, assert_golden_batches, image_net, next_labels, source_net
+from tests.golden import digits
 from tests.golden import images as golden
 
 pytest.importorskip("lmdb", reason="pip install lmdb")
@@ -66,10 +67,33 @@ def test_a_position_in_other_images_is_refused(folder):
 
 
 @pytest.mark.parametrize(
+    ("name", "losses"),
+    [
+        ("lenet", [2.3599796, 1.9572521, 2.6371322]),
+        ("cifar10_quick", [48.658340, 65.661346, 87.336548]),
+    ],
+)
+def test_published_examples_train_from_an_lmdb(name, losses, tmp_folder):
+    """BVLC Caffe's losses of LeNet and CIFAR-10 quick, in training and of the test net."""
+    assert digits.losses(name) == pytest.approx(losses, rel=1e-5)
+
+
+def test_an_lmdb_is_read_where_the_backend_is_not_given(folder):
+    """As in nets of 2013, which have no field for it."""
+    golden.command("convert_imageset", "./", "list.txt", "db")
+    old = 'name: "d" type: "data" source: "db" batchsize: 1 scale: 2'
+    Path("net.prototxt").write_text(f'layers {{ layer {{ {old} }} top: "data" top: "label" }}')
+    net = Net("net.prototxt", TEST)
+    new = source_net("Data", f'data_param {{ source: "db" {LMDB} }}')
+    np.testing.assert_array_equal(net.forward()["data"], 2 * new.forward()["data"])
+
+
+@pytest.mark.parametrize(
     ("kind", "settings", "message"),
     [
         ("Data", "data_param { batch_size: 1 }", "data_param.source must be given"),
-        ("Data", 'data_param { source: "db" }', "LEVELDB, the default"),
+        ("Data", 'data_param { source: "db" backend: LEVELDB }', "LEVELDB, the default"),
+        ("Data", 'data_param { source: "." }', "LEVELDB, the default"),
         ("Data", 'data_param { source: "none" backend: LMDB }', "source 'none': no such folder .*relative"),
         ("Data", 'data_param { source: "list.txt" backend: LMDB }', "'list.txt' is not an LMDB"),
         ("Data", f'data_param {{ source: "db" {LMDB} mirror: true }}', "give transform_param.mirror"),

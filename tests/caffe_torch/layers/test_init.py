@@ -1,7 +1,6 @@
 """The registry of layers, and what all layers have in common."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from caffe import layers
 
 from tests.caffe_torch.golden_layers import CASES, FC, SCRIPTS, source_of
+from tests.caffe_torch.helpers import readme_layers
 from tests.golden import layers as golden
 
 
@@ -37,12 +37,28 @@ def test_layers_are_listed_as_caffe_names_them():
     assert caffe.__version__ == "1.0.0"
 
 
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("LSTM", "^layer type 'LSTM' is not supported: recurrent nets .* Python layer .* or use BVLC Caffe$"),
+        ("LSTMUnit", "recurrent nets are outside the scope"),
+        ("RNN", "recurrent nets are outside the scope"),
+        ("Convolutoin", "^layer type 'Convolutoin' is not supported; the nearest are Convolution, Deconvol"),
+        ("relu", "the nearest are ReLU, "),
+        ("SoftmaxLoss", "the nearest are .*SoftmaxWithLoss"),
+        ("PSROIPooling", "; if it is a type of another Caffe fork, write it as a Python layer "),
+        ("Zzz", "^layer type 'Zzz' is not supported; if it is a type of another Caffe fork, write it as"),
+        ("", "^type must be given$"),
+    ],
+)
+def test_a_type_that_is_refused_says_what_to_do_instead(kind, message):
+    with pytest.raises(ValueError, match=message):
+        layers.create(caffe.proto.caffe_pb2.LayerParameter(name="odd", type=kind), caffe.TEST)
+
+
 def test_the_readme_lists_the_layers():
-    readme = (Path(__file__).parents[3] / "caffe_torch" / "README.md").read_text()
-    table = readme[readme.index("| family |") : readme.index("## Differences")]
-    rows = re.findall(r"^\| `layers/.*?\| (.*?) \|$", table, re.M)
-    listed = [name for row in rows for name in row.split(", ")]
-    assert sorted(listed) == caffe.layer_type_list()
+    assert readme_layers()["yes"] == caffe.layer_type_list()
+    assert readme_layers()["no"] == sorted(layers._RECURRENT)
 
 
 def test_the_shapes_said_are_those_computed(net):

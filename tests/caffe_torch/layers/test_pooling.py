@@ -23,11 +23,11 @@ REFUSED = {
     ),
     "pool kernel 0": (
         net_with("Pooling", "pooling_param { kernel_size: 0 }"),
-        "kernel sizes and strides are 1",
+        "kernel sizes and strides must be",
     ),
     "pool stride 0": (
         net_with("Pooling", "pooling_param { kernel_size: 2 stride: 0 }"),
-        "sizes and strides are 1",
+        "sizes and strides must be",
     ),
     "pool pad": (
         net_with("Pooling", "pooling_param { kernel_size: 2 pad: 2 }"),

@@ -53,9 +53,9 @@ def test_limits_of_control_groups_of_the_first_version_count(machine):
 
 
 def test_a_refusal_says_what_is_needed_and_free(machine):
-    memory.check_room(2**30, "x.png")
+    memory.require_memory(2**30, "x.png")
     with pytest.raises(MemoryError) as error:
-        memory.check_room(20 * 2**30, "x.png: 9x9 pixels")
+        memory.require_memory(20 * 2**30, "x.png: 9x9 pixels")
     line = cli.user_message(error.value)
     assert line.startswith("x.png: 9x9 pixels: not enough memory: 20 GiB are needed, 4.0 are free; ")
     assert cli.user_message(MemoryError("Unable to allocate")) == "not enough memory"

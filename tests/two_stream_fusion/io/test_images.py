@@ -306,7 +306,7 @@ def test_raw_is_developed_and_refused_where_not_whole(tmp_path):
     whole = path.read_bytes()
     for share in (0.01, 0.2, 0.5, 0.9):
         path.write_bytes(whole[: int(len(whole) * share)])
-        with pytest.raises(ValueError, match=r"x\.dng: not a RAW file, or not whole: Input/output error"):
+        with pytest.raises(ValueError, match=r"x\.dng: not a RAW file, or incomplete: Input/output error"):
             images.read(path)
 
 
@@ -705,6 +705,6 @@ def test_files_that_claim_far_more_than_they_hold_are_refused(tmp_path, monkeypa
     claims(path, width, height)
     monkeypatch.setattr(np, "empty", None)  # nothing is decoded
     with pytest.raises(
-        ValueError, match=rf"x\{ending}: {width}x{height} pixels in \d+ bytes are no photograph"
+        ValueError, match=rf"x\{ending}: {width}x{height} pixels in \d+ bytes cannot be an image"
     ):
         images.read(path)

@@ -31,7 +31,7 @@ def test_a_missing_end_marker_alone_is_a_warning(tmp_path, caplog, options, miss
         for _ in range(2):  # frames are read more than once
             np.testing.assert_array_equal(images.read(path), pixels)
     assert [record.message for record in caplog.records] == [
-        f"{path}: has no end marker (EOI), so it may be cut off; its pixels are whole"
+        f"{path}: has no end marker (EOI), so it may be cut off; its pixels are complete"
     ]
 
 
@@ -53,7 +53,7 @@ def test_a_missing_last_scan_is_refused(tmp_path):
     data, _ = photograph(progressive=True)
     for start in (data.rindex(b"\xff\xda"), data.rindex(b"\xff\xc4")):
         (tmp_path / "x.jpg").write_bytes(data[:start])
-        with pytest.raises(ValueError, match="data of its pixels is missing"):
+        with pytest.raises(ValueError, match="pixel data is missing"):
             images.read(tmp_path / "x.jpg")
 
 
@@ -90,7 +90,7 @@ def test_harmless_bytes_between_segments_are_read_over(tmp_path):
 
 
 def test_few_bytes_do_not_make_many_pixels(tmp_path, monkeypatch):
-    """In every format: what a few bytes unpack to is no photograph."""
+    """In every format: a few bytes cannot unpack to an image."""
     Image.new("RGB", (60, 50)).save(tmp_path / "x.webp", lossless=True)
     Image.new("L", (60, 50)).save(tmp_path / "x.png")
     Image.new("L", (60, 50)).save(tmp_path / "x.tif", compression="tiff_adobe_deflate")
@@ -100,5 +100,5 @@ def test_few_bytes_do_not_make_many_pixels(tmp_path, monkeypatch):
     monkeypatch.setattr(decode, "MAX_MEGAPIXELS_UNQUESTIONED", 0.001)
     monkeypatch.setattr(decode, "MIN_BYTES_A_MEGAPIXEL", 1e6)
     for path in tmp_path.iterdir():
-        with pytest.raises(ValueError, match=rf"{path.name}: 60x50 pixels in \d+ bytes are no photograph"):
+        with pytest.raises(ValueError, match=rf"{path.name}: 60x50 pixels in \d+ bytes cannot be an image"):
             images.read(path)

@@ -199,3 +199,55 @@ def test_files_of_very_many_pages_are_refused_at_once(tmp_path, is_loop):
         with pytest.raises(ValueError, match=r"x\.tif: more than 10000 pages"):
             function(tmp_path / "x.tif")
     assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize("shape", [(120, 180), (120, 180, 3)])
+@pytest.mark.parametrize("compression", ["tiff_lzw", "jpeg"])
+@pytest.mark.parametrize("fault", ["cut", "zeros at its end"])
+def test_strips_that_lack_data_are_refused(tmp_path, shape, compression, fault):
+    path, rng = tmp_path / "x.tif", np.random.default_rng(0)
+    pixels = cv2.GaussianBlur(rng.integers(0, 256, shape, np.uint8), (0, 0), 1)
+    Image.fromarray(pixels).save(path, compression=compression)
+    found = images.read(path)
+    assert cv2.PSNR(found, pixels) > 25
+    data = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        page = file.pages[0]
+        offset, count = page.dataoffsets[0], page.databytecounts[0]
+        where = page.tags["StripByteCounts"].valueoffset
+        size = page.tags["StripByteCounts"].dtype
+    if fault == "cut":
+        width = {3: 2, 4: 4}[int(size)]
+        data[where : where + width] = (count // 2).to_bytes(width, "little")
+    else:
+        data[offset + count // 2 : offset + count] = bytes(count - count // 2)
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"x\.tif: .*damaged"):
+        images.read(path)
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_a_channel_that_the_file_does_not_name_is_refused(tmp_path, channels):
+    pixels = np.zeros((20, 30, channels), np.uint8)
+    photometric = "rgb" if channels == 4 else "minisblack"
+    tifffile.imwrite(
+        tmp_path / "x.tif",
+        pixels,
+        photometric=photometric,
+        planarconfig="contig",
+        extrasamples=["unspecified"],
+    )
+    with pytest.raises(ValueError, match=f"x.tif: {channels} channels, and the file does not say what"):
+        images.read(tmp_path / "x.tif")
+
+
+def test_a_range_that_shows_nothing_is_refused(tmp_path):
+    pixels = np.linspace(4, 945, 600).reshape(20, 30).astype(np.int16)
+    tifffile.imwrite(tmp_path / "x.tif", pixels)
+    assert images.read(tmp_path / "x.tif", value_range=(0, 1000)).max() == 61931
+    for value_range in ((5000, 6000), (-9, 4), (0, 1e308)):
+        with pytest.raises(ValueError, match=r"levels from 4 to 945, of which --range .* shows nothing"):
+            images.read(tmp_path / "x.tif", value_range=value_range)
+    images.write(tmp_path / "x.png", np.zeros((9, 9), np.uint8))
+    with pytest.raises(ValueError, match="--range is for the levels of TIFF alone"):
+        images.read(tmp_path / "x.png", value_range=(0, 1))

@@ -1,5 +1,7 @@
 """What every comparison method keeps to, whatever it computes."""
 
+import inspect
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,14 +9,17 @@ from hypothesis import strategies as st
 
 from two_stream_fusion.methods import registry
 
-WITHIN = {"dwt": 1, "lp": 1, "rp": 1, "cp": 1, "sp": 0, "psfs": 0, "gf": 0, "cnn": 0}
-WITHIN["srcnn"] = None  # its nets sharpen: tests/two_stream_fusion/methods/test_srcnn.py says how far
-every_method = pytest.mark.parametrize("name", WITHIN)  # and by how many levels f(A, A) may miss A
+# tests/two_stream_fusion/methods/test_two_stream.py has the network's own test.
+WITHIN = {name: row.self_error for name, row in registry.METHODS.items() if name != "two_stream"}
+every_method = pytest.mark.parametrize("name", WITHIN)
 
 
-def test_every_method_is_tested():
-    # tests/two_stream_fusion/methods/test_two_stream.py has the network's own test.
-    assert set(WITHIN) | {"two_stream"} == set(registry.TITLES)
+def test_bounds_of_the_paper_s_methods_stay():
+    # The nets of SRCNN sharpen: tests/two_stream_fusion/methods/test_srcnn.py bounds by how much.
+    bounds = {"dwt": 1, "lp": 1, "sp": 0, "rp": 1, "psfs": 0, "cp": 1, "gf": 0, "srcnn": None, "cnn": 0}
+    assert {
+        name: WITHIN[name] for name, row in registry.METHODS.items() if row.in_paper and name in WITHIN
+    } == bounds
 
 
 def image(seed, shape, dtype=np.uint8):
@@ -99,4 +104,7 @@ def test_rows_say_what_the_modules_have(name):
     method, module = registry.find(name), registry.load(name)
     has = [hasattr(module, function) for function in ("decide", "apply", "fuse")]
     assert has == [method.has_maps, method.has_maps, not method.has_maps]
-    assert registry.options(name)
+    parameters = inspect.signature(registry.entry_point(name)).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    assert registry.options(name) == defaults  # an option that is not keyword-only could not be set
+    assert defaults or not method.in_paper

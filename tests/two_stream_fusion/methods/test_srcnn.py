@@ -48,7 +48,7 @@ def test_an_image_fused_with_itself_stays_near(rendered_pair):
 
 
 def test_the_nets_raise_better_than_interpolation_does(rendered_pair):
-    """A photograph halved and raised again, on one that was not trained on."""
+    """A photograph downsampled by 2 and upsampled, one that was not trained on."""
     _, _, sharp = rendered_pair
     sharp = sharp[96:352, 200:520].astype(np.float64) @ [0.299, 0.587, 0.114]
     half = cv2.resize(sharp, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)

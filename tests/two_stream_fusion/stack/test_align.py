@@ -27,9 +27,9 @@ MOTIONS = {
 
 
 @lru_cache(maxsize=None)
-def pair(model):
+def pair(motion):
     """(reference, image, matrix): focused left and right, the second one darker and moved."""
-    matrix = np.array(MOTIONS[model], float)
+    matrix = np.array(MOTIONS[motion], float)
     sharp = photograph().astype(np.float32)
     blurred = cv2.GaussianBlur(sharp, (0, 0), 2.5)
     left = np.arange(512)[None, :, None] < 256
@@ -46,11 +46,11 @@ def pair(model):
     return (*(np.clip(np.rint(image), 0, 255).astype(np.uint8) for image in images), matrix)
 
 
-@pytest.mark.parametrize("model", MOTIONS)
-def test_known_motion_is_found(model):
-    reference, image, matrix = pair(model)
+@pytest.mark.parametrize("motion", MOTIONS)
+def test_known_motion_is_found(motion):
+    reference, image, matrix = pair(motion)
     before = reference.copy(), image.copy()
-    found = align.estimate(reference, image, model)
+    found = align.estimate(reference, image, motion)
     assert found.shape == (3, 3) and found.dtype == np.float64 and found[2, 2] == 1
     assert align.corner_distance(found, matrix, SIZE) < 0.25
     np.testing.assert_array_equal(reference, before[0])
@@ -81,7 +81,7 @@ def test_warping_puts_the_image_in_register():
     rows, columns = align.common_window([matrix], SIZE)
     true = align.warp(image, matrix)[rows, columns].astype(float)
     assert np.abs(back[rows, columns] - true).mean() < 1
-    assert align.likeness(reference, back) > align.likeness(reference, image) + 0.04
+    assert align.correlate_images(reference, back) > align.correlate_images(reference, image) + 0.04
 
 
 def test_far_shifts_are_found():
@@ -94,8 +94,8 @@ def test_far_shifts_are_found():
 
 def test_an_image_to_itself_is_the_identity():
     image = photograph()
-    for model in align.MODELS:
-        np.testing.assert_array_equal(align.estimate(image, image, model), np.eye(3))
+    for motion in align.MOTIONS:
+        np.testing.assert_array_equal(align.estimate(image, image, motion), np.eye(3))
 
 
 def test_another_focus_is_no_motion():
@@ -144,10 +144,10 @@ def test_flat_images_are_refused():
 def test_images_that_differ_and_unknown_models_are_refused():
     image = photograph()
     for other in (image[:-1], image[..., 0], image.astype(np.uint16)):
-        for function in (align.estimate, align.misalignment, align.likeness):
+        for function in (align.estimate, align.misalignment, align.correlate_images):
             with pytest.raises(ValueError, match="differ"):
                 function(image, other)
-    with pytest.raises(ValueError, match="unknown model 'similarity'"):
+    with pytest.raises(ValueError, match="unknown motion 'similarity'"):
         align.estimate(image, image, "similarity")
     with pytest.raises(ValueError, match="dtype"):
         align.warp(image.astype(np.float32), np.eye(3))
@@ -210,9 +210,9 @@ def test_common_rectangle_lies_within_every_image(seed):
         assert (y / w > -1e-3).all() and (y / w < shape[0] - 1 + 1e-3).all()
 
 
-@pytest.mark.parametrize("model", ["translation", "euclidean", "affine"])
-def test_misaligned_pairs_are_noticed(model):
-    reference, image, matrix = pair(model)
+@pytest.mark.parametrize("motion", ["translation", "euclidean", "affine"])
+def test_misaligned_pairs_are_noticed(motion):
+    reference, image, matrix = pair(motion)
     true = align.corner_distance(matrix, np.eye(3), SIZE)
     assert align.misalignment(reference, image) == pytest.approx(true, abs=0.5)
 
@@ -264,8 +264,8 @@ def test_stacks_name_the_frame_at_fault():
         align.estimate_stack(images)
     with pytest.raises(IndexError, match="no frame 2"):
         align.estimate_stack(images, 2)
-    with pytest.raises(ValueError, match="unknown model"):
-        align.estimate_stack(images, model="none")
+    with pytest.raises(ValueError, match="unknown motion"):
+        align.estimate_stack(images, motion="none")
 
 
 def test_sides_that_opencv_cannot_move_are_refused():
@@ -298,12 +298,16 @@ def test_golden_misalignment(sigma, shift, pixels):
 def test_images_in_register_need_small_levels_alone(monkeypatch):
     """Of images in register, none but small levels are compared; of others the answer is the same."""
     near, far = refocused(3, 0), refocused(3, 2)
-    versions = [[align.quick_version(image) for image in images] for images in (near, far)]
+    versions = [[align.small_pyramid(image) for image in images] for images in (near, far)]
     sizes = []
-    register = align.registration.register_pair
+    register = align.registration.register_without_spots
     monkeypatch.setattr(
-        align.registration, "register_pair", lambda a, b, m: sizes.append(a[-1][0].size) or register(a, b, m)
+        align.registration,
+        "register_without_spots",
+        lambda a, b, m: sizes.append(a[-1][0].size) or register(a, b, m),
     )
-    assert align.quick_misalignment(*versions[0], near[0].shape, ignored=1.5) == 0
+    assert align.pyramid_misalignment(*versions[0], near[0].shape, ignored=1.5) == 0
     assert max(sizes) <= align.COARSE_PIXELS
-    assert align.quick_misalignment(*versions[1], far[0].shape, ignored=1.5) == pytest.approx(2.10, abs=0.05)
+    assert align.pyramid_misalignment(*versions[1], far[0].shape, ignored=1.5) == pytest.approx(
+        2.10, abs=0.05
+    )

@@ -1,3 +1,5 @@
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from tests.two_stream_fusion.stack.scenes import photograph
 from two_stream_fusion.io import images
 from two_stream_fusion.io.metadata import Metadata
 from two_stream_fusion.stack import frames
-from two_stream_fusion.stack.frames import Frames
+from two_stream_fusion.stack.frames import Frames, find_images
 
 
 def picture(i, shape=(20, 30, 3), dtype=np.uint8):
@@ -204,3 +206,12 @@ def test_different_profiles_are_refused_by_name(tmp_path):
     assert len(list(Frames([tmp_path / f"{name}.png" for name in "abc"]))) == 3
     with pytest.raises(ValueError, match=r"d\.png and .*a\.png have different ICC profiles"):
         list(Frames([tmp_path / "a.png", tmp_path / "d.png"]))
+    for pair in ("cd", "dc"):  # without a profile it counts as sRGB
+        with pytest.raises(ValueError, match=r"d\.png has an ICC profile, .*c\.png has none"):
+            list(Frames([tmp_path / f"{name}.png" for name in pair]))
+
+
+def test_a_list_of_names_that_is_no_file_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(ValueError, match="fifo: is a FIFO, a socket or a device"):
+        find_images([f"@{tmp_path / 'fifo'}"])

@@ -77,7 +77,7 @@ def test_hidden_pixels_are_filled_by_a_frame_that_shows_them(seed):
     matte, top = Matte(frames), np.iinfo(frames.dtype).max
     alphas = [np.full(frames.shape[:2], top) if alpha is None else alpha for alpha in frames.alphas]
     highest = np.max(alphas, axis=0)
-    np.testing.assert_array_equal(matte.highest, highest)
+    np.testing.assert_array_equal(matte.max_alpha, highest)
     for i, (colours, alpha) in enumerate(zip(matte.colours, matte.alphas)):
         assert colours.dtype == alpha.dtype == frames.dtype and colours.shape == frames.shape
         assert (alpha[highest == top] == top).all() and (alpha[highest == 0] == 0).all()
@@ -146,7 +146,7 @@ def test_holes_in_half_transparent_frames_are_filled(strength, flip):
 
 
 @pytest.mark.parametrize("sigma", [1.5, 4, 8])
-def test_a_soft_outline_does_not_fill_what_is_transparent_in_focus(sigma):
+def test_soft_outline_does_not_fill_transparent_pixels(sigma):
     """Outside of the thing, alpha of the sharp frame stays as it is. Inside, the thing is opaque."""
     sharp = thing_with_legs()
     soft = defocus(sigma, sharp)

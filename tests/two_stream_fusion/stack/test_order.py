@@ -39,7 +39,7 @@ def test_an_order_that_will_do_is_kept():
 def test_golden_detour_that_keeps_the_given_order(monkeypatch, detour, expected):
     """Four places on a line: the given path is 1 + detour / 10 times as long as the shortest."""
     monkeypatch.setattr(order, "detail_grid", lambda place: np.full((24, 24), place))
-    assert order.sort_by_details([0, 10, 10 - detour, 20]) == expected
+    assert order.order_by_details([0, 10, 10 - detour, 20]) == expected
 
 
 @pytest.mark.parametrize("share", [0.005, 0.01, 0.02, 0.03])

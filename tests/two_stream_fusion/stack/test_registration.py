@@ -24,5 +24,5 @@ def test_golden_motion():
     first, second = (registration.make_pyramid(x) for x in (photo, warp(photo, np.linalg.inv(true))))
     found = registration.register(first, second, "affine")
     assert corner_distance(found, true, photo.shape) == pytest.approx(0.007, abs=0.01)
-    assert registration.likeness(first, second, found) == pytest.approx(0.9982, abs=0.002)
-    assert registration.likeness(first, second, np.eye(3)) == pytest.approx(0.9145, abs=0.002)
+    assert registration.correlate_pyramids(first, second, found) == pytest.approx(0.9982, abs=0.002)
+    assert registration.correlate_pyramids(first, second, np.eye(3)) == pytest.approx(0.9145, abs=0.002)

@@ -48,14 +48,14 @@ def test_a_bad_frame_is_found_and_why(fault, place):
     frames = stack()
     spoil, why = FAULTS[fault]
     frames[place] = spoil(frames[place])
-    (found,) = misfits(frames)
-    assert found.place == place and found.reason.endswith(why)
+    (misfit,) = misfits(frames)
+    assert misfit.frame == place and misfit.reason.endswith(why)
 
 
 def test_two_bad_frames_of_five_are_found():
     frames = stack()
     frames[1], frames[3] = frames[1] * 0, FAULTS["other"][0](frames[3])
-    assert [misfit.place for misfit in misfits(frames)] == [1, 3]
+    assert [misfit.frame for misfit in misfits(frames)] == [1, 3]
 
 
 @pytest.mark.parametrize("count", [3, 4, 9])
@@ -118,7 +118,7 @@ def test_a_frame_blurred_by_motion_is_found(angle):
 def test_two_frames_blurred_by_motion_are_found():
     frames = [levels(frame) for frame in slope(photograph()[::2, ::2], 9, 3.0)]
     frames[3], frames[6] = moved(frames[3], 15, 0), moved(frames[6], 15, 90)
-    assert [misfit.place for misfit in motion_misfits(frames)] == [3, 6]
+    assert [misfit.frame for misfit in motion_misfits(frames)] == [3, 6]
 
 
 def test_out_of_focus_is_no_motion():

@@ -27,8 +27,8 @@ def estimate_shifts(small: Sequence[np.ndarray]) -> np.ndarray:
         small: a small version of each frame (screening.small_gray), H x W float32, all of one shape.
 
     Returns:
-        N x 2 float64, (x, y) as shares of the longer side: what the median frame shows at a place, this frame
-        shows at that place and the shift. 0 where a shift is not believed: frames stay unlike (below
+        N x 2 float64, (x, y) as shares of the longer side: what the median frame shows at a point, this frame
+        shows at that point and the shift. 0 where a shift is not believed: frames stay unlike (below
         MIN_CORRELATION).
     """
     height, width = small[0].shape
@@ -38,7 +38,7 @@ def estimate_shifts(small: Sequence[np.ndarray]) -> np.ndarray:
     bands = [_band(levels) for levels in small]
     matches = [_match(bands[len(bands) // 2], band, reach) for band in bands]
     for _ in range(ROUNDS):
-        moved = [move(band, *shift) for band, (shift, _) in zip(bands, matches)]
+        moved = [shift_image(band, *shift) for band, (shift, _) in zip(bands, matches)]
         total = np.sum(moved, axis=0)
         matches = [_match(total - own, band, reach) for own, band in zip(moved, bands)]
     shifts = np.array([shift for shift, _ in matches])
@@ -52,8 +52,16 @@ def is_shaken(shifts: np.ndarray) -> bool:
     return bool(np.abs(shifts).max() > MIN_SHAKE)
 
 
-def move(levels: np.ndarray, x: float, y: float) -> np.ndarray:
-    """Fetch each pixel of a gray image from the place (x, y) pixels on, mirrored at the borders."""
+def shift_image(levels: np.ndarray, x: float, y: float) -> np.ndarray:
+    """Fetch each pixel of a gray image from a place beside it, mirrored at the borders.
+
+    Args:
+        levels: H x W float32.
+        x, y: the displacement of that place, in pixels.
+
+    Returns:
+        H x W float32, interpolated linearly.
+    """
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     matrix = np.array([[1, 0, x], [0, 1, y]], np.float32)
     return cv2.warpAffine(levels, matrix, levels.shape[::-1], flags=flags, borderMode=cv2.BORDER_REFLECT_101)

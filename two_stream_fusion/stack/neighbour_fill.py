@@ -1,28 +1,21 @@
-"""Frames as alignment sees them: what a frame hides is covered by its neighbours, moved to where it is.
+"""Frames as alignment sees them: what a frame hides is filled from its neighbours, moved to where it is.
 
-Ours, beyond the paper. The empty borders of frames stand still while the scene moves. They pull estimates of
+Not from the paper. The empty borders of frames stand still while the scene moves. They pull estimates of
 the motion towards none. So hidden pixels are filled by a first estimate, and the motion is estimated anew.
 """
 
 from __future__ import annotations
 
-from typing import Protocol, Sequence
+from typing import Sequence
 
 import cv2
 import numpy as np
 
 from two_stream_fusion.stack import align
+from two_stream_fusion.stack.sequences import AlphaFrames
 
 
-class AlphaFrames(Protocol):
-    """Frames."""
-
-    def __len__(self) -> int: ...
-
-    def with_alpha(self, i: int, /) -> tuple[np.ndarray, np.ndarray | None]: ...
-
-
-class Covered:
+class NeighbourFilled:
     """A sequence of images whose hidden pixels (alpha 0) are those of the frames beside them.
 
     Args:
@@ -45,13 +38,13 @@ class Covered:
             if not hidden.any():
                 break
             if 0 <= j < len(self):
-                other, shown = self.frames.with_alpha(j)
+                neighbour, neighbour_alpha = self.frames.with_alpha(j)
                 motion = self.matrices[j] @ np.linalg.inv(self.matrices[i])
                 visible = np.full(alpha.shape, 255, np.uint8)
-                if shown is not None:
-                    visible[shown == 0] = 0
-                here = hidden & (align.warp(visible, motion, cv2.INTER_LINEAR) == 255)
+                if neighbour_alpha is not None:
+                    visible[neighbour_alpha == 0] = 0
+                filled = hidden & (align.warp(visible, motion, cv2.INTER_LINEAR) == 255)
                 pixels = pixels.copy()
-                pixels[here] = align.warp(other, motion)[here]
-                hidden &= ~here
+                pixels[filled] = align.warp(neighbour, motion)[filled]
+                hidden &= ~filled
         return pixels

@@ -7,28 +7,14 @@ from typing import Any, Iterable
 
 import numpy as np
 
-from two_stream_fusion.base.memory import check_room
+from two_stream_fusion.base.memory import require_memory
 from two_stream_fusion.io import images
 from two_stream_fusion.methods import registry
 
-# Bytes a pixel at the peak of fusing two colour images of 8 bits, reading and writing them too, measured as
-# the growth from 1 to 4 megapixels. Rows of a method that is not here count as the most of the others.
-WORK = {
-    "dwt": 60,
-    "lp": 65,
-    "sp": 145,
-    "rp": 80,
-    "psfs": 55,
-    "cp": 75,
-    "gf": 150,
-    "cnn": 85,
-    "two_stream": 85,
-}
-EACH_IMAGE = 28  # more for each image beyond two where a method takes all at once
-DEEPER = 5  # copies of the images that grow with their depth
-PROGRAM = 150 * 2**20  # Python and its libraries
-NETWORK = 500 * 2**20  # PyTorch, and a network on tiles
-NETWORKS = ("two_stream", "cnn", "srcnn")
+BYTES_PER_MORE_IMAGE = 28  # more for each image beyond two where a method takes all at once
+DEPTH_COPIES = 5  # copies of the images that grow with their depth
+PROGRAM_BYTES = 150 * 2**20  # Python and its libraries
+NETWORK_BYTES = 500 * 2**20  # PyTorch, and a network on tiles
 
 
 def needed_bytes(method: str, count: int, header: Any) -> int:
@@ -38,14 +24,18 @@ def needed_bytes(method: str, count: int, header: Any) -> int:
         method: a name of methods.registry.
         count: the number of images.
         header: of the largest image, an io.decode.Header.
+
+    Returns:
+        Bytes.
     """
     pixels, channels = header.width * header.height, header.channels
-    work = WORK.get(method, max(WORK.values()))
-    if registry.find(method).takes_many:
-        work += EACH_IMAGE * (count - 2)
+    row = registry.find(method)
+    pixel_bytes = row.working_bytes or max(other.working_bytes or 0 for other in registry.METHODS.values())
+    if row.takes_many:
+        pixel_bytes += BYTES_PER_MORE_IMAGE * (count - 2)
     held = 2 * header.size  # the neighbours of an image that is being decoded
-    fusing = pixels * (work + DEEPER * channels * (header.itemsize - 1))
-    return PROGRAM + (NETWORK if method in NETWORKS else 0) + max(fusing, header.decoding + held)
+    fusing = pixels * (pixel_bytes + DEPTH_COPIES * channels * (header.itemsize - 1))
+    return PROGRAM_BYTES + (NETWORK_BYTES if row.has_network else 0) + max(fusing, header.decoding + held)
 
 
 def check_memory(
@@ -67,7 +57,7 @@ def check_memory(
         OSError, ValueError: a file cannot be read, or is of a kind that is not.
         NotEnoughMemory: more memory is needed than is free.
     """
-    count, largest, where = 0, None, None
+    count, largest, path = 0, None, None
     for source in sources:
         if isinstance(source, np.ndarray):
             count += 1
@@ -75,7 +65,7 @@ def check_memory(
         count += images.pages(source, channel=channel, time=time)
         header = images.header(source, channel=channel, time=time)
         if largest is None or header.decoding > largest.decoding:
-            largest, where = header, Path(source)
+            largest, path = header, Path(source)
     if largest is not None and count > 1:
-        what = f"{where}: {count} images of {largest.width}x{largest.height} pixels, fused by {method}"
-        check_room(needed_bytes(method, count, largest), what)
+        purpose = f"{path}: {count} images of {largest.width}x{largest.height} pixels, fused by {method}"
+        require_memory(needed_bytes(method, count, largest), purpose)

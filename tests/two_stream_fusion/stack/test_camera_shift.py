@@ -1,11 +1,11 @@
-"""stack/shake.py: how far the camera moved between frames, whatever their focus."""
+"""stack/camera_shift.py: how far the camera moved between frames, whatever their focus."""
 
 import cv2
 import numpy as np
 
 from tests.two_stream_fusion.stack.scenes import levels, photograph, slope
+from two_stream_fusion.stack.camera_shift import estimate_shifts, is_shaken
 from two_stream_fusion.stack.screening import small_gray
-from two_stream_fusion.stack.shake import estimate_shifts, is_shaken
 
 
 def shaken(shifts, size=(200, 240)):

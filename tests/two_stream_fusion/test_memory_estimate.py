@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from two_stream_fusion import pipeline, room
+from two_stream_fusion import memory_estimate, pipeline
 from two_stream_fusion.base import memory
 from two_stream_fusion.io import decode, images
+from two_stream_fusion.memory_estimate import needed_bytes
 from two_stream_fusion.methods import registry
 
 
@@ -28,17 +29,17 @@ def test_a_fusion_that_memory_cannot_hold_is_refused_at_once(pair, monkeypatch):
     ):
         pipeline.fuse(pair, "lp")
     monkeypatch.setattr(memory, "available", lambda: 2**28)
-    room.check_memory(pair, "lp")
+    memory_estimate.check_memory(pair, "lp")
 
 
 @pytest.mark.parametrize("method", registry.METHODS)
 def test_more_is_needed_than_the_images_take(method):
     for itemsize in (1, 2):
         header = big(itemsize)
-        assert room.needed_bytes(method, 2, header) > 3 * header.size + room.PROGRAM
-    assert room.needed_bytes(method, 2, big(2)) > room.needed_bytes(method, 2, big())
+        assert needed_bytes(method, 2, header) > 3 * header.size + memory_estimate.PROGRAM_BYTES
+    assert needed_bytes(method, 2, big(2)) > needed_bytes(method, 2, big())
 
 
 def test_methods_that_take_all_images_need_more_for_each():
-    assert room.needed_bytes("gf", 9, big()) >= room.needed_bytes("gf", 2, big()) + 7 * big().size
-    assert room.needed_bytes("lp", 9, big()) == room.needed_bytes("lp", 2, big())
+    assert needed_bytes("gf", 9, big()) >= needed_bytes("gf", 2, big()) + 7 * big().size
+    assert needed_bytes("lp", 9, big()) == needed_bytes("lp", 2, big())

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Iterable, Sequence
+from typing import TYPE_CHECKING, Iterable, Sequence
 
 from two_stream_fusion.methods import models
 
+if TYPE_CHECKING:
+    import argparse
 
-def open_net(args):
+    import caffe
+
+
+def open_net(args: argparse.Namespace) -> caffe.Net:
     """Open the net that --model, --net and --weights name.
 
     Args:

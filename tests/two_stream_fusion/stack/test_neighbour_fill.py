@@ -1,4 +1,4 @@
-"""stack/covered.py: borders that stand still do not disturb alignment."""
+"""stack/neighbour_fill.py: borders that stand still do not disturb alignment."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,8 @@ from tests.two_stream_fusion.stack.scenes import photograph
 from tests.two_stream_fusion.stack.test_matte import Sequence
 from two_stream_fusion.io import images
 from two_stream_fusion.stack import frames
-from two_stream_fusion.stack.covered import Covered
 from two_stream_fusion.stack.frames import Frames
+from two_stream_fusion.stack.neighbour_fill import NeighbourFilled
 
 SIZE = 120, 160
 
@@ -34,19 +34,19 @@ def shift_matrix(shift):
 
 def test_hidden_pixels_are_those_of_neighbours_moved():
     scene, sequence = moving_frames((0, 3, 5))
-    covered = Covered(sequence, [shift_matrix(-shift) for shift in (0, 3, 5)])
-    assert len(covered) == 3
+    filled = NeighbourFilled(sequence, [shift_matrix(-shift) for shift in (0, 3, 5)])
+    assert len(filled) == 3
     for i, shift in enumerate((0, 3, 5)):
-        error = np.abs(covered[i].astype(int) - scene[shift : shift + SIZE[0], shift : shift + SIZE[1]])
+        error = np.abs(filled[i].astype(int) - scene[shift : shift + SIZE[0], shift : shift + SIZE[1]])
         assert (error[16:-16, 8:-8] <= 1).all() and (error[8:-8, 16:-16] <= 1).all()
 
 
 def test_frames_without_alpha_are_as_they_are():
     _, sequence = moving_frames()
     sequence.alphas[1] = None
-    covered = Covered(sequence, [np.eye(3)] * 2)
-    assert covered[1] is sequence.colours[1]
-    np.testing.assert_array_equal(covered[0][-8:], sequence.colours[1][-8:])
+    filled = NeighbourFilled(sequence, [np.eye(3)] * 2)
+    assert filled[1] is sequence.colours[1]
+    np.testing.assert_array_equal(filled[0][-8:], sequence.colours[1][-8:])
 
 
 @pytest.mark.parametrize(("rounds", "error"), [(0, 0.6), (frames.ALPHA_ROUNDS, 0.05)])

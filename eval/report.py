@@ -1,0 +1,334 @@
+"""The tables of eval/tables.py as one page to look at: every pair by every method, scores, and plots.
+
+The page is a file of its own that needs no network. It shows the fused images that the tables were made of,
+their difference from the ground truth where that is known, and how far MI agrees with the distance from it.
+"""
+
+from __future__ import annotations
+
+import two_stream_fusion.base.cli  # noqa: F401
+
+import csv
+import math
+from pathlib import Path
+from typing import Dict, Mapping, NamedTuple, Sequence
+
+from data_prep import fetch
+from eval import pairs, results, tables
+from eval.score import score
+from two_stream_fusion import metrics
+from two_stream_fusion.base import cli
+from two_stream_fusion.base.pixels import check_alike
+from two_stream_fusion.io import images
+from two_stream_fusion.report.page import Cell, Page, Picture, Section, Table, View, relative_link, write_page
+from two_stream_fusion.report.pictures import Shown, difference_picture, shrink
+from two_stream_fusion.report.plots import Plot, Point
+
+EXAMPLES = """examples:
+  python eval/report.py                         what `make report` runs after `make tables`: build/report.html
+  python eval/report.py --tables build/tables --out /tmp/tables.html
+  python eval/report.py --no-lytro              a smaller page: the four pairs of Tables 1 to 4
+"""
+TRUTH = "ground truth"
+FIDELITY = ("PSNR", "SSIM", results.OUTLINE_PSNR)
+PLOTTED = "MI"  # the metric that the plots set against PSNR
+
+ByPair = Dict[str, Dict[str, Dict[str, float]]]  # {pair: {title: {metric: value}}}
+
+
+class Pair(NamedTuple):
+    """What the page shows of a pair: its images, and why any are missing."""
+
+    view: View | None
+    truth_scores: dict[str, float]  # of the ground truth itself; empty where it is not known
+    notes: list[str]
+
+
+def read_scores(folder: str | Path) -> ByPair:
+    """Read the scores of the CSV files that eval/tables.py wrote.
+
+    Args:
+        folder: where the tables are.
+
+    Returns:
+        {pair: {title: {metric: value}}}, with PSNR and SSIM where the ground truth is known.
+
+    Raises:
+        ValueError: there are none.
+    """
+    folder = Path(folder)
+    scores: ByPair = {}
+    found = [*(folder / f"table{number}.csv" for number in pairs.TABLES), folder / "lytro.csv"]
+    found += [folder / f"truth_{name}.csv" for name in pairs.WITH_GROUND_TRUTH]
+    for path in filter(Path.is_file, found):
+        with open(path, newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                name = row.get("pair") or path.stem.partition("_")[2]
+                numbers = {k: float(v) for k, v in row.items() if k not in ("table", "pair", "method")}
+                scores.setdefault(name, {}).setdefault(row["method"], {}).update(numbers)
+    if not scores:
+        raise ValueError(f"{folder}: no tables there; `make tables` makes them")
+    return scores
+
+
+def show_pair(name: str, rows: tables.Rows, fused: str | Path, page: str | Path) -> Pair:
+    """The images of a pair: its ground truth, its sources, and the fused image of each method.
+
+    Args:
+        name: a pair, as pairs.load takes it.
+        rows: {title: {metric: value}} of the pair.
+        fused: the folder of fused images.
+        page: where the page goes; links are relative to it.
+
+    Returns:
+        The view, without those that cannot be had.
+    """
+    try:
+        a, b, truth = results.load_pair(name)
+    except (OSError, ValueError) as error:
+        return Pair(None, {}, [f"The photographs cannot be shown: {error}"])
+    files = [] if name in pairs.WITH_GROUND_TRUTH else [relative_link(p, page) for p in _pair_files(name)]
+    shown, notes = [], []
+
+    def add(label, alt, image, link="", note=""):
+        difference = None
+        if truth is not None:
+            difference = Shown(shrink(difference_picture(image, truth)))
+        size = (image.shape[1], image.shape[0])
+        shown.append(Picture(label, Shown(shrink(image)), alt, size, link, difference, note))
+
+    if truth is not None:
+        add(TRUTH, f"{name}: the scene in focus throughout", truth)
+    for label, image, link in zip("AB", (a, b), [*files, "", ""]):
+        add(f"source {label}", f"{name}: photograph {label}", image, link)
+    missing = []
+    for title, row in rows.items():
+        path = results.find_fused(name, title, fused)
+        try:
+            image = images.read(path) if path else None
+            if image is not None:
+                check_alike(a, image)
+        except (OSError, ValueError):
+            image = None
+        if image is None or path is None:
+            missing.append(title)
+        else:
+            note = f"{row['PSNR']:.1f} dB" if "PSNR" in row else ""
+            add(title, f"{name} fused by {title}", image, relative_link(path, page), note)
+    if missing:
+        notes.append(f"No fused image of {', '.join(missing)}; `make tables` makes it.")
+    places = {picture.name: place for place, picture in enumerate(shown)}
+    has_truth = truth is not None
+    right = places.get("Ours", len(shown) - 1)
+    view = View(name, shown, 0, right, is_grid=has_truth, shows_differences=has_truth)
+    return Pair(view, score([a, b], truth) if has_truth else {}, notes)
+
+
+def _pair_files(name):
+    try:
+        return fetch.pair_files(name if "/" in name else f"classic/{name}")
+    except (OSError, ValueError):
+        return []
+
+
+def score_table(
+    caption: str,
+    rows: tables.Rows,
+    beside: tables.Rows | None = None,
+    truth_scores: Mapping[str, float] | None = None,
+    note: str = "",
+) -> Table:
+    """Scores as a table that sorts, the best of each column marked.
+
+    Args:
+        caption: of the table.
+        rows: {title: {metric: value}}.
+        beside: published values, shown below ours, the best of theirs marked too.
+        truth_scores: of the ground truth, a row of its own that is never the best.
+        note: below the table.
+
+    Returns:
+        The table, as the page takes it.
+    """
+    beside = beside or {}
+    columns = [m for m in (*FIDELITY, *metrics.METRICS) if any(m in row for row in rows.values())]
+    lines = []
+    for title, row in rows.items():
+        cells = [Cell(title, title)]
+        for metric in columns:
+            theirs = beside.get(title, {}).get(metric)
+            cells.append(
+                Cell(
+                    _number(row.get(metric, math.nan), metric),
+                    row.get(metric, math.nan),
+                    title in tables.best(rows, metric),
+                    "" if theirs is None else f"({_number(theirs, metric)})",
+                    theirs is not None and title in tables.best(beside, metric),
+                )
+            )
+        lines.append(cells)
+    if truth_scores:
+        cells = [
+            Cell(_number(truth_scores[m], m), truth_scores[m]) if m in truth_scores else Cell("", "")
+            for m in columns
+        ]
+        lines.append([Cell(TRUTH, TRUTH), *cells])
+    return Table(caption, ["method", *columns], lines, note)
+
+
+def _number(value, metric):
+    return f"{value:.2f}" if metric.startswith("PSNR") else f"{value:.{tables.DIGITS}f}"
+
+
+def plot_against_psnr(name: str, rows: tables.Rows, truth_scores: Mapping[str, float]) -> Plot:
+    """Plot PSNR to the ground truth against a metric, a point for each method.
+
+    Args:
+        name: of the pair.
+        rows: its scores, {title: {metric: value}}.
+        truth_scores: of the ground truth itself.
+
+    Returns:
+        The plot; its title says what it shows.
+    """
+    points = [
+        Point(title, row[PLOTTED], row["PSNR"], title.startswith("Ours"))
+        for title, row in rows.items()
+        if {PLOTTED, "PSNR"} <= set(row)
+    ]
+    rank = correlation(rows, PLOTTED)
+    above = sum(point.x > truth_scores[PLOTTED] for point in points)
+    nearest, most = max(points, key=lambda p: p.y), max(points, key=lambda p: p.x)
+    title = (
+        f"{name}: PSNR to the ground truth against {PLOTTED}. {nearest.name} is nearest to the ground truth"
+        f" ({nearest.y:.1f} dB), {most.name} has the most {PLOTTED} ({most.y:.1f} dB). {above} of"
+        f" {len(points)} methods have more {PLOTTED} than the ground truth itself. Rank correlation"
+        f" {rank:.2f}."
+    )
+    line = (truth_scores[PLOTTED], "the ground truth")
+    return Plot(title, PLOTTED, "PSNR of the luma (dB)", points, line)
+
+
+def correlation(rows: tables.Rows, metric: str) -> float:
+    """Compute Spearman's rank correlation of a metric with PSNR.
+
+    Args:
+        rows: the scores of a pair, {title: {metric: value}}.
+        metric: a key of the rows.
+
+    Returns:
+        -1 to 1, over the methods that have both; NaN for fewer than two.
+    """
+    known = {title: row for title, row in rows.items() if {metric, "PSNR"} <= set(row)}
+    psnr = {title: {metric: row["PSNR"]} for title, row in known.items()}
+    return tables.rank_correlation(known, psnr, metric)
+
+
+def make_tables_page(folder: str | Path, page: str | Path, has_lytro: bool = True) -> Page:
+    """Describe tables and their images as a page.
+
+    Args:
+        folder: where eval/tables.py wrote.
+        page: where the page goes; links are relative to it.
+        has_lytro: show the Lytro pairs too.
+
+    Returns:
+        The page, as page.write_page takes it.
+
+    Raises:
+        ValueError: there are no tables.
+    """
+    scores, fused = read_scores(folder), Path(folder, "fused")
+    paper = tables.read_published()
+    sections, truths = [], {}
+    # Where the ground truth is known, what a method fails at is seen at once.
+    numbers = sorted(pairs.TABLES, key=lambda number: pairs.TABLES[number] not in pairs.WITH_GROUND_TRUTH)
+    for number in numbers:
+        name = pairs.TABLES[number]
+        if name not in scores:
+            sections.append(Section(f"Table {number}: {name}", ["Not among the tables."]))
+            continue
+        shown = show_pair(name, scores[name], fused, page)
+        notes = [f"A {pairs.NOTES[name]}."] if name in pairs.NOTES else []
+        if shown.truth_scores and any("PSNR" in row for row in scores[name].values()):
+            truths[name] = shown.truth_scores
+        table = score_table(
+            f"Scores of {name}",
+            scores[name],
+            paper.get(number),
+            shown.truth_scores,
+            "In brackets: the paper's values. The best of each are marked.",
+        )
+        views = [shown.view] if shown.view else []
+        sections.append(Section(f"Table {number}: {name}", [*notes, *shown.notes], (), views, [table]))
+    if truths:
+        sections.insert(len(pairs.WITH_GROUND_TRUTH), _misleading_section(scores, truths))
+    lytro = {name: scores[name] for name in pairs.LYTRO if name in scores}
+    if lytro and has_lytro:
+        sections += _lytro_sections(lytro, fused, page)
+    lead = (
+        f"{len(scores)} pairs by every method. Switch methods over one place, or see all side by side. A "
+        "difference is bright where a method fails."
+    )
+    return Page("Multi-focus fusion: methods compared", lead, sections)
+
+
+def _misleading_section(scores, truths):
+    """Plots and correlations: how far each metric agrees with the distance from the ground truth."""
+    rows = [
+        [
+            Cell(name, name),
+            *(Cell(f"{r:.2f}", r) for r in (correlation(scores[name], m) for m in metrics.METRICS)),
+        ]
+        for name in truths
+    ]
+    return Section(
+        "Where a metric misleads",
+        [
+            "A higher PSNR is nearer to the ground truth. A metric to trust has its points along a rising"
+            " line, the best method of both in the upper right corner, and none to the right of the ground"
+            " truth. MI tells poor methods from good ones; among good ones it rewards copied pixels.",
+        ],
+        tables=[
+            Table(
+                "Rank correlation of each metric with PSNR (Spearman)",
+                ["pair", *metrics.METRICS],
+                rows,
+                "1: the same order. 0: no relation. -1: the reverse.",
+            )
+        ],
+        plots=[plot_against_psnr(name, scores[name], truth) for name, truth in truths.items()],
+    )
+
+
+def _lytro_sections(lytro, fused, page):
+    published = tables.read_published("lytro_tables.csv")
+    note = (
+        "In brackets: others' images or implementations, as eval/lytro_tables.csv says, by the same metrics."
+    )
+    mean = score_table(f"Mean of {len(lytro)} pairs", results.mean_scores(lytro), published, note=note)
+    yield Section(f"Lytro, mean of {len(lytro)} pairs", tables=[mean])
+    for name, rows in lytro.items():
+        shown = show_pair(name, rows, fused, page)
+        views = [shown.view] if shown.view else []
+        yield Section(name, shown.notes, (), views, [score_table(f"Scores of {name}", rows)], is_folded=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command."""
+    parser = cli.parser(__doc__, EXAMPLES)
+    add = parser.add_argument
+    add("--tables", type=Path, default="build/tables", metavar="DIR", help="where eval/tables.py wrote"
+        " (default: %(default)s)")  # fmt: skip
+    add("--out", type=Path, default="build/report.html", metavar="FILE", help="(default: %(default)s)")
+    add("--no-lytro", action="store_true", help="leave the 13 Lytro pairs out")
+    args = parser.parse_args(argv)
+    if args.out.suffix.lower() not in (".html", ".htm"):
+        parser.error(f"--out {args.out}: a page is an .html file")
+    write_page(args.out, make_tables_page(args.tables, args.out, not args.no_lytro))
+    print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

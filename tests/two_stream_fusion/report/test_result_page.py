@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+
+from two_stream_fusion import outputs, pipeline
+from two_stream_fusion.io import images
+from two_stream_fusion.pipeline import Aligned, LeftOut, Result
+from two_stream_fusion.report import page, result_page
+from two_stream_fusion.stack.frames import Frames
+
+
+def describe(path, result, method="two_stream", warnings=(), **settings):
+    """The page of a result, and its three sections."""
+    seconds = {"align": 0.25, "fuse": 1.0, "write": 0.5}
+    report = outputs.make_report(
+        path.with_name("sharp.png"), result.aligned, seconds, result=result, method=method
+    )
+    made = result_page.make_result_page(path, result, report, {"method": method, **settings}, warnings)
+    assert page.render(made)
+    return made, *made.sections
+
+
+def stack(count, shape=(20, 30), **changes):
+    """A result with a map of choices, of frames that differ."""
+    random = np.random.default_rng(0)
+    arrays = [random.integers(0, 40 + i, shape).astype(np.uint8) for i in range(count)]
+    frames = Frames(arrays)
+    choice = np.arange(shape[0] * shape[1]).reshape(shape[:2]).astype(np.uint16) % count
+    names = [frames.name(i) for i in range(count)]
+    aligned = Aligned(frames, list(range(count)), names=names)
+    result = Result(arrays[0], None, choice, [], "select", None, None, aligned, {"align": 0.0, "fuse": 0.0})
+    return result._replace(**changes)
+
+
+def cells(table):
+    """{first cell: the texts of the others}."""
+    return {row[0].text: [cell.text for cell in row[1:]] for row in table.rows}
+
+
+def test_sharpness_falls_with_blur(triple):
+    a = triple[0]
+    soft = (a // 2 + np.roll(a, 1, 0) // 2).astype(np.uint8)
+    assert result_page.sharpness(a) > 1.2 * result_page.sharpness(soft) > 0
+    assert result_page.sharpness(np.full((9, 9, 3), 77, np.uint8)) == pytest.approx(0, abs=1e-9)
+    assert result_page.sharpness(a.astype(np.uint16) * 257) == pytest.approx(result_page.sharpness(a))
+
+
+def test_the_map_and_its_legend_have_the_same_colours(tmp_path):
+    result = stack(3)
+    _, look, photographs, _ = describe(tmp_path / "page.html", result)
+    (view,) = look.views
+    assert [picture.name for picture in view.pictures] == [
+        "image 1",
+        "image 2",
+        "image 3",
+        "fused",
+        "map of choices",
+    ]
+    assert (view.left, view.right) == (0, 3)
+    chosen = view.pictures[-1].shown
+    for i, swatch in enumerate(view.legend):
+        assert swatch.name == f"image {i + 1}"
+        assert np.array_equal(np.unique(chosen.pixels[result.choice == i], axis=0), [swatch.colour])
+    assert chosen.is_flat
+    shares = [row[2] for row in cells(photographs.tables[0]).values()]
+    assert shares == ["33.3 %", "33.3 %", "33.3 %", ""]
+
+
+def test_a_long_stack_shows_some_of_its_frames(tmp_path):
+    _, look, photographs, _ = describe(tmp_path / "page.html", stack(60, (8, 10)))
+    assert len(look.views[0].pictures) == result_page.MAX_FRAMES + 2
+    assert look.views[0].pictures[0].name == "image 1" and look.views[0].pictures[23].name == "image 60"
+    assert len(look.views[0].legend) == 60 and len(photographs.tables[0].rows) == 61
+    assert look.notes[0].startswith("24 of the 60 sources are shown")
+
+
+def test_what_was_done_is_said(tmp_path):
+    result = stack(3)
+    shift = np.array([[1.0, 0, 3], [0, 1, 4], [0, 0, 1]])
+    aligned = result.aligned._replace(
+        reference=0,
+        transforms=[np.eye(3), shift, None],
+        window=(slice(0, 20), slice(0, 30)),
+        order=[1, 0],
+        frames=result.aligned.frames.reordered([1, 0]),
+        left_out=(LeftOut(2, "image 3", "brighter than the others"),),
+    )
+    result = result._replace(aligned=aligned, choice=result.choice % 2)
+    settings = {"align": "affine", "gpu": None, "keep_all": False, "tile": 512}
+    made, look, photographs, how = describe(tmp_path / "page.html", result, warnings=["beware"], **settings)
+    assert made.title == "sharp.png" and made.lead == "2 photographs fused by two_stream, 30x20 8 bit gray."
+    assert look.warnings == ["beware"]
+    found = cells(photographs.tables[0])
+    assert found["image 2"][0] == "1" and found["image 2"][3:] == ["5.00", "1.0000"]
+    assert found["image 1"][0] == "2" and found["image 1"][3:] == ["0.00", "1.0000"]
+    assert "image 3, left out: brighter than the others" in found
+    facts = dict(how.facts)
+    assert facts["align"] == "affine" and facts["tile"] == "512" and facts["reference"] == "image 1"
+    assert facts["time to fuse"] == "1.00 s" and not {"gpu", "keep all"} & set(facts)
+
+
+def test_decision_maps_of_a_method_are_shown(tmp_path, triple):
+    result = pipeline.fuse(triple[:2], "gf", check_register=False)
+    _, look, _, _ = describe(tmp_path / "page.html", result, "gf")
+    names = [picture.name for picture in look.views[0].pictures]
+    maps = [name for name, values in result.maps[0].items() if np.ndim(values) == 2]
+    assert maps and names == ["image 1", "image 2", "fused", *maps] and not look.views[0].legend
+
+
+def test_files_are_linked_with_their_alpha_and_levels(tmp_path):
+    random = np.random.default_rng(0)
+    for name in ("a b", "c"):
+        pixels = random.integers(0, 4096, (12, 16, 3)).astype(np.uint16)
+        pixels[0, 0] = 4095
+        alpha = np.where(np.arange(16) < 8, 65535, 0) * np.ones((12, 1), int)
+        images.write(tmp_path / f"{name}.png", pixels, alpha.astype(np.uint16))
+    result = pipeline.fuse([tmp_path / "a b.png", tmp_path / "c.png"], "lp", check_register=False)
+    _, look, _, _ = describe(tmp_path / "pages" / "page.html", result, "lp")
+    first, _, fused = look.views[0].pictures
+    assert (first.link, fused.link) == ("../a%20b.png", "sharp.png")
+    assert first.shown.pixels.shape == (12, 16, 4) and first.shown.pixels[..., :3].max() > 250
+    assert (
+        set(np.unique(first.shown.pixels[..., 3])) == {0, 255} == set(np.unique(fused.shown.pixels[..., 3]))
+    )
+    assert look.notes == ["The levels leave 4 upper bits unused; they are shown 16 times as bright."]

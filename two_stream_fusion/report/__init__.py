@@ -1,0 +1,1 @@
+"""Results and tables as one HTML page that needs no network."""
