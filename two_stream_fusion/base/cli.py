@@ -6,15 +6,10 @@ which take seconds, ends it as it does later.
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import sys
 import threading
-from pathlib import Path
-from typing import Callable
-
-from two_stream_fusion.base.memory import NotEnoughMemory
 
 COMMAND_FOLDERS = ("tools", "eval", "experiments", "data_prep", "docs")
 
@@ -28,11 +23,8 @@ def _is_command():
     program = getattr(sys.modules["__main__"], "__file__", None)
     if program is None:
         return False
-    try:
-        path = Path(program).resolve().relative_to(Path(__file__).resolve().parents[2])
-    except ValueError:
-        return False
-    return path.parts[0] in COMMAND_FOLDERS
+    root = os.path.realpath(os.path.join(os.path.dirname(__file__), os.pardir, os.pardir))
+    return os.path.relpath(os.path.realpath(program), root).split(os.sep)[0] in COMMAND_FOLDERS
 
 
 # Where a shell runs it in the background, SIGINT is ignored and stays so.
@@ -42,6 +34,13 @@ if (
     and _is_command()
 ):
     signal.signal(signal.SIGINT, _end_at_interrupt)
+
+# What takes time to import comes after the handler.
+import argparse  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Callable  # noqa: E402
+
+from two_stream_fusion.base.memory import NotEnoughMemory  # noqa: E402
 
 
 def end_imports() -> None:
