@@ -223,27 +223,13 @@ def fuse(
     if align is None and check_register:
         _warn_if_misaligned(matte.composites if matte else spread)
     ready = time.perf_counter()
-    maps: list[dict[str, Any]] = []
-    alpha = choice = None
-    if network is not None:
-        steps = len(tiles(aligned.frames.shape[:2], tile, 0)) * (len(spread) - 1)
-        with progress("fusing", steps, "tile") as track:
-            how: dict[str, Any] = {"refine": refine or "none", "tile": tile, "progress": track}
-            if matte:
-                image, alpha, choice = fuse_matte.fuse_by_network(network, matte, **how)
-            else:
-                image, choice = fuse_by_network(network, spread, **how)
-    else:
-        with progress("fusing", len(spread), "image") as track:
-            if matte:
-                image, alpha, maps = fuse_matte.fuse_by_method(
-                    method, matte, progress=track, **(options or {})
-                )
-            else:
-                image, maps = registry.fuse(method, track(spread), **(options or {}))
+    how: dict[str, Any] = {"network": network, "method": method, "options": options or {}, "progress": progress}
+    how.update(refine=refine or "none", tile=tile)
+    image, alpha, choice, maps = _fuse_frames(spread, matte, **how)
+    image = _restore_levels(image, choice, aligned.frames, how)
     end = time.perf_counter()
     return Result(
-        image=spread.restore(image),
+        image=image,
         alpha=alpha if alpha is not None and alpha.min() < np.iinfo(alpha.dtype).max else None,
         choice=choice,
         maps=maps,
@@ -253,6 +239,46 @@ def fuse(
         aligned=aligned,
         seconds={"align": opening - start + ready - opened, "fuse": opened - opening + end - ready},
     )
+
+
+def _fuse_frames(frames, matte, *, network, method, options, refine, tile, progress):
+    """(image, alpha, choice, maps) as of Result; `matte` is of `frames`, or None where all are opaque."""
+    maps: list[dict[str, Any]] = []
+    alpha = choice = None
+    if network is not None:
+        steps = len(tiles(frames.shape[:2], tile, 0)) * (len(frames) - 1)
+        with progress("fusing", steps, "tile") as track:
+            how: dict[str, Any] = {"refine": refine, "tile": tile, "progress": track}
+            if matte:
+                image, alpha, choice = fuse_matte.fuse_by_network(network, matte, **how)
+            else:
+                image, choice = fuse_by_network(network, frames, **how)
+    else:
+        with progress("fusing", len(frames), "image") as track:
+            if matte:
+                image, alpha, maps = fuse_matte.fuse_by_method(method, matte, progress=track, **options)
+            else:
+                image, maps = registry.fuse(method, track(frames), **options)
+    return image, alpha, choice, maps
+
+
+def _restore_levels(image, choice, frames, how):
+    """A result of spread images with the levels of the sources (see stack/levels.py).
+
+    Pixels that were clipped are those of the frame chosen there, or of a fusion of the images as they are.
+    """
+    image = frames.restore(image)
+    clipped = frames.clipped()
+    if not clipped.any():
+        return image
+    if choice is None:
+        plain = _fuse_frames(frames, Matte(frames) if frames.has_alpha else None, **how)[0]
+        image[clipped] = plain[clipped]
+    else:
+        for i, frame in enumerate(frames):
+            here = clipped & (choice == i)
+            image[here] = frame[here]
+    return image
 
 
 def align_frames(
