@@ -317,6 +317,10 @@ def align_frames(
     for misfit in left_out:
         if misfit.source == reference:
             raise ValueError(f"{misfit.name}: cannot be the reference: it is {misfit.reason}; see --keep-all")
+    if len(order) < 2:
+        raise ValueError(
+            f"{names[order[0]]}: the only image that shows something; two or more are needed; see --keep-all"
+        )
     for misfit in left_out:
         LOG.warning("%s is left out: it is %s; --keep-all fuses it too", misfit.name, misfit.reason)
     if order != list(range(len(frames))):
@@ -483,8 +487,11 @@ def _look_at_stack(frames, in_order, keep_all, progress):
     if 2 * len(misfits + blurred) < len(frames):
         misfits = sorted(misfits + blurred)
     away = set() if keep_all else {misfit.place for misfit in misfits}
+    kept = [place for place in everything if place not in away]
+    for doubtful in screening.find_doubtful([small[place] for place in kept]):
+        LOG.warning("%s is fused, though it is %s", frames.name(kept[doubtful.place]), doubtful.reason)
     shaken = 0.0
-    order = sort([place for place in everything if place not in away])
+    order = sort(kept)
     if shaken:
         LOG.warning(
             "the camera moved by up to %.1f %% of the width, so the order of focus is not sure;"
