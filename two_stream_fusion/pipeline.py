@@ -223,7 +223,12 @@ def fuse(
     if align is None and check_register:
         _warn_if_misaligned(matte.composites if matte else spread)
     ready = time.perf_counter()
-    how: dict[str, Any] = {"network": network, "method": method, "options": options or {}, "progress": progress}
+    how: dict[str, Any] = {
+        "network": network,
+        "method": method,
+        "options": options or {},
+        "progress": progress,
+    }
     how.update(refine=refine or "none", tile=tile)
     image, alpha, choice, maps = _fuse_frames(spread, matte, **how)
     image = _restore_levels(image, choice, aligned.frames, how)
@@ -312,7 +317,7 @@ def align_frames(
     names = [frames.name(i) for i in range(len(frames))]
     order, misfits = list(range(len(frames))), []
     if len(frames) > 2 and not (keep_all and not in_order and model is None):
-        order, misfits = _look_at_stack(frames, in_order, keep_all, progress)
+        order, misfits = _look_at_stack(frames, in_order, keep_all, model is None or not exposure, progress)
     left_out = () if keep_all else tuple(LeftOut(i, names[i], reason) for i, reason in misfits)
     for misfit in left_out:
         if misfit.source == reference:
@@ -456,7 +461,7 @@ def as_frames(sources: Sources) -> Frames:
     return sources if isinstance(sources, Frames) else Frames(sources)
 
 
-def _look_at_stack(frames, in_order, keep_all, progress):
+def _look_at_stack(frames, in_order, keep_all, compare_brightness, progress):
     """(order, misfits): the places of the images to fuse, sorted by focus where `in_order`, and the images
     that do not belong, which are in `order` where `keep_all`."""
     maps, small, directional = [], [], []
@@ -488,7 +493,8 @@ def _look_at_stack(frames, in_order, keep_all, progress):
         misfits = sorted(misfits + blurred)
     away = set() if keep_all else {misfit.place for misfit in misfits}
     kept = [place for place in everything if place not in away]
-    for doubtful in screening.find_doubtful([small[place] for place in kept]):
+    doubts = screening.find_doubtful([small[place] for place in kept], compare_brightness=compare_brightness)
+    for doubtful in doubts:
         LOG.warning("%s is fused, though it is %s", frames.name(kept[doubtful.place]), doubtful.reason)
     shaken = 0.0
     order = sort(kept)

@@ -164,8 +164,8 @@ class Frames:
 
     @property
     def level_map(self) -> LevelMap:
-        """How the levels of the images are spread. All images are read for it, unless the first uses all of its
-        type."""
+        """How the levels of the images are spread. All images are read for it, unless the first uses all of
+        its type."""
         if self._level_map is None:
             self._level_map = find_level_map(self._load_alike(i)[0] for i in range(len(self)))
         return self._level_map

@@ -1,8 +1,8 @@
 """The range of levels that images use, and the spreading of it over their type.
 
-What is measured on images, and every method, is made for levels that use all of their type. 12 bits in 16, dark
-photographs and camera offsets use a part. Here they are shifted left, and what all of them lie above is subtracted
-first. Both steps are exact.
+What is measured on images, and every method, is made for levels that use all of their type. 12 bits in 16,
+dark photographs and photographs with an offset use a part. Their offset is subtracted, and they are shifted
+left. Both steps are exact.
 
 A few levels far outside say nothing about the images: hot pixels, a burnt-in scale bar, black borders. So the
 range is that of quantiles. Levels outside of it are clipped. This holds for decisions alone: the pipeline
@@ -20,6 +20,7 @@ import numpy as np
 TAIL = 0.001  # of the pixels of an image at each end, which may lie outside of the range
 MIN_GAIN = 2  # bits that the range of quantiles has to gain over that of the largest level
 SAMPLE_SIDE = 1000  # pixels: of a larger image only some rows and columns are counted
+NEAR = 1 / 8  # of the range of quantiles: extreme levels this close to it belong to it
 MARGIN = 1 / 4  # of the levels to spare, which are left below the range
 
 
@@ -68,12 +69,12 @@ IDENTITY = LevelMap(0, 0, False)
 def find_level_map(images: Iterable[np.ndarray]) -> LevelMap:
     """Find the map that spreads the levels of images over their type.
 
-    A shift by the upper bits that no level uses clips nothing. It is taken unless the range of quantiles allows
-    MIN_GAIN bits more. The range holds the levels of all images but TAIL of each at both ends. The lowest
-    and the highest level of an image do not count, however many pixels have them.
+    A shift by the upper bits that no level uses clips nothing. It is taken unless the range of quantiles
+    allows MIN_GAIN bits more. Of each image TAIL at both ends is outside of the range. The lowest and the
+    highest level of an image, however many pixels have them, count where they are close to it (NEAR).
 
     Args:
-        images: of one dtype, uint8 or uint16. No more are read once it is known that nothing is to be spread.
+        images: of one dtype, uint8 or uint16. No more are read once it is known that nothing changes.
     """
     found: list[_Range] = []
     for image in images:
@@ -90,7 +91,8 @@ def find_level_map(images: Iterable[np.ndarray]) -> LevelMap:
     bits = _spare(high - low, size)
     if bits < unused + MIN_GAIN:
         return LevelMap(0, unused, False)
-    if highest - min(one.lowest for one in found) <= top >> (bits - 1):
+    length = highest - min(one.lowest for one in found)
+    if top >> bits < length <= top >> (bits - 1):
         bits -= 1  # clips nothing
     span = top >> bits
     base = low - int(MARGIN * (span - (high - low))) if high > span else 0
@@ -103,7 +105,7 @@ def is_full_range(image: np.ndarray) -> bool:
 
 
 class _Range(NamedTuple):
-    """Levels of an image: the extreme ones, and the quantiles of what lies between; `size` bits in its type."""
+    """The extreme levels of an image, quantiles of those between, and the bits (`size`) of its type."""
 
     lowest: int
     highest: int
@@ -129,6 +131,8 @@ def _measure_range(image):
     if total[-1]:
         low, high = map(int, np.searchsorted(total, (TAIL * total[-1], (1 - TAIL) * total[-1])))
         low = max(low, lowest)
+        near = NEAR * (high - low)
+        low, high = lowest if low - lowest <= near else low, highest if highest - high <= near else high
     return _Range(lowest, highest, low, high, 8 * image.dtype.itemsize)
 
 

@@ -1,4 +1,4 @@
-"""Frames of a stack that do not belong: blank, lit in another way, noisy, blurred by a bump, of another scene.
+"""Frames of a stack that do not belong: blank, too bright, noisy, blurred by a bump, of another scene.
 
 Ours, beyond the paper. Frames are compared in small versions, each with what most frames agree on. The bounds
 lie between what real stacks reach and what such faults do; both stand beside them.
@@ -80,7 +80,8 @@ def find_misfits(small: Sequence[np.ndarray], sort: Callable[[list[int]], list[i
     shown = [place for place in range(len(small)) if place not in blank]
     median = np.median(broad[shown], axis=0)
     blanks = [
-        Misfit(place, _unlike_brightness(median, broad[place], MAX_GAIN) or "blank throughout") for place in blank
+        Misfit(place, _unlike_brightness(median, broad[place], MAX_GAIN) or "blank throughout")
+        for place in blank
     ]
     correlations = {place: _correlation(broad[place], median) for place in shown}
     agree = np.median(list(correlations.values())) >= MIN_AGREEMENT
@@ -105,7 +106,7 @@ def find_misfits(small: Sequence[np.ndarray], sort: Callable[[list[int]], list[i
     return sorted(blanks + (found if 2 * len(found) < len(shown) else []))
 
 
-def find_doubtful(small: Sequence[np.ndarray]) -> list[Misfit]:
+def find_doubtful(small: Sequence[np.ndarray], *, compare_brightness: bool = True) -> list[Misfit]:
     """Find frames that may not belong, too little unlike the others to be left out.
 
     They are somewhat brighter or darker than the others, or have a large area of one exact level where
@@ -113,6 +114,7 @@ def find_doubtful(small: Sequence[np.ndarray]) -> list[Misfit]:
 
     Args:
         small: `small_gray` of each frame that is fused.
+        compare_brightness: whether brightness counts; where it will be matched, it need not.
     """
     if len(small) < 3:
         return []
@@ -125,11 +127,13 @@ def find_doubtful(small: Sequence[np.ndarray]) -> list[Misfit]:
         if plain.mean() >= PLAIN_SHARE:
             largest = np.unique(np.rint(levels[plain]), return_counts=True)[1].max() / plain.size
         if largest >= PLAIN_SHARE:
-            found.append(Misfit(place, f"of one level in {100 * largest:.0f} % of its area, unlike the others"))
+            found.append(
+                Misfit(place, f"of one level in {100 * largest:.0f} % of its area, unlike the others")
+            )
             continue
         pair = (cv2.GaussianBlur(one, (0, 0), BROAD_SIGMA) for one in (median, levels))
         brightness = _unlike_brightness(*pair, FLICKER)
-        if brightness:
+        if brightness and compare_brightness:
             found.append(Misfit(place, brightness))
     return found
 

@@ -199,9 +199,9 @@ STACKS = ["algae", "damselfly", "fly", "gun", "houses", "pcb", "pcb-depthmap", "
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STACKS)
-def test_no_real_frame_is_left_out(name):
+def test_no_real_frame_is_left_out_or_doubted(name, caplog):
     folder = Path(os.environ.get("FUSION_DATA", "nowhere"), "stacks", name)
     if not folder.is_dir():
         pytest.skip("needs FUSION_DATA with stacks")
     paths = [path for path in images_in_folder(folder) if path.stem != "expected"]
-    assert pipeline.align_frames(paths, None).left_out == ()
+    assert pipeline.align_frames(paths, None).left_out == () and "is fused, though" not in caplog.text
