@@ -223,27 +223,18 @@ def fuse(
     if align is None and check_register:
         _warn_if_misaligned(matte.composites if matte else spread)
     fusing_start = time.perf_counter()
-    maps: list[dict[str, Any]] = []
-    alpha = choice = None
-    if network is not None:
-        steps = len(tiles(aligned.frames.shape[:2], tile, 0)) * (len(spread) - 1)
-        with progress("fusing", steps, "tile") as track:
-            network_options: dict[str, Any] = {"refine": refine or "none", "tile": tile, "progress": track}
-            if matte:
-                image, alpha, choice = fuse_matte.fuse_by_network(network, matte, **network_options)
-            else:
-                image, choice = fuse_by_network(network, spread, **network_options)
-    else:
-        with progress("fusing", len(spread), "image") as track:
-            if matte:
-                image, alpha, maps = fuse_matte.fuse_by_method(
-                    method, matte, progress=track, **(options or {})
-                )
-            else:
-                image, maps = registry.fuse(method, track(spread), **(options or {}))
+    how: dict[str, Any] = {
+        "network": network,
+        "method": method,
+        "options": options or {},
+        "progress": progress,
+    }
+    how.update(refine=refine or "none", tile=tile)
+    image, alpha, choice, maps = _fuse_frames(spread, matte, **how)
+    image = _restore_levels(image, choice, aligned.frames, how)
     end = time.perf_counter()
     return Result(
-        image=spread.restore(image),
+        image=image,
         alpha=alpha if alpha is not None and alpha.min() < np.iinfo(alpha.dtype).max else None,
         choice=choice,
         maps=maps,
@@ -256,6 +247,46 @@ def fuse(
             "fuse": opening_end - opening_start + end - fusing_start,
         },
     )
+
+
+def _fuse_frames(frames, matte, *, network, method, options, refine, tile, progress):
+    """(image, alpha, choice, maps) as of Result; `matte` is of `frames`, or None where all are opaque."""
+    maps: list[dict[str, Any]] = []
+    alpha = choice = None
+    if network is not None:
+        steps = len(tiles(frames.shape[:2], tile, 0)) * (len(frames) - 1)
+        with progress("fusing", steps, "tile") as track:
+            how: dict[str, Any] = {"refine": refine, "tile": tile, "progress": track}
+            if matte:
+                image, alpha, choice = fuse_matte.fuse_by_network(network, matte, **how)
+            else:
+                image, choice = fuse_by_network(network, frames, **how)
+    else:
+        with progress("fusing", len(frames), "image") as track:
+            if matte:
+                image, alpha, maps = fuse_matte.fuse_by_method(method, matte, progress=track, **options)
+            else:
+                image, maps = registry.fuse(method, track(frames), **options)
+    return image, alpha, choice, maps
+
+
+def _restore_levels(image, choice, frames, how):
+    """A result of spread images with the levels of the sources (see stack/levels.py).
+
+    Pixels that were clipped are those of the frame chosen there, or of a fusion of the images as they are.
+    """
+    image = frames.restore(image)
+    clipped = frames.clipped()
+    if not clipped.any():
+        return image
+    if choice is None:
+        plain = _fuse_frames(frames, Matte(frames) if frames.has_alpha else None, **how)[0]
+        image[clipped] = plain[clipped]
+    else:
+        for i, frame in enumerate(frames):
+            here = clipped & (choice == i)
+            image[here] = frame[here]
+    return image
 
 
 def align_frames(
@@ -289,11 +320,17 @@ def align_frames(
     names = [frames.name(i) for i in range(len(frames))]
     order, misfits = list(range(len(frames))), []
     if len(frames) > 2 and not (keep_all and not in_order and motion is None):
-        order, misfits = _order_and_screen(frames, in_order, keep_all, progress)
+        order, misfits = _order_and_screen(
+            frames, in_order, keep_all, motion is None or not exposure, progress
+        )
     left_out = () if keep_all else tuple(LeftOut(i, names[i], reason) for i, reason in misfits)
     for misfit in left_out:
         if misfit.source == reference:
             raise ValueError(f"{misfit.name}: cannot be the reference: it is {misfit.reason}; see --keep-all")
+    if len(order) < 2:
+        raise ValueError(
+            f"{names[order[0]]}: the only image that shows something; two or more are needed; see --keep-all"
+        )
     for misfit in left_out:
         LOG.warning("%s is left out: it is %s; --keep-all fuses it too", misfit.name, misfit.reason)
     if order != list(range(len(frames))):
@@ -436,7 +473,7 @@ def as_frames(sources: Sources) -> Frames:
     return sources if isinstance(sources, Frames) else Frames(sources)
 
 
-def _order_and_screen(frames, in_order, keep_all, progress):
+def _order_and_screen(frames, in_order, keep_all, compare_brightness, progress):
     """(order, misfits): the indices of the images to fuse, sorted by focus where `in_order`, and the images
     that do not belong, which are in `order` where `keep_all`."""
     maps, small, directional = [], [], []
@@ -467,8 +504,12 @@ def _order_and_screen(frames, in_order, keep_all, progress):
     if 2 * len(misfits + blurred) < len(frames):
         misfits = sorted(misfits + blurred)
     excluded = set() if keep_all else {misfit.frame for misfit in misfits}
+    kept = [i for i in all_indices if i not in excluded]
+    doubts = screening.find_doubtful([small[i] for i in kept], compare_brightness=compare_brightness)
+    for doubtful in doubts:
+        LOG.warning("%s is fused, though it is %s", frames.name(kept[doubtful.frame]), doubtful.reason)
     shaken = 0.0
-    order = sort([i for i in all_indices if i not in excluded])
+    order = sort(kept)
     if shaken:
         LOG.warning(
             "the camera moved by up to %.1f %% of the width, so the order of focus may be wrong;"

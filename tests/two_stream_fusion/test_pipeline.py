@@ -256,6 +256,91 @@ def test_an_image_of_few_bits_fused_with_itself_stays(method):
     assert np.abs(fused.astype(int) - dark).max() <= 1
 
 
+def with_hot_pixels(values, i):
+    image = levels(values * 4095, np.uint16)
+    image[20 + i, 30] = 65535  # in each frame elsewhere
+    image[70:75, 40:60] = 65535  # a scale bar
+    return image
+
+
+RANGES = {
+    "hot": (with_hot_pixels, 4095),
+    "offset": (lambda values, _: levels(30000 + values * 2040, np.uint16), 2040),
+    "bright": (lambda values, _: levels(150 + values * 60), 60),
+}
+
+
+@pytest.mark.parametrize("kind", RANGES)
+@pytest.mark.parametrize(
+    ("count", "options"), [(2, {}), (2, {"refine": "select"}), (3, {}), (3, {"align": "translation"})]
+)
+def test_outliers_and_offsets_are_fused_as_well(kind, count, options):
+    """Within 1 dB of levels that use all of their type. Outliers come back as they are."""
+    photo = photograph()[100:200, 150:300].mean(2) / 255
+    make, peak = RANGES[kind]
+    how = {"model": models.FAST, "check_register": False, "exposure": False, "crop": False, **options}
+    frames = [x / 255 for x in slope(photo * 255, count)]
+    stack = [make(x, i) for i, x in enumerate(frames)]
+    result = pipeline.fuse(stack, **how)
+    whole = pipeline.fuse([levels(x * 65535, np.uint16) for x in frames], **how)
+    good = np.ones(photo.shape, bool)
+    if kind == "hot":
+        assert (result.image[70:75, 40:60] > 60000).all()
+        good[16:27, 26:35] = good[66:79, 36:64] = False
+    truth = make(photo, 0)
+    assert psnr(truth[good], result.image[good], peak) > psnr(photo[good], whole.image[good] / 65535, 1) - 1
+    if result.choice is not None and not options.get("align"):
+        assert len(np.unique(result.choice)) == count
+
+
+@pytest.mark.parametrize("method", [name for name in registry.METHODS if name != "srcnn"])
+@pytest.mark.parametrize("kind", RANGES)
+def test_outliers_fused_with_themselves_stay(method, kind):
+    image = RANGES[kind][0](photograph()[100:180, 150:230].mean(2) / 255, 0)
+    how = {"model": models.FAST} if method == "two_stream" else {}
+    fused = pipeline.fuse([image, image], method, check_register=False, **how).image
+    is_network = method == "two_stream"  # it is off by 3 of 255 levels where levels use all of their type
+    near = np.full(image.shape, 1 + RANGES[kind][1] // 50 if is_network else 1)
+    around = cv2.dilate((image > 60000).astype(np.uint8), np.ones((9, 9))) > 0
+    near[around] = 65535 // 50 if is_network else 1
+    assert (np.abs(fused.astype(int) - image) <= near).all()
+
+
+def test_matched_brightness_keeps_an_offset_and_outliers():
+    photo = photograph()[100:200, 150:300].mean(2) / 255
+    image = with_hot_pixels(photo, 0)
+    dark = levels(image * 0.9, np.uint16)
+    aligned = pipeline.align_frames([image, dark], "translation", reference=0).frames
+    ratio = aligned[1][:60, 60:] / aligned[0][:60, 60:].astype(float)
+    assert np.median(ratio) == pytest.approx(1, abs=0.005)
+    assert aligned[0].max() == 65535
+
+
+def test_blank_frames_are_never_chosen(caplog):
+    good = [levels(frame) for frame in slope(photograph()[100:200, 150:250], 2)]
+    with caplog.at_level(logging.WARNING, "two_stream_fusion"):
+        result = pipeline.fuse([good[0], *[good[0] * 0] * 3, good[1]], "lp")
+    assert [out.source for out in result.left_out] == [1, 2, 3] and caplog.text.count("is left out") == 3
+    np.testing.assert_array_equal(result.image, pipeline.fuse(good, "lp").image)
+    with pytest.raises(ValueError, match="image 2: the only image that shows something"):
+        pipeline.fuse([good[0] * 0, good[0], good[0] * 0], "lp")
+
+
+def test_a_doubtful_frame_is_fused_with_a_warning(caplog):
+    frames = [levels(frame * 0.6) for frame in slope(photograph()[100:200, 150:250], 4)]
+    frames[1] = levels(frames[1] * 1.4)
+    frames[2][75:] = round(frames[2][75:].mean())
+    for matched, texts in (
+        (False, ("image 2 is fused, though", "image 3 is fused, though it is of one level")),
+        (True, ("image 3",)),
+    ):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "two_stream_fusion"):
+            aligned = pipeline.align_frames(frames, "translation" if matched else None)
+        assert aligned.left_out == () and caplog.text.count("though") == len(texts)
+        assert all(text in caplog.text for text in texts)
+
+
 @pytest.mark.parametrize("motion", [None, "translation"])
 def test_a_bad_frame_is_left_out_and_said(caplog, motion):
     photo = photograph()[100:300, 150:400]

@@ -22,7 +22,7 @@ from two_stream_fusion.report.page import (
     write_page,
 )
 from two_stream_fusion.report.pictures import Shown, choice_colours, shrink
-from two_stream_fusion.stack.frames import describe, spread_levels
+from two_stream_fusion.stack.frames import describe
 
 MAX_FRAMES = 24  # sources shown of a longer stack, evenly spaced
 MAX_MAPS = 8  # decision maps shown of a comparison method
@@ -67,8 +67,8 @@ def make_result_page(
         OSError, ValueError: a source cannot be read any more.
     """
     frames = result.aligned.frames.spread()
-    count, bits = len(frames), frames.unused_bits
-    fused = spread_levels(result.image, bits)
+    count, bits = len(frames), frames.level_map.bits
+    fused = frames.level_map.spread(result.image)
     name = Path(report["output"]).name
     shown = set(np.linspace(0, count - 1, min(count, MAX_FRAMES)).round().astype(int).tolist())
     labels = [_short(frames.name(i)) for i in range(count)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Sequence
+
 import cv2
 import numpy as np
 
@@ -30,20 +32,49 @@ def match_exposure(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: the images differ in shape or dtype.
     """
+    return apply_gains(image, exposure_gains(reference, image))
+
+
+def exposure_gains(reference: np.ndarray, image: np.ndarray) -> list[float]:
+    """Find the gain of each channel by which `match_exposure` multiplies.
+
+    Args:
+        reference, image: as of `match_exposure`.
+
+    Returns:
+        A gain for each channel; none where nothing changes.
+
+    Raises:
+        ValueError: the images differ in shape or dtype.
+    """
     check_fusable(reference, image)
     (theirs, usable), (ours, also_usable) = _small_planes(reference), _small_planes(image)
     usable &= also_usable
     if not usable.any():
-        return image.copy()
+        return []
     gains = [_weighted_median(a[usable] / b[usable], b[usable]) for a, b in zip(theirs, ours)]
-    if all(abs(gain - 1) <= TOLERANCE for gain in gains):
+    return [] if all(abs(gain - 1) <= TOLERANCE for gain in gains) else gains
+
+
+def apply_gains(image: np.ndarray, gains: Sequence[float], black: int = 0) -> np.ndarray:
+    """Multiply each channel by a gain.
+
+    Args:
+        image: H x W or H x W x 3, uint8 or uint16.
+        gains: one a channel; none for a copy.
+        black: the level that stays as it is.
+
+    Returns:
+        A new image, rounded and clipped.
+    """
+    if not gains:
         return image.copy()
     top = np.iinfo(image.dtype).max
     matched = np.empty_like(image)
     planes, results = (v.reshape(*image.shape[:2], -1) for v in (image, matched))
     for c, gain in enumerate(gains):
-        levels = np.minimum(np.floor(np.arange(top + 1) * gain + 0.5), top).astype(image.dtype)
-        results[..., c] = levels[planes[..., c]]
+        values = np.floor((np.arange(top + 1) - black) * gain + black + 0.5)
+        results[..., c] = np.clip(values, 0, top).astype(image.dtype)[planes[..., c]]
     return matched
 
 

@@ -17,7 +17,8 @@ from two_stream_fusion.base.files import read_text
 from two_stream_fusion.base.pixels import MIN_SIDE, check_fusable, extend_visible
 from two_stream_fusion.io import images
 from two_stream_fusion.stack import align
-from two_stream_fusion.stack.exposure import match_exposure
+from two_stream_fusion.stack.exposure import apply_gains, exposure_gains
+from two_stream_fusion.stack.levels import IDENTITY, LevelMap, find_level_map, is_full_range
 from two_stream_fusion.stack.neighbour_fill import NeighbourFilled
 
 ENDINGS = (*images.WRITABLE, ".bmp", ".pgm", ".ppm", ".heic", ".heif", *images.RAW)
@@ -60,7 +61,7 @@ class Frames:
 
     Levels may use a part of their type, as 12 bits in 16 or a dark photograph do. What is measured on images,
     and every method, is made for levels that use all of it. So the work is done on `spread` images, and
-    `restore` gives its result the levels of the sources.
+    `restore` gives its result the levels of the sources (see stack/levels.py).
 
     Args:
         sources: files (all pages of those that hold several) or arrays, H x W or H x W x 3, uint8 or uint16.
@@ -99,7 +100,7 @@ class Frames:
         self.window: tuple[slice, slice] | None = None
         self._exposure_reference: np.ndarray | None = None
         self._pair = {0: first} if len(self) == 2 else None
-        self._unused_bits = 0 if _bits(first.pixels) == 8 * self.dtype.itemsize else None
+        self._level_map: LevelMap | None = IDENTITY if is_full_range(first.pixels) else None
         self._is_spread = False
 
     def __len__(self) -> int:
@@ -127,17 +128,27 @@ class Frames:
             OSError, ValueError: as of the class.
         """
         pixels, alpha = self._load_alike(i)
-        if self._is_spread or self.matrices is not None:
-            pixels = spread_levels(pixels, self.unused_bits)
         if self.matrices is not None:
-            pixels = align.warp(pixels, self.matrices[i])[self.window]
             if alpha is not None:
                 alpha = align.warp(alpha, self.matrices[i], cv2.INTER_LINEAR)[self.window]
-            if self._exposure_reference is not None:
-                pixels = match_exposure(self._exposure_reference, pixels)
-            pixels = np.ascontiguousarray(pixels)
-            pixels = pixels if self._is_spread else self.restore(pixels)
+            pixels = self._register(pixels, i)
+        elif self._is_spread:
+            pixels = self.level_map.spread(pixels)
         return pixels, alpha
+
+    def _register(self, pixels, i):
+        """Image i, moved and as bright as the reference; spread where this sequence is."""
+        levels = self.level_map
+        if not levels.clips:
+            pixels = levels.spread(pixels)  # first, so that less is lost by rounding
+        pixels = np.ascontiguousarray(align.warp(pixels, self.matrices[i])[self.window])
+        if self._exposure_reference is not None:
+            seen = levels.spread(pixels) if levels.clips else pixels
+            gains = exposure_gains(self._exposure_reference, seen)
+            pixels = apply_gains(pixels, gains, levels.base)
+        if levels.clips:
+            return levels.spread(pixels) if self._is_spread else pixels
+        return pixels if self._is_spread else levels.restore(pixels)
 
     @property
     def has_alpha(self) -> bool:
@@ -153,29 +164,31 @@ class Frames:
         return self._opaque[position]
 
     @property
-    def unused_bits(self) -> int:
-        """The upper bits that no level of any image uses. All images are read for it, unless the first uses
-        them all."""
-        if self._unused_bits is None:
-            bits = 8 * self.dtype.itemsize
-            used = 0
-            for i in range(len(self)):
-                used = max(used, _bits(self._load_alike(i)[0]))
-                if used == bits:
-                    break
-            self._unused_bits = bits - used if used else 0
-        return self._unused_bits
+    def level_map(self) -> LevelMap:
+        """How the levels of the images are spread. All images are read for it, unless the first uses all of
+        its type."""
+        if self._level_map is None:
+            self._level_map = find_level_map(self._load_alike(i)[0] for i in range(len(self)))
+        return self._level_map
 
     def spread(self) -> Frames:
-        """The same images, their levels shifted left so that they use all bits of their type."""
-        _ = self.unused_bits  # found once, for every sequence that comes from this one
+        """The same images, their levels spread over all of their type; what lies far outside is clipped."""
+        _ = self.level_map  # found once, for every sequence that comes from this one
         frames = copy.copy(self)
         frames._is_spread = True
         return frames
 
     def restore(self, image: np.ndarray) -> np.ndarray:
         """Give an image that was made of `spread` images the levels of the sources, rounded."""
-        return restore_levels(image, self.unused_bits)
+        return self.level_map.restore(image)
+
+    def clipped(self) -> np.ndarray:
+        """Where `spread` clips any of these images: H x W bool. All are read where it may."""
+        clipped = np.zeros(self.shape[:2], bool)
+        if self.level_map.clips:
+            for image in self:
+                clipped |= self.level_map.outside(image)
+        return clipped
 
     def reordered(self, indices: Sequence[int]) -> Frames:
         """The images at `indices`, each once, in that order. For images not yet registered."""
@@ -278,37 +291,6 @@ def _entries(sources, channel, time, value_range):
     return entries
 
 
-def spread_levels(image: np.ndarray, unused_bits: int) -> np.ndarray:
-    """Shift levels left by the upper bits that they leave unused.
-
-    Args:
-        image: of any shape, uint8 or uint16.
-        unused_bits: 0 gives `image` itself back.
-
-    Returns:
-        An image like `image`.
-    """
-    return image << image.dtype.type(unused_bits) if unused_bits else image
-
-
-def restore_levels(image: np.ndarray, unused_bits: int) -> np.ndarray:
-    """Shift levels back right, halves upward, within the bits that are used.
-
-    Args:
-        image: of any shape, uint8 or uint16.
-        unused_bits: as of `spread_levels`; 0 gives `image` itself back.
-
-    Returns:
-        An image like `image`.
-    """
-    if not unused_bits:
-        return image
-    unit = image.dtype.type(1)
-    half = (image >> image.dtype.type(unused_bits - 1)) & unit
-    levels = image >> image.dtype.type(unused_bits)  # both parts, so that no sum leaves the type
-    return np.minimum(levels + half, image.dtype.type(np.iinfo(image.dtype).max >> unused_bits))
-
-
 def _is_srgb(icc):
     """Whether a profile says that it is sRGB, which an image without a profile counts as."""
     return b"sRGB" in icc or "sRGB".encode("utf-16-be") in icc
@@ -317,11 +299,6 @@ def _is_srgb(icc):
 def _comparable(icc):
     """A profile without its date and identity, which do not change colours (ICC.1:2010, 7.2)."""
     return icc[:24] + icc[36:84] + icc[100:]
-
-
-def _bits(image):
-    """The bits that the largest level takes."""
-    return int(image.max()).bit_length()
 
 
 def describe(shape: tuple[int, ...], dtype: np.dtype) -> str:

@@ -1,4 +1,4 @@
-"""Frames of a stack that do not belong: black, lit in another way, blurred by a bump, of another scene.
+"""Frames of a stack that do not belong: blank, too bright, noisy, blurred by a bump, of another scene.
 
 Not from the paper. Frames are compared in small versions, each with what most frames agree on. The bounds
 lie between what real stacks reach and what such faults do; both stand beside them.
@@ -17,7 +17,7 @@ SIDE = 256  # pixels: the longer side of the small versions
 BROAD_SIGMA = 6  # pixels: the Gaussian under which focus does not matter
 CELLS = 16  # a side, of the grid on which detail is compared
 MAX_GAIN = 1.5  # brightness against the median of the frames: 1.08 in real stacks, 2.8 without flash
-MIN_CORRELATION = 0.6  # with the median of the frames, focus blurred away: 0.86 in real stacks
+MIN_CORRELATION = 0.6  # with the median of the frames, focus blurred excluded: 0.86 in real stacks
 MIN_AGREEMENT = 0.8  # the same of half of the frames, below which they have no scene in common
 MIN_DETAIL = 0.7  # of the sharper neighbour's, in a frame's best cells: 0.85 in real stacks, 0.5 after a bump
 BEST_CELLS = 0.95  # quantile over the cells where a neighbour or the frame has detail
@@ -25,6 +25,16 @@ HAS_DETAIL = 1.2  # gray levels, NOISE counted: cells below say nothing
 MIN_CELLS = 8
 DETAIL_SIGMA = 1.5  # pixels: what is finer than this Gaussian counts as detail
 NOISE = 0.3  # gray levels: added to detail before a ratio, so that noise counts for little
+WHITE = -0.06  # correlation of neighbouring pixels in the fine detail of white noise; over 0.3 in real stacks
+MIN_STRUCTURE = 0.2  # the same of the other frames, below which noise is not told from them
+NOISY = 0.8  # share of noise in the fine detail of a frame that is left out, if also
+MIN_NOISE = 1.5  # times as strong as in any other frame
+BLANK = 0.05  # of the largest standard deviation of broad structure among the frames, and
+MAX_BLANK = 1  # gray level: a frame below both shows nothing
+FLICKER = 1.25  # brightness against the median of the frames that gets a warning
+PLAIN_SIDE = 5  # pixels a side, of a window of one exact level
+PLAIN_RANGE = 1.5  # gray levels: the others show something where their median has this range in it
+PLAIN_SHARE = 0.05  # of the image: what is plain in one frame alone and gets a warning
 MOTION_SIDE = 600  # pixels: the longer side of the versions on which blur by motion is looked for
 MOTION_CELLS = 12  # a side
 MOTION_HAS_DETAIL = 1.0  # gray levels
@@ -59,30 +69,71 @@ def find_misfits(small: Sequence[np.ndarray], sort: Callable[[list[int]], list[i
         sort: puts indices of frames into the order of their focus; the default leaves them as they are.
 
     Returns:
-        The misfits, by their indices. None where there are fewer than three frames, or half of them or more
-        would be misfits: then it is not known which are the right ones.
+        The misfits, by their indices. None where there are fewer than three frames. Blank frames are misfits
+        where any other frame is not blank. The others are only where they are fewer than half of the
+        frames that are not blank: otherwise it is not known which are the right ones.
     """
     if len(small) < 3:
         return []
     broad = np.array([cv2.GaussianBlur(levels, (0, 0), BROAD_SIGMA) for levels in small])
-    median = np.median(broad, axis=0)
-    correlations = [_correlation(levels, median) for levels in broad]
-    agree = np.median(correlations) >= MIN_AGREEMENT
+    blank = _blank(broad)
+    shown = [i for i in range(len(small)) if i not in blank]
+    median = np.median(broad[shown], axis=0)
+    blanks = [Misfit(i, _unlike_brightness(median, broad[i], MAX_GAIN) or "blank throughout") for i in blank]
+    correlations = {i: _correlation(broad[i], median) for i in shown}
+    agree = np.median(list(correlations.values())) >= MIN_AGREEMENT
+    noise = dict(zip(shown, _noise_shares([small[i] for i in shown])))
     misfits = []
-    for i, levels in enumerate(broad):
-        gain = _gain(median, levels)
-        if not 1 / MAX_GAIN <= gain <= MAX_GAIN:
-            misfits.append(Misfit(i, f"{gain:.2g} times as bright as the others"))
+    for i in shown:
+        brightness = _unlike_brightness(median, broad[i], MAX_GAIN)
+        if brightness:
+            misfits.append(Misfit(i, brightness))
         elif agree and correlations[i] < MIN_CORRELATION:
             misfits.append(Misfit(i, "of another scene"))
+        elif _is_noisy(i, small, noise):
+            misfits.append(Misfit(i, "far noisier than the others"))
     excluded = {misfit.frame for misfit in misfits}
-    order = sort([i for i in range(len(small)) if i not in excluded])
-    details = [_detail(small[i]) for i in order]
-    for i, frame in enumerate(order):
-        neighbours = [details[j] for j in (i - 1, i + 1) if 0 <= j < len(order)]
+    rest = sort([i for i in shown if i not in excluded])
+    details = [_detail(small[i]) for i in rest]
+    real = [(detail - NOISE) * np.sqrt(1 - noise[i]) + NOISE for i, detail in zip(rest, details)]
+    for i, frame in enumerate(rest):
+        neighbours = [real[j] for j in (i - 1, i + 1) if 0 <= j < len(rest)]
         if neighbours and _is_blurred(details[i], np.max(neighbours, axis=0)):
             misfits.append(Misfit(frame, "blurred throughout"))
-    return sorted(misfits) if 2 * len(misfits) < len(small) else []
+    return sorted(blanks + (misfits if 2 * len(misfits) < len(shown) else []))
+
+
+def find_doubtful(small: Sequence[np.ndarray], *, compare_brightness: bool = True) -> list[Misfit]:
+    """Find frames that may not belong, too little unlike the others to be left out.
+
+    They are somewhat brighter or darker than the others, or have a large area of one exact level where
+    the others show something, as files have that lost data.
+
+    Args:
+        small: `small_gray` of each frame that is fused.
+        compare_brightness: whether brightness counts; where it will be matched, it need not.
+
+    Returns:
+        The doubtful frames, by their indices.
+    """
+    if len(small) < 3:
+        return []
+    median = np.median(small, axis=0)
+    shows = _range(median) > PLAIN_RANGE
+    misfits = []
+    for i, levels in enumerate(small):
+        plain = (_range(levels) < 1e-3) & shows
+        largest = 0.0
+        if plain.mean() >= PLAIN_SHARE:
+            largest = np.unique(np.rint(levels[plain]), return_counts=True)[1].max() / plain.size
+        if largest >= PLAIN_SHARE:
+            misfits.append(Misfit(i, f"of one level in {100 * largest:.0f} % of its area, unlike the others"))
+            continue
+        pair = (cv2.GaussianBlur(one, (0, 0), BROAD_SIGMA) for one in (median, levels))
+        brightness = _unlike_brightness(*pair, FLICKER)
+        if brightness and compare_brightness:
+            misfits.append(Misfit(i, brightness))
+    return misfits
 
 
 def directional_detail(frame: np.ndarray) -> np.ndarray:
@@ -174,6 +225,60 @@ def _reduce(frame, side):
     share = min(1, side / max(frame.shape[:2]))
     size = tuple(max(2, round(length * share)) for length in frame.shape[1::-1])
     return gray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA)).astype(np.float32)
+
+
+def _unlike_brightness(median, levels, most):
+    """In words, how much brighter or darker a frame is than the others; None within a factor of `most`."""
+    gain = _gain(median, levels)
+    return None if 1 / most <= gain <= most else f"{gain:.2g} times as bright as the others"
+
+
+def _blank(broad):
+    """The indices of frames that show nothing while another one does."""
+    contrasts = broad.std(axis=(1, 2))
+    if contrasts.max() < MAX_BLANK:
+        return []
+    return np.flatnonzero(contrasts < min(MAX_BLANK, BLANK * contrasts.max())).tolist()
+
+
+def _noise_shares(small):
+    """The share of noise in the fine detail of each frame, 0 to 1.
+
+    Noise is white; detail is not, even where it is sharp. And noise is not there in other frames: what
+    correlates with another frame is no noise, either.
+    """
+    fine = np.array([levels - cv2.GaussianBlur(levels, (0, 0), DETAIL_SIGMA) for levels in small])
+    structure = np.array([_structure(levels) for levels in fine])
+    flat = fine.reshape(len(fine), -1)
+    flat = flat / np.maximum(np.linalg.norm(flat, axis=1), 1e-6)[:, None]
+    shared = flat @ flat.T
+    np.fill_diagonal(shared, 0)
+    shares = []
+    for i, own in enumerate(structure):
+        others = np.median(np.delete(structure, i)) if len(structure) > 2 else 0.0
+        share = (others - own) / (others - WHITE) if others > MIN_STRUCTURE else 0.0
+        shares.append(float(np.clip(min(share, 1 - shared[i].max() ** 2), 0, 1)))
+    return shares
+
+
+def _structure(fine):
+    """The correlation of neighbouring pixels."""
+    power = float((fine**2).mean())
+    across, down = (fine[:, 1:] * fine[:, :-1]).mean(), (fine[1:] * fine[:-1]).mean()
+    return float(across + down) / 2 / power if power else 0.0
+
+
+def _is_noisy(i, small, noise):
+    if noise[i] < NOISY:
+        return False
+    strength = {i: float(_detail(small[i]).mean()) for i in noise}
+    return strength.pop(i) > MIN_NOISE * max(strength.values())
+
+
+def _range(levels):
+    """The range of levels in the window around each pixel."""
+    window = np.ones((PLAIN_SIDE, PLAIN_SIDE), np.uint8)
+    return cv2.dilate(levels, window) - cv2.erode(levels, window)
 
 
 def _gain(reference, levels):

@@ -81,7 +81,7 @@ def test_colours_under_zero_alpha_are_the_nearest_visible_ones(tmp_path):
     images.write(tmp_path / "a.png", pixels, alpha)
     images.write(tmp_path / "b.png", np.full_like(pixels, 9), np.zeros_like(alpha))
     stack = Frames([tmp_path / "a.png", tmp_path / "b.png"])
-    assert stack.unused_bits == 4  # what is hidden does not count
+    assert stack.level_map == (0, 4, False)  # what is hidden does not count
     np.testing.assert_array_equal(stack[0][:, 10:], pixels[:, 9:10].repeat(20, axis=1))
     assert not stack[1].any()
 
@@ -140,7 +140,7 @@ def test_what_a_user_may_name(folder, monkeypatch):
 def test_levels_of_a_part_of_the_type_are_spread_and_restored():
     twelve = [picture(i, dtype=np.uint16) >> 4 for i in range(3)]
     stack = Frames(twelve)
-    assert stack.unused_bits == 4 and stack.spread().unused_bits == 4
+    assert stack.level_map == stack.spread().level_map == (0, 4, False)
     for image, spread, plain in zip(twelve, stack.spread(), stack):
         np.testing.assert_array_equal(spread, image << 4)
         np.testing.assert_array_equal(plain, image)
@@ -152,14 +152,14 @@ def test_levels_of_a_part_of_the_type_are_spread_and_restored():
 @pytest.mark.parametrize(("last", "bits"), [(0, 7), (1, 7), (3, 6), (127, 1), (128, 0)])
 def test_the_largest_level_of_all_images_counts(last, bits):
     images = [np.ones((4, 5), np.uint8), np.zeros((4, 5), np.uint8), np.full((4, 5), last, np.uint8)]
-    assert Frames(images).unused_bits == bits
-    assert Frames([np.zeros((4, 5), np.uint8)] * 2).unused_bits == 0
+    assert Frames(images).level_map == (0, bits, False)
+    assert Frames([np.zeros((4, 5), np.uint8)] * 2).level_map == (0, 0, False)
 
 
 def test_no_more_is_read_where_the_first_image_uses_its_type(folder, monkeypatch):
     stack = Frames([folder / f"f{i}.png" for i in (1, 2, 10)])
     monkeypatch.setattr(images, "load", lambda *_: pytest.fail("read"))
-    assert stack.spread().unused_bits == 0
+    assert stack.spread().level_map == (0, 0, False)
 
 
 def test_registered_images_keep_the_levels_of_their_sources():

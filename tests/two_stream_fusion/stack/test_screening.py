@@ -16,6 +16,7 @@ from two_stream_fusion.stack.frames import images_in_folder
 from two_stream_fusion.stack.screening import (
     compare_pair,
     directional_detail,
+    find_doubtful,
     find_misfits,
     find_motion_blur,
     small_gray,
@@ -70,10 +71,72 @@ def test_frames_of_a_stack_belong(count):
 
 def test_what_has_no_majority_is_left_alone():
     frames = stack(4)
-    assert misfits([frames[0], frames[1], frames[2] * 0, frames[3] * 0]) == []
+    dark = [levels(frame * 0.35) for frame in frames]
+    assert misfits([frames[0], frames[1], dark[2], dark[3]]) == []
     assert misfits([frames[0], frames[1] * 0]) == []
     noise = [np.random.default_rng(i).integers(0, 255, (45, 61, 3), np.uint8) for i in range(5)]
     assert misfits(noise) == [] and misfits([np.full((9, 9), 7, np.uint8)] * 3) == []
+
+
+BLANK = {"black": 0, "white": 255, "gray": 128}
+
+
+@pytest.mark.parametrize("level", BLANK.values(), ids=BLANK)
+@pytest.mark.parametrize("places", [(2, 3), (0, 1, 4), (1, 2, 3, 4)])
+def test_blank_frames_are_left_out_however_many(level, places):
+    frames = stack()
+    for place in places:
+        frames[place] = np.full_like(frames[place], level)
+    assert tuple(misfit.frame for misfit in misfits(frames)) == places
+
+
+def test_frames_that_are_all_blank_belong():
+    assert misfits([np.full((30, 40), level, np.uint8) for level in (0, 0, 128, 255)]) == []
+
+
+def noisy(frame, sigma):
+    noise = np.random.default_rng(3).normal(0, sigma, frame.shape)
+    return np.clip(frame + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("place", [0, 2, 4])
+@pytest.mark.parametrize("shaken", [0, 5])
+def test_a_noisy_frame_is_left_out_and_no_other(place, shaken):
+    frames = [np.roll(frame, shaken * (i % 2), axis=1) for i, frame in enumerate(stack())]
+    frames[place] = noisy(frames[place], 60)
+    assert misfits(frames) == [(place, "far noisier than the others")]
+
+
+@pytest.mark.parametrize("sigma", [5, 10, 20, 30])
+def test_a_noisy_frame_evicts_no_other(sigma):
+    frames = stack()
+    frames[2] = noisy(frames[2], sigma)
+    assert {misfit.frame for misfit in misfits(frames)} <= {2}
+    assert misfits([noisy(frame, sigma) for frame in stack()]) == []
+
+
+def doubtful(frames):
+    return find_doubtful([small_gray(frame) for frame in frames])
+
+
+def test_a_frame_that_lost_a_part_is_doubtful():
+    frames = stack()
+    assert doubtful(frames) == [] and doubtful(frames[:2]) == []
+    frames[2][130:] = 128
+    ((place, reason),) = doubtful(frames)
+    assert place == 2 and reason.startswith("of one level in 3")
+    for frame in frames:
+        frame[130:] = 128
+    assert doubtful(frames) == []
+
+
+@pytest.mark.parametrize("gain", [0.7, 1.4])
+def test_a_frame_somewhat_bright_or_dark_is_doubtful(gain):
+    frames = [levels(frame * 0.6) for frame in stack()]
+    frames[3] = levels(frames[3] * gain)
+    assert misfits(frames) == []
+    ((place, reason),) = doubtful(frames)
+    assert place == 3 and float(reason.split()[0]) == pytest.approx(gain, abs=0.03)
 
 
 def test_neighbours_are_those_of_the_order_of_focus():
@@ -136,9 +199,9 @@ STACKS = ["algae", "damselfly", "fly", "gun", "houses", "pcb", "pcb-depthmap", "
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STACKS)
-def test_no_real_frame_is_left_out(name):
+def test_no_real_frame_is_left_out_or_doubted(name, caplog):
     folder = Path(os.environ.get("FUSION_DATA", "nowhere"), "stacks", name)
     if not folder.is_dir():
         pytest.skip("needs FUSION_DATA with stacks")
     paths = [path for path in images_in_folder(folder) if path.stem != "expected"]
-    assert pipeline.align_frames(paths, None).left_out == ()
+    assert pipeline.align_frames(paths, None).left_out == () and "is fused, though" not in caplog.text
