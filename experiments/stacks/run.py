@@ -52,12 +52,10 @@ def read_scores(path: Path) -> list[Score]:
 
 def write_scores(path: Path, scores: Iterable[Score]) -> None:
     """Write a CSV table, a score a row, numbers with four digits after the point."""
-    lines = [",".join(Score._fields)]
-    for score in scores:
-        lines.append(
-            ",".join("" if v is None else f"{v:.4f}" if isinstance(v, float) else f"{v}" for v in score)
-        )
-    write_text(path, "\n".join(lines) + "\n")
+    rows = [
+        ["" if v is None else f"{v:.4f}" if isinstance(v, float) else v for v in score] for score in scores
+    ]
+    write_text(path, markdown_tables.comma_separated(Score._fields, rows))
 
 
 def merge(old: Iterable[Score], new: Iterable[Score], order: list[str]) -> list[Score]:

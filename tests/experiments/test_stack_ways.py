@@ -46,14 +46,14 @@ def test_levels_of_12_bits_count_as_those_of_8():
 def test_new_rows_take_the_place_of_old_ones(tmp_path):
     old = [
         Score("a", 2, "default", 30.0, 0.9, None, 0.5, 1.0, 10.0),
-        Score("b", 3, "GF", 20.0, 0.8, 10.0, *[None] * 3),
+        Score("b", 3, "select, folded", 20.0, 0.8, 10.0, *[None] * 3),
     ]
     run.write_scores(tmp_path / "a.csv", old)
     assert run.read_scores(tmp_path / "a.csv") == old
     new = [old[0]._replace(psnr=31.0), old[0]._replace(way="oracle")]
     merged = run.merge(old, new, ["b", "a"])
     assert [(s.scene, s.way, s.psnr) for s in merged] == [
-        ("b", "GF", 20.0),
+        ("b", "select, folded", 20.0),
         ("a", "default", 31.0),
         ("a", "oracle", 30.0),
     ]
