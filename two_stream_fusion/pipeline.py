@@ -332,7 +332,8 @@ def fuse_by_network(
             more than two.
         refine: "none", the network's output, folded left to right (each fold costs some detail). Or "select",
             each pixel from one of the images: of two by stack/select.py; of more, in the order of their
-            focus, by stack/choice.py and stack/blend.py, but for depth edges (stack/edges.py).
+            focus, by stack/choice.py and stack/blend.py. At depth edges the network's output is
+            taken (stack/edges.py).
         tile, progress: as of TwoStream.
 
     Returns:
