@@ -87,12 +87,16 @@ def plot(scores: list[Score], path: Path) -> None:
     figure, axes = pictures.pyplot().subplots(figsize=(7, 0.35 * len(names) + 1.2), layout="constrained")
     for label in sorted({score.way for score in scores} - {"oracle"}, key=_rank):
         own = [score for score in scores if score.way == label and score.scene in best]
-        style = {"marker": "D", "s": 40, "zorder": 3} if label == "default" else {"marker": "o", "s": 18}
+        style: dict[str, object] = {"marker": "o", "s": 16}
+        if label == "default":
+            style = {"marker": "D", "s": 60, "facecolors": "none", "edgecolors": "black", "zorder": 3}
         x = [score.psnr - best[score.scene] for score in own]
         axes.scatter(x, [names.index(score.scene) for score in own], label=label, **style)
     axes.axvline(0, color="gray", linewidth=1)
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
+    axes.set_xscale("symlog", linthresh=1)
+    axes.set_xlim(right=0.5)
     axes.set_xlabel("PSNR, dB beyond the best frame at each pixel")
     axes.legend(fontsize="small")
     pictures.save(figure, path)
