@@ -28,10 +28,12 @@ from two_stream_fusion.batch import is_whole
 from two_stream_fusion.io import images
 from two_stream_fusion.methods import models, registry
 from two_stream_fusion.metrics import preprocess
+from two_stream_fusion.metrics.preprocess import eight_bit_originals
 from two_stream_fusion.metrics.fidelity import psnr
 
 OURS_MODELS = ("2-1-2_f64_k5-defocus", "2-1-2_f64_k5-paper")  # "Ours" is the first of them that is shipped
 SELECT = "Ours+select"
+EXTERNAL = "external"  # an Entry's method whose images were fused elsewhere
 OUTLINE_PSNR = "PSNR at outlines"  # where halos and seams are
 
 PairName = Union[str, pairs.Files]
@@ -188,12 +190,19 @@ def fuse_pair(
 
 
 def score_pair(
-    name: PairName, title: str, method: str, options: Mapping[str, object], folder: str | Path
+    name: PairName,
+    title: str,
+    method: str,
+    options: Mapping[str, object],
+    folder: str | Path,
+    columns: Sequence[str] | None = None,
 ) -> Scores | str:
     """Fuse a pair and score the image, in a process of its own.
 
     Args:
-        name, title, method, options, folder: as `fuse_pair` takes them.
+        name, title, method, options, folder: as `fuse_pair` takes them; of an EXTERNAL method the option
+            `file` is the fused image.
+        columns: names of metrics.REGISTRY; None for the six of the paper.
 
     Returns:
         {metric: value}, with PSNR and SSIM where the ground truth is known; or why there are no scores.
@@ -201,8 +210,16 @@ def score_pair(
     cv2.setNumThreads(1)
     try:
         a, b, truth = load_pair(name)
-        fused = images.read(fuse_pair(name, title, method, options, folder))
-        scores = score([a, b], fused, reference=truth)
+        called = None
+        if method == EXTERNAL:
+            path = Path(str(options["file"]))
+            fused = images.read(path)
+            if a.dtype == np.uint8:  # a 16-bit copy of an image of 8 bits counts as its original
+                (fused,) = eight_bit_originals(fused)
+            called = ["A", "B", str(path), "the ground truth"]
+        else:
+            fused = images.read(fuse_pair(name, title, method, options, folder))
+        scores = score([a, b], fused, reference=truth, names=called, columns=columns)
     except (ValueError, OSError) as error:
         return str(error)
     except Exception as error:  # a fault in one method must not stop the others
@@ -220,6 +237,8 @@ def score_pairs(
     entries: Mapping[str, Entry],
     folder: str | Path,
     workers: int | None = None,
+    columns: Sequence[str] | None = None,
+    external: Mapping[tuple[PairName, str], Path] | None = None,
 ) -> Results:
     """Fuse and score all pairs by all methods, in several processes.
 
@@ -228,6 +247,8 @@ def score_pairs(
         entries: {title: entry}.
         folder: where fused images are kept.
         workers: number of processes; None for one a core.
+        columns: as `score_pair` takes them.
+        external: {(pair, title): file} of images that were fused elsewhere.
 
     Returns:
         The scores, what is missing and what failed; the order is that of `names` and `entries`.
@@ -242,11 +263,18 @@ def score_pairs(
         raise ValueError(f"--workers {workers}: 1 or more")
     missing = _find_missing(names, entries)
     jobs = [
-        (name, title, *entry, folder)
+        (name, title, *entry, folder, columns)
         for name in names
         for title, entry in entries.items()
         if name not in missing and title not in missing
     ]
+    external = external or {}
+    jobs += [
+        (name, title, EXTERNAL, {"file": path}, folder, columns)
+        for (name, title), path in external.items()
+        if name not in missing
+    ]
+    titles = dict.fromkeys([*entries, *(title for _, title in external)])
     # SRCNN, which takes by far the longest, comes first, so that the cores finish together.
     jobs.sort(key=lambda job: job[2] != "srcnn")
     # Each process has a core, and Caffe reports errors only.
@@ -265,7 +293,7 @@ def score_pairs(
             else:
                 scored[name, title] = scores
     ordered = {
-        name: {title: scored[name, title] for title in entries if (name, title) in scored}
+        name: {title: scored[name, title] for title in titles if (name, title) in scored}
         for name in names
         if name not in missing
     }

@@ -15,7 +15,8 @@ Range 0..1, 1 for A = B = F. Windows of equal features have 1, flat windows of d
 0.
 Variants: FMI_pixel, whose features are the gray levels; FMI_dct, the coefficients of the cosine transform of
 the whole image.
-Elsewhere: the public code takes an edge map for its feature where none is named, and papers that say FMI_pixel
+Elsewhere: in the public code F is stretched before it is compared with B. A window of F = B in which one pixel
+is above eight equal ones has 0 there, not 1. That code takes an edge map for its feature where none is named, and papers that say FMI_pixel
 may mean that. MATLAB and GNU Octave have different edge maps, and so have their versions; it is not here. In
 FMI_w the feature is a wavelet transform.
 """

@@ -28,6 +28,7 @@ _AREA = _SIZE * _SIZE
 _C = (0.03 * 255) ** 2
 _MAX_POWER = 10
 _WEIGHTS = (0.0448, 0.2856, 0.3001)
+_MIN_SIDE = 41  # pixels: the smallest image that has a window on the last scale
 _EPSILON = np.finfo(float).eps
 
 
@@ -60,6 +61,8 @@ def mef_ms_ssim(*images: np.ndarray) -> float:
         ValueError: as `preprocess.prepare` raises it, or for images smaller than 41x41 pixels.
     """
     sources, fused = preprocess.prepare(*images)
+    if min(fused.shape) < _MIN_SIDE:
+        raise ValueError(f"the images are {fused.shape}; three scales need {_MIN_SIDE} x {_MIN_SIDE} pixels")
     *xs, f = [preprocess.levels(x) for x in (*sources, fused)]
     product = 1.0
     for i, weight in enumerate(_WEIGHTS):
