@@ -63,7 +63,7 @@ def find_all_pairs(
         if not Path(name).is_dir():
             found.update(dict.fromkeys(fetch.pair_names(name)))
             continue
-        in_folder, others = pairs.find_pairs(name, skip, _fused_folder(name, skip))
+        in_folder, others = pairs.find_pairs(name, skip, _fused_folder(name))
         if not in_folder:
             raise ValueError(
                 f"{name}: no pair there: NAME_A and NAME_B, NAME_1 and NAME_2, folders A and B or of two"
@@ -94,7 +94,9 @@ def find_fused(
         if not Path(folder).is_dir():
             raise ValueError(f"--fused {folder}: there is no such folder")
         by_method = {
-            path: files for path in sorted(Path(folder).iterdir()) if path.is_dir() and (files := _images(path))
+            path: files
+            for path in sorted(Path(folder).iterdir())
+            if path.is_dir() and (files := _images(path))
         }
         if not by_method:
             raise ValueError(f"--fused {folder}: no folder of images there; each method has one")
@@ -138,11 +140,9 @@ def add_ground_truth(names: Sequence[results.PairName], folder: str | Path) -> l
     return result
 
 
-def _fused_folder(name, out):
-    """The folder FUSED in a folder of pairs, where it has a folder of images for each method; not results."""
+def _fused_folder(name):
+    """The folder FUSED in a folder of pairs, where it has a folder of images for each method."""
     folder = Path(name, FUSED)
-    if out and folder.resolve() == Path(out, FUSED).resolve():
-        return None
     if folder.is_dir() and any(path.is_dir() and _images(path) for path in folder.iterdir()):
         return folder
     return None
@@ -230,7 +230,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     names, rejected = find_all_pairs(args.pairs, args.out)
     if args.truth:
         names = add_ground_truth(names, args.truth)
-    beside = [_fused_folder(name, args.out) for name in args.pairs if Path(name).is_dir()]
+    beside = [_fused_folder(name) for name in args.pairs if Path(name).is_dir()]
     external, lacking = find_fused([*args.fused, *filter(None, beside)], names, entries)
     if not entries and not external:
         parser.error("--methods none: there is nothing to score without --fused")

@@ -28,8 +28,8 @@ from two_stream_fusion.batch import is_whole
 from two_stream_fusion.io import images
 from two_stream_fusion.methods import models, registry
 from two_stream_fusion.metrics import preprocess
-from two_stream_fusion.metrics.preprocess import eight_bit_originals
 from two_stream_fusion.metrics.fidelity import psnr
+from two_stream_fusion.metrics.preprocess import eight_bit_originals
 
 OURS_MODELS = ("2-1-2_f64_k5-defocus", "2-1-2_f64_k5-paper")  # "Ours" is the first of them that is shipped
 SELECT = "Ours+select"
@@ -153,6 +153,24 @@ def load_pair(name: PairName) -> pairs.Pair:
     return pairs.load(name)
 
 
+def fuse(a: np.ndarray, b: np.ndarray, entry: Entry) -> np.ndarray:
+    """Fuse two images that are in register.
+
+    Args:
+        a, b: H x W or H x W x 3, of one shape and dtype.
+        entry: the method with its options.
+
+    Returns:
+        The fused image, of the same shape and dtype.
+
+    Raises:
+        ValueError: the method refuses the images, or its weights are missing.
+    """
+    if entry.method == "two_stream":
+        return pipeline.fuse([a, b], entry.method, **entry.options, check_register=False).image
+    return registry.fuse(entry.method, [a, b], **entry.options).image
+
+
 def fuse_pair(
     name: PairName, title: str, method: str, options: Mapping[str, object], folder: str | Path
 ) -> Path:
@@ -179,10 +197,7 @@ def fuse_pair(
     path = folder / f"{title.replace(' ', '_')}-{key}.png"
     if not (path.is_file() and is_whole(path)):  # a copy of the folder may have been cut short
         folder.mkdir(parents=True, exist_ok=True)
-        if method == "two_stream":
-            fused = pipeline.fuse([a, b], method, **options, check_register=False).image
-        else:
-            fused = registry.fuse(method, [a, b], **options).image
+        fused = fuse(a, b, Entry(method, dict(options)))
         for old in folder.glob(f"{title.replace(' ', '_')}-{'?' * 16}.png"):
             old.unlink()
         images.write(path, fused)

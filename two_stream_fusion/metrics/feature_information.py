@@ -1,24 +1,24 @@
 """FMI: mutual information of features in small windows of the sources and the fused image.
 
-Origin: M. B. A. Haghighat, A. Aghagolzadeh, H. Seyedarabi, A non-reference image fusion metric based on mutual
-information of image features, 2011, DOI 10.1016/j.compeleceng.2011.07.012, in the fast form of M. Haghighat,
-M. A. Razian, Fast-FMI: non-reference image fusion metric, 2014, DOI 10.1109/ICAICT.2014.7036000.
+Origin: M. B. A. Haghighat, A. Aghagolzadeh, H. Seyedarabi, A non-reference image fusion metric based on
+mutual information of image features, 2011, DOI 10.1016/j.compeleceng.2011.07.012, in the fast form of
+M. Haghighat, M. A. Razian, Fast-FMI: non-reference image fusion metric, 2014,
+DOI 10.1109/ICAICT.2014.7036000.
 The feature is the gradient along x (half the difference of both neighbours). In every 3x3 window the features,
 stretched to 0..1, divided by their sum and read column by column, count as the distribution p of a number
 1..9. The joint distribution of two windows is
     phi U + (1 - phi) p_X p_F
 with the Frechet bound U, the upper one where p_X and p_F are correlated, else the lower one, and with phi so
-chosen that the numbers' correlation is that of p_X and p_F. Then
+chosen that the correlation of the numbers is that of p_X and p_F. Then
     FMI = mean over windows and sources of 2 I(X,F) / (H(X) + H(F)).
 
-Range 0..1, 1 for A = B = F. Windows of equal features have 1, flat windows of different levels too, and 0/0 is
-0.
+Range 0..1, 1 for A = B = F. Windows of equal features have 1, flat windows of different levels too; 0/0 is 0.
 Variants: FMI_pixel, whose features are the gray levels; FMI_dct, the coefficients of the cosine transform of
 the whole image.
-Elsewhere: in the public code F is stretched before it is compared with B. A window of F = B in which one pixel
-is above eight equal ones has 0 there, not 1. That code takes an edge map for its feature where none is named, and papers that say FMI_pixel
-may mean that. MATLAB and GNU Octave have different edge maps, and so have their versions; it is not here. In
-FMI_w the feature is a wavelet transform.
+Elsewhere: in the public code F is stretched before it is compared with B. A window of F = B in which one
+pixel is above eight equal ones has 0 there, not 1. That code takes an edge map for its feature where none is
+named, and papers that say FMI_pixel may mean that. MATLAB and GNU Octave have different edge maps, and so
+have their versions; it is not here. In FMI_w the feature is a wavelet transform.
 """
 
 from __future__ import annotations
@@ -92,7 +92,9 @@ def _feature_information(extract: Callable[[np.ndarray], np.ndarray], *images) -
         total += count - len(different)
         for start in range(0, len(different), _CHUNK):
             chunk = different[start : start + _CHUNK]
-            total += float(_information(_distribution(features[:, chunk]), _distribution(of_fused[:, chunk])).sum())
+            total += float(
+                _information(_distribution(features[:, chunk]), _distribution(of_fused[:, chunk])).sum()
+            )
     return total / count / len(sources)
 
 

@@ -1,4 +1,4 @@
-"""Qp: how well the fused image keeps edges and corners, as phase congruency finds them, whatever the contrast.
+"""Qp: how well the fused image keeps edges and corners, as phase congruency finds them at any contrast.
 
 Origin: J. Zhao, R. Laganiere, Z. Liu, Performance assessment of combinative pixel-level image fusion based on
 an absolute feature measurement, International Journal of Innovative Computing, Information and Control 3(6A),
@@ -15,7 +15,7 @@ Range about 0..1, 1 for A = B = F but for edges below the threshold; NaN where n
 The filters are log-Gabor of 4 scales (wavelengths 3, 6.3, 13.2, 27.8 pixels, width 0.55) and 6 orientations,
 the noise threshold is 2 sigma, as Kovesi's phasecong2 and the public toolbox have them (Z. Liu et al., DOI
 10.1109/TPAMI.2011.109).
-As in the toolbox the term of x y in the moments is a quarter of Kovesi's (MATLAB's phasecong2 multiplies by 4).
+As in the toolbox the term of x y in the moments is a quarter of that of Kovesi's papers.
 Elsewhere: toolboxes give NaN for images that hold flat areas only, where 0/0 counts as no congruency here.
 """
 

@@ -13,8 +13,8 @@ VIFF  in each window the source with the smaller gain; per scale sum(VID) / sum(
       Y. Han, Y. Cai, Y. Cao, X. Xu, A new image fusion performance metric based on visual information
       fidelity, Information Fusion 14, 2013, DOI 10.1016/j.inffus.2011.08.002.
 
-Range from 0 upward. A = B = F has VIF 2 (the number of the sources) and VIFF 1; more contrast than the sources
-have gives more. VIF of constant sources is 0/0: NaN.
+Range from 0 upward. A = B = F has VIF 2 (the number of the sources) and VIFF 1; more contrast than that of
+the sources gives more. VIF of constant sources is 0/0: NaN.
 Images need 41x41 pixels. g is 0 where it would be negative or the window is flat (variance below 1e-10).
 Elsewhere: some papers report the mean over the sources, half of VIF, and call it VIFF, which is another
 metric. MFIFB cites VIFF for its VIF. For colour the authors of VIFF take the L of CIELAB; here it is the

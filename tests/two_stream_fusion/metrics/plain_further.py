@@ -117,9 +117,7 @@ def correlate(x, mask):
     """Zeros outside."""
     side = mask.shape[0] // 2
     padded = np.pad(x, side)
-    return sum(
-        mask[i, j] * padded[i : i + x.shape[0], j : j + x.shape[1]] for i, j in np.ndindex(mask.shape)
-    )
+    return sum(mask[i, j] * padded[i : i + x.shape[0], j : j + x.shape[1]] for i, j in np.ndindex(mask.shape))
 
 
 def qcb(a, b, fused):
@@ -273,18 +271,13 @@ def fmi(features_a, features_b, features_f):
 
 
 def window_information(x, y):
-    p, q = (
-        (w - w.min()) / (w - w.min()).sum() if w.min() < w.max() else np.full(9, 1 / 9) for w in (x, y)
-    )
+    p, q = ((w - w.min()) / (w - w.min()).sum() if w.min() < w.max() else np.full(9, 1 / 9) for w in (x, y))
     n = np.arange(1, 10)
     sp, sq = (math.sqrt(max((n * n * w).sum() - (n * w).sum() ** 2, 0)) for w in (p, q))
     flat = [w.min() == w.max() for w in (x, y)]
     c = float(all(flat)) if any(flat) else np.corrcoef(p, q)[0, 1]
     cp, cq = np.cumsum(p), np.cumsum(q)
-    if c >= 0:
-        bound = np.minimum.outer(cp, cq)
-    else:
-        bound = np.maximum(np.add.outer(cp, cq) - 1, 0)
+    bound = np.minimum.outer(cp, cq) if c >= 0 else np.maximum(np.add.outer(cp, cq) - 1, 0)
     covariance = (bound - np.outer(cp, cq)).sum()
     phi = c / (covariance / (sp * sq)) if c != 0 and sp > 0 and sq > 0 else 0.0
     joint = phi * np.diff(np.diff(np.pad(bound, ((1, 0), (1, 0))), axis=0), axis=1)

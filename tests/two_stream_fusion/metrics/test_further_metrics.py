@@ -13,7 +13,17 @@ from two_stream_fusion.metrics import METRICS, REGISTRY, preprocess
 
 FURTHER = [name for name in REGISTRY if name not in METRICS]
 # What is 1 (VIF: 2) for A = B = F.
-IDENTITIES = {"NMI": 2, "FMI": 1, "FMI_pixel": 1, "FMI_dct": 1, "Qcb": 1, "Qc": 1, "Qy": 1, "VIF": 2, "VIFF": 1}
+IDENTITIES = {
+    "NMI": 2,
+    "FMI": 1,
+    "FMI_pixel": 1,
+    "FMI_dct": 1,
+    "Qcb": 1,
+    "Qc": 1,
+    "Qy": 1,
+    "VIF": 2,
+    "VIFF": 1,
+}
 IDENTITIES.update({"SSIM_sources": 1, "Qc_2012": 1, "CE": 0, "Qcv": 0})
 
 
@@ -83,7 +93,9 @@ def test_differences_by_hand():
     # F - B = (A - B) / 2, F - A = (B - A) / 2: with r = corr(A, B) by their deviations
     da, db = (x - x.mean() for x in (a, b))
     d = (da - db) / 2
-    expected = sum((s * d * x).sum() / math.sqrt((d * d).sum() * (x * x).sum()) for s, x in ((1, da), (-1, db)))
+    expected = sum(
+        (s * d * x).sum() / math.sqrt((d * d).sum() * (x * x).sum()) for s, x in ((1, da), (-1, db))
+    )
     assert metric("SCD", a, b, fused) == pytest.approx(expected)
     assert math.isnan(metric("SCD", a, b, a))
     error = (((fused - 1.0 * a) ** 2).mean() + ((fused - 1.0 * b) ** 2).mean()) / 2
@@ -95,7 +107,7 @@ def test_differences_by_hand():
 
 
 def test_visible_differences_by_hand():
-    # Constant sources have no edges but at the border; a difference of one level everywhere has the frequency 0.
+    # Edges of constant sources are at the border; one level more everywhere has the frequency 0.
     a = np.full((16, 16), 100, np.uint8)
     assert metric("Qcv", a, a, a + 1) == pytest.approx((2.6 * 0.0192) ** 2)
 
@@ -226,7 +238,8 @@ def test_only_two_sources():
 
 
 @pytest.mark.parametrize(
-    ("name", "side"), {"VIF": 41, "VIFF": 41, "MEF_MS_SSIM": 41, "MEF_SSIM": 11, "Qy": 7, "FMI": 3, "AG": 2}.items()
+    ("name", "side"),
+    {"VIF": 41, "VIFF": 41, "MEF_MS_SSIM": 41, "MEF_SSIM": 11, "Qy": 7, "FMI": 3, "AG": 2}.items(),
 )
 def test_smallest_images(name, side):
     a, b, fused = (noise(side, side + 3, seed) for seed in range(3))
