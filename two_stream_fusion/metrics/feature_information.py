@@ -4,9 +4,9 @@ Origin: M. B. A. Haghighat, A. Aghagolzadeh, H. Seyedarabi, A non-reference imag
 mutual information of image features, 2011, DOI 10.1016/j.compeleceng.2011.07.012, in the fast form of
 M. Haghighat, M. A. Razian, Fast-FMI: non-reference image fusion metric, 2014,
 DOI 10.1109/ICAICT.2014.7036000.
-The feature is the gradient along x (half the difference of both neighbours). In every 3x3 window the features,
-stretched to 0..1, divided by their sum and read column by column, count as the distribution p of a number
-1..9. The joint distribution of two windows is
+The feature is the gradient along x (half the difference of both neighbours). In every 3x3 window the
+features, stretched to 0..1, divided by their sum and read column by column, count as the distribution p of a
+number 1..9. The joint distribution of two windows is
     phi U + (1 - phi) p_X p_F
 with the Frechet bound U, the upper one where p_X and p_F are correlated, else the lower one, and with phi so
 chosen that the correlation of the numbers is that of p_X and p_F. Then
@@ -23,8 +23,10 @@ have their versions; it is not here. In FMI_w the feature is a wavelet transform
 
 from __future__ import annotations
 
-from typing import Callable
+import math
+from typing import Callable, NamedTuple
 
+import cv2
 import numpy as np
 
 from two_stream_fusion.metrics import preprocess
@@ -120,40 +122,60 @@ def _information(p, q):
     correlation = _correlation(p, q)
     # The lower bound is the upper one with the other order of q.
     q = np.where(correlation < 0, q[::-1], q)
-    cumulative_p, cumulative_q = np.cumsum(p, 0), np.cumsum(q, 0)
-    phi = _share_of_bound(np.abs(correlation), p, q, cumulative_p, cumulative_q)
-    log_p, log_q = _log2(p), _log2(q)
-    entropies = -((p * log_p).sum(0) + (q * log_q).sum(0))
+    logs = _log2(p), _log2(q)
+    entropies = -((p * logs[0]).sum(0) + (q * logs[1]).sum(0))
+    first, second = _path(np.cumsum(p, 0), np.cumsum(q, 0))
+    phi = _share_of_bound(np.abs(correlation), p, q, first, second)
     # Where the bound is zero a cell holds (1 - phi) p q: in closed form, as if that were all. Then the up to
-    # 17 cells that the bound passes through are put right one by one.
+    # 17 cells that the path passes through are put right.
     rest = 1 - phi
     log_rest = _log2(rest)
     joint = rest * (entropies - log_rest)
-    columns = np.arange(p.shape[1])
-    flat_p, flat_q, flat_log_p, flat_log_q, flat_cp, flat_cq = (
-        np.ascontiguousarray(x).reshape(-1) for x in (p, q, log_p, log_q, cumulative_p, cumulative_q)
-    )
-    n = p.shape[1]
-    i, j = columns.copy(), columns.copy()  # positions in the flattened 9 x N
-    last = (_AREA - 1) * n
-    reached = np.zeros(n)
-    for _ in range(2 * _AREA - 1):
-        end_p, end_q = flat_cp[i], flat_cq[j]
-        mass = np.minimum(end_p, end_q)
-        mass -= reached
-        np.maximum(mass, 0, out=mass)
-        reached += mass
-        mass *= phi
-        independent = rest * flat_p[i] * flat_q[j]
-        joint += independent * (log_rest + flat_log_p[i] + flat_log_q[j])
-        mass += independent
-        joint -= mass * _log2(mass)
-        # Each cell once: the path moves along p or along q, and stays at its end, where no mass is left.
-        along_p = ((end_p <= end_q) & (i < last)) | (j >= last)
-        i += n * (along_p & (i < last))
-        j += n * (~along_p & (j < last))
+    for cells, own, other, own_log, other_log in (
+        (first, p, q, logs[0], logs[1]),
+        (second, q, p, logs[1], logs[0]),
+    ):
+        independent = other.reshape(-1).take(cells.index)
+        independent *= own
+        independent *= rest
+        log_independent = other_log.reshape(-1).take(cells.index)
+        log_independent += own_log
+        log_independent += log_rest
+        log_independent *= independent
+        independent += phi * cells.mass
+        log_independent -= independent * _log2(independent)
+        joint += log_independent.sum(0)
     information = entropies - joint
     return np.divide(2 * information, entropies, out=np.zeros_like(entropies), where=information != 0)
+
+
+class _Cells(NamedTuple):
+    """Cells of the upper bound whose mass ends with that of one number of the own distribution: 9 x N each."""
+
+    mass: np.ndarray
+    number: np.ndarray  # 0..8 of the other distribution
+    index: np.ndarray  # of that number in the other distribution's 9 x N, flattened
+
+
+def _path(cumulative_p, cumulative_q):
+    """The cells that the upper bound passes through, those that end with a number of p and those of q."""
+    n = cumulative_p.shape[1]
+    before_p, before_q = np.zeros((2, _AREA, n), np.uint8)  # numbers of the other that end before
+    for j in range(_AREA):
+        ends_before = (cumulative_q[j] < cumulative_p).view(np.uint8)
+        before_p += ends_before
+        before_q[j] = _AREA - ends_before.sum(0, dtype=np.uint8)
+    columns = np.arange(n)
+    result = []
+    for own, other, before in ((cumulative_p, cumulative_q, before_p), (cumulative_q, cumulative_p, before_q)):
+        index = before * np.intp(n)
+        index += columns
+        begun = np.concatenate([np.zeros((1, n)), other]).reshape(-1).take(index)
+        np.maximum(begun[1:], own[:-1], out=begun[1:])
+        number = np.minimum(before, _AREA - 1)
+        np.minimum(index, columns + (_AREA - 1) * n, out=index)
+        result.append(_Cells(np.maximum(own - begun, 0), number, index))
+    return result
 
 
 def _correlation(p, q):
@@ -166,24 +188,28 @@ def _correlation(p, q):
     return np.divide((p * q).sum(0), scale, out=1.0 * (flat_p & flat_q), where=known)
 
 
-def _share_of_bound(correlation, p, q, cumulative_p, cumulative_q):
+def _share_of_bound(correlation, p, q, first, second):
     """phi: the correlation over that of the upper bound; 0 where a deviation is 0."""
-    numbers = np.arange(1.0, _AREA + 1)[:, None]
-    deviations = []
+    numbers = np.arange(_AREA, dtype=float)[:, None]
+    means, deviations = [], []
     for x in (p, q):
-        mean = (numbers * x).sum(0)
-        variance = (numbers * numbers * x).sum(0) - mean * mean
-        deviations.append(np.sqrt(np.maximum(variance, 0)))
-    # Hoeffding: the covariance is the sum of U - P Q over all cells, of cumulative distributions.
-    covariance = -cumulative_p[:-1].sum(0) * cumulative_q[:-1].sum(0)
-    for i in range(_AREA - 1):
-        for j in range(_AREA - 1):
-            covariance += np.minimum(cumulative_p[i], cumulative_q[j])
+        weighted = numbers * x
+        mean = weighted.sum(0)
+        weighted *= numbers
+        means.append(mean)
+        deviations.append(np.sqrt(np.maximum(weighted.sum(0) - mean * mean, 0)))
+    covariance = -means[0] * means[1]
+    for cells in (first, second):
+        covariance += (numbers * cells.number * cells.mass).sum(0)
     product = deviations[0] * deviations[1]
-    usable = (product > 0) & (covariance != 0) & (correlation != 0)
+    usable = (product > 1e-12) & (covariance > 1e-12)
     return np.divide(correlation * product, covariance, out=np.zeros_like(product), where=usable)
 
 
 def _log2(x):
     """log2 |x|; 0 for 0, where it is multiplied by 0."""
-    return np.log2(np.abs(np.where(x == 0, 1, x)))
+    x = np.abs(x)
+    x[x == 0] = 1
+    shape = x.shape
+    # cv2's takes a third of the time of NumPy's.
+    return (cv2.log(x.reshape(shape[0], -1)) * (1 / math.log(2))).reshape(shape)
