@@ -133,11 +133,14 @@ def format_report(
         for name in metrics.REGISTRY:
             if not any((title, rule, name) in toolboxes for rule in RULES):
                 continue
-            both = [(values[title, rule][name], toolboxes.get((title, rule, name), np.nan)) for rule in RULES]
+            apart, cells = [], []
+            for rule in RULES:
+                ours, theirs = values[title, rule][name], toolboxes.get((title, rule, name))
+                cells += [f"{ours:.6f}", "" if theirs is None else f"{theirs:.6f}"]
+                if theirs is not None and not np.isnan(theirs):
+                    apart.append(abs(ours - theirs) / max(1, abs(theirs)))
             # Smaller differences vary from one processor to the next. A toolbox's NaN is no difference.
-            apart = [abs(ours - theirs) for ours, theirs in both if not np.isnan(theirs)]
             largest = max([1e-12, *apart])
-            cells = [f"{value:.6f}" for two in both for value in two]
             rows.append([name, *cells, f"< {10 ** np.ceil(np.log10(largest)):.0e}" if apart else ""])
         sections.append(f"### {title}\n\n{markdown_tables.markdown(['', *columns, 'apart'], rows)}")
     clock = {rule: values["clock", rule] for rule in RULES}

@@ -135,10 +135,10 @@ def _information(p, q):
         (first, p, q, logs[0], logs[1]),
         (second, q, p, logs[1], logs[0]),
     ):
-        independent = other.reshape(-1).take(cells.index)
+        independent = other.reshape(-1).take(cells.position)
         independent *= own
         independent *= rest
-        log_independent = other_log.reshape(-1).take(cells.index)
+        log_independent = other_log.reshape(-1).take(cells.position)
         log_independent += own_log
         log_independent += log_rest
         log_independent *= independent
@@ -154,7 +154,7 @@ class _Cells(NamedTuple):
 
     mass: np.ndarray
     number: np.ndarray  # 0..8 of the other distribution
-    index: np.ndarray  # of that number in the other distribution's 9 x N, flattened
+    position: np.ndarray  # of that number in the other distribution's 9 x N, flattened
 
 
 def _path(cumulative_p, cumulative_q):

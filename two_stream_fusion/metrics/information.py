@@ -78,7 +78,7 @@ def tsallis(*images: np.ndarray) -> float:
     Raises:
         ValueError: as `preprocess.prepare` raises it, or for more than two sources.
     """
-    return _normalised_tsallis(*preprocess.prepare_pair(*images), _tsallis_information)
+    return _normalised_tsallis(_tsallis_information, *preprocess.prepare_pair(*images))
 
 
 def tsallis_2012(*images: np.ndarray) -> float:
@@ -93,8 +93,8 @@ def tsallis_2012(*images: np.ndarray) -> float:
     Raises:
         ValueError: as `tsallis` raises it.
     """
-    stretched = (preprocess.stretch(x).astype(np.uint8) for x in preprocess.prepare_pair(*images))
-    return _normalised_tsallis(*stretched, _tsallis_information_2012)
+    a, b, fused = (preprocess.stretch(x).astype(np.uint8) for x in preprocess.prepare_pair(*images))
+    return _normalised_tsallis(_tsallis_information_2012, a, b, fused)
 
 
 def tsallis_cvejic(*images: np.ndarray) -> float:
@@ -139,7 +139,7 @@ def nonlinear_correlation(*images: np.ndarray) -> float:
     return float(1 + (shares * np.log2(shares)).sum() / 8)
 
 
-def _normalised_tsallis(a, b, fused, information):
+def _normalised_tsallis(information, a, b, fused):
     between = histogram(a, b)
     shared = sum(information(histogram(x, fused), _ORDER_NAVA) for x in (a, b))
     whole = sum(entropy_of_histogram(between.sum(axis)) ** _ORDER_NAVA for axis in (0, 1))
