@@ -203,9 +203,9 @@ def write_report(scores: AllScores, columns: Sequence[str], recipe: str, out: Pa
     ]
     write_text(out / "scores.csv", markdown_tables.comma_separated(["pair", "method", *every], lines))
     titles = ", ".join(title for title in next(iter(scores.values())) if title not in TRIVIAL)
-    text = (
-        f"Spearman's rank correlation over {titles}; mean of {len(scores)} pairs, recipe {recipe}:\n\n"
-        + format_agreement(mean_agreement(scores, columns))
+    count = "one pair" if len(scores) == 1 else f"mean of {len(scores)} pairs"
+    text = f"Spearman's rank correlation over {titles}; {count}, recipe {recipe}:\n\n" + format_agreement(
+        mean_agreement(scores, columns)
     )
     write_text(out / "summary.md", text)
     return text

@@ -55,7 +55,10 @@ def test_command(tmp_path, capsys):
         [*arguments, "--count", "1", "--side", "64", "--methods", "DWT,LP,CP", "--metrics", "SF,Qcv"]
     )
     said = capsys.readouterr().out
-    assert said == (tmp_path / "out/summary.md").read_text() and "over DWT, LP, CP; mean of 1 pairs" in said
+    assert (
+        said == (tmp_path / "out/summary.md").read_text()
+        and "over DWT, LP, CP; one pair, recipe defocus:" in said
+    )
     with open(tmp_path / "out/scores.csv", newline="") as file:
         lines = list(csv.DictReader(file))
     assert [line["method"] for line in lines] == ["DWT", "LP", "CP", "mean", "A", "B"]

@@ -16,8 +16,8 @@ PSNR_sources is infinite only where all images are equal; the average of the sou
 SSIM_sources -1..1, 1 for A = B = F. Larger is taken for better.
 
 Variant PSNR_VIFB: the toolbox of VIFB (X. Zhang, P. Ye, G. Xiao, 2020, DOI 10.1109/CVPRW50498.2020.00060)
-puts sqrt(sum of squared errors) / (H W) in the place of each mean squared error: some 30 dB more on photographs,
-and it grows with their size.
+puts sqrt(sum of squared errors) / (H W) in the place of each mean squared error: some 30 dB more on a
+photograph, and more on a larger one.
 Elsewhere: a toolbox with levels of 0..1 and a peak of 255 reports PSNR_sources + 48.13 dB. VIFB and MFIFB
 report the sum of SSIM over the two sources, twice SSIM_sources. PSNR and SSIM of eval/score.py are to the
 ground truth, which real pairs lack.

@@ -150,7 +150,7 @@ def _information(p, q):
 
 
 class _Cells(NamedTuple):
-    """Cells of the upper bound whose mass ends with that of one number of the own distribution: 9 x N each."""
+    """Cells of the upper bound whose mass ends with that of a number of the own distribution: 9 x N each."""
 
     mass: np.ndarray
     number: np.ndarray  # 0..8 of the other distribution
@@ -167,7 +167,8 @@ def _path(cumulative_p, cumulative_q):
         before_q[j] = _AREA - ends_before.sum(0, dtype=np.uint8)
     columns = np.arange(n)
     result = []
-    for own, other, before in ((cumulative_p, cumulative_q, before_p), (cumulative_q, cumulative_p, before_q)):
+    both = cumulative_p, cumulative_q
+    for own, other, before in ((*both, before_p), (*both[::-1], before_q)):
         index = before * np.intp(n)
         index += columns
         begun = np.concatenate([np.zeros((1, n)), other]).reshape(-1).take(index)
