@@ -17,7 +17,7 @@ The window and C are those of the public toolbox (Z. Liu et al., DOI 10.1109/TPA
 by Y. Liu et al., DOI 10.1016/j.inffus.2020.06.013).
 
 Variant Qc_2012: that toolbox's Qc. Where sim is below 0 or above 1 it sets the local quality to 0 or 1, not
-sim. MFIFB's Qc is this one.
+sim, so it is not symmetric in the sources. MFIFB's Qc is this one.
 Elsewhere: the toolboxes have residues of rounding in flat windows, which decide Q0 there, and the toolbox of
 2012 gives NaN where a weight is 0/0.
 """

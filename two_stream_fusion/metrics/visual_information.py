@@ -8,8 +8,9 @@ g = sXF / sX^2 and sV^2 = sF^2 - g sXF, and the eye adds noise of variance n. In
 VIF   sum over the sources of sum(VID) / sum(VIND) over all windows and scales, n = 2.
       H. R. Sheikh, A. C. Bovik, Image information and visual quality, 2006, DOI 10.1109/TIP.2005.859378, in
       the form in pixels (vifp) that its authors published beside that in wavelets.
-VIFF  in each window the source with the smaller gain; per scale sum(VID) / sum(VIND), and their weighted sum
-      with weights 1, 0, 0.15, 1 over 2.15, n = 0.005 * 255^2.
+VIFF  in each window the source with the smaller gain, the last one at a tie, so that it is not symmetric in
+      the sources; per scale sum(VID) / sum(VIND), and their weighted sum with weights 1, 0, 0.15, 1 over
+      2.15, n = 0.005 * 255^2.
       Y. Han, Y. Cai, Y. Cao, X. Xu, A new image fusion performance metric based on visual information
       fidelity, Information Fusion 14, 2013, DOI 10.1016/j.inffus.2011.08.002.
 

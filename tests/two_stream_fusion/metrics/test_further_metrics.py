@@ -223,6 +223,9 @@ def test_ranges_and_identity(seed, levels, same):
     assert 1 - math.log(3, 256) - 1e-12 <= scores["Qncie"] <= 1 + 1e-12
     for name in ("EI", "AG", "SF", "SD", "VIFF", "Qcv", "VIF"):
         assert math.isnan(scores[name]) or scores[name] >= 0, name
+    for name in ("VIF", "MEF_MS_SSIM", "Qp", "FMI", "FMI_pixel", "FMI_dct"):
+        expected = pytest.approx(scores[name], abs=1e-11, nan_ok=True)
+        assert metric(name, b, a, fused) == expected, name
     if same:
         for name, value in IDENTITIES.items():
             assert math.isnan(scores[name]) or scores[name] == pytest.approx(value, abs=1e-6), name
