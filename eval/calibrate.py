@@ -27,8 +27,11 @@ EXAMPLES = """examples:
   python eval/calibrate.py                          to build/CALIBRATION.md
   python eval/calibrate.py -o eval/CALIBRATION.md   after a change of the metrics
 """
-Key = Tuple[str, str]  # pair, rule
+Key = Tuple[str, str]  # images, rule
 PAIRS = {"clock": "clock", "pepsi": "pepsi", "lytro-01": "lytro-tif/lytro-01"}
+# Some toolboxes loop over pixels, hours on whole photographs: they had the middle of the gray images.
+SIDES = {"": None, **{f", middle {side} x {side}": side for side in (128, 48, 24)}}
+IMAGES = {f"{pair}{suffix}": (pair, side) for suffix, side in SIDES.items() for pair in PAIRS}
 
 
 def first_source(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -77,14 +80,17 @@ def select_by_variance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 RULES = {"A": first_source, "average": average, "selection": select_by_variance}
 
 
-def score_rules(on_progress: Callable[[], object] = lambda: None) -> dict[Key, dict[str, float]]:
+def score_rules(
+    names: Mapping[str, Sequence[str]], on_progress: Callable[[], object] = lambda: None
+) -> dict[Key, dict[str, float]]:
     """Fuse PAIRS by RULES and score the images.
 
     Args:
+        names: {of IMAGES: metrics}.
         on_progress: called after each image.
 
     Returns:
-        {(pair, rule): {name: value}} of every metric and variant, and scikit-image's entropy as "IE*".
+        {(of IMAGES, rule): {name: value}} of the metrics, and scikit-image's entropy as "IE*".
 
     Raises:
         OSError: a pair cannot be fetched.
@@ -92,16 +98,37 @@ def score_rules(on_progress: Callable[[], object] = lambda: None) -> dict[Key, d
     from skimage.measure import shannon_entropy
 
     values = {}
-    for pair, registered in PAIRS.items():
-        a, b = (images.read(path) for path in fetch.pair_files(registered))
+    loaded = {
+        pair: [images.read(path) for path in fetch.pair_files(registered)]
+        for pair, registered in PAIRS.items()
+    }
+    for title, columns in names.items():
+        pair, side = IMAGES[title]
+        a, b = loaded[pair]
         for rule, fuse in RULES.items():
-            fused = fuse(a, b)
-            scores = metrics.evaluate(a, b, fused)
-            scores.update((name, metric(a, b, fused)) for name, metric in metrics.VARIANTS.items())
-            scores["IE*"] = float(shannon_entropy(preprocess.prepare(a, b, fused)[1]))
-            values[pair, rule] = scores
+            (gray_a, gray_b), fused = preprocess.prepare(a, b, fuse(a, b))
+            part = [middle(x, side) for x in (gray_a, gray_b, fused)]
+            scores = metrics.evaluate(*part, columns=columns)
+            scores["IE*"] = float(shannon_entropy(part[-1]))
+            values[title, rule] = scores
             on_progress()
     return values
+
+
+def middle(image: np.ndarray, side: int | None) -> np.ndarray:
+    """Cut the middle out of an image.
+
+    Args:
+        image: H x W.
+        side: pixels a side; None for the whole image.
+
+    Returns:
+        side x side, or the image itself.
+    """
+    if side is None:
+        return image
+    y, x = ((n - side) // 2 for n in image.shape)
+    return image[y : y + side, x : x + side]
 
 
 def format_report(
@@ -115,7 +142,7 @@ def format_report(
     Args:
         template: the text around the numbers.
         values: ours, as `score_rules` returns them.
-        toolboxes: theirs, {(pair, rule, name): value}.
+        toolboxes: theirs, {(of IMAGES, rule, name): value}; metrics without one are left out.
         published: values of papers: rows of cells, the header first.
 
     Returns:
@@ -123,15 +150,21 @@ def format_report(
     """
     columns = [f"{rule}, {whose}" for rule in RULES for whose in ("ours", "toolbox")]
     sections = []
-    for pair in PAIRS:
+    for title in dict.fromkeys(title for title, _ in values):
         rows = []
-        for name in (*metrics.METRICS, *metrics.VARIANTS):
-            both = [(values[pair, rule][name], toolboxes[pair, rule, name]) for rule in RULES]
-            # Smaller differences vary from one processor to the next.
-            largest = max(1e-12, *(abs(ours - theirs) for ours, theirs in both))
-            cells = [f"{value:.6f}" for two in both for value in two]
-            rows.append([name, *cells, f"< {10 ** np.ceil(np.log10(largest)):.0e}"])
-        sections.append(f"### {pair}\n\n{markdown_tables.markdown(['', *columns, 'apart'], rows)}")
+        for name in metrics.REGISTRY:
+            if not any((title, rule, name) in toolboxes for rule in RULES):
+                continue
+            apart, cells = [], []
+            for rule in RULES:
+                ours, theirs = values[title, rule][name], toolboxes.get((title, rule, name))
+                cells += [f"{ours:.6f}", "" if theirs is None else f"{theirs:.6f}"]
+                if theirs is not None and not np.isnan(theirs):
+                    apart.append(abs(ours - theirs) / max(1, abs(theirs)))
+            # Smaller differences vary from one processor to the next. A toolbox's NaN is no difference.
+            largest = max([1e-12, *apart])
+            rows.append([name, *cells, f"< {10 ** np.ceil(np.log10(largest)):.0e}" if apart else ""])
+        sections.append(f"### {title}\n\n{markdown_tables.markdown(['', *columns, 'apart'], rows)}")
     clock = {rule: values["clock", rule] for rule in RULES}
     return template.format(
         pairs="\n".join(sections),
@@ -144,22 +177,19 @@ def format_report(
     )
 
 
-def read_toolbox_values(values: Mapping[Key, Mapping[str, float]]) -> dict[tuple, float]:
-    """Read the toolboxes' values, and derive those that follow from others.
-
-    Args:
-        values: ours; scikit-image's entropy among them stands for the toolboxes' IE.
+def read_toolbox_values() -> dict[tuple, float]:
+    """Read the toolboxes' values, and derive MI_nats from MI_bits.
 
     Returns:
-        {(pair, rule, name): value}.
+        {(of IMAGES, rule, name): value}.
     """
     with open(ROOT / "eval" / "toolbox_values.csv", newline="") as file:
         theirs = {
             (row["pair"], row["fused"], row["name"]): float(row["value"]) for row in csv.DictReader(file)
         }
-    for key, scores in values.items():
-        theirs[(*key, "IE")] = scores["IE*"]
-        theirs[(*key, "MI_nats")] = theirs[(*key, "MI_bits")] * float(np.log(2))
+    for (title, rule, name), value in list(theirs.items()):
+        if name == "MI_bits":
+            theirs[title, rule, "MI_nats"] = value * float(np.log(2))
     return theirs
 
 
@@ -171,12 +201,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     from tqdm import tqdm
 
-    with tqdm(total=len(PAIRS) * len(RULES), unit="image", delay=2, disable=None) as bar:
-        values = score_rules(bar.update)
+    toolboxes = read_toolbox_values()
+    names = {
+        title: [
+            name
+            for name in metrics.REGISTRY
+            if name == "IE" or any((title, rule, name) in toolboxes for rule in RULES)
+        ]
+        for title in IMAGES
+    }
+    with tqdm(total=len(names) * len(RULES), unit="image", delay=2, disable=None) as bar:
+        values = score_rules(names, bar.update)
+    # Of IE scikit-image's value stands in the place of a toolbox's, on whole images.
+    toolboxes.update(((title, rule, "IE"), scores["IE*"]) for (title, rule), scores in values.items()
+                     if title in PAIRS)  # fmt: skip
     with open(ROOT / "eval" / "published_values.csv", newline="") as file:
         published = list(csv.reader(file))
     template = (ROOT / "eval" / "calibration.template.md").read_text(encoding="utf-8")
-    text = format_report(template, values, read_toolbox_values(values), published)
+    text = format_report(template, values, toolboxes, published)
     write_text(args.output, text)
     print(args.output)
 

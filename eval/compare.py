@@ -1,5 +1,6 @@
 """Fuse pairs of your own, or whole sets of pairs, by every method, and score them: one CSV, a table of means.
 
+Images that other methods fused are scored with them (--fused).
 Fused images are kept, and made again only where something has changed (eval/results.py).
 """
 
@@ -7,28 +8,39 @@ from __future__ import annotations
 
 import two_stream_fusion.base.cli  # noqa: F401
 
+import re
 import sys
 from pathlib import Path
-from typing import Mapping, Sequence
+from typing import Collection, Mapping, Sequence
 
 from data_prep import fetch
 from eval import pairs, results
-from eval.tables import Rows, count_wins, markdown_table
+from eval.tables import Rows, count_wins, latex_float, markdown_table
 from two_stream_fusion.base import cli, markdown_tables
 from two_stream_fusion.base.files import write_text
+from two_stream_fusion.metrics import is_higher_better, select_names
+from two_stream_fusion.stack import frames
 
 EXAMPLES = """examples:
   python eval/compare.py ~/pairs                          a folder of NAME_A.png and NAME_B.png, or of folders
   python eval/compare.py lytro-tif mffw --methods LP,GF,CNN,Ours
+  python eval/compare.py ~/pairs --fused ~/others --truth ~/clean --metrics all
+  python eval/compare.py lytro-tif --fused ~/others --methods none      score others' images alone
   python eval/compare.py ~/pairs --set PSFs:area=0.01 --set LP:levels=5 --out build/mine
 
 A pair is NAME_A and NAME_B (or NAME_1 and NAME_2) of one size, NAME in the folders A and B (near and far, 1
 and 2, source_1 and source_2), or the two images of a folder. NAME_truth, or NAME in a folder truth, is the
-ground truth, and adds PSNR and SSIM where all pairs have one. Two images of different scenes are no pair. A
+ground truth, and adds PSNR and SSIM where all pairs have one; so is NAME in the folder of --truth.
+Of other methods, --fused has a folder for each, with NAME or NAME_anything in it; its name is the row's. A
+folder `fused` of such folders beside the pairs is taken too. Two images of different scenes are no pair. A
 16-bit copy of an 8-bit image is fused and scored as its original. Sets are those of
 `python data_prep/fetch.py --list`. Images that cannot be read, fused or scored are named, the rest is done,
-and the status is 1. Written to --out: scores.csv, a line for each pair and method; summary.md; fused/.
+and the status is 1. Written to --out: scores.csv, a line for each pair and method; summary.md; summary.tex, a
+LaTeX table with a caption; fused/.
 """
+
+
+FUSED = "fused"  # in a folder of pairs: images of other methods
 
 
 def find_all_pairs(
@@ -38,7 +50,7 @@ def find_all_pairs(
 
     Args:
         names: folders, sets or pairs.
-        skip: a folder to leave out: where results go.
+        skip: a folder to leave out: where results go. FUSED in a folder is left out too.
 
     Returns:
         The pairs, each once, and {image: why it is in no pair}.
@@ -51,7 +63,7 @@ def find_all_pairs(
         if not Path(name).is_dir():
             found.update(dict.fromkeys(fetch.pair_names(name)))
             continue
-        in_folder, others = pairs.find_pairs(name, skip)
+        in_folder, others = pairs.find_pairs(name, skip, _fused_folder(name))
         if not in_folder:
             raise ValueError(
                 f"{name}: no pair there: NAME_A and NAME_B, NAME_1 and NAME_2, folders A and B or of two"
@@ -61,10 +73,103 @@ def find_all_pairs(
     return [pair or name for name, pair in found.items()], rejected
 
 
+def find_fused(
+    folders: Sequence[str | Path], names: Sequence[results.PairName], taken: Collection[str] = ()
+) -> tuple[dict[tuple[results.PairName, str], Path], dict[str, str]]:
+    """Find the images that other methods fused.
+
+    Args:
+        folders: each holds a folder a method.
+        names: pairs.
+        taken: titles that methods here have; a folder of such a name gets " (images)" added to its own.
+
+    Returns:
+        {(pair, title): file}, and {"TITLE on PAIR": why it is missing}.
+
+    Raises:
+        ValueError: a folder that does not exist or has no folder of images in it.
+    """
+    found, missing = {}, {}
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise ValueError(f"--fused {folder}: there is no such folder")
+        by_method = {
+            path: files
+            for path in sorted(Path(folder).iterdir())
+            if path.is_dir() and (files := _images(path))
+        }
+        if not by_method:
+            raise ValueError(f"--fused {folder}: no folder of images there; each method has one")
+        for path, files in by_method.items():
+            title = f"{path.name} (images)" if path.name in taken else path.name
+            for name in names:
+                file, why = _only_image(files, str(name).split("/")[-1])
+                if file:
+                    found[name, title] = file
+                else:
+                    missing[f"{title} on {name}"] = f"{path}: {why}"
+    return found, missing
+
+
+def add_ground_truth(names: Sequence[results.PairName], folder: str | Path) -> list[results.PairName]:
+    """Give pairs their ground truth from a folder.
+
+    Args:
+        names: pairs, as `find_all_pairs` gives them.
+        folder: NAME or NAME_anything of each pair NAME.
+
+    Returns:
+        The pairs; those that have an image in the folder as pairs.Files with it.
+
+    Raises:
+        ValueError: there is no such folder, or no image in it is that of a pair.
+    """
+    files = _images(folder) if Path(folder).is_dir() else []
+    result: list[results.PairName] = []
+    for name in names:
+        truth, _ = _only_image(files, str(name).split("/")[-1])
+        if truth and isinstance(name, pairs.Files):
+            result.append(name._replace(ground_truth=truth))
+        elif truth:
+            a, b = fetch.pair_files(name if "/" in name else f"classic/{name}")
+            result.append(pairs.Files(name, Path(a), Path(b), truth))
+        else:
+            result.append(name)
+    if result == list(names):
+        raise ValueError(f"--truth {folder}: there is no image of any pair")
+    return result
+
+
+def _fused_folder(name):
+    """The folder FUSED in a folder of pairs, where it has a folder of images for each method."""
+    folder = Path(name, FUSED)
+    if folder.is_dir() and any(path.is_dir() and _images(path) for path in folder.iterdir()):
+        return folder
+    return None
+
+
+def _images(folder):
+    """The images in a folder, sorted."""
+    return [path for path in sorted(Path(folder).iterdir()) if path.suffix.lower() in frames.ENDINGS]
+
+
+def _only_image(files, name):
+    """(the image NAME, else the only NAME_anything; why there is none)."""
+    for chosen in (
+        [path for path in files if path.stem == name],
+        [path for path in files if re.fullmatch(re.escape(name) + r"[_-].+", path.stem)],
+    ):
+        if len(chosen) == 1:
+            return chosen[0], None
+        if chosen:
+            return None, f"{chosen[0].name} and {chosen[1].name} are both of {name}"
+    return None, f"there is no image {name}"
+
+
 def write_report(
     scores: Mapping[results.PairName, Rows], missing: Mapping[results.PairName, str], out: Path
 ) -> str:
-    """Write scores.csv and summary.md.
+    """Write scores.csv, summary.md and summary.tex.
 
     Args:
         scores: {pair: {title: {metric: value}}}.
@@ -86,12 +191,18 @@ def write_report(
     write_text(out / "scores.csv", markdown_tables.comma_separated(["pair", "method", *columns], lines))
     count = "one pair" if len(scores) == 1 else f"{len(scores)} pairs"
     text = f"## Mean of {count}\n\n{markdown_table(results.mean_scores(scores), columns)}"
+    lower = [metric for metric in columns if not is_higher_better(metric)]
+    if lower:
+        text += f"\nLess is better for {' and '.join(lower)}, more for all others.\n"
     text += "\nOn how many each is the best, alone or level to four digits:\n\n"
     text += count_wins(scores, columns)
     if missing:
         text += "\nMissing; a method that is missing on one pair is in no mean:\n\n"
         text += "".join(f"- {name}: {why}\n" for name, why in missing.items())
     write_text(out / "summary.md", text)
+    caption = f"Fusion metrics, mean of {count}."
+    means = results.mean_scores(scores)
+    write_text(out / "summary.tex", latex_float(means, columns, caption, "tab:fusion"))
     return text
 
 
@@ -101,24 +212,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add("pairs", nargs="+", metavar="PAIRS", help="a folder, or a set or pair by its name")
     add("--out", type=Path, default="build/compare", help="(default: %(default)s)")
-    add("--methods", metavar="TITLES", help="only these, between commas (default: all)")
+    add("--methods", metavar="TITLES", help="only these, between commas, or none (default: all)")
+    add("--fused", action="append", default=[], metavar="DIR", help="also images that others fused: a folder"
+        " for each method; again for more")  # fmt: skip
+    add("--truth", metavar="DIR", help="a folder of ground truths: adds PSNR and SSIM")
+    add("--metrics", default="paper", metavar="NAMES", help="columns: names between commas, paper for the six"
+        " of the paper, all (default: %(default)s)")  # fmt: skip
     add("--set", action="append", default=[], metavar="TITLE:KEY=VALUE,...", help="options of a method"
         " instead of its defaults")  # fmt: skip
     add("--workers", type=int, help="images in work at a time (default: one for each core)")
     args = parser.parse_args(argv)
     try:
-        entries = results.select_methods(args.methods, args.set)
+        entries = {} if args.methods == "none" else results.select_methods(args.methods, args.set)
+        columns = select_names(args.metrics)
     except ValueError as error:
         parser.error(str(error))
     names, rejected = find_all_pairs(args.pairs, args.out)
-    scores, missing, failed = results.score_pairs(names, entries, args.out / "fused", args.workers)
-    missing = {**rejected, **missing, **failed}
+    if args.truth:
+        names = add_ground_truth(names, args.truth)
+    beside = [_fused_folder(name) for name in args.pairs if Path(name).is_dir()]
+    external, lacking = find_fused([*args.fused, *filter(None, beside)], names, entries)
+    if not entries and not external:
+        parser.error("--methods none: there is nothing to score without --fused")
+    scores, missing, failed = results.score_pairs(
+        names, entries, args.out / "fused", args.workers, columns, external
+    )
+    missing = {**rejected, **missing, **lacking, **failed}
     scores = {pair: rows for pair, rows in scores.items() if rows}
     if scores:
         print(write_report(scores, missing, args.out))
-        print(f"{args.out}: scores.csv, summary.md and the fused images")
+        print(f"{args.out}: scores.csv, summary.md, summary.tex and the fused images")
     else:
-        for name in ("scores.csv", "summary.md"):  # of an earlier run
+        for name in ("scores.csv", "summary.md", "summary.tex"):  # of an earlier run
             (args.out / name).unlink(missing_ok=True)
     for name, why in missing.items():
         print(f"compare.py: missing: {name}: {why}", file=sys.stderr)

@@ -59,7 +59,7 @@ class Files(NamedTuple):
         return self.name
 
 
-def find_pairs(folder: str | Path, skip: str | Path | None = None) -> tuple[list[Files], dict[str, str]]:
+def find_pairs(folder: str | Path, *skip: str | Path | None) -> tuple[list[Files], dict[str, str]]:
     """Find the pairs of a folder and its subfolders; links are followed, hidden folders are not searched.
 
     A pair is one of
@@ -71,7 +71,7 @@ def find_pairs(folder: str | Path, skip: str | Path | None = None) -> tuple[list
 
     Args:
         folder: where to search.
-        skip: a folder to leave out.
+        skip: folders to leave out.
 
     Returns:
         The pairs, and {name: why it is no pair} of all other images.
@@ -156,7 +156,7 @@ def _holds_pairs(stems):
 
 def _images(root, skip):
     """The images below a folder, sorted within each folder: (path by links, path without) of each."""
-    searched = {Path(skip).resolve()} if skip else set()
+    searched = {Path(folder).resolve() for folder in skip if folder}
     found = []
     for parent, folders, files in os.walk(root, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))

@@ -30,9 +30,11 @@ from two_stream_fusion.io import images
 from two_stream_fusion.methods import models, registry
 from two_stream_fusion.metrics import preprocess
 from two_stream_fusion.metrics.fidelity import psnr
+from two_stream_fusion.metrics.preprocess import eight_bit_originals
 
 OURS_MODELS = ("2-1-2_f64_k5-defocus", "2-1-2_f64_k5-paper")  # "Ours" is the first of them that is shipped
 SELECT = "Ours+select"
+EXTERNAL = "external"  # an Entry's method whose images were fused elsewhere
 OUTLINE_PSNR = "PSNR at outlines"  # where halos and seams are
 
 PairName = Union[str, pairs.Files]
@@ -152,6 +154,24 @@ def load_pair(name: PairName) -> pairs.Pair:
     return pairs.load(name)
 
 
+def fuse(a: np.ndarray, b: np.ndarray, entry: Entry) -> np.ndarray:
+    """Fuse two images that are in register.
+
+    Args:
+        a, b: H x W or H x W x 3, of one shape and dtype.
+        entry: the method with its options.
+
+    Returns:
+        The fused image, of the same shape and dtype.
+
+    Raises:
+        ValueError: the method refuses the images, or its weights are missing.
+    """
+    if entry.method == "two_stream":
+        return pipeline.fuse([a, b], entry.method, **entry.options, check_register=False).image
+    return registry.fuse(entry.method, [a, b], **entry.options).image
+
+
 def fuse_pair(
     name: PairName, title: str, method: str, options: Mapping[str, object], folder: str | Path
 ) -> Path:
@@ -177,10 +197,7 @@ def fuse_pair(
     path = folder / f"{title.replace(' ', '_')}-{key}.png"
     if not (path.is_file() and is_whole(path)):  # a copy of the folder may have been cut short
         folder.mkdir(parents=True, exist_ok=True)
-        if method == "two_stream":
-            fused = pipeline.fuse([a, b], method, **options, check_register=False).image
-        else:
-            fused = registry.fuse(method, [a, b], **options).image
+        fused = fuse(a, b, Entry(method, dict(options)))
         for old in folder.glob(_pattern(title)):
             old.unlink()
         images.write(path, fused)
@@ -209,12 +226,19 @@ def _pattern(title):
 
 
 def score_pair(
-    name: PairName, title: str, method: str, options: Mapping[str, object], folder: str | Path
+    name: PairName,
+    title: str,
+    method: str,
+    options: Mapping[str, object],
+    folder: str | Path,
+    columns: Sequence[str] | None = None,
 ) -> Scores | str:
     """Fuse a pair and score the image, in a process of its own.
 
     Args:
-        name, title, method, options, folder: as `fuse_pair` takes them.
+        name, title, method, options, folder: as `fuse_pair` takes them; of an EXTERNAL method the option
+            `file` is the fused image.
+        columns: names of metrics.REGISTRY; None for the six of the paper.
 
     Returns:
         {metric: value}, with PSNR and SSIM where the ground truth is known; or why there are no scores.
@@ -222,8 +246,16 @@ def score_pair(
     cv2.setNumThreads(1)
     try:
         a, b, truth = load_pair(name)
-        fused = images.read(fuse_pair(name, title, method, options, folder))
-        scores = score([a, b], fused, reference=truth)
+        called = None
+        if method == EXTERNAL:
+            path = Path(str(options["file"]))
+            fused = images.read(path)
+            if a.dtype == np.uint8:  # a 16-bit copy of an image of 8 bits counts as its original
+                (fused,) = eight_bit_originals(fused)
+            called = ["A", "B", str(path), "the ground truth"]
+        else:
+            fused = images.read(fuse_pair(name, title, method, options, folder))
+        scores = score([a, b], fused, reference=truth, names=called, columns=columns)
     except (ValueError, OSError) as error:
         return str(error)
     except Exception as error:  # a fault in one method must not stop the others
@@ -241,6 +273,8 @@ def score_pairs(
     entries: Mapping[str, Entry],
     folder: str | Path,
     workers: int | None = None,
+    columns: Sequence[str] | None = None,
+    external: Mapping[tuple[PairName, str], Path] | None = None,
 ) -> Results:
     """Fuse and score all pairs by all methods, in several processes.
 
@@ -249,6 +283,8 @@ def score_pairs(
         entries: {title: entry}.
         folder: where fused images are kept.
         workers: number of processes; None for one a core.
+        columns: as `score_pair` takes them.
+        external: {(pair, title): file} of images that were fused elsewhere.
 
     Returns:
         The scores, what is missing and what failed; the order is that of `names` and `entries`.
@@ -263,11 +299,18 @@ def score_pairs(
         raise ValueError(f"--workers {workers}: must be at least 1")
     missing = _find_missing(names, entries)
     jobs = [
-        (name, title, *entry, folder)
+        (name, title, *entry, folder, columns)
         for name in names
         for title, entry in entries.items()
         if name not in missing and title not in missing
     ]
+    external = external or {}
+    jobs += [
+        (name, title, EXTERNAL, {"file": path}, folder, columns)
+        for (name, title), path in external.items()
+        if name not in missing
+    ]
+    titles = dict.fromkeys([*entries, *(title for _, title in external)])
     # SRCNN, which takes by far the longest, comes first, so that the cores finish together.
     jobs.sort(key=lambda job: job[2] != "srcnn")
     # Each process has a core, and Caffe reports errors only.
@@ -286,7 +329,7 @@ def score_pairs(
             else:
                 scored[name, title] = scores
     ordered = {
-        name: {title: scored[name, title] for title in entries if (name, title) in scored}
+        name: {title: scored[name, title] for title in titles if (name, title) in scored}
         for name in names
         if name not in missing
     }

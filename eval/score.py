@@ -1,4 +1,4 @@
-"""Score fused images of one pair with the six metrics: IE, MI, Qabf, Q, Qw, Qe. Larger is better."""
+"""Score fused images of one pair: with the six metrics of the paper, IE, MI, Qabf, Q, Qw, Qe, or others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ EXAMPLES = f"""examples:
   python eval/score.py near.png far.png fused.png
   python eval/score.py near.png far.png build/fused/*.png --json > scores.json
   python eval/score.py near.png far.png fused.png --reference clean.png --maps build/maps
-  python eval/score.py near.png far.png fused.png --variants MI_bits,Qabf_hong
+  python eval/score.py near.png far.png fused.png --metrics all
+  python eval/score.py near.png far.png fused.png --metrics paper,VIF,SCD,Qcb --variants MI_bits,Qabf_hong
   python eval/score.py 1.tif 2.tif fused.tif --source 3.tif
 
 All images have one size and depth, and all are gray or all colour (RGB of three equal channels counts as gray
@@ -34,6 +35,8 @@ where others are gray). Colour is scored on its Rec.601 luma, PSNR and SSIM too;
 16-bit levels count as v * 255 / 65535. MI of constant images is undefined: nan. JSON has null for that, and
 for the infinite PSNR of identical images. An image that cannot be scored is named, and the status is 1.
 eval/compare.py fuses and scores many pairs by many methods.
+Metrics: {", ".join(name for name in metrics.REGISTRY if name not in metrics.VARIANTS)}.
+Larger is better, but less of {" and ".join(n for n in metrics.REGISTRY if not metrics.is_higher_better(n))}.
 Variants, other toolboxes' forms under their own names: {", ".join(metrics.VARIANTS)}.
 What each is, its range and why toolboxes differ: two_stream_fusion/metrics/*.py and eval/CALIBRATION.md.
 """
@@ -53,6 +56,7 @@ def score(
     variants: Iterable[str] = (),
     reference: np.ndarray | None = None,
     names: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
 ) -> dict[str, float]:
     """Score one fused image.
 
@@ -62,17 +66,17 @@ def score(
         variants: names of metrics.VARIANTS to add.
         reference: the ground truth, of the same shape and dtype; adds PSNR (dB) and SSIM of the luma.
         names: what errors call the sources, the fused image and the reference.
+        columns: names of metrics.REGISTRY; None for the six of the paper.
 
     Returns:
-        {metric: value}, the six of the paper first.
+        {metric: value}, in the order of `columns`, then variants, then PSNR and SSIM.
 
     Raises:
         ValueError: shapes or dtypes differ, or the images are too small for a metric.
     """
     names = names or ["A", "B", *map("source {}".format, range(3, len(sources) + 1)), "F", "the reference"]
-    scores = metrics.evaluate(*sources, fused, names=names[: len(sources) + 1])
-    for name in variants:
-        scores[name] = metrics.VARIANTS[name](*sources, fused)
+    columns = [*(metrics.METRICS if columns is None else columns), *variants]
+    scores = metrics.evaluate(*sources, fused, names=names[: len(sources) + 1], columns=columns)
     if reference is not None:
         (clean, _), gray = preprocess.prepare(
             reference, reference, fused, names=[names[-1]] * 2 + [names[-2]]
@@ -91,6 +95,7 @@ def score_files(
     reference: str | Path | None = None,
     maps: str | Path | None = None,
     replace: bool = True,
+    columns: Sequence[str] | None = None,
 ) -> Scores:
     """Score fused images that were made from the same sources.
 
@@ -101,6 +106,7 @@ def score_files(
         reference: the file of the ground truth, where it is known.
         maps: a folder for the quality maps of each fused image (`write_maps`).
         replace: replace older maps.
+        columns: as `score` takes them.
 
     Returns:
         The scores, the error of each fused image that has none, and the dtype of the images.
@@ -119,7 +125,7 @@ def score_files(
     for path in tqdm(fused, unit="image", delay=2, disable=None if len(fused) > 1 else True):
         try:
             image = images.read(path)
-            scores = score(loaded, image, variants, clean, [*names, str(path), str(reference)])
+            scores = score(loaded, image, variants, clean, [*names, str(path), str(reference)], columns)
             if maps:
                 write_maps(loaded, image, maps, Path(path).stem, replace)
         except (ValueError, OSError) as error:
@@ -193,6 +199,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("b", metavar="B", help="source image")
     add("fused", nargs="+", metavar="FUSED", help="images fused from A and B, by one or more methods")
     add("--source", action="append", default=[], metavar="C", help="a third source; again for more")
+    add("--metrics", default="paper", metavar="NAMES", help="columns: names between commas, paper for the six"
+        " of the paper, all for all but variants (default: %(default)s)")  # fmt: skip
     add("--variants", default="", metavar="NAMES", help="more columns: names between commas, or all")
     add("--reference", metavar="CLEAN", help="the ground truth, where it is known: adds PSNR and SSIM")
     add("--json", action="store_true", help="print a JSON list, one object for each fused image")
@@ -200,6 +208,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--maps", metavar="DIR", help="also write NAME.Qabf.png, NAME.Q.png (white is good), NAME.loss.png")
     add("--force", action="store_true", help="replace files of --csv and --maps that exist")
     args = parser.parse_args(argv)
+    try:
+        columns = metrics.select_names(args.metrics)
+    except ValueError as error:
+        parser.error(f"--metrics: {error}")
     variants = list(filter(None, args.variants.split(",")))
     if args.variants == "all":
         variants = list(metrics.VARIANTS)
@@ -216,7 +228,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.csv and not Path(args.csv).parent.is_dir():
         raise ValueError(f"{args.csv}: there is no folder {Path(args.csv).parent}")
 
-    rows, errors, dtype = score_files(sources, args.fused, variants, args.reference, args.maps, args.force)
+    rows, errors, dtype = score_files(
+        sources, args.fused, variants, args.reference, args.maps, args.force, columns
+    )
     if dtype == np.uint16:
         print(f"{parser.prog}: 16-bit levels count as v * 255 / 65535", file=sys.stderr)
     for path, error in errors.items():

@@ -11,6 +11,7 @@ import two_stream_fusion.base.cli  # noqa: F401
 
 import csv
 import math
+import re
 from pathlib import Path
 from typing import Collection, Iterable, Mapping, Sequence
 
@@ -71,7 +72,7 @@ def read_published(name: str = "paper_tables.csv") -> dict:
 
 
 def best(rows: Rows, metric: str) -> set[str]:
-    """The titles with the largest value of a metric, rounded to DIGITS decimals; NaN never wins.
+    """The titles with the best value of a metric, rounded to DIGITS decimals; NaN never wins.
 
     Args:
         rows: {title: {metric: value}}.
@@ -82,7 +83,8 @@ def best(rows: Rows, metric: str) -> set[str]:
     """
     values = {title: round(row[metric], DIGITS) for title, row in rows.items() if metric in row}
     values = {title: value for title, value in values.items() if not math.isnan(value)}
-    return {title for title, value in values.items() if value == max(values.values())}
+    choose = max if metrics.is_higher_better(metric) else min
+    return {title for title, value in values.items() if value == choose(values.values())}
 
 
 def count_cells_won(
@@ -208,12 +210,37 @@ def latex_table(rows: Rows, columns: Sequence[str]) -> str:
         The table's text.
     """
     lines = [r"\begin{tabular}{l" + "r" * len(columns) + "}", r"\hline"]
-    lines += ["method & " + " & ".join(columns) + r" \\", r"\hline"]
+    lines += ["method & " + " & ".join(columns).replace("_", r"\_") + r" \\", r"\hline"]
     for title, row in rows.items():
         values = {metric: f"{row[metric]:.{DIGITS}f}" for metric in columns}
         cells = [rf"\textbf{{{v}}}" if title in best(rows, m) else v for m, v in values.items()]
         lines.append(title.replace("_", r"\_") + " & " + " & ".join(cells) + r" \\")
     return "\n".join([*lines, r"\hline", r"\end{tabular}"]) + "\n"
+
+
+def latex_float(rows: Rows, columns: Sequence[str], caption: str, label: str) -> str:
+    """Format rows as a LaTeX table that floats, with a caption and a label.
+
+    Args:
+        rows: {title: {metric: value}}.
+        columns: metrics.
+        caption: what the rows are, one sentence; what bold type and less of a metric mean is added.
+        label: of the table, for references to it.
+
+    Returns:
+        The environment `table`.
+    """
+    text = f"{caption} The best value of each column is in bold type."
+    lower = [metric for metric in columns if not metrics.is_higher_better(metric)]
+    if lower:
+        text += f" Less is better for {' and '.join(lower)}, more for all others."
+    else:
+        text += " More is better."
+    text = re.sub(r"([_%&#])", r"\\\1", text)
+    return (
+        f"\\begin{{table}}\n\\centering\n\\caption{{{text}}}\n\\label{{{label}}}\n"
+        f"{latex_table(rows, columns)}\\end{{table}}\n"
+    )
 
 
 class Report:

@@ -3,9 +3,15 @@ from eval import bench
 
 def test_bench_prints_metrics_methods_and_memory(capsys, monkeypatch):
     monkeypatch.setattr(bench.registry, "TITLES", {"lp": "LP", "gf": "GF"})
+    few = {name: bench.metrics.REGISTRY[name] for name in ("IE", "SF", "Qcb", "Qe_edge")}
+    monkeypatch.setattr(bench.metrics, "REGISTRY", few)
+    monkeypatch.setattr(bench.metrics, "select_names", lambda text: list(few)[:3])
     bench.main(["--rounds", "1", "--megapixels", "0.3"])
     out = capsys.readouterr().out
     assert "six metrics on 512 x 512" in out and "peak memory" in out
+    times = dict(line.split()[:2] for line in out.split("each metric alone")[1].splitlines()[1:5])
+    assert list(times) == list(few) and all(float(time) > 0 for time in times.values())
+    assert "  all but variants: " in out
     for title, limit in (("LP", "15"), ("GF", "60")):
         first, second = (part.splitlines()[0].split() for part in out.split(f"  {title} ")[1:])
         assert float(first[0]) > 0 and first[-1] == limit

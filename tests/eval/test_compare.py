@@ -2,12 +2,13 @@
 
 import csv
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
 import pytest
 
-from eval import compare, pairs
+from eval import compare, pairs, results, tables
 from two_stream_fusion import metrics
 from two_stream_fusion.io import images
 from two_stream_fusion.methods import registry
@@ -246,3 +247,76 @@ def test_what_cannot_be_done_is_named(photos, tmp_path, capsys):
         with pytest.raises(SystemExit) as stop:
             compare.main([str(photos), option])
         assert stop.value.code == 2 and words in capsys.readouterr().err
+
+
+@pytest.fixture
+def one_process(monkeypatch):
+    """Scores in this process: another takes a second to start."""
+    monkeypatch.setattr(results, "process_pool", lambda workers, environment: ThreadPoolExecutor(1))
+
+
+def others(folder, **named):
+    """Folders of methods with images: others(folder, METHOD={NAME: image})."""
+    for method, named_images in named.items():
+        (folder / method).mkdir(parents=True)
+        for name, image in named_images.items():
+            images.write(folder / method / f"{name}.png", image)
+    return folder
+
+
+def test_images_of_other_methods(photos, triple, tmp_path, capsys, one_process):
+    a, b, sharp = triple
+    folder = others(
+        tmp_path / "others",
+        Net={"one": sharp, "second_Net": b},
+        CP={"one-x": sharp.astype(np.uint16) * 257, "one_y": a, "second": a[1:]},
+    )
+    others(photos / "fused", Beside={"one": a, "second": a})
+    out = tmp_path / "out"
+    arguments = [str(photos), "--fused", str(folder), "--out", str(out), "--workers", "1"]
+    assert compare.main([*arguments, "--methods", "CP", "--metrics", "Qcv,SD"]) == 1
+    said, missing = capsys.readouterr()
+    assert "CP (images) on photos/one: " in missing and "one-x.png and one_y.png are both of one" in missing
+    assert "CP (images) on photos/second: " in missing and "same size" in missing
+    with open(out / "scores.csv", newline="") as file:
+        rows = {(row["pair"], row["method"]): row for row in csv.DictReader(file)}
+    titles = ["CP", "Net", "Beside"]
+    assert list(rows) == [(pair, title) for pair in ("photos/one", "photos/second") for title in titles]
+    row = rows["photos/one", "Net"]
+    assert list(row) == ["pair", "method", "Qcv", "SD"]
+    assert float(row["SD"]) == pytest.approx(metrics.REGISTRY["SD"].function(a, b, sharp), abs=1e-6)
+    assert "Less is better for Qcv, more for all others." in said
+    best = min(titles, key=lambda title: float(rows["photos/one", title]["Qcv"]))
+    assert tables.best({t: {"Qcv": float(rows["photos/one", t]["Qcv"])} for t in titles}, "Qcv") == {best}
+    latex = (out / "summary.tex").read_text()
+    assert latex.startswith(
+        "\\begin{table}\n\\centering\n\\caption{Fusion metrics, mean of 2 pairs. The best"
+    )
+    assert "Less is better for Qcv" in latex and "\\label{tab:fusion}\n\\begin{tabular}{lrr}" in latex
+    assert latex.endswith("\\end{tabular}\n\\end{table}\n") and "Net & " in latex
+    # The same image of 16 bits counts as its original
+    name = pairs.find_pairs(photos, photos / "fused")[0][0]
+    eight, sixteen = (
+        results.score_pair(name, "Net", results.EXTERNAL, {"file": path}, out)
+        for path in (folder / "Net/one.png", folder / "CP/one-x.png")
+    )
+    assert sixteen == eight
+
+
+def test_ground_truth_of_a_folder(photos, triple, tmp_path, capsys, one_process):
+    (tmp_path / "clean").mkdir()
+    images.write(tmp_path / "clean/second_clean.png", triple[2])
+    arguments = [str(photos), "--out", str(tmp_path / "out"), "--methods", "CP", "--workers", "1"]
+    assert compare.main([*arguments, "--truth", str(tmp_path / "clean")]) == 0
+    with open(tmp_path / "out" / "scores.csv", newline="") as file:
+        assert all(float(row["PSNR"]) > 10 for row in csv.DictReader(file))
+    for folder in (photos / "second", tmp_path / "none"):
+        with pytest.raises(ValueError, match="there is no image of any pair"):
+            compare.main([*arguments, "--truth", str(folder)])
+    mistakes = {"there is no such folder": "none", "no folder of images there": "clean"}
+    for words, name in mistakes.items():
+        with pytest.raises(ValueError, match=words):
+            compare.main([*arguments, "--fused", str(tmp_path / name)])
+    with pytest.raises(SystemExit):
+        compare.main([*arguments, "--methods", "none"])
+    assert "nothing to score without --fused" in capsys.readouterr().err

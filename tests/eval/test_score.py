@@ -185,3 +185,19 @@ def test_usage_errors(files, capsys, extra, says):
         score.main([*files[:3], *extra] if extra[0] != "--maps" else [*files[:3], extra[2], *extra[:2]])
     assert stop.value.code == 2
     assert says in capsys.readouterr().err
+
+
+def test_metrics_are_the_columns(files, triple, capsys):
+    score.main([*files[:3], "--metrics", "SF,paper,VIF", "--variants", "Qe_edge", "--json"])
+    (row,) = json.loads(capsys.readouterr().out)
+    columns = ["SF", *SIX, "VIF", "Qe_edge"]
+    assert list(row)[3:] == columns
+    assert {name: row[name] for name in columns} == metrics.evaluate(*triple, columns=columns)
+    score.main([*files[:3], "--metrics", "all"])
+    header = capsys.readouterr().out.splitlines()[0].split()
+    assert header == ["fused", *(name for name in metrics.REGISTRY if name not in metrics.VARIANTS)]
+    with pytest.raises(SystemExit):
+        score.main([*files[:3], "--metrics", "XX"])
+    assert "--metrics: 'XX' is none of paper, all, IE" in capsys.readouterr().err
+    assert score.main([*files[:3], "--source", files[1], "--metrics", "Qy"]) == 1
+    assert "defined for two sources; 3 given" in capsys.readouterr().err

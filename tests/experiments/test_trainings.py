@@ -62,7 +62,10 @@ def test_a_short_solver_has_as_many_points():
             "line 3: fast: not as many cells as the header has",
         ),
         (HEADER + ROW.replace("fast", "so, fast"), "line 2: so: not as many cells as the header has"),
-        (HEADER + ROW.replace("16,", "0,"), "runs.csv, line 2: fast: --patch 0: argument --patch: 0: must be at least 1"),
+        (
+            HEADER + ROW.replace("16,", "0,"),
+            "runs.csv, line 2: fast: --patch 0: argument --patch: 0: must be at least 1",
+        ),
         (HEADER + ROW.replace("16,", "'16,"), "runs.csv, line 2: fast: --patch '16: No closing quotation"),
         (
             HEADER + ROW.replace("--patch 16,", "--sieze 3,"),

@@ -1,14 +1,15 @@
-"""The six fusion metrics of the paper and named variants of them.
+"""Fusion metrics: the six of the paper, those of other benchmarks, and named variants.
 
 Every metric is a function metric(a, b, fused) -> float of arrays H x W (gray) or H x W x 3 (RGB), uint8 or
 uint16, of one shape and dtype (preprocess.prepare says what else is an error: ValueError). All are defined on
 8-bit gray levels in float64; RGB becomes Rec.601 luma, and uint16 levels count as v * 255 / 65535 (rounded
-for the histograms of IE and MI). Larger is better. More sources may stand before the fused image. Each file
-says where its metrics come from, their range and what other toolboxes do differently.
+for histograms). registry.py says which way is better. Most take more sources before the fused image. Each
+file says where its metrics come from, their range and what other toolboxes do differently.
 
-METRICS   {name: function}, the columns of every table: the six of the paper's in their order, then others
-VARIANTS  {name: function}, other toolboxes' forms, which `eval/score.py --variants` adds and no table has
-evaluate  all of METRICS at once
+REGISTRY  {name: Metric}, all of them
+METRICS   {name: function}, the columns of every table: the six of the paper in their order
+VARIANTS  {name: function}, other toolboxes' forms
+evaluate  several of them at once
 """
 
 from __future__ import annotations
@@ -17,51 +18,44 @@ from typing import Sequence
 
 import numpy as np
 
-from two_stream_fusion.metrics import entropy, mutual_information, piella, preprocess, xydeas
+from two_stream_fusion.metrics import entropy, mutual_information, piella, preprocess, registry, xydeas
+from two_stream_fusion.metrics.registry import REGISTRY, is_higher_better, select_names
 
-METRICS = {
-    "IE": entropy.entropy,
-    "MI": mutual_information.mutual_information,
-    "Qabf": xydeas.qabf,
-    "Q": piella.q,
-    "Qw": piella.qw,
-    "Qe": piella.qe,
-}
+__all__ = ["METRICS", "REGISTRY", "VARIANTS", "evaluate", "is_higher_better", "select_names"]
 
-VARIANTS = {
-    "MI_bits": mutual_information.mutual_information_bits,
-    "MI_nats": mutual_information.mutual_information_nats,
-    "Qabf_hong": xydeas.qabf_hong,
-    "Qabf_2012": xydeas.qabf_2012,
-    "Q_gaussian": piella.q_gaussian,
-    "Qw_gaussian": piella.qw_gaussian,
-    "Qe_gaussian": piella.qe_gaussian,
-    "Qe_edge": piella.qe_edge,
-}
+METRICS = {name: metric.function for name, metric in REGISTRY.items() if metric.group == registry.PAPER}
+VARIANTS = {name: metric.function for name, metric in REGISTRY.items() if metric.group == registry.VARIANT}
 
 
-def evaluate(*images: np.ndarray, names: Sequence[str] | None = None) -> dict[str, float]:
-    """Compute all of METRICS; the six share what they have in common.
+def evaluate(
+    *images: np.ndarray, names: Sequence[str] | None = None, columns: Sequence[str] | None = None
+) -> dict[str, float]:
+    """Compute several metrics; the six of the paper share what they have in common.
 
     Args:
         images: two or more sources, then the fused image, as `preprocess.prepare` takes them.
         names: what errors call the images; A, B, C, ... and F if None.
+        columns: names of REGISTRY; those of METRICS if None.
 
     Returns:
-        {name: value}, in the order of METRICS.
+        {name: value}, in the order of `columns`.
 
     Raises:
-        ValueError: as `preprocess.prepare` raises it.
+        ValueError: as `preprocess.prepare` and the metrics raise it.
     """
     sources, fused = preprocess.prepare(*images, names=names)
-    joints = [entropy.histogram(source, fused) for source in sources]
-    q, qw, qe = piella.evaluate_gray(sources, fused)
-    six = {
-        "IE": entropy.entropy_of_histogram(joints[0].sum(0)),
-        "MI": mutual_information.normalised(joints),
-        "Qabf": xydeas.evaluate_gray(sources, fused),
-        "Q": q,
-        "Qw": qw,
-        "Qe": qe,
-    }
-    return {name: six[name] if name in six else metric(*images) for name, metric in METRICS.items()}
+    functions = {**{name: metric.function for name, metric in REGISTRY.items()}, **METRICS}
+    columns = list(METRICS) if columns is None else columns
+    shared: dict[str, float] = {}
+    if any(functions[name] in _SHARING for name in columns):
+        joints = [entropy.histogram(source, fused) for source in sources]
+        shared = dict(zip(("Q", "Qw", "Qe"), piella.evaluate_gray(sources, fused)))
+        shared["IE"] = shared["EN"] = entropy.entropy_of_histogram(joints[0].sum(0))
+        shared["MI"] = shared["NMI"] = mutual_information.normalised(joints)
+        shared["Qabf"] = xydeas.evaluate_gray(sources, fused)
+    # The others get the gray images: colour is converted once.
+    gray = [*sources, fused]
+    return {name: shared[name] if name in shared else functions[name](*gray) for name in columns}
+
+
+_SHARING = {piella.q, piella.qw, piella.qe, xydeas.qabf}  # with them all six are computed

@@ -64,6 +64,94 @@ def prepare(*images: np.ndarray, names: Sequence[str] | None = None) -> tuple[li
     return sources, fused
 
 
+def prepare_pair(*images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Check two sources and a fused image, and convert them to gray.
+
+    Args:
+        images: source A, source B and the fused image, as `prepare` takes them.
+
+    Returns:
+        The three gray images, as `prepare` returns them.
+
+    Raises:
+        ValueError: as `prepare` raises it, or for more than two sources.
+    """
+    sources, fused = prepare(*images)
+    if len(sources) != 2:
+        raise ValueError(f"this metric is defined for two sources; {len(sources)} given")
+    return sources[0], sources[1], fused
+
+
+def levels(image: np.ndarray) -> np.ndarray:
+    """Gray levels as float64 on the scale 0..255, at every depth.
+
+    Args:
+        image: a gray image, H x W, uint8 or uint16.
+
+    Returns:
+        H x W float64.
+    """
+    return image / 257 if image.dtype == np.uint16 else image.astype(np.float64)
+
+
+def stretch(image: np.ndarray) -> np.ndarray:
+    """Stretch gray levels to 0..255 by their minimum and maximum, and round them.
+
+    Only metrics that are defined with this step use it: Qcb and Qcv.
+
+    Args:
+        image: a gray image, H x W, uint8 or uint16.
+
+    Returns:
+        H x W float64 of whole numbers; a constant image keeps its level.
+    """
+    x = levels(image)
+    low, high = x.min(), x.max()
+    if low == high:
+        return x
+    x -= low
+    x /= high - low
+    x *= 255
+    x += 0.5
+    return np.floor(x, out=x)
+
+
+def is_flat(x: np.ndarray, size: int) -> np.ndarray:
+    """Which windows hold one level only.
+
+    Args:
+        x: H x W float64.
+        size: side of the square windows in pixels.
+
+    Returns:
+        Booleans, (H - size + 1) x (W - size + 1): of the window whose upper left pixel stands there.
+    """
+    box = np.ones((size, size), np.uint8)
+    inside = np.s_[: x.shape[0] - size + 1, : x.shape[1] - size + 1]
+    return cv2.dilate(x, box, anchor=(0, 0))[inside] == cv2.erode(x, box, anchor=(0, 0))[inside]
+
+
+def gaussian_means(x: np.ndarray, size: int, sigma: float) -> np.ndarray:
+    """Means under a Gaussian, of all windows that are wholly inside the image.
+
+    Args:
+        x: H x W float64.
+        size: side of the square windows in pixels.
+        sigma: standard deviation in pixels.
+
+    Returns:
+        (H - size + 1) x (W - size + 1) float64.
+
+    Raises:
+        ValueError: the image is smaller than the window.
+    """
+    if min(x.shape) < size:
+        raise ValueError(f"the images are {x.shape}; windows of {size} x {size} do not fit")
+    kernel = cv2.getGaussianKernel(size, sigma, cv2.CV_64F)
+    filtered = cv2.sepFilter2D(x, cv2.CV_64F, kernel, kernel, anchor=(0, 0))
+    return filtered[: x.shape[0] - size + 1, : x.shape[1] - size + 1]
+
+
 def eight_bit_originals(*images: np.ndarray) -> list[np.ndarray]:
     """The uint8 images that uint16 images are copies of.
 
