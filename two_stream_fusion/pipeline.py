@@ -39,11 +39,9 @@ from two_stream_fusion.stack import camera_shift, fuse_matte, screening, select
 from two_stream_fusion.stack.align import pyramid_misalignment, small_pyramid
 from two_stream_fusion.stack.blend import blend_frames
 from two_stream_fusion.stack.choice import select_frames
-from two_stream_fusion.stack.edges import restore_edges
 from two_stream_fusion.stack.frames import Frames, Source
 from two_stream_fusion.stack.matte import Matte
 from two_stream_fusion.stack.order import detail_map, downscale_frame, order_by_details
-from two_stream_fusion.stack.tree import fuse_tree
 
 if TYPE_CHECKING:
     from two_stream_fusion.methods.two_stream import TwoStream
@@ -368,12 +366,11 @@ def fuse_by_network(
 
     Args:
         network: fuses two images: a TwoStream.
-        frames: two or more images, alike. They are read once; by "select" three times where there are
-            more than two.
+        frames: two or more images, alike. They are read once, by "select" twice where there are more than
+            two.
         refine: "none", the network's output, folded left to right (each fold costs some detail). Or "select",
-            each pixel from one of the images: of two by stack/select.py; of more, in the order of their
-            focus, by stack/choice.py and stack/blend.py. At depth edges the network's output is
-            taken (stack/edges.py).
+            each pixel from one of the images: of two by stack/select.py, of more, in the order of their
+            focus, by stack/choice.py and stack/blend.py.
         tile, progress: as of TwoStream.
 
     Returns:
@@ -393,9 +390,8 @@ def fuse_by_network(
         a, b = frames
         fused, from_b = select.refine(a, b, network(a, b, tile=tile, progress=progress))
         return fused, from_b.astype(np.uint16)
-    fused = fuse_tree(lambda a, b: network(a, b, tile=tile, progress=progress), frames)
-    choice = select_frames(frames, fused)
-    return restore_edges(blend_frames(frames, choice), fused, choice, len(frames)), choice
+    choice = select_frames(network, frames, tile=tile, progress=progress)
+    return blend_frames(frames, choice), choice
 
 
 def open_network(

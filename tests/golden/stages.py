@@ -22,7 +22,6 @@ from two_stream_fusion.stack import (
     registration,
     screening,
     select,
-    tree,
 )
 
 FILE = Path(__file__).with_suffix(".npz")
@@ -92,11 +91,11 @@ def stages():
     """{name: array}: bool and integer arrays are decisions, others numbers."""
     found = {}
     frames = focus_stack()
-    found["choice"] = choice.select_frames(frames, tree.fuse_tree(sharper, frames)).astype(np.uint8)
+    found["choice"] = choice.select_frames(sharper, frames).astype(np.uint8)
     speck = [frame.copy() for frame in frames]
     for i, size in enumerate((1, 2, 3)):  # sharp in another frame than what is around
         speck[4][20 + 40 * i : 20 + 40 * i + size, 100 : 100 + size] = 255
-    found["choice of specks"] = choice.select_frames(speck, tree.fuse_tree(sharper, speck)).astype(np.uint8)
+    found["choice of specks"] = choice.select_frames(sharper, speck).astype(np.uint8)
     fused = sharper(frames[0], frames[3])
     found["select"], found["select from b"] = select.refine(frames[0], frames[3], fused)
     cost = texture(40, 50, 3) / 64 - 2

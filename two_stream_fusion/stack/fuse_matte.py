@@ -15,7 +15,6 @@ from two_stream_fusion.stack import select
 from two_stream_fusion.stack.blend import blend_frames
 from two_stream_fusion.stack.choice import select_frames
 from two_stream_fusion.stack.matte import Matte
-from two_stream_fusion.stack.tree import fuse_tree
 
 Track = Callable[[Iterable], Iterable]
 
@@ -53,8 +52,7 @@ def fuse_by_network(
         a, b = matte.composites
         choice = select.refine(a, b, network(a, b, **options))[1].astype(np.uint16)
     else:
-        fused = fuse_tree(lambda a, b: network(a, b, **options), matte.composites)
-        choice = select_frames(matte.composites, fused)
+        choice = select_frames(network, matte.composites, **options)
     layers = blend_frames(matte.layers, choice)
     image = layers[..., :3] if layers.shape[2] == 4 else layers[..., 0]
     return np.ascontiguousarray(image), np.ascontiguousarray(layers[..., -1]), matte.shown_choice(choice)

@@ -7,11 +7,6 @@ import numpy as np
 import pytest
 import skimage.data
 
-from two_stream_fusion.methods import models
-from two_stream_fusion.methods.two_stream import TwoStream
-from two_stream_fusion.stack.choice import select_frames
-from two_stream_fusion.stack.tree import fuse_tree
-
 KINDS = pytest.mark.parametrize("kind", ["gray8", "colour8", "gray16", "colour16"])
 
 
@@ -23,21 +18,6 @@ def sharper(a, b, **_):
     ]
     first = sharpness[0].mean(2) >= sharpness[1].mean(2)
     return np.where(first if a.ndim == 2 else first[..., None], a, b)
-
-
-def select(frames):
-    """The choice among frames by the network that knows."""
-    return select_frames(frames, fuse_tree(sharper, frames))
-
-
-@lru_cache(maxsize=None)
-def white_bar():
-    """(frames, their fused image by the fast net) of a bar of 230 on 40; inside it frames differ in shade."""
-    sharp = np.full((160, 160), 40, np.uint8)
-    sharp[60:100, 20:140] = 230
-    frames = [cv2.GaussianBlur(sharp, (0, 0), sigma) for sigma in (20, 8)]
-    frames = [*frames, sharp, *frames[::-1]]
-    return frames, fuse_tree(TwoStream(*models.model_files(models.FAST, "two_stream")), frames)
 
 
 def strips(shape, dtype=np.uint8, count=4):

@@ -1,10 +1,10 @@
-"""stack/edges.py: the network's image at depth edges."""
+"""experiments/stacks/agreement.py: the network's image at depth edges."""
 
 import numpy as np
 import pytest
 
+from experiments.stacks.agreement import edge_weight, restore_edges
 from two_stream_fusion.base import tiles
-from two_stream_fusion.stack.edges import edge_weight, restore_edges
 
 SHAPE = (60, 80)
 
