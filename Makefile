@@ -68,7 +68,7 @@ test-gpu: setup ## the tests of caffe_torch on a CUDA GPU: make test-gpu [GPU=0]
 	TEST_GPU=$(or $(GPU),0) $(PY) -m pytest tests/caffe_torch
 
 test-bvlc: setup bvlc-caffe ## BVLC Caffe and caffe_torch side by side
-	$(PY) -m pytest -m bvlc
+	$(PY) -m pytest -m bvlc -n 2
 
 lint: setup ## ruff, its formatter, spelling, types
 	$(PY) -m ruff check .
