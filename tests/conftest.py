@@ -27,8 +27,8 @@ FAST = "not slow and not bvlc"  # what pyproject.toml asks for
 def pytest_xdist_auto_num_workers(config):
     """`-n auto`: a process for each core for all fast tests, this process alone for any other choice.
 
-    Files that are named take less time than processes that start, and slow tests and those of BVLC Caffe and
-    of a GPU want the machine for themselves.
+    Files that are named take less time than processes that start. Slow tests and those of a GPU want the
+    machine for themselves. `make test-bvlc` asks for two processes.
     """
     if config.option.markexpr != FAST or config.option.file_or_dir or "TEST_GPU" in os.environ:
         return 0
