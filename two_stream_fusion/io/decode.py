@@ -225,9 +225,11 @@ def decode_with_pillow(path: Path) -> tuple[np.ndarray, Metadata]:
             file.info.setdefault("xmp", jpeg.find_xmp(getattr(file, "applist", ())))  # Pillow before 11
         elif file.format == "PNG":
             file.info.setdefault("xmp", png.find_xmp(data))
+            if b"IEND" not in data[-1024:]:
+                _warn_once(f"{path}: has no end chunk (IEND), so it may be cut off; its pixels are complete")
         metadata, orientation = from_info(file.info)
         if _is_beyond_pillow(file):
-            pixels = _decode_netpbm(data) if file.format == "PPM" else decode_with_opencv(data)
+            pixels = _decode_netpbm(path, data) if file.format == "PPM" else decode_with_opencv(data)
             pixels = pixels[..., 2:] if "LA" in _raw_mode(file) else pixels
         else:
             pixels = _pixels_of_pillow(file, _pillow_mode(file))
@@ -304,11 +306,11 @@ def _netpbm_numbers(data):
     return int(words[0]), int(words[1]), 1 if data[:2] in (b"P1", b"P4") else int(words[2])
 
 
-def _decode_netpbm(data):
+def _decode_netpbm(path, data):
     """Decode PBM, PGM or PPM; the file's own white level becomes the largest value of the type.
 
     Raises:
-        ValueError: a number is below 0 or above the file's white level.
+        UnsupportedImage: a number is below 0 or above the file's white level.
     """
     plain = data[:2] in (b"P2", b"P3")
     if not plain and data[:2] not in (b"P5", b"P6"):
@@ -320,7 +322,9 @@ def _decode_netpbm(data):
     else:
         pixels = decode_with_opencv(data)
     if pixels.min() < 0 or pixels.max() > white:
-        raise ValueError(f"numbers from {pixels.min()} to {pixels.max()}, and white is {white}")
+        raise UnsupportedImage(
+            f"{path}: damaged: numbers from {pixels.min()} to {pixels.max()}, though white is {white}"
+        )
     dtype = np.uint8 if white < 256 else np.uint16
     top = np.iinfo(dtype).max
     return pixels.astype(dtype) if white == top else round_half_even(pixels * (top / white), dtype)

@@ -540,7 +540,7 @@ def test_threads_that_read_leave_stderr_where_it_was(tmp_path):
 def test_numbers_beyond_white_are_refused(tmp_path, magic, levels):
     path = tmp_path / "wrap.pnm"
     path.write_text(f"{magic}\n2 2\n255\n" + f"{levels} " * (3 if magic == "P3" else 1))
-    with pytest.raises(ValueError, match=r"wrap\.pnm: not an image, or a damaged one"):
+    with pytest.raises(ValueError, match=r"wrap\.pnm: damaged: numbers from .* though white is"):
         images.read(path)
 
 
@@ -707,4 +707,20 @@ def test_files_that_claim_far_more_than_they_hold_are_refused(tmp_path, monkeypa
     with pytest.raises(
         ValueError, match=rf"x\{ending}: {width}x{height} pixels in \d+ bytes cannot be an image"
     ):
+        images.read(path)
+
+
+def test_a_png_without_its_end_chunk_is_read_with_a_warning(tmp_path, caplog):
+    """As a JPEG without its end marker. Pixels that are missing are an error."""
+    path, pixels = tmp_path / "x.png", np.arange(600, dtype=np.uint8).reshape(20, 30)
+    images.write(path, pixels)
+    data = path.read_bytes()
+    end = data.index(b"IEND") - 4
+    path.write_bytes(data[:end])
+    np.testing.assert_array_equal(images.read(path), pixels)
+    assert caplog.messages == [
+        f"{path}: has no end chunk (IEND), so it may be cut off; its pixels are complete"
+    ]
+    path.write_bytes(data[: end - 30])
+    with pytest.raises(ValueError, match=r"x\.png: not an image, or a damaged one"):
         images.read(path)
