@@ -39,8 +39,8 @@ def select_frames(frames: Iterable[np.ndarray], fused: np.ndarray) -> np.ndarray
     """Find the sharpest frame at each pixel.
 
     Args:
-        frames: in the order of their focus (see focus_order), H x W or H x W x 3, uint8 or uint16, alike.
-            Each is read once, and one is held at a time.
+        frames: in the order of their focus (two_stream_fusion/stack/order.py), H x W or H x W x 3, uint8 or
+            uint16, alike. Each is read once, and one is held at a time.
         fused: an image like them, the network's for all of them.
 
     Returns:

@@ -225,8 +225,6 @@ def decode_with_pillow(path: Path) -> tuple[np.ndarray, Metadata]:
             file.info.setdefault("xmp", jpeg.find_xmp(getattr(file, "applist", ())))  # Pillow before 11
         elif file.format == "PNG":
             file.info.setdefault("xmp", png.find_xmp(data))
-            if b"IEND" not in data[-1024:]:
-                _warn_once(f"{path}: has no end chunk (IEND), so it may be cut off; its pixels are complete")
         metadata, orientation = from_info(file.info)
         if _is_beyond_pillow(file):
             pixels = _decode_netpbm(path, data) if file.format == "PPM" else decode_with_opencv(data)
@@ -234,6 +232,8 @@ def decode_with_pillow(path: Path) -> tuple[np.ndarray, Metadata]:
         else:
             pixels = _pixels_of_pillow(file, _pillow_mode(file))
         check_decoded(path, pixels, (file.height, file.width), header.channels, header.itemsize)
+        if file.format == "PNG" and b"IEND" not in data[-1024:]:  # known only now that all pixels are there
+            _warn_once(f"{path}: has no end chunk (IEND), so it may be cut off; its pixels are complete")
         return apply_orientation(pixels, orientation), metadata
 
 

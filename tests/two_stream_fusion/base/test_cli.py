@@ -1,50 +1,62 @@
-import signal
-import subprocess
-import sys
-import threading
+"""How a command ends, and its one-line errors."""
 
 import pytest
 
-from two_stream_fusion.base.interrupts import delay_interrupt
+from two_stream_fusion.base import cli
+from two_stream_fusion.base.memory import NotEnoughMemory
 
 
-def test_ctrl_c_waits_until_the_block_is_over():
-    done = []
-    with pytest.raises(KeyboardInterrupt):
-        with delay_interrupt():
-            signal.raise_signal(signal.SIGINT)
-            done.append("the block")
-        done.append("what follows")
-    assert done == ["the block"]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ValueError("a.png: damaged"), "a.png: damaged"),
+        (FileNotFoundError(2, "No such file", "a.png"), "a.png: No such file"),
+        (OSError("the disk is full"), "the disk is full"),
+        (MemoryError(), "not enough memory"),
+        (NotEnoughMemory("a.png: 9 GiB are needed"), "a.png: 9 GiB are needed"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "not enough memory"),
+        (RuntimeError("another"), None),
+        (KeyError("a fault of ours"), None),
+    ],
+)
+def test_user_message(error, message):
+    assert cli.user_message(error) == message
 
 
-def test_an_error_in_the_block_is_what_comes_of_it():
-    with pytest.raises(ValueError, match="wrong"), delay_interrupt():
-        signal.raise_signal(signal.SIGINT)
-        raise ValueError("wrong")
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+@pytest.mark.parametrize("status", [None, 0, 3])
+def test_the_exit_status_is_that_of_main(status):
+    with pytest.raises(SystemExit) as ended:
+        cli.run(lambda: status)
+    assert ended.value.code == status
 
 
-def test_other_threads_are_left_alone():
-    done = []
+def test_an_error_is_one_line_that_names_the_program(monkeypatch):
+    def main():
+        raise ValueError("a.png: damaged")
 
-    def work():
-        with delay_interrupt():
-            done.append(True)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    assert done
+    monkeypatch.setattr("sys.argv", ["tools/fuse.py"])
+    with pytest.raises(SystemExit) as ended:
+        cli.run(main)
+    assert ended.value.code == "fuse.py: error: a.png: damaged"
 
 
-def test_processes_that_begin_in_the_block_do_not_hear_of_it():
-    with delay_interrupt():
-        process = subprocess.Popen(
-            [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGINT); print('on')"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-    assert process.communicate() == (b"on\n", b"")
-    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+def test_an_interrupt_ends_with_130():
+    def main():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as ended:
+        cli.run(main)
+    assert ended.value.code == 130
+
+
+def test_a_fault_of_ours_keeps_its_traceback():
+    def main():
+        raise KeyError("ours")
+
+    with pytest.raises(KeyError):
+        cli.run(main)
+
+
+def test_help_shows_docstring_and_examples_as_they_are():
+    text = cli.parser("First line.\n\n  indented", "examples:\n  python x.py").format_help()
+    assert "First line.\n\n  indented" in text and text.endswith("examples:\n  python x.py\n")
