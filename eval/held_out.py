@@ -31,7 +31,7 @@ from two_stream_fusion.base import cli
 from two_stream_fusion.base.options import parse_options
 from two_stream_fusion.base.pixels import round_half_even
 from two_stream_fusion.methods import models, registry
-from two_stream_fusion.stack import select
+from two_stream_fusion.stack import pair_selection
 
 EXAMPLES = """examples:
   python eval/held_out.py --methods GF,PSFs,CNN
@@ -106,7 +106,7 @@ def fuse_all(
     Args:
         a, b: H x W x 3 uint8.
         net: the network.
-        selections: {title: options of select.refine}.
+        selections: {title: options of pair_selection.select_pixels}.
         entries: {title: method with options}.
 
     Returns:
@@ -114,7 +114,7 @@ def fuse_all(
     """
     fused = {"net": net(a, b)}
     for title, options in selections.items():
-        fused[title] = select.refine(a, b, fused["net"], **options)[0]
+        fused[title] = pair_selection.select_pixels(a, b, fused["net"], **options)[0]
     for title, (method, options) in entries.items():
         fused[title] = registry.fuse(method, [a, b], **options).image
     return fused
@@ -191,13 +191,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         " levels of 255; adds JPEG too")  # fmt: skip
     models.add_model_arguments(parser)
     add("--select", action="append", default=[], metavar="KEY=VALUE,...", help="one more row, with these"
-        " options of two_stream_fusion/stack/select.py instead of its own")  # fmt: skip
+        " options of two_stream_fusion/stack/pair_selection.py instead of its own")  # fmt: skip
     add("--methods", default="", metavar="TITLES", help="one more row for each: titles of the tables, between"
         " commas")  # fmt: skip
     args = parser.parse_args(argv)
     if args.count < 1 or args.noise < 0:
         parser.error("--count must be at least 1, --noise at least 0")
-    defaults, selections = select.refine.__kwdefaults__, {"select": {}}
+    defaults, selections = pair_selection.select_pixels.__kwdefaults__, {"select": {}}
     for text in args.select:
         selections[f"select {text}"] = parse_options("select", defaults, text.split(","))
     entries = results.select_methods(args.methods) if args.methods else {}

@@ -35,10 +35,10 @@ import numpy as np
 from two_stream_fusion.base.tiles import tiles
 from two_stream_fusion.memory_estimate import check_memory
 from two_stream_fusion.methods import models, registry
-from two_stream_fusion.stack import camera_shift, fuse_matte, screening, select
+from two_stream_fusion.stack import camera_shift, fuse_matte, pair_selection, screening
 from two_stream_fusion.stack.align import pyramid_misalignment, small_pyramid
 from two_stream_fusion.stack.blend import blend_frames
-from two_stream_fusion.stack.choice import select_frames
+from two_stream_fusion.stack.frame_selection import select_frames
 from two_stream_fusion.stack.frames import Frames, Source
 from two_stream_fusion.stack.matte import Matte
 from two_stream_fusion.stack.order import detail_map, downscale_frame, order_by_details
@@ -369,8 +369,8 @@ def fuse_by_network(
         frames: two or more images, alike. They are read once, by "select" twice where there are more than
             two.
         refine: "none", the network's output, folded left to right (each fold costs some detail). Or "select",
-            each pixel from one of the images: of two by stack/select.py, of more, in the order of their
-            focus, by stack/choice.py and stack/blend.py.
+            each pixel from one of the images: of two by stack/pair_selection.py, of more, in the order of
+            their focus, by stack/frame_selection.py and stack/blend.py.
         tile, progress: as of TwoStream.
 
     Returns:
@@ -388,7 +388,7 @@ def fuse_by_network(
         return reduce(lambda a, b: network(a, b, tile=tile, progress=progress), frames), None
     if len(frames) == 2:
         a, b = frames
-        fused, from_b = select.refine(a, b, network(a, b, tile=tile, progress=progress))
+        fused, from_b = pair_selection.select_pixels(a, b, network(a, b, tile=tile, progress=progress))
         return fused, from_b.astype(np.uint16)
     choice = select_frames(network, frames, tile=tile, progress=progress)
     return blend_frames(frames, choice), choice

@@ -20,7 +20,7 @@ from two_stream_fusion import pipeline
 from two_stream_fusion.io import images
 from two_stream_fusion.methods import registry
 from two_stream_fusion.metrics import fidelity
-from two_stream_fusion.stack import select
+from two_stream_fusion.stack import pair_selection
 from two_stream_fusion.stack.blend import blend_frames
 from two_stream_fusion.stack.frames import Frames
 
@@ -79,7 +79,7 @@ def fold_select(net: Net, frames: Sequence[np.ndarray]) -> Fused:
     """
     image, choice = frames[0], np.zeros(frames[0].shape[:2], int)
     for i, frame in enumerate(frames[1:], 1):
-        image, newer = select.refine(image, frame, net(image, frame))
+        image, newer = pair_selection.select_pixels(image, frame, net(image, frame))
         choice[newer] = i
     return image, choice
 

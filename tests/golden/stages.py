@@ -13,15 +13,15 @@ import numpy as np
 from two_stream_fusion.stack import (
     align,
     camera_shift,
-    choice,
     dust,
     exposure,
+    frame_selection,
     matte,
     order,
+    pair_selection,
     potts,
     registration,
     screening,
-    select,
 )
 
 FILE = Path(__file__).with_suffix(".npz")
@@ -91,13 +91,13 @@ def stages():
     """{name: array}: bool and integer arrays are decisions, others numbers."""
     found = {}
     frames = focus_stack()
-    found["choice"] = choice.select_frames(sharper, frames).astype(np.uint8)
+    found["choice"] = frame_selection.select_frames(sharper, frames).astype(np.uint8)
     speck = [frame.copy() for frame in frames]
     for i, size in enumerate((1, 2, 3)):  # sharp in another frame than what is around
         speck[4][20 + 40 * i : 20 + 40 * i + size, 100 : 100 + size] = 255
-    found["choice of specks"] = choice.select_frames(sharper, speck).astype(np.uint8)
+    found["choice of specks"] = frame_selection.select_frames(sharper, speck).astype(np.uint8)
     fused = sharper(frames[0], frames[3])
-    found["select"], found["select from b"] = select.refine(frames[0], frames[3], fused)
+    found["select"], found["select from b"] = pair_selection.select_pixels(frames[0], frames[3], fused)
     cost = texture(40, 50, 3) / 64 - 2
     found["potts"] = potts.binary_potts(cost.astype(np.float32))
 

@@ -11,9 +11,9 @@ from typing import Any, Callable, Iterable, Sequence
 import numpy as np
 
 from two_stream_fusion.methods import registry
-from two_stream_fusion.stack import select
+from two_stream_fusion.stack import pair_selection
 from two_stream_fusion.stack.blend import blend_frames
-from two_stream_fusion.stack.choice import select_frames
+from two_stream_fusion.stack.frame_selection import select_frames
 from two_stream_fusion.stack.matte import Matte
 
 Track = Callable[[Iterable], Iterable]
@@ -50,7 +50,7 @@ def fuse_by_network(
         return image, matte.clip_alpha(alpha), None
     if len(matte.composites) == 2:
         a, b = matte.composites
-        choice = select.refine(a, b, network(a, b, **options))[1].astype(np.uint16)
+        choice = pair_selection.select_pixels(a, b, network(a, b, **options))[1].astype(np.uint16)
     else:
         choice = select_frames(network, matte.composites, **options)
     layers = blend_frames(matte.layers, choice)

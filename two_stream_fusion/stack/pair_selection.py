@@ -25,7 +25,7 @@ SLOPE = 16  # gray levels of 255 a pixel: shades are gradual where both photogra
 STEP = 1  # gray levels of 255: photographs that differ by less join without a line; by twice that, with one
 
 
-def refine(
+def select_pixels(
     a: np.ndarray,
     b: np.ndarray,
     fused: np.ndarray,

@@ -8,7 +8,7 @@ import pytest
 
 from tests.two_stream_fusion.stack.scenes import sharper, strips
 from two_stream_fusion.stack.blend import blend_frames
-from two_stream_fusion.stack.choice import select_frames
+from two_stream_fusion.stack.frame_selection import select_frames
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

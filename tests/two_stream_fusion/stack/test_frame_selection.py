@@ -1,4 +1,4 @@
-"""stack/choice.py: which frame of a stack is sharp."""
+"""stack/frame_selection.py: which frame of a stack is sharp."""
 
 import weakref
 
@@ -9,7 +9,7 @@ import pytest
 from tests.two_stream_fusion.stack.scenes import sharper, strips
 from two_stream_fusion.base import tiles
 from two_stream_fusion.stack import choice
-from two_stream_fusion.stack.choice import select_frames
+from two_stream_fusion.stack.frame_selection import select_frames
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

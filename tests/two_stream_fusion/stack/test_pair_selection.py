@@ -1,4 +1,4 @@
-"""stack/select.py: the decision from the reconstruction."""
+"""stack/pair_selection.py: the decision from the reconstruction."""
 
 import cv2
 import numpy as np
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from two_stream_fusion.base import tiles
-from two_stream_fusion.stack import select
+from two_stream_fusion.stack import pair_selection
 
 
 def scene(shape=(60, 80), dtype=np.uint8, seed=0):
@@ -26,7 +26,7 @@ def scene(shape=(60, 80), dtype=np.uint8, seed=0):
 def test_the_true_half_of_each_is_taken(shape, dtype):
     a, b, truth = scene(shape, dtype)
     before = [x.copy() for x in (a, b, truth)]
-    refined, choice = select.refine(a, b, truth, detail_sigma=0, seam_sigma=0, wide_sigma=0)
+    refined, choice = pair_selection.select_pixels(a, b, truth, detail_sigma=0, seam_sigma=0, wide_sigma=0)
     assert np.array_equal(refined, truth) and refined.dtype == dtype
     assert not choice[:, 40:].any() and choice[:, :40].all() and choice.dtype == bool
     assert all(np.array_equal(x, y) for x, y in zip((a, b, truth), before))
@@ -37,24 +37,26 @@ def test_a_net_that_is_off_everywhere_still_decides(dtype):
     """Off in brightness by a fifth and in every pixel by noise; outlines keep within two pixels."""
     a, b, truth = scene((60, 80, 3), dtype)
     noise = np.random.default_rng(1).normal(0, np.iinfo(dtype).max / 30, truth.shape)
-    refined, _ = select.refine(a, b, (1.2 * truth + noise).astype(dtype), seam_sigma=0, wide_sigma=0)
+    refined, _ = pair_selection.select_pixels(
+        a, b, (1.2 * truth + noise).astype(dtype), seam_sigma=0, wide_sigma=0
+    )
     assert (refined == truth)[:, list(range(38)) + list(range(42, 80))].all()
 
 
 def test_it_is_the_same_in_eight_and_sixteen_bits():
     rng = np.random.default_rng(4)
     a, b, fused = rng.integers(0, 256, (3, 50, 60, 3), dtype=np.uint8)
-    _, narrow = select.refine(a, b, fused)
-    _, wide = select.refine(*(x.astype(np.uint16) * 257 for x in (a, b, fused)))
+    _, narrow = pair_selection.select_pixels(a, b, fused)
+    _, wide = pair_selection.select_pixels(*(x.astype(np.uint16) * 257 for x in (a, b, fused)))
     assert narrow.any() and not narrow.all() and np.array_equal(narrow, wide)
 
 
 def test_tiles_do_not_show(monkeypatch):
     rng = np.random.default_rng(6)
     a, b, fused = rng.integers(0, 256, (3, 150, 170, 3), dtype=np.uint8)
-    refined, _ = select.refine(a, b, fused)
+    refined, _ = pair_selection.select_pixels(a, b, fused)
     monkeypatch.setattr(tiles, "TILE", 40)
-    np.testing.assert_array_equal(select.refine(a, b, fused)[0], refined)
+    np.testing.assert_array_equal(pair_selection.select_pixels(a, b, fused)[0], refined)
 
 
 def test_where_photographs_hardly_differ_neighbours_decide():
@@ -67,13 +69,13 @@ def test_where_photographs_hardly_differ_neighbours_decide():
     blurred = np.where(plain, 128, cv2.GaussianBlur(texture.astype(np.float32), (0, 0), 3))
     a, b = (np.rint(x + rng.normal(0, 2, plain.shape)).astype(np.uint8) for x in (sharp, blurred))
     fused = np.where(plain, (a.astype(int) + b) // 2, a).astype(np.uint8)
-    assert select.refine(a, b, fused, boundary_cost=0)[1][plain].mean() > 0.2
-    assert not select.refine(a, b, fused)[1].any()
+    assert pair_selection.select_pixels(a, b, fused, boundary_cost=0)[1][plain].mean() > 0.2
+    assert not pair_selection.select_pixels(a, b, fused)[1].any()
 
 
 def test_the_seam_mixes_the_outline_alone():
     a, b, truth = scene()
-    refined, _ = select.refine(a, b, truth, seam_sigma=0.7, wide_sigma=0)
+    refined, _ = pair_selection.select_pixels(a, b, truth, seam_sigma=0.7, wide_sigma=0)
     own = (refined == a) | (refined == b)
     assert own[:, :36].all() and own[:, 44:].all() and not own[:, 39:41].all()
     assert (refined >= np.minimum(a, b)).all() and (refined <= np.maximum(a, b)).all()
@@ -81,7 +83,7 @@ def test_the_seam_mixes_the_outline_alone():
 
 def test_equal_images_come_back_and_the_first_is_chosen():
     image = np.random.default_rng(2).integers(0, 256, (33, 47, 3), dtype=np.uint8)
-    refined, from_b = select.refine(image, image, np.zeros_like(image))
+    refined, from_b = pair_selection.select_pixels(image, image, np.zeros_like(image))
     assert np.array_equal(refined, image) and not from_b.any()
 
 
@@ -94,7 +96,7 @@ def test_seams_are_wide_where_a_line_would_show(textured, step, wide):
     detail = blocks.repeat(4, axis=0).repeat(4, axis=1)
     a, b = detail + 100, detail + (100 + step)
     truth = np.where(np.arange(80) < 40, a, b).astype(np.uint8)
-    refined, _ = select.refine(a, b, truth, detail_sigma=0)
+    refined, _ = pair_selection.select_pixels(a, b, truth, detail_sigma=0)
     across = (refined.astype(int) - detail)[40]
     assert across[10] == 100 and across[70] == 100 + step
     mixed = ((across > 100) & (across < 100 + step)).sum()
@@ -107,7 +109,7 @@ def test_seams_are_wide_where_a_line_would_show(textured, step, wide):
 def test_every_pixel_lies_between_the_images(height, width, seed, boundary_cost):
     rng = np.random.default_rng(seed)
     a, b, fused = rng.integers(0, 256, (3, height, width), dtype=np.uint8)
-    refined, _ = select.refine(a, b, fused, boundary_cost=boundary_cost)
+    refined, _ = pair_selection.select_pixels(a, b, fused, boundary_cost=boundary_cost)
     assert refined.shape == (height, width)
     assert (refined >= np.minimum(a, b)).all() and (refined <= np.maximum(a, b)).all()
 
@@ -128,12 +130,14 @@ def test_every_pixel_lies_between_the_images(height, width, seed, boundary_cost)
 def test_options_out_of_range_are_named(bad):
     image = np.zeros((9, 9), np.uint8)
     with pytest.raises(ValueError, match=next(iter(bad))):
-        select.refine(image, image, image, **bad)
+        pair_selection.select_pixels(image, image, image, **bad)
 
 
 def test_images_that_differ_are_refused():
     with pytest.raises(ValueError, match="differ"):
-        select.refine(np.zeros((9, 9), np.uint8), np.zeros((9, 8), np.uint8), np.zeros((9, 9), np.uint8))
+        pair_selection.select_pixels(
+            np.zeros((9, 9), np.uint8), np.zeros((9, 8), np.uint8), np.zeros((9, 9), np.uint8)
+        )
 
 
 def seam_share(slope, step):
@@ -144,7 +148,7 @@ def seam_share(slope, step):
     x = np.arange(160)
     ramp = np.tile(60 + slope * np.abs(x % 80 - 40), (120, 1))
     a, b = (np.rint((ramp + more) * 257).astype(np.uint16) for more in (0, step))
-    refined, _ = select.refine(a, b, np.where(x < 80, a, b), detail_sigma=0)
+    refined, _ = pair_selection.select_pixels(a, b, np.where(x < 80, a, b), detail_sigma=0)
     return ((refined.astype(float) - a) / 257 / step)[60, 70:80].mean()
 
 
