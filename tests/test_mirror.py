@@ -14,7 +14,7 @@ TESTED_IN = {
     "two_stream_fusion/methods/rp.py": "two_stream_fusion/methods/test_pyramids.py",
     "two_stream_fusion/methods/cp.py": "two_stream_fusion/methods/test_pyramids.py",
     "two_stream_fusion/metrics": "two_stream_fusion/metrics",  # one test, all metrics
-    "two_stream_fusion/stack/details.py": "two_stream_fusion/stack/test_select.py",
+    "two_stream_fusion/stack/details.py": "two_stream_fusion/stack/test_pair_selection.py",
     "two_stream_fusion/stack/sequences.py": "two_stream_fusion/stack/test_matte.py",  # types alone
     "eval/figures.py": "eval/test_tables.py",  # a command's parts
     "eval/results.py": "eval/test_tables.py",

@@ -8,7 +8,7 @@ import pytest
 
 from tests.two_stream_fusion.stack.scenes import sharper, strips
 from two_stream_fusion.base import tiles
-from two_stream_fusion.stack import choice
+from two_stream_fusion.stack import frame_selection
 from two_stream_fusion.stack.frame_selection import select_frames
 
 
@@ -82,5 +82,5 @@ def test_golden_wins_near_the_level_of_noise():
     a = ((i * j) // 8 + (j * j) // 11) % 200 + 20
     b = a + (i * 7 + j * 13) % 25 - 12
     a, b = a.astype(np.uint8), b.astype(np.uint8)
-    assert choice._wins(a, b, a).mean() == pytest.approx(-0.3753, abs=0.002)
-    assert choice._wins(b, a, a).mean() == pytest.approx(0.3753, abs=0.002)
+    assert frame_selection._wins(a, b, a).mean() == pytest.approx(-0.3753, abs=0.002)
+    assert frame_selection._wins(b, a, a).mean() == pytest.approx(0.3753, abs=0.002)
