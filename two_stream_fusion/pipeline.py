@@ -15,7 +15,7 @@ import contextlib
 import logging
 import math
 import time
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
@@ -30,12 +30,13 @@ from typing import (
     Union,
 )
 
+import cv2
 import numpy as np
 
 from two_stream_fusion.base.tiles import tiles
 from two_stream_fusion.memory_estimate import check_memory
 from two_stream_fusion.methods import models, registry
-from two_stream_fusion.stack import camera_shift, fuse_matte, pair_selection, screening
+from two_stream_fusion.stack import camera_shift, depth_edges, fuse_matte, pair_selection, screening
 from two_stream_fusion.stack.align import pyramid_misalignment, small_pyramid
 from two_stream_fusion.stack.blend import blend_frames
 from two_stream_fusion.stack.frame_selection import select_frames
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 TILE = 512  # pixels a side: BVLC Caffe needs 6 GB for it, caffe_torch a tenth
+EDGE_TILE = 192  # pixels a side: the same near depth edges, which are a small part of an image
 REFINEMENTS = ("none", "select")
 WARN_PIXELS = 1.5  # images that are farther apart get a warning where they are not aligned
 WARN_SHARE = 1 / 600  # of the longer side: the same for large images, which are compared on small versions
@@ -94,7 +96,8 @@ class Result(NamedTuple):
     image: H x W or H x W x 3, of the dtype of the sources.
     alpha: H x W of that dtype, or None where all of the image is opaque; see stack/matte.py.
     choice: H x W uint16, for each pixel the index in `aligned.frames` of the one that it comes from: a depth
-        map of a stack. None but for refine="select".
+        map of a stack. Near depth edges the network's image of all frames is mixed in. None but for
+        refine="select".
     maps: what each step of a comparison method decided by, {name: map or number}; empty for other methods.
     refine: "none" or "select"; None for comparison methods.
     net, weights: files of the network; None for comparison methods.
@@ -253,14 +256,13 @@ def _fuse_frames(frames, matte, *, network, method, options, refine, tile, progr
     """(image, alpha, choice, maps) as of Result; `matte` is of `frames`, or None where all are opaque."""
     maps: list[dict[str, Any]] = []
     alpha = choice = None
-    if network is not None:
-        steps = len(tiles(frames.shape[:2], tile, 0)) * (len(frames) - 1)
-        with progress("fusing", steps, "tile") as track:
-            how: dict[str, Any] = {"refine": refine, "tile": tile, "progress": track}
-            if matte:
-                image, alpha, choice = fuse_matte.fuse_by_network(network, matte, **how)
-            else:
-                image, choice = fuse_by_network(network, frames, **how)
+    if network is not None and matte is None:
+        image, choice = fuse_by_network(network, frames, refine=refine, tile=tile, progress=progress)
+    elif network is not None:
+        with progress("fusing", _count_tiles(frames, tile), "tile") as track:
+            image, alpha, choice = fuse_matte.fuse_by_network(
+                network, matte, refine=refine, tile=tile, progress=track
+            )
     else:
         with progress("fusing", len(frames), "image") as track:
             if matte:
@@ -360,18 +362,20 @@ def fuse_by_network(
     *,
     refine: str = "none",
     tile: int = TILE,
-    progress: Track = iter,
+    progress: Progress = no_progress,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Fuse aligned images by the two-stream network.
 
     Args:
         network: fuses two images: a TwoStream.
-        frames: two or more images, alike. They are read once, by "select" twice where there are more than
-            two.
+        frames: two or more images, alike. They are read once, by "select" up to three times where there are
+            more than two.
         refine: "none", the network's output, folded left to right (each fold costs some detail). Or "select",
             each pixel from one of the images: of two by stack/pair_selection.py, of more, in the order of
-            their focus, by stack/frame_selection.py and stack/blend.py.
-        tile, progress: as of TwoStream.
+            their focus, by stack/frame_selection.py and stack/blend.py. Near depth edges a stack has the
+            network's image of all frames (stack/depth_edges.py).
+        tile: as of TwoStream.
+        progress: as of `fuse`.
 
     Returns:
         (fused, choice): an image like the others, and H x W uint16, the index in `frames` of the image that
@@ -384,14 +388,39 @@ def fuse_by_network(
         raise ValueError(f"unknown refine {refine!r}: none or select")
     if len(frames) < 2:
         raise ValueError("two images or more are needed")
-    if refine == "none":
-        return reduce(lambda a, b: network(a, b, tile=tile, progress=progress), frames), None
-    if len(frames) == 2:
-        a, b = frames
-        fused, from_b = pair_selection.select_pixels(a, b, network(a, b, tile=tile, progress=progress))
-        return fused, from_b.astype(np.uint16)
-    choice = select_frames(network, frames, tile=tile, progress=progress)
-    return blend_frames(frames, choice), choice
+    frames = as_frames(frames)
+    with progress("fusing", _count_tiles(frames, tile), "tile") as track:
+        if refine == "none":
+            return reduce(lambda a, b: network(a, b, tile=tile, progress=track), frames), None
+        if len(frames) == 2:
+            a, b = frames
+            fused, from_b = pair_selection.select_pixels(a, b, network(a, b, tile=tile, progress=track))
+            return fused, from_b.astype(np.uint16)
+        choice = select_frames(network, frames, tile=tile, progress=track)
+    image = blend_frames(frames, choice)
+    weight = depth_edges.edge_weight(choice, len(frames))
+    if weight is not None:
+        image = _fuse_depth_edges(network, frames, image, weight, tile, progress)
+    return image, choice
+
+
+def _fuse_depth_edges(network, frames, image, weight, tile, progress):
+    """An image with the network's where `weight` is above 0: see depth_edges.blend_network.
+
+    The network is computed only on the squares that this needs.
+    """
+    tile = min(tile or EDGE_TILE, EDGE_TILE)
+    margin = depth_edges.WINDOW // 2 + network.receptive_field_radius * (len(frames) - 1).bit_length()
+    where = cv2.dilate((weight > 0).astype(np.uint8), np.ones((2 * margin + 1,) * 2, np.uint8)) > 0
+    squares = sum(int(where[inner].any()) for inner, _, _ in tiles(where.shape, tile, 0))
+    with progress("depth edges", squares * (len(frames) - 1), "tile") as track:
+        fuse = partial(network, tile=tile, where=where, progress=track)
+        fused = depth_edges.fuse_tree(fuse, frames)
+    return depth_edges.blend_network(image, fused, frames, weight)
+
+
+def _count_tiles(frames, tile):
+    return len(tiles(frames.shape[:2], tile, 0)) * (len(frames) - 1)
 
 
 def open_network(

@@ -7,21 +7,19 @@ import os
 import shutil
 import subprocess
 import tempfile
-from functools import reduce
 from pathlib import Path
-from typing import Any, Callable, Iterable, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Iterable, NamedTuple, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
 
-from experiments.stacks import agreement
 from experiments.stacks.scenes import Scene
 from two_stream_fusion import pipeline
 from two_stream_fusion.io import images
 from two_stream_fusion.methods import registry
 from two_stream_fusion.metrics import fidelity
 from two_stream_fusion.stack import pair_selection
-from two_stream_fusion.stack.blend import blend_frames
+from two_stream_fusion.stack.depth_edges import fuse_tree
 from two_stream_fusion.stack.frames import Frames
 
 ENFUSE = ["enfuse", "--exposure-weight=0", "--saturation-weight=0", "--contrast-weight=1", "--hard-mask"]
@@ -50,21 +48,6 @@ class Score(NamedTuple):
     right: float | None
     seconds: float
     megabytes: float | None
-
-
-def fuse_tree(fuse: Callable, frames: Sequence) -> Any:
-    """Fuse neighbours two by two until one image is left.
-
-    Args:
-        fuse: fuses two.
-        frames: of a stack, in the order of focus.
-
-    Returns:
-        What `fuse` returned last.
-    """
-    while len(frames) > 1:
-        frames = [reduce(fuse, frames[i : i + 2]) for i in range(0, len(frames), 2)]
-    return frames[0]
 
 
 def fold_select(net: Net, frames: Sequence[np.ndarray]) -> Fused:
@@ -98,21 +81,6 @@ def fuse_by_default(net: Net, frames: Sequence[np.ndarray]) -> Fused:
     return pipeline.fuse_by_network(net, list(frames), refine=refine)
 
 
-def fuse_by_agreement(net: Net, frames: Sequence[np.ndarray]) -> Fused:
-    """Fuse by the agreement of frames with the network's image of all of them (agreement.py).
-
-    Args:
-        net: the network.
-        frames: of a stack, in the order of focus.
-
-    Returns:
-        The fused image, and the choice of frames.
-    """
-    fused = fuse_tree(net, frames)
-    choice = agreement.select_frames(frames, fused)
-    return agreement.restore_edges(blend_frames(frames, choice), fused, choice, len(frames)), choice
-
-
 def run_enfuse(net: Net, frames: Sequence[np.ndarray]) -> Fused:
     """Fuse by Debian's enfuse, with its options for focus stacks.
 
@@ -142,7 +110,6 @@ def pick_best(scene: Scene) -> Fused:
 
 WAYS: dict[str, Way] = {
     "default": fuse_by_default,
-    "agreement with a tree": fuse_by_agreement,
     "select, folded": fold_select,
     "the network's images, a tree": lambda net, frames: (fuse_tree(net, frames), None),
     "GF": lambda net, frames: (registry.fuse("gf", frames).image, None),

@@ -9,10 +9,6 @@ from experiments.stacks.ways import Score
 from tests.two_stream_fusion.stack.scenes import sharper, strips
 
 
-def test_a_tree_fuses_neighbours_in_their_order():
-    assert ways.fuse_tree(lambda a, b: f"({a}{b})", list("abcde")) == "(((ab)(cd))e)"
-
-
 def make_scene(peak=255):
     truth, frames, strip = strips((40, 120, 3))
     right = np.broadcast_to(strip, (40, 120))
@@ -27,7 +23,7 @@ def test_the_oracle_takes_the_frame_nearest_to_the_truth():
     np.testing.assert_array_equal(scene.frames[2][choice == 2], scene.truth[choice == 2])
 
 
-@pytest.mark.parametrize("label", ["default", "agreement with a tree", "select, folded"])
+@pytest.mark.parametrize("label", ["default", "select, folded"])
 def test_a_way_that_selects_finds_the_right_frames(label):
     (score,) = ways.score_scene(lambda a, b, **_: sharper(a, b), make_scene(), [label])
     assert score.right > 0.9 and score.psnr > 20 and score.frames == 4 and score.seconds > 0

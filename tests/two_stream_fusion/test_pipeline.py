@@ -1,5 +1,6 @@
 """pipeline.py: photographs in, a fused image out."""
 
+import contextlib
 import logging
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from two_stream_fusion import pipeline
 from two_stream_fusion.io import images
 from two_stream_fusion.methods import models, registry
 from two_stream_fusion.methods.two_stream import TILE
-from two_stream_fusion.stack import align
+from two_stream_fusion.stack import align, depth_edges
+from two_stream_fusion.stack.blend import blend_frames
 from two_stream_fusion.stack.frames import Frames
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,6 +42,9 @@ def larger(a, b, **_):
     return np.maximum(a, b)
 
 
+larger.receptive_field_radius = 0
+
+
 def test_folding_is_fusing_the_result_with_the_next(files):
     a, b, c = (image(i) for i in range(3))
     result = pipeline.fuse([a, b, c], refine="none", check_register=False, **files)
@@ -60,6 +65,30 @@ def test_selected_pixels_say_where_they_are_from(count):
     middle = (np.arange(160) % 40 >= 12) & (np.arange(160) % 40 < 28)
     np.testing.assert_array_equal(choice[:, middle], np.tile(strip, (40, 1))[:, middle])
     np.testing.assert_array_equal(fused[:, middle], truth[:, middle])
+
+
+def test_depth_edges_have_the_networks_image_of_all_frames(files, monkeypatch):
+    """As if the whole images were fused in a tree, though only the squares near the edge are computed."""
+    net = pipeline.open_network(**files)
+    monkeypatch.setattr(pipeline, "EDGE_TILE", 40)
+    stack = [image(i, (60, 300)) for i in range(4)]
+    choice = np.zeros((60, 300), np.uint16)
+    choice[:, 50:] = 3
+    monkeypatch.setattr(pipeline, "select_frames", lambda *_, **__: choice)
+    squares = []
+
+    @contextlib.contextmanager
+    def progress(stage, total, unit):
+        squares.append((stage, total))
+        yield iter
+
+    fused, _ = pipeline.fuse_by_network(net, stack, refine="select", progress=progress)
+    chosen = blend_frames(stack, choice)
+    whole = depth_edges.fuse_tree(net, stack)
+    weight = depth_edges.edge_weight(choice, 4)
+    np.testing.assert_array_equal(fused, depth_edges.blend_network(chosen, whole, stack, weight))
+    assert (fused[:, 40:60] != chosen[:, 40:60]).any()
+    assert squares == [("fusing", 3), ("depth edges", 2 * 2 * 3)]  # 2 of 8 columns
 
 
 @pytest.mark.parametrize(("count", "refine", "words"), [(1, "none", "two images"), (2, "best", "'best'")])

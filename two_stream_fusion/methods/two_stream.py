@@ -67,6 +67,7 @@ class TwoStream:
         b: np.ndarray,
         *,
         tile: int = TILE,
+        where: np.ndarray | None = None,
         progress: Callable[[Iterable], Iterable] = iter,
     ) -> np.ndarray:
         """Fuse two images.
@@ -75,6 +76,8 @@ class TwoStream:
             a, b: H x W (gray) or H x W x 3 (RGB), uint8 or uint16, alike.
             tile: side in pixels of the squares that are computed at once; 0 for the whole image. Squares
                 overlap by the receptive field, so the result depends on it only by float rounding.
+            where: H x W bool; squares without a True in them are not computed, and are those of a. All are
+                computed where it is None.
             progress: wraps the list of squares.
 
         Returns:
@@ -84,8 +87,9 @@ class TwoStream:
             ValueError: the images differ in shape or dtype, or the net's output is of another size.
         """
         check_alike(a, b)
-        fused = np.empty_like(a)
-        for inner, outer, inside in progress(tiles(a.shape[:2], tile, self.receptive_field_radius)):
+        fused = np.empty_like(a) if where is None else a.copy()
+        squares = tiles(a.shape[:2], tile, self.receptive_field_radius)
+        for inner, outer, inside in progress([s for s in squares if where is None or where[s[0]].any()]):
             part = self._forward(to_channels(a[outer]), to_channels(b[outer]))
             size = 4, *a[outer].shape[:2]
             if part.shape != size:

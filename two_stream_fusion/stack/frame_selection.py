@@ -7,11 +7,13 @@ of boundaries (stack/potts.py).
 
 Folding a stack like a pair accumulates errors instead. Between two frames that are both out of focus it still
 has to choose, and inside of a plain area, where a net that sees ten pixels finds no edge, it chooses wrong.
-Here only details count, and those as small as noise hardly do; plain areas follow their surroundings.
+Here only details count, and those as small as the frames' noise hardly do; plain areas follow their
+surroundings.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Callable, Iterable
 
 import cv2
@@ -21,10 +23,11 @@ from two_stream_fusion.base.pixels import check_fusable, remove_small_regions
 from two_stream_fusion.base.tiles import map_tiles
 from two_stream_fusion.stack import potts
 from two_stream_fusion.stack.details import detail_distance, gaussian_radius
+from two_stream_fusion.stack.noise import noise_variance
 
 DETAIL_SIGMA = 4  # pixels: the Gaussian that is subtracted from differences
 WINDOW = 3  # pixels: side of the mean over squared differences
-NOISE = 20  # mean square of differences, in levels of 255, below which they count for little
+FLOOR = 2  # mean square of differences, in levels of 255, that counts as noise in frames without any
 BOUNDARY_COST = 0.5  # of a pixel of boundary; a pixel that leaves no doubt is worth up to 1 for each frame
 MIN_AREA = 0.00005  # a region of a smaller share of the image is given to its surroundings
 
@@ -55,21 +58,24 @@ def select_frames(
     previous = next(frames)
     score = np.zeros(previous.shape[:2], np.float32)
     best_score, choice = score.copy(), np.zeros(score.shape, np.uint16)
+    variance = noise_variance(previous)
     for i, frame in enumerate(frames, start=1):
         check_fusable(previous, frame)
         fused = net(previous, frame, progress=progress, **options)
-        score += map_tiles(_wins, (previous, frame, fused), gaussian_radius(DETAIL_SIGMA) + WINDOW // 2)
+        noise, variance = FLOOR + variance, noise_variance(frame)
+        wins = partial(_wins, noise=np.float32(noise + variance))
+        score += map_tiles(wins, (previous, frame, fused), gaussian_radius(DETAIL_SIGMA) + WINDOW // 2)
         better = potts.binary_potts((best_score - score) / np.float32(BOUNDARY_COST))
         choice[better], best_score[better] = i, score[better]
         previous = frame
     return remove_small_regions(choice, MIN_AREA * choice.size)
 
 
-def _wins(a, b, fused):
+def _wins(a, b, fused, noise):
     """H x W float32: how much closer b is to `fused` than a, -1 to 1; near 0 where both are within noise."""
     distance_a, distance_b = _squared_distance(a, fused), _squared_distance(b, fused)
     both = distance_a + distance_b
-    return (distance_a - distance_b) * both**2 / (both + NOISE) ** 3
+    return (distance_a - distance_b) * both**2 / (both + noise) ** 3
 
 
 def _squared_distance(image, fused):

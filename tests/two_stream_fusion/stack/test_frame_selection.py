@@ -8,7 +8,7 @@ import pytest
 
 from tests.two_stream_fusion.stack.scenes import sharper, strips
 from two_stream_fusion.base import tiles
-from two_stream_fusion.stack import frame_selection
+from two_stream_fusion.stack import frame_selection, noise
 from two_stream_fusion.stack.frame_selection import select_frames
 
 
@@ -77,10 +77,23 @@ def test_frames_that_differ_are_refused():
 
 
 def test_golden_wins_near_the_level_of_noise():
-    """NOISE decides them: with 18 and 22 in place of 20 the mean is -0.408 and -0.346."""
+    """The noise decides them: with 18 and 22 in place of 20 the mean is -0.408 and -0.346."""
     i, j = np.indices((96, 80))
     a = ((i * j) // 8 + (j * j) // 11) % 200 + 20
     b = a + (i * 7 + j * 13) % 25 - 12
     a, b = a.astype(np.uint8), b.astype(np.uint8)
-    assert frame_selection._wins(a, b, a).mean() == pytest.approx(-0.3753, abs=0.002)
-    assert frame_selection._wins(b, a, a).mean() == pytest.approx(0.3753, abs=0.002)
+    assert frame_selection._wins(a, b, a, 20).mean() == pytest.approx(-0.3753, abs=0.002)
+    assert frame_selection._wins(b, a, a, 20).mean() == pytest.approx(0.3753, abs=0.002)
+
+
+def test_details_as_small_as_noise_hardly_count(monkeypatch):
+    """What counts as noise is FLOOR and the variances of both frames."""
+    noises = []
+    wins = frame_selection._wins
+    monkeypatch.setattr(frame_selection, "_wins", lambda *a, noise: noises.append(noise) or wins(*a, noise))
+    rng = np.random.default_rng(3)
+    frames = [np.clip(128 + rng.normal(0, s, (64, 80)), 0, 255).astype(np.uint8) for s in (0, 3, 6)]
+    select_frames(sharper, frames)
+    variances = [noise.noise_variance(frame) for frame in frames]
+    assert variances[0] == 0 and variances[2] > 3 * variances[1] > 9
+    assert noises == pytest.approx([2 + variances[1], 2 + variances[1] + variances[2]])
