@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
-import re
 import statistics
 from pathlib import Path
 from typing import Callable, NamedTuple, Sequence
@@ -189,13 +187,4 @@ def write_report(name: str, groups: dict[str, list[Training]], timer: Timer, fol
     rough = "rough, " if any(t.solver.max_iter < t.full_length for t in trainings) else ""
     title = f"{name}: {rough}{lengths} iterations of {trainings[0].batch} patches"
     plot(title, groups, rows, folder / "plot.png")
-    return f"{title}; {rows[0]['precision']}, timed on {describe_device(timer.caffe.gpu)}\n\n{markdown(rows)}"
-
-
-def describe_device(gpu: int | None) -> str:
-    """The timed device: a GPU by its number, else the number of threads and the processor's name."""
-    if gpu is not None:
-        return f"GPU {gpu}"
-    threads, cpu = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)), Path("/proc/cpuinfo")
-    model = re.search(r"model name\s*: (.+)", cpu.read_text()) if cpu.is_file() else None
-    return f"{threads} thread{'s' * (threads > 1)} of {model[1] if model else platform.machine()}"
+    return f"{title}; {rows[0]['precision']}, timed on {timing.describe_device(timer.caffe.gpu)}\n\n{markdown(rows)}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import re
 import subprocess
 import sys
@@ -191,3 +193,12 @@ def time_matrix_product(precision: str | None, gpu: int | None = None) -> float:
     """
     command = [sys.executable, "-c", MATRIX_PRODUCT, precision or "float32", "" if gpu is None else gpu]
     return float(run_command(command).stdout)
+
+
+def describe_device(gpu: int | None) -> str:
+    """The timed device: a GPU by its number, else the number of threads and the processor's name."""
+    if gpu is not None:
+        return f"GPU {gpu}"
+    threads, cpu = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)), Path("/proc/cpuinfo")
+    model = re.search(r"model name\s*: (.+)", cpu.read_text()) if cpu.is_file() else None
+    return f"{threads} thread{'s' * (threads > 1)} of {model[1] if model else platform.machine()}"
