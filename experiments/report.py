@@ -187,4 +187,5 @@ def write_report(name: str, groups: dict[str, list[Training]], timer: Timer, fol
     rough = "rough, " if any(t.solver.max_iter < t.full_length for t in trainings) else ""
     title = f"{name}: {rough}{lengths} iterations of {trainings[0].batch} patches"
     plot(title, groups, rows, folder / "plot.png")
-    return f"{title}; {rows[0]['precision']}, timed on {timing.describe_device(timer.caffe.gpu)}\n\n{markdown(rows)}"
+    device = timing.describe_device(timer.caffe.gpu)
+    return f"{title}; {rows[0]['precision']}, timed on {device}\n\n{markdown(rows)}"

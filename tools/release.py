@@ -71,7 +71,7 @@ def prepare(args: argparse.Namespace) -> Release:
         gpu=args.gpu,
         precision=args.precision,
     )
-    if not args.iterations and folder == OUT / name and ROOT == Path.cwd():
+    if not args.iterations and folder == OUT / name and Path.cwd() == ROOT:
         return release  # of the committed files alone
     solver = _localise(release, args.iterations)
     if not args.iterations:

@@ -30,10 +30,14 @@ iterations: {iterations}
 | | |
 |---|---|
 | repeat | `make release MODEL={model}` |
-| data | {train} patches of {train_photographs} photographs; {val} patches of {val_photographs} others for validation (`data_prep/make_database.py {options}`) |
+| data | {train} patches of {train_photographs} photographs; {val} of {val_photographs} others to validate |
+| options | `data_prep/make_database.py {options}` |
 | training | {iterations} iterations, batch {batch}: {passes:.1f} passes over the data |
 | time | {hours} on {machine} |
-| validation | {psnr:.2f} dB (`caffe test`, float32, recipe `{recipe}`): {released} |
+| validation | {psnr:.2f} dB (`caffe test`, float32, recipe `{recipe}`) |
+| last snapshot | {last:.2f} dB |
+| average of the last {averaged} snapshots | {average:.2f} dB |
+| released | the {released} |
 
 `eval/held_out.py` on {pairs} held-out pairs of recipe `defocus`, PSNR in dB:
 
@@ -58,6 +62,7 @@ def write(release: Release, scores: Mapping[str, Path]) -> None:
         OSError: a file cannot be read or written.
     """
     folder, solver = release.folder, release.read_solver()
+    rows = {title: read_scores(path) for title, path in scores.items()}
     csv, plot = str(folder / "log.csv"), str(folder / "plot.png")
     plot_log.main([str(release.log), "-o", plot, "--csv", csv])
     manifest = json.loads((folder / "database/manifest.json").read_text())
@@ -67,7 +72,7 @@ def write(release: Release, scores: Mapping[str, Path]) -> None:
     batch = next(layer.hdf5_data_param.batch_size for layer in net.layer if layer.type == "HDF5Data")
     batch *= solver.iter_size
     log = release.log.read_text(errors="replace").splitlines()
-    psnr, others = validation["PSNR"], validation["snapshots averaged"]
+    psnr = validation["PSNR"]
     text = CARD.format(
         model=release.model,
         net=net.name,
@@ -84,10 +89,12 @@ def write(release: Release, scores: Mapping[str, Path]) -> None:
         hours=format_duration(training_seconds(log)),
         machine=describe_machine(log, release.gpu, release.precision),
         psnr=psnr[validation["released"]],
-        released=f"the {validation['released']} of the last snapshot ({psnr['last']:.2f} dB) and the average of"
-        f" the last {others} ({psnr['average']:.2f} dB)",
-        pairs=release.score_pairs,
-        scores="\n".join(f"| {title} | {' | '.join(_cells(path))} |" for title, path in scores.items()),
+        released=validation["released"],
+        last=psnr["last"],
+        average=psnr["average"],
+        averaged=validation["snapshots averaged"],
+        pairs=max(count for count, _ in rows.values()),
+        scores="\n".join(f"| {title} | {' | '.join(cells)} |" for title, (_, cells) in rows.items()),
     )
     write_text(folder / "card.md", text)
 
@@ -122,7 +129,16 @@ def format_duration(seconds: float) -> str:
 
 
 def describe_machine(log: Iterable[str], gpu: str | None, precision: str | None) -> str:
-    """The device that a training ran on, by its log, and the precision."""
+    """Describe the device that a training ran on, and the precision.
+
+    Args:
+        log: the lines of its log, which names a GPU.
+        gpu: the number of the GPU, or None.
+        precision: of the training; None for float32.
+
+    Returns:
+        Such as "NVIDIA H200, tf32".
+    """
     gpus = [match[1] for match in map(_GPU.search, log) if match]
     device = gpus[-1] if gpus else timing.describe_device(int(gpu) if gpu else None)
     return f"{device}, {precision or 'float32'}"
@@ -135,7 +151,17 @@ def _without_out(options):
     return shlex.join(words[:place] + words[place + 2 :])
 
 
-def _cells(path):
-    """PSNR of the net's output and of the selection, in the first table of what held_out.py printed."""
-    found = dict(_CELL.findall(path.read_text().split("\n\n| |")[0])[:2])
-    return [found["net"], found["select"]]
+def read_scores(path: Path) -> tuple[int, list[str]]:
+    """Read what eval/held_out.py printed.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The number of pairs, and PSNR in dB of the network's output and of the selection.
+    """
+    text = path.read_text()
+    psnr: dict[str, str] = {}
+    for name, value in _CELL.findall(text):
+        psnr.setdefault(name, value)  # a second table has other metrics
+    return int(text.split()[2]), [psnr["net"], psnr["select"]]

@@ -153,6 +153,7 @@ def pattern():
         ("paper", 0, 13.5889, 31.0571, 0.0),
         ("defocus", 29, 6.2497, 13.9797, 0.0),
         ("handheld", 5, 12.3779, 19.3344, 8.5335),
+        ("photographs", 5, 50.3180, 52.3424, 48.6869),
     ],
 )
 def test_recipes_differ_from_the_photograph_as_before(recipe, sharp, a, b, label):
@@ -170,3 +171,37 @@ def test_recolouring_is_as_before():
     made = [recipes.recolour(clean, np.random.default_rng(seed)) for seed in range(60)]
     assert sum(image is clean for image in made) == 26
     assert np.mean(made) == pytest.approx(91.6116, abs=0.01)
+
+
+def test_darkened_and_low_ranges_keep_order_and_stay_in_range():
+    """A straight line of the levels each; dark ones begin at 0, none ends beyond 255."""
+    ramp = np.dstack([np.arange(256, dtype=np.uint8).reshape(16, 16)] * 3)
+    kinds = {"same": 0, "dark": 0, "low range": 0}
+    for seed in range(300):
+        made = recipes.reduce_range(ramp, np.random.default_rng(seed))
+        levels = made[..., 0].ravel().astype(int)
+        line = np.linspace(levels[0], levels[-1], 256)
+        assert np.abs(levels - line).max() <= 1 and levels[-1] - levels[0] >= 255 * recipes.LEAST_RANGE - 1
+        kind = "same" if made is ramp else "dark" if levels[0] == 0 else "low range"
+        kinds[kind] += 1
+    shares = recipes.DARK_SHARE, recipes.LOW_RANGE_SHARE
+    assert kinds["dark"] / 300 == pytest.approx(shares[0], abs=0.05)
+    assert kinds["low range"] / 300 == pytest.approx(shares[1], abs=0.05)
+
+
+def test_shares_of_photographs_are_as_stated(monkeypatch):
+    """How many captures have noise, JPEG and motion, of pairs that are not two equal photographs."""
+    captures = []
+
+    def capture(image, noise, quality, motion, rng):
+        captures.append([noise is not None, quality is not None, motion is not None])
+        return image
+
+    monkeypatch.setattr(recipes, "_capture", capture)
+    monkeypatch.setattr(recipes, "_defocus_pair", lambda clean, region, rng: (clean, clean.copy()))
+    clean, region = pattern()
+    for seed in range(600):
+        recipes.blur_photographs(clean, region, np.random.default_rng(seed))
+    shares = np.mean(captures, axis=0) * [1, 1, 2]  # b alone moves
+    expected = [recipes.NOISY_SHARE, recipes.JPEG_SHARE, recipes.MOVED_SHARE]
+    np.testing.assert_allclose(shares, expected, atol=0.04)
