@@ -21,6 +21,9 @@ from two_stream_fusion.stack import align, frames
 TABLES = {1: "clock", 2: "pepsi", 3: "camera", 4: "colour"}
 LYTRO = tuple(f"lytro-tif/lytro-{i:02d}" for i in range(1, 14))
 WITH_GROUND_TRUTH = ("camera", "colour")
+SEGMENTED = (
+    "voc-synthetic"  # gray pairs of other authors with the object's region; in no table, never trained on
+)
 ROLES = {"a": "a", "1": "a", "b": "b", "2": "b", "truth": "truth"}
 ROLE = re.compile(rf"(.+)[_-]({'|'.join(ROLES)})", re.IGNORECASE)
 # Names of two folders that hold the first and the second images of several scenes.
@@ -217,6 +220,28 @@ def load(name: str | Files) -> Pair:
         return Pair(*depth_pair.render_depth_pair())
     found = [images.read(path) for path in fetch.pair_files("classic/" + name if "/" not in name else name)]
     return Pair(found[0], found[1], None)
+
+
+def load_segmented(name: str) -> Pair:
+    """Load a pair whose object is out of focus in a and all else in b, with the object's region.
+
+    Both were cut along the region's outline, so the ground truth is b in the region and a elsewhere.
+
+    Args:
+        name: a pair of the set SEGMENTED.
+
+    Returns:
+        H x W x 3 uint8 images of equal channels.
+
+    Raises:
+        OSError: a file cannot be fetched or read.
+    """
+    label = next(file for file in fetch.list_files(name) if Path(file).stem.endswith("_label"))
+    gray = [images.read(path) for path in fetch.pair_files(name)]
+    a, b = (np.dstack([image] * 3) if image.ndim == 2 else image[..., :3] for image in gray)
+    classes = images.read(fetch.fetch(label))  # a palette: black is class 0, the background
+    region = classes.reshape(*a.shape[:2], -1)[..., :3].any(axis=2)
+    return Pair(a, b, np.where(region[..., None], b, a))
 
 
 def outline_mask(name: str) -> np.ndarray:

@@ -1,3 +1,4 @@
+import hashlib
 import io
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +37,7 @@ def test_photographs_are_those_that_make_data_holds_out(photos, tmp_path):
 
 def test_skipped_photographs_are_named_on_stderr(photos, monkeypatch, capsys):
     (photos / "00.png").write_bytes(b"no photograph")
-    monkeypatch.setattr(held_out, "score_photographs", lambda *rest: ({}, {}))
+    monkeypatch.setattr(held_out, "score_pairs", lambda *rest: ({}, {}))
     with pytest.raises(ValueError, match="no pair"):
         held_out.main(["--photos", str(photos), "--model", "2-1-2_f32_k3-defocus"])
     assert f"skipped: {photos / '00.png'}" in capsys.readouterr().err
@@ -99,6 +100,36 @@ def test_photographs_of_which_no_pair_can_be_made_are_said(photos, monkeypatch):
     monkeypatch.setattr(held_out, "make_pair", lambda *_: (same, same, same))
     with pytest.raises(ValueError, match="no pair, of 3 held-out photographs"):
         held_out.main(["--photos", str(photos), "--model", "2-1-2_f32_k3-defocus"])
+
+
+def test_pairs_of_another_origin_have_a_ground_truth(tmp_path, monkeypatch, capsys):
+    """Where the object is, the ground truth is b, elsewhere a; the files are those of FUSION_DATA."""
+    rng, rows = np.random.default_rng(0), {}
+    for role in ("A", "B", "label"):
+        file = f"pairs/voc-synthetic/voc_01/voc_01_{role}.png"
+        levels = rng.integers(0, 256, (40, 50), dtype=np.uint8)
+        image = Image.fromarray(levels)
+        if role == "label":
+            levels[:] = 0
+            levels[10:20, 15:30] = 7
+            image = Image.fromarray(levels, "P")
+            image.putpalette([0, 0, 0] + [40, 120, 200] * 255)
+        path = tmp_path / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path)
+        rows[file] = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "png_sha256": "", "repo": ""}
+    monkeypatch.setenv("FUSION_DATA", str(tmp_path))
+    monkeypatch.setattr(held_out.fetch, "registry", lambda: rows)
+    held_out.fetch.list_groups.cache_clear()
+    ((name, (a, b, clean)),) = held_out.segmented_pairs("voc-synthetic")
+    held_out.fetch.list_groups.cache_clear()
+    region = np.zeros((40, 50, 1), bool)
+    region[10:20, 15:30] = True
+    assert name == "voc-synthetic/voc_01" and a.shape == b.shape == (40, 50, 3)
+    np.testing.assert_array_equal(clean, np.where(region, b, a))
+    monkeypatch.setattr(held_out, "segmented_pairs", lambda name: [(name, [a, b, clean])])
+    held_out.main(["--pairs", "voc-synthetic", "--model", "2-1-2_f32_k3-defocus"])
+    assert capsys.readouterr().out.startswith("mean of 1 pairs, set voc-synthetic, noise 0\n")
 
 
 def test_mistakes_are_said(photos):

@@ -46,6 +46,6 @@ def test_other_layers_are_refused(caffemodel, tmp_path, other):
         caffemodel("a.caffemodel", 1, 2),
         caffemodel("b.caffemodel", 1, 2, *[3] * (not other), **other),
     )
-    with pytest.raises(ValueError, match="b.caffemodel: other layers than those of .*a.caffemodel"):
+    with pytest.raises(ValueError, match=r"b.caffemodel: other layers than those of .*a.caffemodel"):
         average_weights.average([first, second], tmp_path / "mean.caffemodel")
     assert not (tmp_path / "mean.caffemodel").exists()
