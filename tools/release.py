@@ -121,8 +121,8 @@ def _copy_bundled(folder: Path) -> str:
     return str(folder)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command."""
+def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = cli.parser(__doc__, EXAMPLES)
     add = parser.add_argument
     add("model", help="a folder of models/ with training/solver.prototxt")
@@ -133,12 +133,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--iterations", type=int, metavar="N", help="a dry run of so many iterations; without --photos on"
         " the photographs inside scikit-image")  # fmt: skip
     add("--out", type=Path, metavar="DIR", help="for all files (default: build/release/NAME)")
-    add("--plan", action="store_true", help="say which steps are finished, and do nothing")
+    add("--plan", action="store_true", help="say which steps are finished, and do none")
     beside = shlex.quote(str(Path(sys.executable).with_name("caffe")))
     add("--caffe", metavar="COMMAND", default=beside, help="default: the one beside this Python")
     args = parser.parse_args(argv)
     if args.iterations is not None and args.iterations < 1:
         parser.error("--iterations must be at least 1")
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command."""
+    args = parse_arguments(argv)
     release = prepare(args)
     steps = release_steps.plan(release)
     if args.plan:

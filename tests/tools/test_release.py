@@ -37,6 +37,26 @@ def test_a_dry_run_is_shorter_and_has_files_of_its_own(tmp_path, monkeypatch, ca
     assert len(list((tmp_path / "photographs").iterdir())) > 5
 
 
+def test_a_release_is_of_the_committed_files(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    made = release.prepare(release.parse_arguments([FAST, "--gpu", "0"]))
+    assert made.solver == Path(f"models/{FAST}/training/solver.prototxt") and made.gpu == "0"
+    assert made.folder == Path(f"build/release/{FAST}") and made.photos is None
+    solver = made.read_solver()
+    assert solver.snapshot_prefix == f"build/release/{FAST}/snapshots/{FAST}"
+    assert made.options.endswith(f"--out build/release/{FAST}/database")
+
+
+def test_a_stopped_training_says_how_to_resume(tmp_path, monkeypatch, capsys):
+    def stop(steps):
+        raise release.TrainingStopped("stopped at iteration 7")
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(release.release_steps, "run", stop)
+    assert release.main([FAST, "--iterations", "9", "--out", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "stopped at iteration 7: the same command resumes\n"
+
+
 @pytest.mark.parametrize("model", ["cnn", "none"])
 def test_a_model_without_such_a_training_is_refused(model):
     with pytest.raises(ValueError, match=f"no solver.prototxt in models/{model}/training: there is 2-1-2"):
