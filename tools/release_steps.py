@@ -243,6 +243,8 @@ def _train(release):
             )
     write_text(record, json.dumps(inputs, indent=1) + "\n")
     Path(release.read_solver().snapshot_prefix).parent.mkdir(parents=True, exist_ok=True)
+    if states:
+        print(f"  resumes from {states[-1]}", flush=True)
     begin = ["-snapshot", str(states[-1])] if states else ["-weights", str(release.start)]
     status = train.train(
         ["-solver", str(release.solver), *begin, *release.caffe_flags()], release.caffe, release.log
