@@ -126,8 +126,8 @@ def fetch(name: str, root: str | Path = ROOT) -> Path:
     """
     row, target = registry()[name], Path(root, name)
     if os.environ.get("FUSION_DATA"):
-        given = Path(os.environ["FUSION_DATA"], name)
-        for path, sha256 in ((given, row["sha256"]), (given.with_suffix(".png"), row["png_sha256"])):
+        local = Path(os.environ["FUSION_DATA"], name)
+        for path, sha256 in ((local, row["sha256"]), (local.with_suffix(".png"), row["png_sha256"])):
             if sha256 and path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
                 return path
     import pooch

@@ -91,11 +91,11 @@ def blur_handheld(clean: np.ndarray, region: np.ndarray, rng: np.random.Generato
     pair = _defocus_pair(clean, region, rng)
     noise = 0.3 * 15 ** rng.random() if rng.random() < 0.5 else None
     quality = int(rng.integers(75, 99)) if rng.random() < 0.5 else None
-    moved = rng.random() < 0.5
+    is_moved = rng.random() < 0.5
     a = _capture(pair[0], noise, quality, None, rng)
     if pair[0] is pair[1]:
         return a, a, a
-    b = _capture(pair[1], noise, quality, _random_motion(clean.shape, rng) if moved else None, rng)
+    b = _capture(pair[1], noise, quality, _random_motion(clean.shape, rng) if is_moved else None, rng)
     in_a, in_b = (captured.astype(np.float32) - image for captured, image in zip((a, b), pair))
     return a, b, _to_uint8(clean + np.where(region[..., None], in_b, in_a))
 

@@ -187,12 +187,12 @@ def _pillow_header(path, file):
                 decoding = 28 * channels  # scaled in float64
     else:
         channels, itemsize = len(_pillow_mode(file)), 1
-        held = 1 if file.mode in ("1", "L", "P") else 4
-        decoding = channels + held
+        pillow_bytes = 1 if file.mode in ("1", "L", "P") else 4
+        decoding = channels + pillow_bytes
         if file.format == "WEBP":
             decoding = 24  # two canvases, the frame and two copies of it
         elif file.info.get("progressive"):
-            decoding = max(decoding, 6 + held)  # libjpeg holds all coefficients, 2 bytes each
+            decoding = max(decoding, 6 + pillow_bytes)  # libjpeg holds all coefficients, 2 bytes each
     width, height = file.size
     return Header(width, height, channels, itemsize, width * height * decoding)
 

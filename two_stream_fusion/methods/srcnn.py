@@ -136,11 +136,11 @@ class RaisingNets:
         """
         raised = np.empty((len(planes), *(SCALE * n for n in planes.shape[1:])))
         for i, plane in enumerate(planes):
-            kind = "detail" if i else "approximation"
+            band = "detail" if i else "approximation"
             data = interpolate(plane)
-            net = self.nets[kind]
+            net = self.nets[band]
             net.blobs["data"].reshape(1, 1, *data.shape)
             net.reshape()
-            net.blobs["data"].data[...] = data / PLANE_SCALES[kind]
-            raised[i] = net.forward()["raised"][0, 0] * PLANE_SCALES[kind]
+            net.blobs["data"].data[...] = data / PLANE_SCALES[band]
+            raised[i] = net.forward()["raised"][0, 0] * PLANE_SCALES[band]
         return raised
