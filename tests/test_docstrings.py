@@ -34,9 +34,9 @@ def list_faults(function):
     faults += [] if doc else ["no docstring"]
     described = re.search(r"^Args:\n((?: .*\n|\n)*)", f"{doc}\n", re.MULTILINE)
     names = re.findall(r"^ +([\w, *]+):", described[1], re.MULTILINE) if described else []
-    named = {name.strip(" *") for line in names for name in line.split(",")}
+    documented = {name.strip(" *") for line in names for name in line.split(",")}
     if len(parameters) > 1:
-        faults += [f"Args lacks {p.arg}" for p in parameters if p.arg not in named]
+        faults += [f"Args lacks {p.arg}" for p in parameters if p.arg not in documented]
     is_void = isinstance(
         getattr(function.returns, "slice", function.returns), ast.Constant
     )  # Iterator[None] too

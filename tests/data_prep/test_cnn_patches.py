@@ -11,10 +11,12 @@ def test_cnn_rows_are_a_sharp_and_a_blurred_patch(smooth_photographs, tmp_path, 
     train, val = rows(out, "train"), rows(out, "val")
     assert len(train["label"]) + len(val["label"]) == 10 * 20  # nothing of the small one
     assert train["a"].shape[1:] == (1, 16, 16) and train["a"].dtype == np.uint8
-    both = {key: np.concatenate([train[key], val[key]]) for key in train}
-    assert both["label"].mean() == 0.5 and set(both["label"]) == {0, 1}
-    sharp = np.where(both["label"][:, None, None, None] == 1, both["a"], both["b"]).astype(float)
-    blurred = np.where(both["label"][:, None, None, None] == 1, both["b"], both["a"]).astype(float)
+    all_rows = {key: np.concatenate([train[key], val[key]]) for key in train}
+    assert all_rows["label"].mean() == 0.5 and set(all_rows["label"]) == {0, 1}
+    sharp = np.where(all_rows["label"][:, None, None, None] == 1, all_rows["a"], all_rows["b"]).astype(float)
+    blurred = np.where(all_rows["label"][:, None, None, None] == 1, all_rows["b"], all_rows["a"]).astype(
+        float
+    )
     variances = [x.var(axis=(1, 2, 3)) for x in (sharp, blurred)]
     textured = variances[0] > 0  # but for the flat photograph
     assert textured.sum() == 9 * 20
@@ -25,9 +27,9 @@ def test_cnn_rows_are_a_sharp_and_a_blurred_patch(smooth_photographs, tmp_path, 
 
 
 def test_the_same_seed_makes_the_same_rows(smooth_photographs, tmp_path, rows):
-    made = []
+    databases = []
     for name, seed, workers in (("one", 1, 1), ("two", 1, 3), ("other", 2, 3)):
         arguments = ["--photos", smooth_photographs, "--out", tmp_path / name, "--samples", 5, "--seed", seed]
         make_cnn_database.main([str(x) for x in [*arguments, "--workers", workers]])
-        made.append(rows(tmp_path / name, "train")["a"].tobytes())
-    assert made[0] == made[1] != made[2]
+        databases.append(rows(tmp_path / name, "train")["a"].tobytes())
+    assert databases[0] == databases[1] != databases[2]

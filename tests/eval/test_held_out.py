@@ -27,11 +27,11 @@ def test_photographs_are_those_that_make_data_holds_out(photos, tmp_path):
     out = tmp_path / "data"
     make_database.main(["--photos", str(photos), "--out", str(out), "--recipe", "defocus"])
     manifest = json.loads((out / "manifest.json").read_text())
-    held = {p["file"] for p in manifest["photographs"] if p["set"] == "val"}
+    held_out_files = {p["file"] for p in manifest["photographs"] if p["set"] == "val"}
     spec = PairPatches(recipe="defocus")
     with ThreadPoolExecutor(1) as pool:
         entries = held_out.held_out_photographs(str(photos), spec, pool)
-    assert {Path(entry.path).name for entry in entries} == held and len(held) == 3
+    assert {Path(entry.path).name for entry in entries} == held_out_files and len(held_out_files) == 3
 
 
 def test_skipped_photographs_are_named_on_stderr(photos, monkeypatch, capsys):
@@ -59,10 +59,10 @@ def test_what_is_printed(photos, capsys):
 
 
 def test_photographs_in_one_colour(photos, monkeypatch, capsys):
-    seen = []
+    images_seen = []
 
     def fused(a, b, *rest):
-        seen.append((a, b))
+        images_seen.append((a, b))
         return {"net": a}
 
     monkeypatch.setattr(held_out, "fuse_all", fused)
@@ -70,7 +70,7 @@ def test_photographs_in_one_colour(photos, monkeypatch, capsys):
     held_out.main(net)
     held_out.main([*net, "--colours", "1,0.15,0"])
     assert "noise 0, colours (1.0, 0.15, 0.0)\n" in capsys.readouterr().out
-    for image, red in zip(*seen):
+    for image, red in zip(*images_seen):
         np.testing.assert_array_equal(red, np.rint(image * np.float32([1, 0.15, 0])))
     with pytest.raises(SystemExit):
         held_out.main([*net, "--colours", "1,2,0"])
@@ -89,9 +89,11 @@ def test_jpeg_is_that_of_an_rgb_image():
     image[..., 2] = np.random.default_rng(0).integers(0, 256, (64, 64))
     packed = io.BytesIO()
     Image.fromarray(image).save(packed, "JPEG", quality=held_out.JPEG)
-    wanted = np.asarray(Image.open(packed)).astype(int)
-    apart = [np.abs(found - wanted).mean() for found in (held_out.add_noise(image, 0, np.random), image)]
-    assert apart[0] < apart[1] / 10
+    expected = np.asarray(Image.open(packed)).astype(int)
+    differences = [
+        np.abs(noisy - expected).mean() for noisy in (held_out.add_noise(image, 0, np.random), image)
+    ]
+    assert differences[0] < differences[1] / 10
 
 
 def test_photographs_of_which_no_pair_can_be_made_are_said(photos, monkeypatch):

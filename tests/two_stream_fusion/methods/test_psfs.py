@@ -32,10 +32,10 @@ def pair(sigma_f, sigma_g, noise=0.0, size=200):
 @pytest.mark.parametrize(("f", "g", "noise"), [(1, 1, 0), (2, 3, 0), (4, 2, 2), (1, 4, 2)])
 def test_known_sigmas_are_recovered(f, g, noise, search):
     a, b, _, _ = pair(f, g, noise)
-    found = psfs.estimate(a, b, search=search)
-    assert found.f == pytest.approx(f, rel=0.1)
-    assert found.g == pytest.approx(g, rel=0.1)
-    assert not found.at_bound
+    estimates = psfs.estimate(a, b, search=search)
+    assert estimates.f == pytest.approx(f, rel=0.1)
+    assert estimates.g == pytest.approx(g, rel=0.1)
+    assert not estimates.at_bound
 
 
 def test_the_grid_is_golden():
@@ -52,11 +52,11 @@ def test_the_grid_is_golden():
 
 def test_colour_and_depth_do_not_change_the_estimate():
     a, b, _, _ = pair(2, 3)
-    found = psfs.estimate(a, b)
+    estimates = psfs.estimate(a, b)
     colour = psfs.estimate(*(np.dstack([x] * 3) for x in (a, b)))
     deep = psfs.estimate(*(x.astype(np.uint16) * 257 for x in (a, b)))
-    np.testing.assert_allclose(colour, found, atol=0.02)
-    np.testing.assert_allclose(deep, found, atol=0.02)
+    np.testing.assert_allclose(colour, estimates, atol=0.02)
+    np.testing.assert_allclose(deep, estimates, atol=0.02)
 
 
 @pytest.mark.parametrize(("window", "noise", "share"), [(7, 0, 0.99), (7, 2, 0.99), (1, 2, 0.90)])

@@ -50,9 +50,9 @@ def pair(motion):
 def test_known_motion_is_found(motion):
     reference, image, matrix = pair(motion)
     before = reference.copy(), image.copy()
-    found = align.estimate(reference, image, motion)
-    assert found.shape == (3, 3) and found.dtype == np.float64 and found[2, 2] == 1
-    assert align.corner_distance(found, matrix, SIZE) < 0.25
+    estimate = align.estimate(reference, image, motion)
+    assert estimate.shape == (3, 3) and estimate.dtype == np.float64 and estimate[2, 2] == 1
+    assert align.corner_distance(estimate, matrix, SIZE) < 0.25
     np.testing.assert_array_equal(reference, before[0])
     np.testing.assert_array_equal(image, before[1])
 
@@ -61,9 +61,9 @@ def test_known_motion_is_found(motion):
 def test_every_kind_of_image(kind):
     reference, image, matrix = pair("affine")
     reference, image = as_kind(reference, kind), as_kind(image, kind)
-    found = align.estimate(reference, image)
-    assert align.corner_distance(found, matrix, SIZE) < 0.25
-    back = align.warp(image, found)
+    estimate = align.estimate(reference, image)
+    assert align.corner_distance(estimate, matrix, SIZE) < 0.25
+    back = align.warp(image, estimate)
     assert back.shape == reference.shape and back.dtype == reference.dtype
 
 
@@ -159,10 +159,10 @@ def test_tiny_images_are_aligned_or_refused(size):
     other = np.random.default_rng(1).integers(0, 256, image.shape, dtype=np.uint8)
     for b in (image, other):
         try:
-            found = align.estimate(image, b)
+            estimate = align.estimate(image, b)
         except align.AlignmentError:
             continue
-        assert np.isfinite(found).all()
+        assert np.isfinite(estimate).all()
     assert align.misalignment(image, image) in (0, np.inf)
 
 
@@ -239,15 +239,15 @@ class Frames:
 @pytest.mark.parametrize("reference", [0, 2, 5])
 def test_stacks_are_aligned_frame_by_frame(reference):
     frames = Frames(6)
-    shown = []
+    lengths = []
 
-    def progress(places):
-        shown.extend(places)
-        return places
+    def progress(steps):
+        lengths.extend(steps)
+        return steps
 
     matrices = align.estimate_stack(frames, reference, "euclidean", progress)
     assert sorted(frames.read) == [0, 1, 2, 3, 4, 5]  # each once
-    assert sorted([*shown, reference]) == [0, 1, 2, 3, 4, 5]
+    assert sorted([*lengths, reference]) == [0, 1, 2, 3, 4, 5]
     np.testing.assert_array_equal(matrices[reference], np.eye(3))
     for i, matrix in enumerate(matrices):
         true = np.eye(3)

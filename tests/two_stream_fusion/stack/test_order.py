@@ -15,9 +15,9 @@ def test_the_order_of_focus_is_found(count):
     assert focus_order(frames) == list(range(count))
     assert focus_order(frames[::-1]) == list(range(count))  # from either end
     for seed in range(5):
-        places = [int(i) for i in np.random.default_rng(seed).permutation(count)]
-        found = [places[i] for i in focus_order([frames[i] for i in places])]
-        assert found in ([*range(count)], [*range(count)][::-1])
+        shuffled = [int(i) for i in np.random.default_rng(seed).permutation(count)]
+        order = [shuffled[i] for i in focus_order([frames[i] for i in shuffled])]
+        assert order in ([*range(count)], [*range(count)][::-1])
 
 
 def test_frames_are_looked_at_in_small():
@@ -53,6 +53,6 @@ def test_the_order_of_a_shaken_stack_is_found(share):
         levels(frame)[margin + y : y - margin, margin + x : x - margin]
         for frame, (x, y) in zip(slope(photo, 7, 3.0), shifts)
     ]
-    places = [int(i) for i in rng.permutation(7)]
-    found = [places[i] for i in focus_order([frames[i] for i in places])]
-    assert found in ([*range(7)], [*range(7)][::-1])
+    shuffled = [int(i) for i in rng.permutation(7)]
+    order = [shuffled[i] for i in focus_order([frames[i] for i in shuffled])]
+    assert order in ([*range(7)], [*range(7)][::-1])

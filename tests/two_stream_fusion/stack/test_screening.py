@@ -140,11 +140,11 @@ def test_a_frame_somewhat_bright_or_dark_is_doubtful(gain):
 
 
 def test_neighbours_are_those_of_the_order_of_focus():
-    asked = []
+    requests = []
     frames = stack()
     frames[2] = frames[2] * 0
-    misfits(frames, lambda places: asked.append(places) or places)
-    assert asked == [[0, 1, 3, 4]]
+    misfits(frames, lambda places: requests.append(places) or places)
+    assert requests == [[0, 1, 3, 4]]
 
 
 def test_of_a_pair_the_difference_is_said():
