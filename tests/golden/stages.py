@@ -87,8 +87,8 @@ class AlphaFrames:
         return str(i)
 
 
-def stages():
-    """{name: array}: bool and integer arrays are decisions, others numbers."""
+def select():
+    """Which frame, and which photograph of a pair, each pixel comes from."""
     results = {}
     frames = focus_stack()
     results["choice"] = frame_selection.select_frames(sharper, frames).astype(np.uint8)
@@ -100,8 +100,12 @@ def stages():
     results["select"], results["select from b"] = pair_selection.select_pixels(frames[0], frames[3], fused)
     cost = texture(40, 50, 3) / 64 - 2
     results["potts"] = potts.binary_potts(cost.astype(np.float32))
+    return results
 
-    # Registration
+
+def register():
+    """The motion between images, and how far they are apart."""
+    results = {}
     scene = texture(240, 320, 1)
     pairs = [(1.3, -0.7, 1.004), (3.1, 2.2, 0.99), (0.2, 0.1, 1.0)]
     moved_images = [as_uint8(blurred(moved(scene, *motion), 1.2)) for motion in pairs]
@@ -118,8 +122,13 @@ def stages():
     results["misalignment, 2 ignored"] = np.array(ignored)
     pyramid = registration.make_pyramid(np.tile(reference, (5, 5)))
     results["pyramid sizes"] = np.array([level.shape for level, _ in pyramid])
+    return results
 
-    # Dust
+
+def fill_dust():
+    """Spots that stand still while the scene moves."""
+    results = {}
+    scene = texture(240, 320, 1)
     rng = np.random.default_rng(7)
     faint = [128 + 0.03 * (moved(scene, 5 * i, 0) - 128) for i in range(2)]
     for row, column, depth in zip(rng.integers(8, 230, 30), rng.integers(8, 310, 30), np.linspace(1, 12, 30)):
@@ -137,8 +146,12 @@ def stages():
         image[5 + 10 * np.arange(count) % 50, 4 + 7 * np.arange(count) % 72] += 60
         shares.append(dust.find_spots(image, image[:, ::-1].copy()[:, ::-1]) is None)
     results["too many spots"] = np.array(shares)
+    return results
 
-    # Exposure
+
+def match_exposure():
+    """Brightness matched between frames."""
+    results = {}
     gains = 1 + np.linspace(0, 0.006, STEPS)
     exposed = [as_uint8(texture(120, 300, 2) * gain + 0.25) for gain in gains]
     same = [np.array_equal(exposure.match_exposure(exposed[0], photo), photo) for photo in exposed]
@@ -148,8 +161,12 @@ def stages():
     results["exposure"] = np.array(
         [exposure.match_exposure(ends, as_uint8(blurred(ends * gain, 3))).mean() for gain in (0.6, 0.8, 1.2)]
     )
+    return results
 
-    # Matte: a disc that is soft by another sigma in each frame, and a hole
+
+def fill_mattes():
+    """A disc that is soft by another sigma in each frame, and a hole."""
+    results = {}
     y, x = np.indices((80, 100))
     disc = (((y - 40) ** 2 + (x - 50) ** 2) < 25**2).astype(np.float32)
     alphas = [as_uint8(255 * blurred(disc, sigma)) for sigma in (0.5, 2, 5)]
@@ -168,8 +185,13 @@ def stages():
             for sigma in (1, 4, 12)
         ]
     )
+    return results
 
-    # Order, shake
+
+def sort_frames():
+    """The order of focus, and the shake of the camera."""
+    results = {}
+    scene = texture(240, 320, 1)
     wide = np.tile(as_uint8(texture(300, 400, 6)), (2, 2))
     details = order.detail_map(wide)
     results["detail map"], results["detail grid"] = details[::8, ::8], order.detail_grid(details)
@@ -179,8 +201,13 @@ def stages():
     small.append(screening.small_gray(as_uint8(texture(240, 320, 99))))
     small.append(screening.small_gray(as_uint8(moved(scene, 30, 0))))
     results["shifts"] = camera_shift.estimate_shifts(small)
+    return results
 
-    # Screening
+
+def screen_frames():
+    """Frames that do not belong to a stack."""
+    results = {}
+    wide = np.tile(as_uint8(texture(300, 400, 6)), (2, 2))
     plain = [screening.small_gray(as_uint8(texture(240, 320, 1))) for _ in range(4)]
     gains = np.geomspace(1, 2, STEPS)
     results["too bright"] = np.array(
@@ -225,6 +252,14 @@ def stages():
         motions.append(bool(screening.find_motion_blur(grids, [0, 1, 2], list)))
     results["blurred by motion"] = np.array(motions)
     return results
+
+
+SECTIONS = (select, register, fill_dust, match_exposure, fill_mattes, sort_frames, screen_frames)
+
+
+def stages():
+    """{name: array}: bool and integer arrays are decisions, others numbers."""
+    return {name: array for section in SECTIONS for name, array in section().items()}
 
 
 if __name__ == "__main__":
