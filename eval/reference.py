@@ -51,11 +51,11 @@ def read_rows() -> list[PublishedScores]:
 
 
 def largest_difference(ours: Mapping[str, float], published: Mapping[str, float]) -> float:
-    """The largest absolute difference over the metrics of `theirs`.
+    """The largest absolute difference over the metrics of `published`.
 
     Args:
         ours: {metric: value} of this repository.
-        theirs: {metric: value} of the published code.
+        published: {metric: value} of the published code.
 
     Returns:
         In the units of the metrics.

@@ -55,7 +55,7 @@ def check_memory(
 
     Raises:
         OSError, ValueError: a file cannot be read, or is of a kind that is not.
-        NotEnoughMemory: more memory is needed than is free.
+        MemoryError: more memory is needed than is free.
     """
     count, largest, path = 0, None, None
     for source in sources:

@@ -132,7 +132,7 @@ def check_header(path: Path, header: Header) -> None:
 
     Raises:
         UnsupportedImage: it claims more than MAX_MEGAPIXELS, or far more pixels than its bytes can describe.
-        NotEnoughMemory: memory cannot hold it.
+        MemoryError: memory cannot hold it.
     """
     pixels, size = header.width * header.height, f"{header.width}x{header.height}"
     if pixels > MAX_MEGAPIXELS * 1e6:
