@@ -76,7 +76,9 @@ def raised_names(function):
     caught = {}  # {id of a raise: names that its function catches around it}
     for node in own_nodes(function):
         if isinstance(node, ast.Try):
-            names = {ast.unparse(n) for h in node.handlers if h.type for n in getattr(h.type, "elts", [h.type])}
+            names = {
+                ast.unparse(n) for h in node.handlers if h.type for n in getattr(h.type, "elts", [h.type])
+            }
             for statement in node.body:
                 for inner in (statement, *own_nodes(statement)):
                     caught.setdefault(id(inner), set()).update(names)
@@ -113,7 +115,9 @@ def test_raises_is_honest(folder):
         for name, function in public_functions(path):
             where = f"{path.relative_to(ROOT)}:{function.lineno} {name}"
             documented = {n: exception_type(n, path) for n in documented_exceptions(function)}
-            faults += [f"{where}: {n} is no exception there" for n, known in documented.items() if known is None]
+            faults += [
+                f"{where}: {n} is no exception there" for n, known in documented.items() if known is None
+            ]
             bases = tuple(filter(None, documented.values()))
             raised = {n for n in raised_names(function) if n not in documented}
             faults += [

@@ -311,3 +311,36 @@ def test_images_in_register_need_small_levels_alone(monkeypatch):
     assert align.pyramid_misalignment(*versions[1], far[0].shape, ignored=1.5) == pytest.approx(
         2.10, abs=0.05
     )
+
+
+def test_small_versions_have_200_000_pixels():
+    assert align.small_pyramid(np.zeros((1000, 1000), np.uint8))[-1][0].shape == (447, 447)
+
+
+def pyramid_of(*widths, size=100):
+    """Levels with contrast, of `size` rows each."""
+    return [(np.random.default_rng(0).random((size, width), np.float32), np.eye(3)) for width in widths]
+
+
+def test_levels_of_30_000_pixels_are_coarse(monkeypatch):
+    pyramid = pyramid_of(100, 290, 310, 400)
+    monkeypatch.setattr(align, "_coarse_distance", lambda first, *_: first[-1][0].shape[1] / 1000)
+    assert align.pyramid_misalignment(pyramid, pyramid, (100, 400), ignored=0.581) == 0
+    monkeypatch.setattr(align.registration, "register_without_spots", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # 0.29 apart: not within half of it
+        align.pyramid_misalignment(pyramid, pyramid, (100, 400), ignored=0.579)
+
+
+@pytest.mark.parametrize(
+    ("distance", "gain", "is_misaligned"),
+    [(4.5, 0.31, False), (4.5, 0.36, True), (5.5, 0.15, False), (5.5, 0.18, True), (4.5, 0.25, False)],
+)
+def test_far_motions_need_a_smaller_gain(monkeypatch, distance, gain, is_misaligned):
+    """Of images 1000 pixels wide; the gain is of 1 - correlation, which is 0.5 before."""
+    pyramid, matrix = pyramid_of(200), np.array([[1, 0, distance], [0, 1, 0], [0, 0, 1]])
+    monkeypatch.setattr(align.registration, "register_without_spots", lambda a, b, _: (matrix, a, b))
+    monkeypatch.setattr(
+        align.registration, "correlate_pyramids", lambda a, b, m: 0.5 + 0.5 * gain * (m is matrix)
+    )
+    expected = distance if is_misaligned else 0
+    assert align.pyramid_misalignment(pyramid, pyramid, (500, 1000)) == pytest.approx(expected)

@@ -84,3 +84,13 @@ def test_golden_wins_near_the_level_of_noise():
     a, b = a.astype(np.uint8), b.astype(np.uint8)
     assert frame_selection._wins(a, b, a).mean() == pytest.approx(-0.3753, abs=0.002)
     assert frame_selection._wins(b, a, a).mean() == pytest.approx(0.3753, abs=0.002)
+
+
+def test_regions_of_ten_pixels_stay_in_200_000(monkeypatch):
+    mask = np.zeros((400, 500), bool)
+    for column, pixels in ((10, 9), (30, 10)):
+        mask[10 : 10 + pixels, column] = True
+    monkeypatch.setattr(frame_selection.potts, "binary_potts", lambda cost: mask)
+    frames = [np.zeros((400, 500), np.uint8)] * 2
+    choice = select_frames(lambda a, b, progress: a, frames)
+    assert not choice[:, 10].any() and choice[:, 30].sum() == 10

@@ -42,6 +42,16 @@ def test_golden_detour_that_keeps_the_given_order(monkeypatch, detour, expected)
     assert order.order_by_details([0, 10, 10 - detour, 20]) == expected
 
 
+@pytest.mark.parametrize(("count", "starts"), [(45, 45), (50, 50), (51, 26), (60, 30)])
+def test_at_most_fifty_paths_are_tried(monkeypatch, count, starts):
+    tried = []
+    monkeypatch.setattr(
+        order, "_nearest_neighbour_path", lambda distances, start: tried.append(start) or list(range(count))
+    )
+    order._sort(np.ones((count, count)))
+    assert len(tried) == starts
+
+
 @pytest.mark.parametrize("share", [0.005, 0.01, 0.02, 0.03])
 def test_the_order_of_a_shaken_stack_is_found(share):
     """Each frame is shifted by up to a share of the width in either direction."""
