@@ -278,6 +278,20 @@ def test_motion_loses_detail_in_one_direction(along, across, detail, is_blurred)
     assert (screening._motion_score(neighbour, frame, neighbour) < 0) == is_blurred
 
 
+@pytest.mark.parametrize("gain", [1.4, 1.6])
+def test_a_pair_differs_in_brightness_from_one_and_a_half_on(gain):
+    first, second = (np.full((20, 20), x, np.float32) for x in (99, 100 * gain - 1))
+    assert (compare_pair(first, second) is not None) == (gain > 1.5)
+    assert (compare_pair(second, first) is not None) == (gain > 1.5)
+
+
+@pytest.mark.parametrize(("lowest", "others", "count"), [(0.65, 0.85, 0), (0.55, 0.85, 1), (0.55, 0.75, 0)])
+def test_another_scene_correlates_little(monkeypatch, lowest, others, count):
+    correlations = iter([lowest, others, others, others])
+    monkeypatch.setattr(screening, "_correlation", lambda *_: next(correlations))
+    assert len(find_misfits([np.indices((20, 20)).sum(0, np.float32)] * 4)) == count
+
+
 def test_focus_does_not_matter_under_six_pixels(monkeypatch):
     """A point becomes a Gaussian of this sigma, before frames are compared as wholes."""
     broad = []
