@@ -17,6 +17,11 @@ PAGES = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
     for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
 }
+CARDS = {  # of folders: only their links are checked
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for folder in ("caffe_torch", "data_prep", "eval", "experiments", "models", "prototxt", "solver", "tests")
+    for path in sorted((ROOT / folder).rglob("*.md"))
+}
 README, TRAINING, RESULTS = PAGES["README.md"], PAGES["docs/training.md"], PAGES["docs/results.md"]
 TEXT = "\n".join(PAGES.values())
 
@@ -60,9 +65,9 @@ def anchors(page):
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [*PAGES, *CARDS])
 def test_links_lead_somewhere(name):
-    for path, anchor in re.findall(r"\]\(([^)#\s]*)(#[^)]+)?\)", PAGES[name]):
+    for path, anchor in re.findall(r"\]\(([^)#\s]*)(#[^)]+)?\)", {**PAGES, **CARDS}[name]):
         if path.startswith("https://"):
             continue
         target = (ROOT / name).parent / path if path else ROOT / name
