@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from two_stream_fusion.methods.two_stream import TwoStream
 
 LOG = logging.getLogger(__name__)
-TILE = 512  # pixels a side: BVLC Caffe needs 6 GB for it, caffe_torch a tenth
+TILE = 512  # pixels a side, for memory alone: BVLC Caffe needs 6 GB for it, caffe_torch a tenth
 REFINEMENTS = ("none", "select")
 WARN_PIXELS = 1.5  # images that are farther apart get a warning where they are not aligned
 WARN_SHARE = 1 / 600  # of the longer side: the same for large images, which are compared on small versions

@@ -1,6 +1,7 @@
 """Patches for the comparison method CNN, through their command."""
 
 import numpy as np
+import pytest
 
 from data_prep import cnn_patches, make_cnn_database
 
@@ -33,3 +34,27 @@ def test_the_same_seed_makes_the_same_rows(smooth_photographs, tmp_path, rows):
         make_cnn_database.main([str(x) for x in [*arguments, "--workers", workers]])
         databases.append(rows(tmp_path / name, "train")["a"].tobytes())
     assert databases[0] == databases[1] != databases[2]
+
+
+def make_patches(image, samples, monkeypatch):
+    """The rows of one photograph, as arrays: (a, b)."""
+    monkeypatch.setattr(
+        cnn_patches, "load_with_rng", lambda photograph, seed: (image, np.random.default_rng(seed))
+    )
+    rows = list(cnn_patches.CnnPatches(samples=samples).make_rows(None))
+    return (np.stack([row[i][0] for row in rows]).astype(int) for i in (0, 1))
+
+
+def test_golden_blur(monkeypatch):
+    i, j = np.indices((48, 64))
+    planes = [(i * j // 8 + 37 * (i // 16) + k * j * j // 11) % 256 for k in (1, 2, 3)]
+    a, b = make_patches(np.stack(planes, -1).astype(np.uint8), 30, monkeypatch)
+    assert np.abs(a - b).mean() == pytest.approx(22.669, abs=0.05)
+
+
+def test_patches_have_a_variance_of_25_and_more(monkeypatch):
+    checker = np.indices((16, 96)).sum(0) % 2
+    gray = np.where(np.arange(96) < 64, 101 + 9 * checker, 100 + 11 * checker).astype(np.uint8)
+    a, b = make_patches(np.dstack([gray] * 3), 60, monkeypatch)  # of variance 20.25, and 30.25 on the right
+    strong = (np.maximum(a.max(1), b.max(1)) == 111) | (np.minimum(a.min(1), b.min(1)) == 100)
+    assert strong.sum(1).min() >= 7  # columns of 16

@@ -59,3 +59,15 @@ def test_motorcycle_and_wall_are_sharp_in_one_of_the_two(rendered_pair):
     assert (
         np.minimum(near_error, far_error) > 8
     ).mean() < 0.02  # all but outlines is sharp in one of the two
+
+
+def test_golden_focus(monkeypatch):
+    """The mean difference from the sharp photograph, at both disparities in focus."""
+    i, j = np.indices((48, 64))
+    planes = [(i * j // 8 + 37 * (i // 16) + k * j * j // 11) % 256 for k in (1, 2, 3)]
+    texture = np.stack(planes, -1).astype(np.uint8)
+    disparity = np.tile(np.linspace(5, 60, 64, dtype=np.float32), (48, 1))
+    disparity[10:30, 20:40] = 57
+    monkeypatch.setattr(depth_pair, "scene", lambda: (texture, disparity))
+    near, far, sharp = (image.astype(int) for image in depth_pair.render_depth_pair())
+    assert [np.abs(x - sharp).mean() for x in (near, far)] == pytest.approx([5.951, 30.178], abs=0.05)

@@ -320,3 +320,14 @@ def test_ground_truth_of_a_folder(photos, triple, tmp_path, capsys, one_process)
     with pytest.raises(SystemExit):
         compare.main([*arguments, "--methods", "none"])
     assert "nothing to score without --fused" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("correlation", [0.21, 0.29])
+def test_one_scene_correlates_by_a_quarter_where_no_motion_is_found(monkeypatch, correlation):
+    monkeypatch.setattr(pairs.align, "misalignment", lambda a, b: float("inf"))
+    monkeypatch.setattr(pairs.align, "correlate_images", lambda a, b: correlation)
+    if correlation > 0.25:
+        pairs.check_one_scene(pairs.Files("x", "a", "b", None), pairs.Pair(None, None, None))
+    else:
+        with pytest.raises(ValueError, match="do not show one scene"):
+            pairs.check_one_scene(pairs.Files("x", "a", "b", None), pairs.Pair(None, None, None))

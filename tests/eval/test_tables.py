@@ -345,7 +345,7 @@ def test_camera_is_the_pair_of_the_paper():
 def test_outlines_are_near_where_depth_jumps():
     inside = pairs.photographer_mask()
     to_other = np.where(inside, *(cv2.distanceTransform(x, cv2.DIST_C, 3) for x in (inside, 1 - inside)))
-    np.testing.assert_array_equal(pairs.outline_mask("camera"), to_other <= pairs.BAND + 1)
+    np.testing.assert_array_equal(pairs.outline_mask("camera"), to_other <= 10 + 1)
     depth = depth_pair.scene()[1]
     band = pairs.outline_mask("colour")
     jump = np.abs(np.diff(depth, axis=1)) > depth_pair.SHARP / 2

@@ -8,7 +8,7 @@ from typing import Any, Callable, Sequence, Tuple
 import cv2
 import numpy as np
 
-TILE = 384  # pixels: side of the squares of map_tiles; the data of a tile fit a core's cache
+TILE = 384  # pixels: side of the squares of map_tiles, for speed alone; the data of a tile fit a core's cache
 Tile = Tuple[Tuple[slice, slice], Tuple[slice, slice], Tuple[slice, slice]]  # inner, outer, inside
 
 

@@ -30,7 +30,7 @@ MAX_MEGAPIXELS_UNQUESTIONED = 16
 MIN_BYTES_A_MEGAPIXEL = 500  # photographs take a hundred times as many; deflate needs 970 for plain black
 NETPBM_HEAD = 4096  # bytes that hold its size and white
 READ_FORMATS = "PNG, TIFF, JPEG, WebP, BMP, PPM, RAW and HEIC"  # for messages
-BAND = 256  # rows of an image that are converted at once
+BAND = 256  # rows of an image that are converted at once, for memory alone
 OPENCV_NO_MEMORY = -4  # cv2.error.code where an allocation fails
 # How files of kinds that are not read begin.
 OTHER_FORMATS = {

@@ -29,7 +29,7 @@ from two_stream_fusion.methods.coefficients import fuse_planes, merge_lowpass, s
 SCALE = 2  # the factor that the nets are trained for
 LEVELS = 2
 PLANE_SCALES = {"approximation": 255.0, "detail": 16.0}  # planes are divided by this for the nets
-TILE = 512  # pixels: the largest side of the part of the sources that is computed at once
+TILE = 512  # pixels: the largest side of the sources' part computed at once, for memory alone
 
 
 def fuse(

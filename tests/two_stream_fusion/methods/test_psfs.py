@@ -140,3 +140,10 @@ def test_one_image_sharp_all_over_is_taken_and_said():
 def test_what_cannot_be_fused_is_refused(shape_a, shape_b, options, words):
     with pytest.raises(ValueError, match=words):
         fuse(image(0, shape_a), image(1, shape_b), **options)
+
+
+@pytest.mark.parametrize(
+    ("sigmas", "at_bound"), [((0.205, 1), True), ((0.22, 1), False), ((1, 7.995), True), ((1, 7.9), False)]
+)
+def test_sigmas_range_from_a_fifth_to_eight(sigmas, at_bound):
+    assert psfs.Sigmas(*sigmas).at_bound is at_bound
