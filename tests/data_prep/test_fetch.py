@@ -139,7 +139,7 @@ def test_names(host):
         fetch.list_files("unknown")
 
 
-def test_the_command_goes_on_where_it_stopped(host, tmp_path, capsys):
+def test_the_command_resumes_where_it_stopped(host, tmp_path, capsys):
     missing = host.folder / "stacks/fly/2.jpg"
     missing.rename(missing.with_suffix(".away"))
     with pytest.raises(OSError, match="7 of 8 files"):
@@ -167,7 +167,7 @@ def test_without_a_network_it_gives_up_early(host, tmp_path, monkeypatch):
     assert fetched == [] and len(failures) == 8 and len(tried) < 1000
 
 
-def test_no_connection_is_said_in_a_line(host, tmp_path):
+def test_no_connection_is_reported_in_a_line(host, tmp_path):
     host.shutdown()
     host.server_close()
     with pytest.raises(OSError, match=r"^1.jpg cannot be fetched: no connection to 127.0.0.1$"):
@@ -209,7 +209,7 @@ def test_the_given_folder_holds_what_the_registry_says():
             assert Path(os.environ["FUSION_DATA"]) in fetch.fetch(name, "/dev/null").parents
 
 
-def test_failures_are_told_by_reason_in_short_lines():
+def test_failures_are_grouped_by_reason_in_short_lines():
     url = "https://raw.githubusercontent.com/owner/repository/" + 40 * "a" + "/images/of/photographs.jpg"
     offline = "no connection to raw.githubusercontent.com"
     failures = [fetch.FetchError(f"pairs/lytro/lytro-0{i}/lytro-0{i}_A.jpg", offline, url) for i in (1, 2)]

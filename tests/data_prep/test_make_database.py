@@ -24,7 +24,7 @@ def slow_command(folder, tmp_path):
     return [*COMMAND, *map(str, options)]
 
 
-def test_what_a_killed_run_left_is_not_taken_for_whole(folder, tmp_path, make, rows):
+def test_a_partial_folder_of_a_killed_run_is_rebuilt(folder, tmp_path, make, rows):
     killed = subprocess.Popen(slow_command(folder, tmp_path), stdout=subprocess.DEVNULL)
     until = time.monotonic() + 60
     while not list(tmp_path.glob("data.part/train/*.h5")) and time.monotonic() < until:

@@ -59,7 +59,7 @@ def test_linked_folders_are_searched_once(tmp_path):
     assert names(tmp_path / "photos") == [("1.jpg", None), ("away/3.jpg", None), ("in/2.jpg", None)]
 
 
-def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_read_is_reported(tmp_path, monkeypatch):
     for name in ("1.jpg", "private/2.jpg", "public/3.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -250,7 +250,7 @@ def test_the_more_complete_photographs_are_the_default(folder, tmp_path, monkeyp
     assert photographs.training_photographs().description == "build/photos/train (fetched)"  # whole, if fewer
 
 
-def test_a_wrong_folder_of_data_is_said(tmp_path, monkeypatch):
+def test_a_wrong_folder_of_data_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(fetch, "ROOT", tmp_path / "none")
     monkeypatch.setenv("FUSION_DATA", str(tmp_path / "wrong"))
     errors = []

@@ -25,7 +25,7 @@ def test_a_picture_shows_four(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("data", "names", "words"), [("", [], "FUSION_DATA"), ("x", ["none"], "no stack none")]
 )
-def test_what_is_missing_is_said(monkeypatch, capsys, data, names, words):
+def test_missing_files_are_reported(monkeypatch, capsys, data, names, words):
     monkeypatch.setenv("FUSION_DATA", data)
     with pytest.raises(SystemExit) as stop:
         gallery.main(names)

@@ -207,7 +207,7 @@ def test_ground_truth_adds_psnr(photos, triple, tmp_path, capsys):
     capsys.readouterr()
 
 
-def test_what_cannot_be_done_is_named(photos, tmp_path, capsys):
+def test_mistakes_are_named(photos, tmp_path, capsys):
     damaged = photos / "second" / "far.png"
     damaged.write_bytes(damaged.read_bytes()[:200])
     images.write(photos / "sizes_1.png", np.zeros((30, 40), np.uint8))

@@ -96,14 +96,14 @@ def test_jpeg_is_that_of_an_rgb_image():
     assert differences[0] < differences[1] / 10
 
 
-def test_photographs_of_which_no_pair_can_be_made_are_said(photos, monkeypatch):
+def test_photographs_of_no_pair_are_reported(photos, monkeypatch):
     same = np.zeros((20, 20, 3), np.uint8)
     monkeypatch.setattr(held_out, "make_pair", lambda *_: (same, same, same))
     with pytest.raises(ValueError, match="no pair, of 3 held-out photographs"):
         held_out.main(["--photos", str(photos), "--model", "2-1-2_f32_k3-defocus"])
 
 
-def test_mistakes_are_said(photos):
+def test_mistakes_are_reported(photos):
     photos = ["--photos", str(photos)]
     with pytest.raises(ValueError, match="'boundary=3': select takes boundary_cost=12, detail_sigma="):
         held_out.main([*photos, "--select", "boundary=3"])

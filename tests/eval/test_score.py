@@ -117,7 +117,7 @@ def test_maps_show_where_a_fusion_fails(files, tmp_path, triple, capsys):
         assert (bad > good + 50 and good == 0) if name == "loss" else (bad < good - 50 and good > 245), name
 
 
-def test_sixteen_bits_are_said(files, tmp_path, triple, capsys):
+def test_sixteen_bits_are_reported(files, tmp_path, triple, capsys):
     for path, image in zip(files, triple):
         images.write(path, image.astype(np.uint16) * 257)
     score.main([*files[:3], "--json"])

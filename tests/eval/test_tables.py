@@ -208,7 +208,7 @@ def test_a_damaged_image_is_made_again(tmp_path, triple, size):
     assert path.read_bytes() == original
 
 
-def test_what_cannot_be_had_is_said(small, tmp_path, capsys):
+def test_missing_pairs_are_reported(small, tmp_path, capsys):
     tables.main(["--out", str(tmp_path), "--methods", "LP", "--no-lytro", "--workers", "1"])
     output = capsys.readouterr().out
     assert "Table 1: clock\n\nNot made: clock: cannot be fetched" in output

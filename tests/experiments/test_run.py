@@ -141,7 +141,7 @@ def test_one_at_a_time_in_a_folder(stub, lab):
         (["--caffe", "/nowhere"], "no program `caffe`"),
     ],
 )
-def test_bad_options_are_said(lab, capsys, options, words):
+def test_bad_options_are_refused(lab, capsys, options, words):
     runs_csv = lab.runs_csv
     runs_csv.write_text(runs_csv.read_text().replace("random", "half"))
     options += ["--out", str(lab.folder / "out")]
@@ -164,7 +164,7 @@ def test_commands_are_run_with_their_folder(lab, capfd):
 @pytest.mark.parametrize(
     "path", sorted((ROOT / "experiments").glob("*/commands.txt")), ids=lambda p: p.parent.name
 )
-def test_commands_are_there(path):
+def test_commands_are_installed(path):
     for line in path.read_text().splitlines():
         assert (ROOT / shlex.split(line)[0]).is_file()
 

@@ -97,7 +97,7 @@ def test_lists_from_spreadsheets_are_read_and_others_named(lab):
 
 
 @pytest.mark.parametrize("name", LISTED)
-def test_what_is_listed_is_there(name):
+def test_listed_files_exist(name):
     with open(LISTED[name], newline="") as file:
         rows_listed = list(csv.DictReader(file))
     assert len({row["label"] for row in rows_listed}) == len(rows_listed)

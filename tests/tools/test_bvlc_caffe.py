@@ -107,7 +107,7 @@ def cache(tmp_path):
 
 
 @needs_apt
-def test_what_is_whole_is_kept_and_the_rest_fetched(mirror, cache):
+def test_complete_packages_are_kept_and_others_fetched(mirror, cache):
     url, packages, _ = mirror
     bvlc_caffe.download(packages, cache, [url])
     one, two = (cache / package.deb for package in packages)
@@ -216,7 +216,7 @@ def test_an_older_prefix_survives_a_failed_rebuild(tmp_path, quick, monkeypatch)
     assert (prefix / "file").exists()
 
 
-def test_a_folder_of_somebody_elses_is_not_replaced(tmp_path, quick):
+def test_a_folder_of_another_user_is_not_replaced(tmp_path, quick):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "precious").write_text("x")
     with pytest.raises(ValueError, match="was not made by this command"):
@@ -240,7 +240,7 @@ def test_folders_of_others_beside_the_prefix_stay(tmp_path, quick, monkeypatch, 
     assert foreign.exists() and not (tmp_path / "bvlc").exists()
 
 
-def test_what_a_killed_run_left_is_taken_away(tmp_path, quick):
+def test_leftovers_of_a_killed_run_are_removed(tmp_path, quick):
     for ending in ("old", "part"):
         (tmp_path / f"bvlc-{ending}" / "usr").mkdir(parents=True)
         (tmp_path / f"bvlc-{ending}" / bvlc_caffe.STAMP).write_text("x")
@@ -264,13 +264,13 @@ def test_an_unsigned_mirror_pins_nothing(mirror, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("libc", "message"), [(("glibc", "2.28"), "needs glibc 2.31"), (("", ""), "another C library")]
 )
-def test_a_host_that_cannot_run_it_is_told_so(monkeypatch, libc, message):
+def test_a_host_that_cannot_run_it_gets_the_reason(monkeypatch, libc, message):
     monkeypatch.setattr(bvlc_caffe.platform, "libc_ver", lambda: libc)
     with pytest.raises(OSError, match=message):
         bvlc_caffe.check_host()
 
 
-def test_a_host_without_apt_is_told_what_to_install(monkeypatch):
+def test_a_host_without_apt_learns_what_to_install(monkeypatch):
     monkeypatch.setattr(bvlc_caffe.shutil, "which", lambda command: None)
     with pytest.raises(OSError, match="no apt-get and no dpkg-deb here: install the packages apt and dpkg"):
         bvlc_caffe.check_host()

@@ -18,7 +18,7 @@ def test_coffee_is_sharp_in_one_of_the_two_everywhere(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", ["lytro/lytro-06", "board"])
-def test_without_the_real_pair_one_is_rendered_and_said(tmp_path, capsys, monkeypatch, rendered_pair, name):
+def test_without_the_real_pair_one_is_rendered(tmp_path, capsys, monkeypatch, rendered_pair, name):
     def offline(name, *_):
         raise fetch.FetchError(name, "no connection", f"https://example.org/{name}.jpg")
 

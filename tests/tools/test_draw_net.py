@@ -53,7 +53,7 @@ def test_the_picture(tmp_path, capsys):
     assert "srcnn, 7 boxes" in capsys.readouterr().out
 
 
-def test_mistakes_are_said(tmp_path):
+def test_mistakes_are_reported(tmp_path):
     out = ["-o", str(tmp_path / "n.png")]
     with pytest.raises(FileNotFoundError):
         draw_net.main(["nothing.prototxt", *out])

@@ -174,7 +174,7 @@ def test_opening_the_net_counts_as_fusing(run, tmp_path, monkeypatch):
     assert seconds == {"align": 0, "fuse": 100, "write": 0}
 
 
-def test_what_a_method_takes_is_said(run):
+def test_the_options_of_a_method_are_listed(run):
     assert "options, for --set:\n  levels=" in run("--help-method", "lp")[1]
     assert "options, given as --model, --refine and --tile:" in run("--help-method", "two_stream")[1]
 
@@ -371,7 +371,7 @@ def test_options_without_a_default_take_numbers(run, tmp_path):
         assert setting.split("=")[0] in errors and len(errors.splitlines()) == 1
 
 
-def test_sigmas_at_the_end_of_their_range_are_said(run, tmp_path):
+def test_sigmas_at_the_end_of_their_range_get_a_warning(run, tmp_path):
     arguments = ("a.png", "a.png", "-o", tmp_path / "o.png", "--method", "psfs")
     assert "the range ends at 0.2 and 8" in run(*arguments)[1]
 
@@ -406,7 +406,7 @@ def test_what_the_files_say_is_carried_over(run, folder, tmp_path):
     np.testing.assert_array_equal(fused.alpha, np.rot90(alpha, 3))
 
 
-def test_too_little_memory_is_said_before_anything_is_decoded(run, folder, tmp_path, monkeypatch):
+def test_too_little_memory_is_refused_before_decoding(run, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: 2**27)
     monkeypatch.setattr(images, "load", None)
     status, _, error = run(folder / "a.png", folder / "b.png", "-o", tmp_path / "out.png", "--method", "lp")
@@ -429,7 +429,7 @@ def test_standard_input_is_refused(run, folder, tmp_path):
         (("-o", "out.png", "--panel", "a.png", "--force"), "one of the images"),
     ],
 )
-def test_outputs_that_cannot_be_are_said_first(run, folder, monkeypatch, named, words):
+def test_outputs_that_cannot_be_written_are_refused_first(run, folder, monkeypatch, named, words):
     monkeypatch.setattr(images, "load", None)  # before anything is read
     before = sorted(folder.iterdir())
     status, _, errors = run("a.png", "b.png", *named, "--method", "lp")
@@ -443,14 +443,14 @@ def test_deep_images_need_a_deep_format(run, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_result_beside_its_sources_is_said(run, folder, tmp_path):
+def test_a_result_beside_its_sources_gets_a_warning(run, folder, tmp_path):
     """A later run of the same command would fuse it too."""
     (tmp_path / "in").mkdir()
     for name in ("a.png", "b.png"):
         (tmp_path / "in" / name).write_bytes((folder / name).read_bytes())
-    for output, said in (("in/fused.png", 1), ("fused.png", 0)):
+    for output, count in (("in/fused.png", 1), ("fused.png", 0)):
         status, _, errors = run(tmp_path / "in", "-o", tmp_path / output, "--method", "lp")
-        assert status == 0 and errors.count("would fuse it too") == said
+        assert status == 0 and errors.count("would fuse it too") == count
 
 
 def test_long_names_are_written(run, tmp_path):
@@ -603,7 +603,7 @@ def test_images_are_brought_into_register(run, shifted, tmp_path):
     assert replaced.shape == (120, 160, 3)
 
 
-def test_aligned_images_can_be_had(run, shifted, tmp_path):
+def test_aligned_images_are_written(run, shifted, tmp_path):
     status, output, errors = run(*shifted, "--align-only", tmp_path / "aligned", "-v")
     assert status == 0, errors
     assert sorted(p.name for p in (tmp_path / "aligned").iterdir()) == ["in0.tif", "in1.tif", "in2.tif"]
@@ -653,7 +653,7 @@ def test_aligned_images_have_a_report_and_names_of_their_own(run, shifted, tmp_p
         (("--align", "sideways"), 2, "sideways"),
     ],
 )
-def test_wrong_alignments_are_said(run, shifted, tmp_path, arguments, status, words):
+def test_wrong_alignments_are_refused(run, shifted, tmp_path, arguments, status, words):
     result = run(*shifted, "-o", tmp_path / "out.png", "--method", "lp", *arguments)
     assert result[0] == status and words in result[2]
     assert not (tmp_path / "out.png").exists()
@@ -674,7 +674,7 @@ def test_a_flat_reference_is_named_too(run, shifted, tmp_path):
     assert status == 1 and errors.startswith(f"fuse.py: error: {tmp_path / 'flat.png'}: ")
 
 
-def test_images_out_of_register_are_said(run, shifted, tmp_path):
+def test_images_out_of_register_are_reported(run, shifted, tmp_path):
     warned = run(shifted[0], shifted[2], "-o", tmp_path / "out.png", "--method", "lp")[2]
     assert warned.startswith("fuse.py: warning: ") and "--align" in warned and len(warned.splitlines()) == 1
     assert run(shifted[0], shifted[0], "-o", tmp_path / "o.png", "--method", "lp")[2] == ""
@@ -690,7 +690,7 @@ def test_what_only_fusing_makes_is_not_asked_of_aligning(run, folder, tmp_path, 
     )
 
 
-def test_the_file_that_is_named_twice_is_said(run, tmp_path):
+def test_a_file_named_for_two_outputs_is_refused(run, tmp_path):
     twice = tmp_path / "p.png"
     result = run("a.png", "b.png", "-o", tmp_path / "o.png", "--panel", twice, "--map", twice)
     assert result[0] == 1 and f"{twice}: named for two outputs" in result[2]
@@ -700,7 +700,7 @@ def test_the_file_that_is_named_twice_is_said(run, tmp_path):
     ("shape", "name", "words"),
     [((16, 20, 4), "o.jpg", "JPEG has no alpha"), ((16, 16400, 3), "o.webp", "ends at 16383 pixels")],
 )
-def test_what_a_format_cannot_hold_is_said_before_the_work(run, tmp_path, monkeypatch, shape, name, words):
+def test_pixels_a_format_cannot_hold_are_refused_first(run, tmp_path, monkeypatch, shape, name, words):
     monkeypatch.setattr(registry, "fuse", None)  # what is not come to
     pixels = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
     for i in "ab":
@@ -729,7 +729,7 @@ fuse.command()
 """
 
 
-def test_an_error_is_said_while_the_next_image_is_read(tmp_path):
+def test_an_error_is_printed_while_the_next_image_is_read(tmp_path):
     """OpenCV reads them with stderr turned away."""
     images.write(tmp_path / "x.png", np.random.default_rng(0).integers(0, 65535, (40, 50, 3), np.uint16))
     names = [str(tmp_path / "x.png")] * 3

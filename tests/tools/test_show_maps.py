@@ -46,7 +46,7 @@ def test_the_picture(tiny, pair, tmp_path, capsys):
     assert "conv_a (3, 10, 14), conv_b (3, 10, 14)" in capsys.readouterr().out
 
 
-def test_mistakes_are_said(tiny, pair, tmp_path):
+def test_mistakes_are_reported(tiny, pair, tmp_path):
     out = ["-o", str(tmp_path / "m.png")]
     with pytest.raises(ValueError, match="no blob 'conv9': there are a, b, conv_a, conv_b, concat, fusion"):
         show_maps.main([*pair, *tiny, *out, "--blobs", "conv9"])

@@ -42,7 +42,7 @@ def test_floats_and_one_channel_are_shown():
     assert colours.shape == (1, 2, 2, 3) and (colours == 51).all()
 
 
-def test_mistakes_are_said(database, tmp_path):
+def test_mistakes_are_reported(database, tmp_path):
     out = ["-o", str(tmp_path / "p.png")]
     with pytest.raises(ValueError, match="ends before patch --first"):
         show_patches.main([str(database), *out, "--first", "5"])

@@ -65,7 +65,7 @@ SETTINGS = fuse.settings_from(fuse.parse_arguments(["x", "-o", "y", "--method", 
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_it_goes_on_and_says_what_failed(folder, capfd, jobs):
+def test_a_batch_continues_and_reports_what_failed(folder, capfd, jobs):
     assert run("--batch", "in", "-o", "out", "--jobs", jobs) == 1
     output, errors = capfd.readouterr()
     assert sorted(p.name for p in (folder / "out").iterdir()) == ["one.png", "ten.png", "two.png"]
@@ -123,7 +123,7 @@ def test_an_output_of_two_items_is_refused(folder, capfd):
         ("\udcff", "CSV"),
     ],
 )
-def test_faults_of_the_file_are_said(folder, capfd, text, words):
+def test_faults_of_the_file_are_reported(folder, capfd, text, words):
     (folder / "wrong.csv").write_bytes(text.encode("utf-8", "surrogateescape"))
     assert run("--batch", "wrong.csv", "-o", "out") == 1
     errors = capfd.readouterr().err
@@ -131,7 +131,7 @@ def test_faults_of_the_file_are_said(folder, capfd, text, words):
     assert not (folder / "out").exists()
 
 
-def test_a_missing_batch_is_said(folder, capfd):
+def test_a_missing_batch_is_reported(folder, capfd):
     assert run("--batch", "none.csv", "-o", "out") == 1
     assert capfd.readouterr().err == "fuse.py: error: none.csv: No such file or directory\n"
 
@@ -141,7 +141,7 @@ def test_only_readable_images_are_whole(folder):
     assert not batch.is_whole("in/bad/1.png") and not batch.is_whole("in/none.png")
 
 
-def test_warnings_are_said(folder, capfd):
+def test_warnings_are_printed(folder, capfd):
     """A pair out of register, as it is said of one; with -q not."""
     scene = cv2.GaussianBlur(np.random.default_rng(5).random((160, 240), np.float32), (0, 0), 2)
     scene = cv2.normalize(scene, None, 20, 240, cv2.NORM_MINMAX).astype(np.uint8)
@@ -230,7 +230,7 @@ def killed(item):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_process_that_is_killed_is_said(folder):
+def test_a_process_that_is_killed_is_reported(folder):
     outcomes = run_items(["--batch", "pairs.csv", "-o", "out"], killed)
     assert outcomes == {
         name: f"{name}: a process was killed, as where memory ends"
@@ -265,7 +265,7 @@ def killed_after_writing(item):
     return error
 
 
-def test_what_a_killed_process_has_written_is_its_own(folder):
+def test_files_of_a_killed_process_count_as_its_own(folder):
     (folder / "out").mkdir()
     images.write(folder / "out/one.png", np.zeros((9, 9), np.uint8))
     before = (folder / "out/one.png").read_bytes()

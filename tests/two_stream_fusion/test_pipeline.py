@@ -155,7 +155,7 @@ def test_a_transparent_frame_is_left_out_by_that_name(tmp_path, caplog):
     assert result.alpha is None
 
 
-def test_progress_is_told_stage_by_stage(files):
+def test_progress_is_reported_stage_by_stage(files):
     stages = []
 
     class Stage:
@@ -344,7 +344,7 @@ def test_a_doubtful_frame_is_fused_with_a_warning(caplog):
 
 
 @pytest.mark.parametrize("motion", [None, "translation"])
-def test_a_bad_frame_is_left_out_and_said(caplog, motion):
+def test_a_bad_frame_is_left_out_with_a_warning(caplog, motion):
     photo = photograph()[100:300, 150:400]
     good = [levels(frame) for frame in slope(photo, 4)]
     bad = [*good[:2], good[1] // 3, *good[2:]]

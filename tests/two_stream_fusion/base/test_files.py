@@ -92,7 +92,7 @@ def test_what_a_user_makes_meanwhile_stays(fails, tmp_path):
     assert listing(tmp_path) == ["out", "out.old", "out.old/precious", "out/old.h5"]
 
 
-def test_what_a_killed_run_left_is_taken_away(tmp_path):
+def test_leftovers_of_a_killed_run_are_removed(tmp_path):
     for name in ("out.old", "out.part"):
         (tmp_path / name / "train").mkdir(parents=True)
         (tmp_path / name / files.MARK).touch()

@@ -476,7 +476,7 @@ def test_any_size_is_kept(tmp_path_factory, height, width, ending, deep):
         ("x.webp", np.zeros((1, 17000), np.uint8), None, "16383"),
     ],
 )
-def test_what_a_format_cannot_hold_is_refused(tmp_path, name, pixels, alpha, words):
+def test_pixels_a_format_cannot_hold_are_refused(tmp_path, name, pixels, alpha, words):
     with pytest.raises(ValueError, match=words):
         images.write(tmp_path / name, pixels, alpha)
     assert not list(tmp_path.iterdir())

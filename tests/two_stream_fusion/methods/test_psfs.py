@@ -114,7 +114,7 @@ def test_a_disc_is_found_by_the_disc_kernel():
     np.testing.assert_allclose(psfs.estimate(a, b, psf="disc"), 2.5, rtol=0.1)
 
 
-def test_one_image_sharp_all_over_is_taken_and_said():
+def test_one_image_sharp_all_over_is_taken():
     sharp = cv2.GaussianBlur(image(0, (160, 160)), (0, 0), 0.8)
     soft = cv2.GaussianBlur(sharp, (0, 0), 2)
     assert psfs.decide(sharp, soft)["decision"].mean() > 0.98

@@ -73,7 +73,7 @@ def test_a_long_stack_shows_some_of_its_frames(tmp_path):
     assert look.notes[0].startswith("24 of the 60 sources are shown")
 
 
-def test_what_was_done_is_said(tmp_path):
+def test_the_page_describes_what_was_done(tmp_path):
     result = stack(3)
     shift = np.array([[1.0, 0, 3], [0, 1, 4], [0, 0, 1]])
     aligned = result.aligned._replace(

@@ -27,7 +27,7 @@ def test_frames_are_looked_at_in_small():
     assert order._fit_within((1, 5000), 500) == (500, 1)
 
 
-def test_an_order_that_will_do_is_kept():
+def test_an_order_without_a_shorter_path_is_kept():
     """Frames alike in all but noise have no order of their own."""
     truth, frames, _ = strips((60, 160))
     assert focus_order(frames) == [0, 1, 2, 3]

@@ -148,7 +148,7 @@ def test_neighbours_are_those_of_the_order_of_focus():
     assert requests == [[0, 1, 3, 4]]
 
 
-def test_of_a_pair_the_difference_is_said():
+def test_the_difference_of_a_pair_is_described():
     first, second = stack(2)
     assert compare_pair(small_gray(first), small_gray(second)) is None
     assert "times as bright" in compare_pair(small_gray(first), small_gray(second * 0))
