@@ -1,5 +1,8 @@
 """Patches for the comparison method CNN, through their command."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -58,3 +61,10 @@ def test_patches_have_a_variance_of_25_and_more(monkeypatch):
     a, b = make_patches(np.dstack([gray] * 3), 60, monkeypatch)  # of variance 20.25, and 30.25 on the right
     strong = (np.maximum(a.max(1), b.max(1)) == 111) | (np.minimum(a.min(1), b.min(1)) == 100)
     assert strong.sum(1).min() >= 7  # columns of 16
+
+
+def test_a_test_of_the_solver_has_every_validation_patch():
+    root = Path(__file__).resolve().parents[2]
+    batch = re.findall(r"batch_size: (\d+)", (root / "prototxt/cnn/train_val.prototxt").read_text())[-1]
+    count = re.search(r"test_iter: (\d+)", (root / "solver/cnn.prototxt").read_text())[1]
+    assert cnn_patches.CnnPatches().val_patches == int(batch) * int(count)

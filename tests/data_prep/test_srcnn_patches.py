@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep import make_srcnn_database
+from data_prep import make_srcnn_database, srcnn_patches
 from data_prep.pair_patches import channels
-from two_stream_fusion.methods import srcnn, uwt
+from two_stream_fusion.methods import registry, srcnn, uwt
 
 
 @pytest.mark.parametrize("planes", ["approximation", "detail"])
@@ -38,3 +38,14 @@ def test_srcnn_rows_are_planes_of_the_transform(smooth_photographs, tmp_path, pl
     assert matches == 6
     flat = train["data"].var((1, 2, 3)) < 1e-8
     assert not np.allclose(train["data"][~flat], train["label"][~flat], atol=1e-4)
+
+
+@pytest.mark.parametrize(("side", "rows"), [(103, 0), (104, 8)])
+def test_borders_of_24_pixels_are_left_out(side, rows):
+    """Of the 104 pixels 48 are a patch, and 8 are left to choose its place by."""
+    assert srcnn_patches.SrcnnPatches().count_rows((side, 200)) == rows
+
+
+def test_rows_are_of_the_scale_and_the_levels_of_the_method():
+    options = registry.options("srcnn")
+    assert (options["scale"], options["levels"]) == (srcnn.SCALE, srcnn.LEVELS)
