@@ -69,7 +69,7 @@ class Plan(NamedTuple):
 class DatasetSpec(abc.ABC):
     """The settings of a database, and how its rows are made of a photograph.
 
-    Subclasses add their settings as fields. All fields stand in the manifest.
+    Subclasses add their settings as fields. The manifest lists all fields.
 
     Attributes:
         val_share: the share of photographs for validation, between 0 and 1.
@@ -234,7 +234,7 @@ def build(
         raise ValueError(f"{str(out)!r}: Caffe reads no path with a space in it")
     origin = provenance(sources, root, spec)
     cv2.setNumThreads(1)  # photographs are processed in parallel, not parts of them
-    # Threads will do: decoding, hashing, blurring and writing all release Python's lock.
+    # Threads suffice: decoding, hashing, blurring and writing release Python's lock.
     with atomic_folder(out) as part, ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         planned = plan(sources, spec, pool, warn)
         splits = {"train": spec.expand_pairs(planned.train), "val": planned.val}

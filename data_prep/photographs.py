@@ -54,7 +54,7 @@ def training_photographs(photos: str | None = None, unreadable: OnError | None =
         The photographs, their folder and a description for people.
 
     Raises:
-        ValueError: `photos` is no folder, or there are no photographs at all.
+        ValueError: `photos` is not a folder, or no photographs exist.
     """
     if photos:
         if not os.path.isdir(photos):

@@ -161,7 +161,7 @@ def format_report(
                 cells += [f"{value:.6f}", "" if toolbox_value is None else f"{toolbox_value:.6f}"]
                 if toolbox_value is not None and not np.isnan(toolbox_value):
                     differences.append(abs(value - toolbox_value) / max(1, abs(toolbox_value)))
-            # Smaller differences vary from one processor to the next. A toolbox's NaN is no difference.
+            # Smaller differences vary from one processor to the next. A toolbox's NaN does not count.
             largest = max([1e-12, *differences])
             rows.append([name, *cells, f"< {10 ** np.ceil(np.log10(largest)):.0e}" if differences else ""])
         sections.append(f"### {title}\n\n{markdown_tables.markdown(['', *columns, 'apart'], rows)}")

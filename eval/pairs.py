@@ -74,7 +74,7 @@ def find_pairs(folder: str | Path, *skip: str | Path | None) -> tuple[list[Files
         skip: folders to leave out.
 
     Returns:
-        The pairs, and {name: why it is no pair} of all other images.
+        The pairs, and {name: why it is in no pair} of all other images.
     """
     root = Path(folder).resolve()
     base = root.parent

@@ -235,7 +235,7 @@ def make_report(
     method: str = "",
     options: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What is known of a fusion, as it stands in a report.
+    """Describe a fusion, as a report holds it.
 
     Args:
         output: the fused image, or the folder of aligned ones.

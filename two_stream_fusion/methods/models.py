@@ -163,7 +163,7 @@ def read_prototxt(path: str | Path, message: M) -> M:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is no such message, or a net in a format from before 2015.
+        ValueError: it is not such a message, or it is a net in a format from before 2015.
     """
     from google.protobuf import text_format  # late: names and cards need no Caffe
 

@@ -136,7 +136,7 @@ def receptive_field_radius(deploy: str | Path) -> int:
 
     Raises:
         OSError: there is no such file.
-        ValueError: it is no net, or a layer has a stride.
+        ValueError: it is not a net, or a layer has a stride.
     """
     net = models.read_prototxt(deploy, caffe_pb2.NetParameter())
     refuse_strides(net, deploy)

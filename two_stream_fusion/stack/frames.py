@@ -328,7 +328,7 @@ def find_images(patterns: Iterable[str | Path]) -> list[Path]:
 
     Raises:
         OSError: a list cannot be read.
-        ValueError: there is no image for a pattern, folder or list.
+        ValueError: a pattern, folder or list names no image.
     """
     all_paths: list[Path] = []
     for pattern in map(str, patterns):
