@@ -1,7 +1,7 @@
 """The tuned constants that no result depends on, and so no test: each says so in the comment beside it.
 
-Those of two_stream_fusion/stack, methods and data_prep that results depend on are held: a change by 30 % fails a
-test of the module or of tests/golden/stages.py.
+Those of two_stream_fusion/stack, methods and data_prep that results depend on are held: a change by 30 %
+fails a test of the module or of tests/golden/stages.py.
 """
 
 import re
