@@ -331,3 +331,11 @@ def test_one_scene_correlates_by_a_quarter_where_no_motion_is_found(monkeypatch,
     else:
         with pytest.raises(ValueError, match="do not show one scene"):
             pairs.check_one_scene(pairs.Files("x", "a", "b", None), pairs.Pair(None, None, None))
+
+
+def test_images_of_a_pair_that_differ_are_refused(tmp_path):
+    paths = [tmp_path / "x_A.png", tmp_path / "x_B.png"]
+    for path, shape in zip(paths, ((20, 30), (20, 31))):
+        images.write(path, np.zeros(shape, np.uint8))
+    with pytest.raises(ValueError, match=r"x_A\.png is 30x20 8 bit gray, .*x_B\.png is 31x20 8 bit gray"):
+        pairs.load(pairs.Files("x", *paths, None))
