@@ -139,10 +139,10 @@ def reduce_range(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def recolour(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Change the colours of an image with probability 0.5, to such as photographs rarely have.
+    """With probability 0.5, give an image strong colours, which are rare in photographs.
 
     R, G and B change places. One of the three keeps its levels, each other is weakened by a factor
-    log-uniform in 1..8. A net that saw few things of one strong colour fuses them worse.
+    log-uniform in 1..8. A net trained without strong colours fuses them worse.
 
     Args:
         image: H x W x 3 uint8.

@@ -124,9 +124,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         draw_figure(name, cells, path)
         note = f" ({pairs.NOTES[name]})" if name in pairs.NOTES else ""
         print(f"{path}: {name}, {len(cells)} images{note}")
-    for name, why in {**missing, **failed}.items():
+    for name, reason in {**missing, **failed}.items():
         if name not in FIGURES.values():
-            print(f"{name} is left out: {why}")
+            print(f"{name} is left out: {reason}")
     return 1 if failed else 0
 
 

@@ -58,9 +58,9 @@ def read_scores(folder: str | Path) -> ByPair:
     """
     folder = Path(folder)
     scores: ByPair = {}
-    found = [*(folder / f"table{number}.csv" for number in pairs.TABLES), folder / "lytro.csv"]
-    found += [folder / f"truth_{name}.csv" for name in pairs.WITH_GROUND_TRUTH]
-    for path in filter(Path.is_file, found):
+    paths = [*(folder / f"table{number}.csv" for number in pairs.TABLES), folder / "lytro.csv"]
+    paths += [folder / f"truth_{name}.csv" for name in pairs.WITH_GROUND_TRUTH]
+    for path in filter(Path.is_file, paths):
         with open(path, newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 name = row.get("pair") or path.stem.partition("_")[2]
@@ -88,14 +88,14 @@ def show_pair(name: str, rows: tables.Rows, fused: str | Path, page: str | Path)
     except (OSError, ValueError) as error:
         return Pair(None, {}, [f"The photographs cannot be shown: {error}"])
     files = [] if name in pairs.WITH_GROUND_TRUTH else [relative_link(p, page) for p in _pair_files(name)]
-    shown, notes = [], []
+    shown_pictures, notes = [], []
 
     def add(label, alt, image, link="", note=""):
         difference = None
         if truth is not None:
             difference = Shown(shrink(difference_picture(image, truth)))
         size = (image.shape[1], image.shape[0])
-        shown.append(Picture(label, Shown(shrink(image)), alt, size, link, difference, note))
+        shown_pictures.append(Picture(label, Shown(shrink(image)), alt, size, link, difference, note))
 
     if truth is not None:
         add(TRUTH, f"{name}: the scene in focus throughout", truth)
@@ -117,10 +117,10 @@ def show_pair(name: str, rows: tables.Rows, fused: str | Path, page: str | Path)
             add(title, f"{name} fused by {title}", image, relative_link(path, page), note)
     if missing:
         notes.append(f"No fused image of {', '.join(missing)}; `make tables` makes it.")
-    places = {picture.name: place for place, picture in enumerate(shown)}
+    positions = {picture.name: position for position, picture in enumerate(shown_pictures)}
     has_truth = truth is not None
-    right = places.get("Ours", len(shown) - 1)
-    view = View(name, shown, 0, right, is_grid=has_truth, shows_differences=has_truth)
+    right = positions.get("Ours", len(shown_pictures) - 1)
+    view = View(name, shown_pictures, 0, right, is_grid=has_truth, shows_differences=has_truth)
     return Pair(view, score([a, b], truth) if has_truth else {}, notes)
 
 
@@ -156,14 +156,14 @@ def score_table(
     for title, row in rows.items():
         cells = [Cell(title, title)]
         for metric in columns:
-            theirs = beside.get(title, {}).get(metric)
+            published = beside.get(title, {}).get(metric)
             cells.append(
                 Cell(
                     _number(row.get(metric, math.nan), metric),
                     row.get(metric, math.nan),
                     title in tables.best(rows, metric),
-                    "" if theirs is None else f"({_number(theirs, metric)})",
-                    theirs is not None and title in tables.best(beside, metric),
+                    "" if published is None else f"({_number(published, metric)})",
+                    published is not None and title in tables.best(beside, metric),
                 )
             )
         lines.append(cells)
@@ -198,10 +198,10 @@ def plot_against_psnr(name: str, rows: tables.Rows, truth_scores: Mapping[str, f
     ]
     rank = correlation(rows, PLOTTED)
     above = sum(point.x > truth_scores[PLOTTED] for point in points)
-    nearest, most = max(points, key=lambda p: p.y), max(points, key=lambda p: p.x)
+    nearest, largest = max(points, key=lambda p: p.y), max(points, key=lambda p: p.x)
     title = (
         f"{name}: PSNR to the ground truth against {PLOTTED}. {nearest.name} is nearest to the ground truth"
-        f" ({nearest.y:.1f} dB), {most.name} has the most {PLOTTED} ({most.y:.1f} dB). {above} of"
+        f" ({nearest.y:.1f} dB), {largest.name} has the most {PLOTTED} ({largest.y:.1f} dB). {above} of"
         f" {len(points)} methods have more {PLOTTED} than the ground truth itself. Rank correlation"
         f" {rank:.2f}."
     )
@@ -219,9 +219,9 @@ def correlation(rows: tables.Rows, metric: str) -> float:
     Returns:
         -1 to 1, over the methods that have both; NaN for fewer than two.
     """
-    known = {title: row for title, row in rows.items() if {metric, "PSNR"} <= set(row)}
-    psnr = {title: {metric: row["PSNR"]} for title, row in known.items()}
-    return tables.rank_correlation(known, psnr, metric)
+    complete = {title: row for title, row in rows.items() if {metric, "PSNR"} <= set(row)}
+    psnr = {title: {metric: row["PSNR"]} for title, row in complete.items()}
+    return tables.rank_correlation(complete, psnr, metric)
 
 
 def make_tables_page(folder: str | Path, page: str | Path, has_lytro: bool = True) -> Page:
@@ -248,29 +248,29 @@ def make_tables_page(folder: str | Path, page: str | Path, has_lytro: bool = Tru
         if name not in scores:
             sections.append(Section(f"Table {number}: {name}", ["Not among the tables."]))
             continue
-        shown = show_pair(name, scores[name], fused, page)
+        report = show_pair(name, scores[name], fused, page)
         notes = [f"A {pairs.NOTES[name]}."] if name in pairs.NOTES else []
-        if shown.truth_scores and any("PSNR" in row for row in scores[name].values()):
-            truths[name] = shown.truth_scores
+        if report.truth_scores and any("PSNR" in row for row in scores[name].values()):
+            truths[name] = report.truth_scores
         table = score_table(
             f"Scores of {name}",
             scores[name],
             paper.get(number),
-            shown.truth_scores,
+            report.truth_scores,
             "In brackets: the paper's values. The best of each are marked.",
         )
-        views = [shown.view] if shown.view else []
-        sections.append(Section(f"Table {number}: {name}", [*notes, *shown.notes], (), views, [table]))
+        views = [report.view] if report.view else []
+        sections.append(Section(f"Table {number}: {name}", [*notes, *report.notes], (), views, [table]))
     if truths:
         sections.insert(len(pairs.WITH_GROUND_TRUTH), _misleading_section(scores, truths))
     lytro = {name: scores[name] for name in pairs.LYTRO if name in scores}
     if lytro and has_lytro:
         sections += _lytro_sections(lytro, fused, page)
-    lead = (
+    introduction = (
         f"{len(scores)} pairs by every method. Switch methods over one place, or see all side by side. A "
         "difference is bright where a method fails."
     )
-    return Page("Multi-focus fusion: methods compared", lead, sections)
+    return Page("Multi-focus fusion: methods compared", introduction, sections)
 
 
 def _misleading_section(scores, truths):
@@ -309,9 +309,9 @@ def _lytro_sections(lytro, fused, page):
     mean = score_table(f"Mean of {len(lytro)} pairs", results.mean_scores(lytro), published, note=note)
     yield Section(f"Lytro, mean of {len(lytro)} pairs", tables=[mean])
     for name, rows in lytro.items():
-        shown = show_pair(name, rows, fused, page)
-        views = [shown.view] if shown.view else []
-        yield Section(name, shown.notes, (), views, [score_table(f"Scores of {name}", rows)], is_folded=True)
+        report = show_pair(name, rows, fused, page)
+        views = [report.view] if report.view else []
+        yield Section(name, report.notes, (), views, [score_table(f"Scores of {name}", rows)], is_folded=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

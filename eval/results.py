@@ -58,15 +58,15 @@ class Results(NamedTuple):
 
 def list_entries() -> dict[str, Entry]:
     """The rows of the tables, {title: entry}; ours in several forms, the paper's net first."""
-    listed = {title: Entry(name, {}) for name, title in registry.TITLES.items() if name != "two_stream"}
+    entries = {title: Entry(name, {}) for name, title in registry.TITLES.items() if name != "two_stream"}
     shipped = models.names()
     ours = next((name for name in OURS_MODELS if name in shipped), OURS_MODELS[0])
-    listed["Ours"] = Entry("two_stream", {"model": ours})
-    listed[SELECT] = Entry("two_stream", {"model": ours, "refine": "select"})
+    entries["Ours"] = Entry("two_stream", {"model": ours})
+    entries[SELECT] = Entry("two_stream", {"model": ours, "refine": "select"})
     for name in shipped:
         if name != ours:
-            listed[f"Ours ({name})"] = Entry("two_stream", {"model": name})
-    return listed
+            entries[f"Ours ({name})"] = Entry("two_stream", {"model": name})
+    return entries
 
 
 def titles_with_other_weights() -> set[str]:
@@ -87,12 +87,12 @@ def select_methods(titles: str | None = None, settings: Iterable[str] = ()) -> d
     Raises:
         ValueError: an unknown title, or as `set_options`.
     """
-    known = list_entries()
-    requested = list(known) if titles is None else titles.split(",")
+    available = list_entries()
+    requested = list(available) if titles is None else titles.split(",")
     for title in requested:
-        if title not in known:
-            raise ValueError(f"--methods: {title!r} is none of {', '.join(known)}")
-    return set_options({title: known[title] for title in known if title in requested}, settings)
+        if title not in available:
+            raise ValueError(f"--methods: {title!r} is none of {', '.join(available)}")
+    return set_options({title: available[title] for title in available if title in requested}, settings)
 
 
 def set_options(entries: Mapping[str, Entry], settings: Iterable[str]) -> dict[str, Entry]:
@@ -140,10 +140,10 @@ def cache_key(method: str, options: Mapping[str, object]) -> str:
     """
     composed = ["two_stream_fusion.pipeline"] if "refine" in options else []
     code = provenance.code_digest(f"two_stream_fusion.methods.{method}", *composed)
-    used = [options["model"]] if "model" in options else models.names(method)
+    model_names = [options["model"]] if "model" in options else models.names(method)
     weights = {
         name: [provenance.sha256(path.read_bytes()) for path in models.model_files(name, method)]
-        for name in used
+        for name in model_names
     }
     return json.dumps([method, options, code, weights], sort_keys=True)
 
@@ -217,8 +217,8 @@ def find_fused(name: PairName, title: str, folder: str | Path) -> Path | None:
 
 
 def _pair_folder(name, folder):
-    own = f"-{provenance.sha256(str(name[1:]).encode())[:8]}" if isinstance(name, pairs.Files) else ""
-    return Path(folder, str(name).replace("/", "-") + own)
+    suffix = f"-{provenance.sha256(str(name[1:]).encode())[:8]}" if isinstance(name, pairs.Files) else ""
+    return Path(folder, str(name).replace("/", "-") + suffix)
 
 
 def _pattern(title):
@@ -349,8 +349,8 @@ def _find_missing(names, entries):
     for title, (method, options) in entries.items():
         try:
             cache_key(method, options)
-            needed = provenance.source_files(f"two_stream_fusion.methods.{method}")
-            if models.__name__ in needed and not models.names(method):
+            modules = provenance.source_files(f"two_stream_fusion.methods.{method}")
+            if models.__name__ in modules and not models.names(method):
                 raise ValueError("its weights are not shipped")
         except ValueError as error:
             missing[title] = str(error)

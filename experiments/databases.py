@@ -29,10 +29,10 @@ def digest(*parts: object) -> str:
 
 def database_name(options: str) -> str:
     """The folder name of a database: its options, with a hash where characters had to be replaced."""
-    words = shlex.split(options)
+    arguments = shlex.split(options)
     name = re.sub(r"[^\w.]+", "_", options).strip("_") or "default"
-    plain = all(re.fullmatch(r"--[a-z-]+|[a-z0-9.]+", word) for word in words)
-    return name if plain else f"{name[:80]}-{digest(*words)[:8]}"
+    plain = all(re.fullmatch(r"--[a-z-]+|[a-z0-9.]+", word) for word in arguments)
+    return name if plain else f"{name[:80]}-{digest(*arguments)[:8]}"
 
 
 def prepare_database(options: str, folder: Path) -> Database:

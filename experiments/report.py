@@ -109,8 +109,8 @@ def markdown(rows: list[dict[str, str]]) -> str:
     """The rows of a summary as README's table, without the conditions that are the same in all."""
     same = [column for column in CONDITIONS if len({row[column] for row in rows}) == 1]
     spread = [] if rows[0]["seeds"] != "1" else ["least", "most"]
-    shown = [column for column in rows[0] if column not in same + spread]
-    return markdown_tables.markdown(shown, [[row[c] for c in shown] for row in rows])
+    columns = [column for column in rows[0] if column not in same + spread]
+    return markdown_tables.markdown(columns, [[row[c] for c in columns] for row in rows])
 
 
 def plot(title: str, groups: dict[str, list[Training]], rows: list[dict[str, str]], path: Path) -> None:
@@ -174,9 +174,16 @@ def write_report(name: str, groups: dict[str, list[Training]], timer: Timer, fol
     rows = summarize(groups, timer)
     trainings = [training for group in groups.values() for training in group]
     curves = [
-        [t.label, t.solver.random_seed, n, kind, f"{loss:g}", f"{plot_log.psnr(loss, database.patch):.4f}"]
+        [
+            t.label,
+            t.solver.random_seed,
+            n,
+            phase,
+            f"{loss:g}",
+            f"{plot_log.psnr(loss, database.patch):.4f}",
+        ]
         for t in trainings
-        for kind, curve, database in zip(("train", "val"), read_curves(t), (t.train, t.vals[0]))
+        for phase, curve, database in zip(("train", "val"), read_curves(t), (t.train, t.vals[0]))
         for n, loss in curve
     ]
     header = ["label", "seed", "iteration", "set", "loss", "psnr"]

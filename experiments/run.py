@@ -60,7 +60,7 @@ class Settings(NamedTuple):
 
 def experiment_names() -> list[str]:
     """The names of all experiments."""
-    lists = [path for kind in ("runs.csv", "commands.txt") for path in HERE.glob(f"*/{kind}")]
+    lists = [path for file_name in ("runs.csv", "commands.txt") for path in HERE.glob(f"*/{file_name}")]
     return sorted(path.parent.name for path in lists)
 
 

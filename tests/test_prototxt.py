@@ -117,11 +117,11 @@ def test_stages_of_a_released_model_have_their_files(folder):
     solvers = sorted(folder.glob("[0-9].prototxt"))
     assert [path.name for path in solvers] == [f"{i + 1}.prototxt" for i in range(len(solvers))]
     commands = (folder / "commands.sh").read_text()
-    named = re.findall(rf"-solver models/{folder.parent.name}/training/(\d+)\.prototxt", commands)
-    assert sorted(set(named)) == [path.stem for path in solvers]
+    stages = re.findall(rf"-solver models/{folder.parent.name}/training/(\d+)\.prototxt", commands)
+    assert sorted(set(stages)) == [path.stem for path in solvers]
     with open(folder / "log.csv", newline="") as file:
         log = list(csv.DictReader(file))
-    assert {row["stage"] for row in log} == set(named)
+    assert {row["stage"] for row in log} == set(stages)
     assert all(20 < float(row["val_psnr"]) < 60 for row in log)
     for path in solvers:
         assert f'build/snapshots/{folder.parent.name}_{path.stem}"' in path.read_text()

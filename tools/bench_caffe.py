@@ -43,13 +43,13 @@ class Measurements(NamedTuple):
 
 def list_programs(gpu: int | None = None) -> dict[str, Program]:
     """The programs to compare, {label: program}; BVLC's on a CPU, where it is installed."""
-    here = Path(sys.executable).parent
+    folder = Path(sys.executable).parent
     ours = {
-        "caffe_torch": Program(here, "float32"),
-        "caffe_torch, bfloat16": Program(here, "bfloat16"),
+        "caffe_torch": Program(folder, "float32"),
+        "caffe_torch, bfloat16": Program(folder, "bfloat16"),
     }
     if gpu is not None:
-        return {**ours, "caffe_torch, tf32": Program(here, "tf32")}
+        return {**ours, "caffe_torch, tf32": Program(folder, "tf32")}
     bvlc = Path(os.environ.get("BVLC_CAFFE", ROOT / "build/bvlc")) / "bin"
     return {**({"BVLC Caffe": Program(bvlc, None)} if (bvlc / "caffe").exists() else {}), **ours}
 

@@ -296,8 +296,8 @@ def _fuse(words, outputs, settings, warnings):
         sum(seconds.values()) / (aligned.frames.shape[0] * aligned.frames.shape[1] / 1e6),
     )
     target = outputs.aligned_folder or outputs.image or Path()
-    known = {"method": method, "options": fusing["options"], "align": align, "result": result}
-    report = out.make_report(target, aligned, seconds, **known)
+    context = {"method": method, "options": fusing["options"], "align": align, "result": result}
+    report = out.make_report(target, aligned, seconds, **context)
     if outputs.report:
         out.write_report(outputs.report, report, outputs.force)
     if outputs.page and result:

@@ -33,9 +33,9 @@ def needed_bytes(method: str, count: int, header: Any) -> int:
     pixel_bytes = row.working_bytes or max(other.working_bytes or 0 for other in registry.METHODS.values())
     if row.takes_many:
         pixel_bytes += BYTES_PER_MORE_IMAGE * (count - 2)
-    held = 2 * header.size  # the neighbours of an image that is being decoded
+    waiting = 2 * header.size  # the neighbours of an image that is being decoded
     fusing = pixels * (pixel_bytes + DEPTH_COPIES * channels * (header.itemsize - 1))
-    return PROGRAM_BYTES + (NETWORK_BYTES if row.has_network else 0) + max(fusing, header.decoding + held)
+    return PROGRAM_BYTES + (NETWORK_BYTES if row.has_network else 0) + max(fusing, header.decoding + waiting)
 
 
 def check_memory(
@@ -55,7 +55,7 @@ def check_memory(
 
     Raises:
         OSError, ValueError: a file cannot be read, or is of a kind that is not.
-        NotEnoughMemory: more memory is needed than is free.
+        MemoryError: more memory is needed than is free.
     """
     count, largest, path = 0, None, None
     for source in sources:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from two_stream_fusion.methods.two_stream import TwoStream
 
 LOG = logging.getLogger(__name__)
-TILE = 512  # pixels a side: BVLC Caffe needs 6 GB for it, caffe_torch a tenth
+TILE = 512  # pixels a side, for memory alone: BVLC Caffe needs 6 GB for it, caffe_torch a tenth
 REFINEMENTS = ("none", "select")
 WARN_PIXELS = 1.5  # images that are farther apart get a warning where they are not aligned
 WARN_SHARE = 1 / 600  # of the longer side: the same for large images, which are compared on small versions
@@ -223,15 +223,15 @@ def fuse(
     if align is None and check_register:
         _warn_if_misaligned(matte.composites if matte else spread)
     fusing_start = time.perf_counter()
-    how: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "network": network,
         "method": method,
         "options": options or {},
         "progress": progress,
     }
-    how.update(refine=refine or "none", tile=tile)
-    image, alpha, choice, maps = _fuse_frames(spread, matte, **how)
-    image = _restore_levels(image, choice, aligned.frames, how)
+    settings.update(refine=refine or "none", tile=tile)
+    image, alpha, choice, maps = _fuse_frames(spread, matte, **settings)
+    image = _restore_levels(image, choice, aligned.frames, settings)
     end = time.perf_counter()
     return Result(
         image=image,
@@ -256,11 +256,11 @@ def _fuse_frames(frames, matte, *, network, method, options, refine, tile, progr
     if network is not None:
         steps = len(tiles(frames.shape[:2], tile, 0)) * (len(frames) - 1)
         with progress("fusing", steps, "tile") as track:
-            how: dict[str, Any] = {"refine": refine, "tile": tile, "progress": track}
+            settings: dict[str, Any] = {"refine": refine, "tile": tile, "progress": track}
             if matte:
-                image, alpha, choice = fuse_matte.fuse_by_network(network, matte, **how)
+                image, alpha, choice = fuse_matte.fuse_by_network(network, matte, **settings)
             else:
-                image, choice = fuse_by_network(network, frames, **how)
+                image, choice = fuse_by_network(network, frames, **settings)
     else:
         with progress("fusing", len(frames), "image") as track:
             if matte:
@@ -270,7 +270,7 @@ def _fuse_frames(frames, matte, *, network, method, options, refine, tile, progr
     return image, alpha, choice, maps
 
 
-def _restore_levels(image, choice, frames, how):
+def _restore_levels(image, choice, frames, settings):
     """A result of spread images with the levels of the sources (see stack/levels.py).
 
     Pixels that were clipped are those of the frame chosen there, or of a fusion of the images as they are.
@@ -280,12 +280,12 @@ def _restore_levels(image, choice, frames, how):
     if not clipped.any():
         return image
     if choice is None:
-        plain = _fuse_frames(frames, Matte(frames) if frames.has_alpha else None, **how)[0]
+        plain = _fuse_frames(frames, Matte(frames) if frames.has_alpha else None, **settings)[0]
         image[clipped] = plain[clipped]
     else:
         for i, frame in enumerate(frames):
-            here = clipped & (choice == i)
-            image[here] = frame[here]
+            clipped_here = clipped & (choice == i)
+            image[clipped_here] = frame[clipped_here]
     return image
 
 

@@ -58,15 +58,15 @@ def select_frames(frames: Iterable[np.ndarray], fused: np.ndarray) -> np.ndarray
             nearest = distance
             continue
         wins = _wins(nearest, distance, np.float32(FLOOR + noise_variance(frame)))
-        better = potts.binary_potts(-wins / np.float32(BOUNDARY_COST))
-        choice[better], nearest[better] = i, distance[better]
+        is_closer = potts.binary_potts(-wins / np.float32(BOUNDARY_COST))
+        choice[is_closer], nearest[is_closer] = i, distance[is_closer]
     return remove_small_regions(choice, MIN_AREA * choice.size)
 
 
 def _wins(nearest, distance, noise):
     """H x W float32: how much closer a frame is than the nearest so far, -1 to 1; near 0 within noise."""
-    both = nearest + distance
-    return (nearest - distance) * both**2 / (both + noise) ** 3
+    total = nearest + distance
+    return (nearest - distance) * total**2 / (total + noise) ** 3
 
 
 def _squared_distance(image, fused):
@@ -91,14 +91,14 @@ def restore_edges(blended: np.ndarray, fused: np.ndarray, choice: np.ndarray, co
     if weight is None:
         return blended
     scale = np.float32(depth_scale(blended))
-    alike = np.float32(DIFFERENCE + 2 * noise_variance(blended))
+    tolerance = np.float32(DIFFERENCE + 2 * noise_variance(blended))
 
     def mix(blended, fused, weight):
         change = fused.astype(np.float32) - blended
         squared = (change / scale) ** 2
         squared = squared.mean(axis=2) if squared.ndim == 3 else squared
         squared = cv2.blur(squared, (EDGE_WINDOW, EDGE_WINDOW), borderType=cv2.BORDER_REFLECT_101)
-        weight = weight * squared / (squared + alike)
+        weight = weight * squared / (squared + tolerance)
         change *= weight[..., None] if change.ndim == 3 else weight
         return round_half_up(blended + change, blended.dtype)
 

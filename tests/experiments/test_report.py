@@ -20,8 +20,8 @@ def test_databases_of_several_experiments_are_all_validated_on(stub, lab):
     options = stub()
     run.main(["both", *options])
     assert len(list((lab.folder / "out" / "runs").iterdir())) == 1
-    found = {row["validated on"]: row["PSNR"] for row in lab.rows(experiment="both")}
-    assert found == {"patch_16": "14.08", "patch_12": "11.58"}
+    psnr_of = {row["validated on"]: row["PSNR"] for row in lab.rows(experiment="both")}
+    assert psnr_of == {"patch_16": "14.08", "patch_12": "11.58"}
 
 
 def test_the_table_leaves_out_what_is_the_same():

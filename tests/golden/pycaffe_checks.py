@@ -100,13 +100,13 @@ def a_part_of_a_net_runs_on_what_is_written():
     net = build(NET)
     weights, bias = (blob.data for blob in net.params["fc"])
     net.blobs["c"].data[...] = np.random.RandomState(0).standard_normal(net.blobs["c"].data.shape)
-    found = net.forward(start="fc", end="fc")
-    assert list(found) == ["scores"]
+    outputs = net.forward(start="fc", end="fc")
+    assert list(outputs) == ["scores"]
     expected = net.blobs["c"].data.reshape(3, -1).dot(weights.T) + bias
     np.testing.assert_allclose(net.blobs["scores"].data, expected, rtol=1e-4, atol=1e-5)
     net.blobs["scores"].diff[...] = np.random.RandomState(1).standard_normal((3, 6))
-    found = net.backward(start="fc", end="fc")
-    assert list(found) == ["c"]
+    outputs = net.backward(start="fc", end="fc")
+    assert list(outputs) == ["c"]
     expected = net.blobs["scores"].diff.dot(weights).reshape(net.blobs["c"].diff.shape)
     np.testing.assert_allclose(net.blobs["c"].diff, expected, rtol=1e-4, atol=1e-5)
 

@@ -112,7 +112,7 @@ def read_text(path: str | Path, kind: str) -> str:
 
 
 def check_regular(path: str | Path) -> None:
-    """Refuse what is no file on a disk.
+    """Refuse a path that is not a file on a disk.
 
     Args:
         path: of something to be read.

@@ -281,8 +281,8 @@ def _check_decoded(path, page, pixels, orientation):
     samples = 3 if page.photometric == 3 else page.samplesperpixel
     shape = size if samples == 1 else (*size, samples)
     bits = 8 if page.photometric == 3 or page.bitspersample < 8 else page.bitspersample
-    kind = "u" if page.dtype is None or page.photometric == 3 or page.dtype.kind == "b" else page.dtype.kind
-    is_other = pixels.dtype.kind != kind or (bits in (8, 16, 32, 64) and 8 * pixels.dtype.itemsize != bits)
+    code = "u" if page.dtype is None or page.photometric == 3 or page.dtype.kind == "b" else page.dtype.kind
+    is_other = pixels.dtype.kind != code or (bits in (8, 16, 32, 64) and 8 * pixels.dtype.itemsize != bits)
     if pixels.shape != shape or is_other:
         actual = "x".join(map(str, pixels.shape))
         expected = "x".join(map(str, shape))

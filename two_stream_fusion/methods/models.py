@@ -89,8 +89,8 @@ def add_model_arguments(parser: argparse._ActionsContainer, default: str | None 
         parser: an ArgumentParser or a group of one.
         default: of --model. None lets the command tell whether the option was given.
     """
-    shown = f"a model of models/ (default: {default or DEFAULT})"
-    parser.add_argument("--model", default=default, metavar="NAME", help=shown)
+    model_help = f"a model of models/ (default: {default or DEFAULT})"
+    parser.add_argument("--model", default=default, metavar="NAME", help=model_help)
     parser.add_argument("--net", metavar="DEPLOY", help="a deploy.prototxt instead; needs --weights")
     parser.add_argument("--weights", metavar="CAFFEMODEL", help="weights for --net")
 
@@ -163,7 +163,7 @@ def read_prototxt(path: str | Path, message: M) -> M:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is no such message, or a net in a format from before 2015.
+        ValueError: it is not such a message, or it is a net in a format from before 2015.
     """
     from google.protobuf import text_format  # late: names and cards need no Caffe
 

@@ -171,11 +171,11 @@ def _path(cumulative_p, cumulative_q):
     for own, other, before in ((*both, before_p), (*both[::-1], before_q)):
         index = before * np.intp(n)
         index += columns
-        begun = np.concatenate([np.zeros((1, n)), other]).reshape(-1).take(index)
-        np.maximum(begun[1:], own[:-1], out=begun[1:])
+        begin = np.concatenate([np.zeros((1, n)), other]).reshape(-1).take(index)
+        np.maximum(begin[1:], own[:-1], out=begin[1:])
         number = np.minimum(before, _AREA - 1)
         np.minimum(index, columns + (_AREA - 1) * n, out=index)
-        result.append(_Cells(np.maximum(own - begun, 0), number, index))
+        result.append(_Cells(np.maximum(own - begin, 0), number, index))
     return result
 
 
@@ -185,8 +185,8 @@ def _correlation(p, q):
     squares_p, squares_q = (p * p).sum(0), (q * q).sum(0)
     flat_p, flat_q = squares_p < 1e-30, squares_q < 1e-30
     scale = np.sqrt(squares_p * squares_q)
-    known = ~(flat_p | flat_q)
-    return np.divide((p * q).sum(0), scale, out=1.0 * (flat_p & flat_q), where=known)
+    varies = ~(flat_p | flat_q)
+    return np.divide((p * q).sum(0), scale, out=1.0 * (flat_p & flat_q), where=varies)
 
 
 def _share_of_bound(correlation, p, q, first, second):

@@ -51,12 +51,12 @@ def vif(*images: np.ndarray) -> float:
         ValueError: as `preprocess.prepare` raises it, or for images smaller than 41x41 pixels.
     """
     sources, fused = preprocess.prepare(*images)
-    shown, whole = np.zeros((2, len(sources)))
+    fused_information, source_information = np.zeros((2, len(sources)))
     for scale in _scales(sources, fused):
         for i, (variance, gain, rest) in enumerate(scale):
-            shown[i] += _information(gain, variance, rest, _NOISE_VIF).sum()
-            whole[i] += np.log10(1 + variance / _NOISE_VIF).sum()
-    return float(sum(s / w if w > 0 else math.nan for s, w in zip(shown, whole)))
+            fused_information[i] += _information(gain, variance, rest, _NOISE_VIF).sum()
+            source_information[i] += np.log10(1 + variance / _NOISE_VIF).sum()
+    return float(sum(s / w if w > 0 else math.nan for s, w in zip(fused_information, source_information)))
 
 
 def viff(*images: np.ndarray) -> float:
@@ -81,9 +81,9 @@ def viff(*images: np.ndarray) -> float:
             smaller = of_source[1] < gain
             variance, gain, rest = (np.where(smaller, *two) for two in zip(of_source, (variance, gain, rest)))
         # 1e-7 a window, which the authors add to both sums, decides where all windows are flat.
-        shown = _information(gain, variance, rest, _NOISE_VIFF).sum() + 1e-7 * gain.size
-        whole = np.log10(1 + variance / _NOISE_VIFF).sum() + 1e-7 * gain.size
-        total += weight * shown / whole
+        fused_information = _information(gain, variance, rest, _NOISE_VIFF).sum() + 1e-7 * gain.size
+        source_information = np.log10(1 + variance / _NOISE_VIFF).sum() + 1e-7 * gain.size
+        total += weight * fused_information / source_information
     return float(total)
 
 

@@ -85,6 +85,6 @@ def _peak(scores, i):
     """How far the peak of the parabola through three scores lies from the middle one, at i."""
     if not 0 < i < len(scores) - 1:
         return 0.0
-    before, here, after = map(float, scores[i - 1 : i + 2])
-    curvature = before - 2 * here + after
+    before, middle, after = map(float, scores[i - 1 : i + 2])
+    curvature = before - 2 * middle + after
     return 0.5 * (before - after) / curvature if curvature else 0.0

@@ -54,7 +54,7 @@ def order_by_details(maps: Sequence[np.ndarray], shifts: np.ndarray | None = Non
 
     Args:
         maps: of each frame.
-        shifts: as camera_shift.estimate_shifts gives them; shifts that are no shake (is_shaken there)
+        shifts: as camera_shift.estimate_shifts gives them; shifts too small for shake (is_shaken there)
             change nothing.
 
     Returns:

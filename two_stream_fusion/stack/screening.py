@@ -77,14 +77,14 @@ def find_misfits(small: Sequence[np.ndarray], sort: Callable[[list[int]], list[i
         return []
     broad = np.array([cv2.GaussianBlur(levels, (0, 0), BROAD_SIGMA) for levels in small])
     blank = _blank(broad)
-    shown = [i for i in range(len(small)) if i not in blank]
-    median = np.median(broad[shown], axis=0)
+    not_blank = [i for i in range(len(small)) if i not in blank]
+    median = np.median(broad[not_blank], axis=0)
     blanks = [Misfit(i, _unlike_brightness(median, broad[i], MAX_GAIN) or "blank throughout") for i in blank]
-    correlations = {i: _correlation(broad[i], median) for i in shown}
+    correlations = {i: _correlation(broad[i], median) for i in not_blank}
     agree = np.median(list(correlations.values())) >= MIN_AGREEMENT
-    noise = dict(zip(shown, _noise_shares([small[i] for i in shown])))
+    noise = dict(zip(not_blank, _noise_shares([small[i] for i in not_blank])))
     misfits = []
-    for i in shown:
+    for i in not_blank:
         brightness = _unlike_brightness(median, broad[i], MAX_GAIN)
         if brightness:
             misfits.append(Misfit(i, brightness))
@@ -93,14 +93,14 @@ def find_misfits(small: Sequence[np.ndarray], sort: Callable[[list[int]], list[i
         elif _is_noisy(i, small, noise):
             misfits.append(Misfit(i, "far noisier than the others"))
     excluded = {misfit.frame for misfit in misfits}
-    rest = sort([i for i in shown if i not in excluded])
+    rest = sort([i for i in not_blank if i not in excluded])
     details = [_detail(small[i]) for i in rest]
     real = [(detail - NOISE) * np.sqrt(1 - noise[i]) + NOISE for i, detail in zip(rest, details)]
     for i, frame in enumerate(rest):
         neighbours = [real[j] for j in (i - 1, i + 1) if 0 <= j < len(rest)]
         if neighbours and _is_blurred(details[i], np.max(neighbours, axis=0)):
             misfits.append(Misfit(frame, "blurred throughout"))
-    return sorted(blanks + (misfits if 2 * len(misfits) < len(shown) else []))
+    return sorted(blanks + (misfits if 2 * len(misfits) < len(not_blank) else []))
 
 
 def find_doubtful(small: Sequence[np.ndarray], *, compare_brightness: bool = True) -> list[Misfit]:
@@ -286,10 +286,10 @@ def _gain(reference, levels):
 
 
 def _is_blurred(detail, neighbour):
-    told = np.maximum(detail, neighbour) > HAS_DETAIL
-    if np.count_nonzero(told) < MIN_CELLS:
+    has_detail = np.maximum(detail, neighbour) > HAS_DETAIL
+    if np.count_nonzero(has_detail) < MIN_CELLS:
         return False
-    return bool(np.quantile(detail[told] / neighbour[told], BEST_CELLS) < MIN_DETAIL)
+    return bool(np.quantile(detail[has_detail] / neighbour[has_detail], BEST_CELLS) < MIN_DETAIL)
 
 
 def _correlation(first, second):

@@ -12,7 +12,7 @@ def psnr(a, b):
     return 10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2))
 
 
-def test_the_default_is_there():
+def test_the_default_model_exists():
     assert models.DEFAULT in models.names()
 
 
@@ -99,7 +99,7 @@ def test_weights_of_another_net_are_refused(kind, tmp_path):
         models.open_net(renamed, same)
 
 
-def test_what_is_no_caffemodel_is_refused(tmp_path):
+def test_files_that_are_no_caffemodels_are_refused(tmp_path):
     deploy, _ = models.model_files(models.FAST)
     (tmp_path / "notes.caffemodel").write_text("no weights, but words")
     with pytest.raises(ValueError, match=r"notes\.caffemodel: not a caffemodel"):

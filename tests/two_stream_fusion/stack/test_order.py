@@ -15,9 +15,9 @@ def test_the_order_of_focus_is_found(count):
     assert focus_order(frames) == list(range(count))
     assert focus_order(frames[::-1]) == list(range(count))  # from either end
     for seed in range(5):
-        places = [int(i) for i in np.random.default_rng(seed).permutation(count)]
-        found = [places[i] for i in focus_order([frames[i] for i in places])]
-        assert found in ([*range(count)], [*range(count)][::-1])
+        shuffled = [int(i) for i in np.random.default_rng(seed).permutation(count)]
+        order = [shuffled[i] for i in focus_order([frames[i] for i in shuffled])]
+        assert order in ([*range(count)], [*range(count)][::-1])
 
 
 def test_frames_are_looked_at_in_small():
@@ -27,7 +27,7 @@ def test_frames_are_looked_at_in_small():
     assert order._fit_within((1, 5000), 500) == (500, 1)
 
 
-def test_an_order_that_will_do_is_kept():
+def test_an_order_without_a_shorter_path_is_kept():
     """Frames alike in all but noise have no order of their own."""
     truth, frames, _ = strips((60, 160))
     assert focus_order(frames) == [0, 1, 2, 3]
@@ -42,6 +42,16 @@ def test_golden_detour_that_keeps_the_given_order(monkeypatch, detour, expected)
     assert order.order_by_details([0, 10, 10 - detour, 20]) == expected
 
 
+@pytest.mark.parametrize(("count", "starts"), [(45, 45), (50, 50), (51, 26), (60, 30)])
+def test_at_most_fifty_paths_are_tried(monkeypatch, count, starts):
+    tried = []
+    monkeypatch.setattr(
+        order, "_nearest_neighbour_path", lambda distances, start: tried.append(start) or list(range(count))
+    )
+    order._sort(np.ones((count, count)))
+    assert len(tried) == starts
+
+
 @pytest.mark.parametrize("share", [0.005, 0.01, 0.02, 0.03])
 def test_the_order_of_a_shaken_stack_is_found(share):
     """Each frame is shifted by up to a share of the width in either direction."""
@@ -53,6 +63,6 @@ def test_the_order_of_a_shaken_stack_is_found(share):
         levels(frame)[margin + y : y - margin, margin + x : x - margin]
         for frame, (x, y) in zip(slope(photo, 7, 3.0), shifts)
     ]
-    places = [int(i) for i in rng.permutation(7)]
-    found = [places[i] for i in focus_order([frames[i] for i in places])]
-    assert found in ([*range(7)], [*range(7)][::-1])
+    shuffled = [int(i) for i in rng.permutation(7)]
+    order = [shuffled[i] for i in focus_order([frames[i] for i in shuffled])]
+    assert order in ([*range(7)], [*range(7)][::-1])
