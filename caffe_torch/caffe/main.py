@@ -83,9 +83,9 @@ def parse(arguments: list) -> tuple:
     for name in glog.FLAGS:
         if os.environ.get(f"GLOG_{name}"):
             flags[name] = _value(name, os.environ[f"GLOG_{name}"], f"GLOG_{name}")
-    words, rest = [], list(arguments)
-    while rest:
-        word = rest.pop(0)
+    words, remaining = [], list(arguments)
+    while remaining:
+        word = remaining.pop(0)
         if not word.startswith("-"):
             words.append(word)
             continue
@@ -99,9 +99,9 @@ def parse(arguments: list) -> tuple:
         if name not in flags:
             raise ValueError(f"unknown flag {word!r}: caffe -help lists them")
         if not equals:
-            if not rest:
+            if not remaining:
                 raise ValueError(f"flag {word!r} needs a value")
-            value = rest.pop(0)
+            value = remaining.pop(0)
         flags[name] = _value(name, value)
     folder = flags["log_dir"]
     writable = os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)

@@ -129,13 +129,13 @@ class NetBuilder:
 
 def _check_counts(layer):
     """ValueError where the layer has more or fewer bottoms or tops than its type takes."""
-    for what, count, (minimum, maximum) in (
+    for end, count, (minimum, maximum) in (
         ("bottom", len(layer.spec.bottom), layer.bottom_count),
         ("top", len(layer.spec.top), layer.top_count),
     ):
         if count < minimum or (maximum is not None and count > maximum):
             needs = f"{minimum}" if minimum == maximum else f"{minimum} to {maximum or 'any number'}"
-            raise ValueError(f"has {count} {what}s, needs {needs}")
+            raise ValueError(f"has {count} {end}s, needs {needs}")
 
 
 def _check_shared(spec, parameter, shape):
@@ -149,8 +149,8 @@ def _check_shared(spec, parameter, shape):
             f"{parameter.blob.shape} where it is first used"
         )
     for name in ("lr_mult", "decay_mult"):
-        value, existing = getattr(spec, name), getattr(parameter, name)
-        if spec.HasField(name) and existing is not None and existing != value:
+        value, shared_value = getattr(spec, name), getattr(parameter, name)
+        if spec.HasField(name) and shared_value is not None and shared_value != value:
             raise ValueError(f"shared parameter {spec.name!r} has two values of {name}")
         if spec.HasField(name):
             setattr(parameter, name, value)

@@ -28,9 +28,9 @@ class PythonLayerError(RuntimeError):
         error = self.__cause__
         if error is None:
             return ""
-        here = os.path.dirname(__file__)
+        package = os.path.dirname(__file__)
         frames = traceback.extract_tb(error.__traceback__)
-        theirs = [frame for frame in frames if os.path.dirname(frame.filename) != here]
+        theirs = [frame for frame in frames if os.path.dirname(frame.filename) != package]
         lines = traceback.format_list(theirs) + traceback.format_exception_only(error)
         return "Traceback (most recent call last):\n" + "".join(lines)
 

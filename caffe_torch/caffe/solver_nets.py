@@ -86,8 +86,8 @@ def train_net(param: caffe_pb2.SolverParameter, batch: int = 0) -> Net:
         OSError: a file cannot be read.
     """
     field, source = train_source(param)
-    how = f"specified in {field}." if field.endswith("_param") else f"from {field} file: {source}"
-    glog.info(f"Creating training net {how}")
+    origin = f"specified in {field}." if field.endswith("_param") else f"from {field} file: {source}"
+    glog.info(f"Creating training net {origin}")
     net, name = _read_net(source)
     if batch:
         layers = [layer for layer in net.layer if layer.type == "HDF5Data"]
@@ -115,8 +115,8 @@ def test_nets(param: caffe_pb2.SolverParameter) -> list:
     states = list(param.test_state) or [caffe_pb2.NetState()] * len(sources)
     read, nets = [_read_net(source) for _, source in sources], []
     for i, ((field, source), (net, name), state) in enumerate(zip(sources, read, states, strict=True)):
-        how = field if field.endswith("_param") else f"{field} file: {source}"
-        glog.info(f"Creating test net (#{i}) specified by {how}")
+        origin = field if field.endswith("_param") else f"{field} file: {source}"
+        glog.info(f"Creating test net (#{i}) specified by {origin}")
         # With initial weights too: it may have layers that the training net lacks.
         nets.append(_build(param, net, name, caffe_pb2.TEST, state))
         nets[-1].debug_info = param.debug_info

@@ -158,12 +158,12 @@ class Solver:
     def _train(self, stop):
         param = self.param
         parallel.broadcast([blob.tensor for blob in self.net.learnable_params])
-        where = device.device()  # a program may have chosen another since
-        self._rule.history = [values.to(where) for values in self._rule.history]
+        current_device = device.device()  # a program may have chosen another since
+        self._rule.history = [values.to(current_device) for values in self._rule.history]
         if not self._resumed:
             self._losses.clear()
         self._resumed = False
-        shown, since = self.iter, time.perf_counter()
+        last_display, display_time = self.iter, time.perf_counter()
         while self.iter < stop:
             at_start = self.iter > 0 or param.test_initialization
             if param.test_interval and self.iter % param.test_interval == 0 and at_start:
@@ -188,13 +188,14 @@ class Solver:
                 self._check_finite(loss)
             if display:
                 now = time.perf_counter()
-                speed, seconds = (self.iter - shown) / max(now - since, 1e-9), now - since
+                seconds = now - display_time
+                speed = (self.iter - last_display) / max(seconds, 1e-9)
                 glog.info(
                     f"Iteration {self.iter} ({speed:g} iter/s, {seconds:g}s/{param.display} iters), "
                     f"loss = {self._smoothed():g}"
                 )
                 _log_outputs(self.net, "Train", _outputs(self.net))
-                shown, since = self.iter, now
+                last_display, display_time = self.iter, now
             for _, on_gradients in self._callbacks:
                 on_gradients()
             if captured:
@@ -281,8 +282,8 @@ class Solver:
         self.iter += 1
 
     def _log_rate(self):
-        step, before = (solvers.current_step(self.param, i) for i in (self.iter, self.iter - 1))
-        if self.param.lr_policy == "multistep" and step > before:
+        step, previous_step = (solvers.current_step(self.param, i) for i in (self.iter, self.iter - 1))
+        if self.param.lr_policy == "multistep" and step > previous_step:
             glog.info(f"MultiStep Status: Iteration {self.iter}, step = {step}")
         if self.param.display and self.iter % self.param.display == 0:
             glog.info(f"Iteration {self.iter}, lr = {self.lr:g}")

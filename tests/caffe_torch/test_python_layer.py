@@ -57,10 +57,10 @@ def this_module_has_a_name(monkeypatch):
     monkeypatch.setitem(sys.modules, "layers_of_the_test", sys.modules[__name__])
 
 
-def layer(name, of="Scaled", bottom="x", more="", param_str=""):
+def layer(name, program="Scaled", bottom="x", settings="", param_str=""):
     return (
-        f'layer {{ name: "{name}" type: "Python" bottom: "{bottom}" top: "{name}" {more} '
-        f'python_param {{ module: "layers_of_the_test" layer: "{of}" param_str: "{param_str}" }} }}'
+        f'layer {{ name: "{name}" type: "Python" bottom: "{bottom}" top: "{name}" {settings} '
+        f'python_param {{ module: "layers_of_the_test" layer: "{program}" param_str: "{param_str}" }} }}'
     )
 
 
@@ -99,8 +99,8 @@ def test_in_place_leaves_the_gradient_below_right(build):
 
 def test_setup_gets_the_phase_and_param_str(build):
     for phase in (caffe.TRAIN, caffe.TEST):
-        [mine] = [one for one in build(layer("a", param_str="3"), phase=phase).layers if one.type == "Python"]
-        assert (type(mine), mine.phase, mine.params, mine.param_str) == (Scaled, phase, 3.0, "3")
+        program = build(layer("a", param_str="3"), phase=phase).layer_dict["a"]
+        assert (type(program), program.phase, program.params, program.param_str) == (Scaled, phase, 3.0, "3")
 
 
 def test_layers_by_net_spec():
@@ -128,9 +128,9 @@ def test_a_program_that_is_not_there_is_one_line(build, change, message):
 
 def test_what_a_program_raises_names_layer_and_method(build):
     with pytest.raises(RuntimeError, match=r"layer 'a' \(Python, .*Failing\): setup raised") as caught:
-        build(layer("a", of="Failing", param_str="setup"))
+        build(layer("a", program="Failing", param_str="setup"))
     assert isinstance(caught.value.__cause__, ValueError)
-    net = build(layer("a", of="Failing"))
+    net = build(layer("a", program="Failing"))
     with pytest.raises(PythonLayerError, match="forward raised an error") as caught:
         net.forward()
     shown = caught.value.user_traceback()
@@ -138,7 +138,7 @@ def test_what_a_program_raises_names_layer_and_method(build):
 
 
 def test_a_method_that_is_missing_is_named(build):
-    net = build(layer("a", of="NoBackward"))
+    net = build(layer("a", program="NoBackward"))
     net.forward()
     with pytest.raises(PythonLayerError, match="backward raised") as caught:
         net.backward()
@@ -156,17 +156,17 @@ def test_the_command_shows_the_programs_own_traceback(tmp_path):
         "import caffe\nclass L(caffe.Layer):\n    def setup(self, b, t):\n        1 / 0\n"
     )
     (tmp_path / "n.prototxt").write_text(
-        f"{INPUT} {layer('a', of='L')}".replace("layers_of_the_test", "mine")
+        f"{INPUT} {layer('a', program='L')}".replace("layers_of_the_test", "mine")
     )
     path = os.pathsep.join([str(tmp_path), *sys.path])
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "caffe.main", "time", "-model", "n.prototxt"],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
     )  # fmt: skip
-    assert done.returncode == 1
-    assert 'mine.py", line 4, in setup' in done.stderr and "ZeroDivisionError" in done.stderr
-    assert "layer 'a' (Python, mine.L): setup raised an error" in done.stderr.splitlines()[-1]
-    assert "caffe/net.py" not in done.stderr
+    assert process.returncode == 1
+    assert 'mine.py", line 4, in setup' in process.stderr and "ZeroDivisionError" in process.stderr
+    assert "layer 'a' (Python, mine.L): setup raised an error" in process.stderr.splitlines()[-1]
+    assert "caffe/net.py" not in process.stderr
 
 
 def test_parameters_are_trained_saved_and_shared(tmp_path, monkeypatch):
@@ -178,26 +178,26 @@ def test_parameters_are_trained_saved_and_shared(tmp_path, monkeypatch):
     solver.step(3)
     assert not np.any(offset.data == np.float32(0.1))
     solver.net.save(str(tmp_path / "w.caffemodel"))
-    other = caffe.Net("own_layers.prototxt", str(tmp_path / "w.caffemodel"), caffe.TEST)
-    np.testing.assert_array_equal(other.params["offset"][0].data, offset.data)
+    loaded = caffe.Net("own_layers.prototxt", str(tmp_path / "w.caffemodel"), caffe.TEST)
+    np.testing.assert_array_equal(loaded.params["offset"][0].data, offset.data)
     solver.test_nets[0].share_with(solver.net)
-    mine = solver.test_nets[0].layers[2]
+    program = solver.test_nets[0].layers[2]
     offset.data[...] = 4
-    assert np.all(mine.blobs[0].data == 4)
+    assert np.all(program.blobs[0].data == 4)
 
 
 def test_data_loading_in_the_program_takes_no_gradient(build):
     """Numbers in a net are what the program writes, with autograd off while it runs."""
-    seen = []
+    modes = []
 
     class Look(Scaled):
         def forward(self, bottom, top):
-            seen.append(torch.is_grad_enabled())
+            modes.append(torch.is_grad_enabled())
             super().forward(bottom, top)
 
     sys.modules["layers_of_the_test"].Look = Look
-    build(layer("a", of="Look")).forward()
-    assert seen == [False]
+    build(layer("a", program="Look")).forward()
+    assert modes == [False]
 
 
 def test_weights_files_run_no_program(tmp_path):

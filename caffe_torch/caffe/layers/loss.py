@@ -201,14 +201,14 @@ class Accuracy(Layer):
             kept = labels != self.opt.ignore_label
         labels = torch.where(kept, labels, 0)
         of_label = at_labels(scores, labels)
-        right = kept & ((scores >= of_label[:, None]).sum(1) <= self.opt.top_k)
-        overall = right.sum() / kept.sum().clamp(min=1)
+        correct = kept & ((scores >= of_label[:, None]).sum(1) <= self.opt.top_k)
+        overall = correct.sum() / kept.sum().clamp(min=1)
         overall = torch.where(of_label.isnan().any(), math.nan, overall)
         if len(self.spec.top) == 1:
             return overall
         classes = torch.arange(scores.shape[1], device=labels.device)[:, None, None]
         of_class = kept & (labels == classes)
-        each = (right & of_class).sum((1, 2)) / of_class.sum((1, 2)).clamp(min=1)
+        each = (correct & of_class).sum((1, 2)) / of_class.sum((1, 2)).clamp(min=1)
         return overall, each
 
 
