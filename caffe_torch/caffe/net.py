@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from . import build_log, debug_info, device, glog, layers, upgrade
+from . import build_log, debug_info, device, glog, layers, python_layer, upgrade
 from .net_builder import NetBuilder
 from .net_pycaffe import HOOKS, PycaffeNames
 from .net_weights import NetWeights
@@ -63,6 +63,8 @@ class Net(NetWeights, PycaffeNames):
             upgrade.net(param, source)
             self._build(build_graph(param))
         except ValueError as error:
+            if python_layer.failure(error):
+                raise
             raise with_location(error, source or "net", source, param.state) from None
         if glog.nets and glog.shows("I"):
             build_log.log(self, param)
@@ -284,6 +286,8 @@ class Net(NetWeights, PycaffeNames):
                 try:
                     node.reshape(self.loss_weights)
                 except ValueError as error:
+                    if python_layer.failure(error):
+                        raise
                     raise node.error(error) from None
 
 

@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 import torch
 
-from . import device, fillers, layers
+from . import device, fillers, layers, python_layer
 from .blob import Blob, Shared
 from .node import Node, Parameter
 from .proto import caffe_pb2
@@ -46,6 +46,8 @@ class NetBuilder:
         try:
             self._add_layer(spec)
         except ValueError as error:
+            if python_layer.failure(error):
+                raise
             raise LayerError(spec, error) from None
 
     def _add_layer(self, spec):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from . import glog, upgrade
+from . import glog, python_layer, upgrade
 from .net import Net
 from .proto import caffe_pb2
 from .prototxt import read_prototxt, with_location
@@ -148,6 +148,8 @@ def _build(param, net, name, phase, state):
     try:
         built = Net(net, merged.phase, level=None)
     except ValueError as error:
+        if python_layer.failure(error):
+            raise
         raise with_location(error, name, name, merged) from None
     for weights in filter(None, ",".join(param.weights).split(",")):
         glog.info(f"Finetuning from {weights}")

@@ -9,7 +9,7 @@ import caffe
 import numpy as np
 import pytest
 import torch
-from caffe.python_layer import PythonLayerError
+from caffe import python_layer
 
 EXAMPLES = Path(__file__).parents[1] / "bvlc" / "examples"
 INPUT = 'input: "x" input_shape { dim: 2 dim: 3 } force_backward: true'
@@ -31,14 +31,39 @@ class Scaled(caffe.Layer):
         bottom[0].diff[...] = self.params * top[0].diff
 
 
+class Lost(Exception):
+    """An error of the user's own, whose constructor takes two values."""
+
+    def __init__(self, method, number):
+        super().__init__(method, number)
+        self.number = number
+
+
 class Failing(Scaled):
+    """Raises in the method that param_str names first, an error of the class that it names second."""
+
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.fail("constructor")
+
+    def fail(self, method):
+        where, cls = self.param_str.split()
+        if method == where:
+            raise {"Lost": Lost, "ValueError": ValueError, "OSError": OSError}[cls](method, 3)
+
     def setup(self, bottom, top):
-        if self.param_str == "setup":
-            raise ValueError("setup was to fail")
-        super().setup(bottom, top)
+        self.params = 10
+        self.fail("setup")
+
+    def reshape(self, bottom, top):
+        super().reshape(bottom, top)
+        self.fail("reshape")
 
     def forward(self, bottom, top):
-        raise KeyError("lost")
+        self.fail("forward")
+
+    def backward(self, top, propagate_down, bottom):
+        self.fail("backward")
 
 
 class NoBackward(caffe.Layer):
@@ -126,23 +151,81 @@ def test_a_program_that_is_not_there_is_one_line(build, change, message):
     assert message in str(caught.value)
 
 
-def test_what_a_program_raises_names_layer_and_method(build):
-    with pytest.raises(RuntimeError, match=r"layer 'a' \(Python, .*Failing\): setup raised") as caught:
-        build(layer("a", program="Failing", param_str="setup"))
-    assert isinstance(caught.value.__cause__, ValueError)
-    net = build(layer("a", program="Failing"))
-    with pytest.raises(PythonLayerError, match="forward raised an error") as caught:
+METHODS = ("constructor", "setup", "reshape", "forward", "backward")
+
+
+@pytest.mark.parametrize("cls", [Lost, ValueError, OSError], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("method", METHODS)
+def test_callers_get_what_the_program_raises(build, method, cls):
+    """As with BVLC Caffe: tests/golden/pycaffe_checks.py. A ValueError is not one of this package's."""
+    with pytest.raises(cls) as caught:
+        net = build(layer("a", program="Failing", param_str=f"{method} {cls.__name__}"))
         net.forward()
-    shown = caught.value.user_traceback()
-    assert shown.endswith("KeyError: 'lost'\n") and shown.count("File ") == 1 and __file__ in shown
+        net.backward()
+    error = caught.value
+    assert type(error) is cls and error.args == (method, 3) and error.__cause__ is None
+    step = {"constructor": "the constructor"}.get(method, method)
+    message = f"layer 'a' (Python, layers_of_the_test.Failing): {step} raised an error"
+    assert error.__notes__ == [message] and python_layer.failure(error) == message
+    assert [frame.name for frame in caught.traceback][-1] == "fail"
+    traceback = python_layer.user_traceback(error)
+    assert traceback.count("File ") == traceback.count(__file__) == 2  # the method and fail
+    assert "caffe/net" not in traceback and message not in traceback and cls.__name__ in traceback
+
+
+def test_an_error_keeps_its_cause_and_its_layer(build):
+    """An error that passes through a layer whose program runs a net of its own is named once."""
+
+    class Nested(Scaled):
+        def forward(self, bottom, top):
+            try:
+                build(layer("inner", program="Failing", param_str="forward Lost")).forward()
+            except Lost as error:
+                raise KeyError("outer") from error
+
+    sys.modules["layers_of_the_test"].Nested = Nested
+    net = build(layer("a", program="Nested"))
+    with pytest.raises(KeyError) as caught:
+        net.forward()
+    assert "layer 'a'" in python_layer.failure(caught.value)
+    assert "layer 'inner'" in python_layer.failure(caught.value.__cause__)
+    traceback = python_layer.user_traceback(caught.value)
+    assert "direct cause" in traceback and traceback.endswith("'outer'\n")
+
+
+def test_a_solver_raises_what_the_program_raises(build, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    loss = 'layer { name: "l" type: "Reduction" bottom: "a" top: "l" loss_weight: 1 }'
+    solver = caffe.proto.caffe_pb2.SolverParameter(net="net.prototxt", base_lr=1, lr_policy="fixed")
+    for method in ("setup", "forward", "backward"):
+        text = layer("a", program="Failing", param_str=f"{method} ValueError")
+        Path("net.prototxt").write_text("\n".join([INPUT, text, loss]))
+        Path("solver.prototxt").write_text(str(solver))
+        with pytest.raises(ValueError) as caught:
+            caffe.get_solver("solver.prototxt").step(1)
+        assert caught.value.args == (method, 3)
+
+
+def test_errors_of_this_package_are_no_programs():
+    assert python_layer.failure(ValueError("x")) == ""
 
 
 def test_a_method_that_is_missing_is_named(build):
     net = build(layer("a", program="NoBackward"))
     net.forward()
-    with pytest.raises(PythonLayerError, match="backward raised") as caught:
+    with pytest.raises(NotImplementedError, match="has no method backward") as caught:
         net.backward()
-    assert "has no method backward" in caught.value.user_traceback()
+    assert "backward raised an error" in python_layer.failure(caught.value)
+
+
+@pytest.mark.parametrize("content, cls", [("1 / 0", ZeroDivisionError), ("import no_such", ImportError)])
+def test_a_module_raises_its_own_error_when_imported(build, tmp_path, monkeypatch, content, cls):
+    (tmp_path / "broken_layers.py").write_text(content)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(cls) as caught:
+        build(layer("a").replace("layers_of_the_test", "broken_layers"))
+    assert "importing the module raised an error" in python_layer.failure(caught.value)
+    assert python_layer.user_traceback(caught.value).count("File ") == 1
 
 
 def test_several_processes_are_refused(build, monkeypatch):

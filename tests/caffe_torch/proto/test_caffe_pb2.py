@@ -120,10 +120,10 @@ def test_wire_format_by_hand():
     ],
 )
 def test_defaults(message, defaults):
-    defaults = getattr(caffe_pb2, message)()
+    empty = getattr(caffe_pb2, message)()
     for name, value in defaults.items():
         expected = pytest.approx(value, rel=1e-6, abs=0) if isinstance(value, float) else value  # float32
-        assert getattr(defaults, name) == expected, name
+        assert getattr(empty, name) == expected, name
 
 
 @pytest.mark.parametrize(
