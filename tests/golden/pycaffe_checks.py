@@ -417,10 +417,8 @@ def an_error_of_a_layer_in_python_is_raised():
             net.forward()
             net.backward()
         except ValueError as error:
-            assert (type(error).__name__, error.args) == (
-                "Lost",
-                (method, 3),
-            )  # by name: this may be __main__
+            # By name: this module may be __main__ too.
+            assert (type(error).__name__, error.args) == ("Lost", (method, 3))
         else:
             raise AssertionError("no error in " + method)
 
