@@ -87,6 +87,7 @@ class Net(NetWeights, PycaffeNames):
             if isinstance(node.layer, layers.input.Input)
             for top in node.layer.spec.top
         ]
+        self._has_programs = any(isinstance(node, PythonNode) for node in self.nodes)
         plan_backward(self.nodes, self.loss_weights, param.force_backward)
 
     # For the solver
@@ -164,7 +165,7 @@ class Net(NetWeights, PycaffeNames):
     @property
     def has_hooks(self) -> bool:
         """Whether there is Python to call between the layers: functions, or layers written in it."""
-        return any(self._hooks.values()) or any(isinstance(node, PythonNode) for node in self.nodes)
+        return self._has_programs or any(self._hooks.values())
 
     def _call_hooks(self, hook, i):
         for function in self._hooks[hook]:
