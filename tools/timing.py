@@ -151,8 +151,27 @@ def time_training(
         f'net: "{model}" type: "Adam" base_lr: 1e-5 lr_policy: "fixed" display: {iterations} '
         f"max_iter: {2 * iterations + 1} snapshot_after_train: false"
     )
+    return time_solver(folder, precision, solver, gpu)
+
+
+def time_solver(folder: Path, precision: str | None, solver: Path, gpu: int | None = None) -> float:
+    """Time an iteration of `caffe train` by the last display of its log.
+
+    Args:
+        folder: where the program `caffe` is.
+        precision: None for Caffe's own.
+        solver: a solver file that displays the loss at its last iteration.
+        gpu: the number of a GPU; None for the CPU.
+
+    Returns:
+        Milliseconds an iteration, updates included.
+
+    Raises:
+        OSError: `caffe` failed.
+    """
     log = run_command([folder / "caffe", "train", "-solver", solver, *caffe_flags(precision, gpu)]).stderr
-    return 1e3 / float(re.findall(r"\((\S+) iter/s", log)[-1])
+    seconds, iterations = re.findall(r"iter/s, (\S+)s/(\d+) iters", log)[-1]
+    return 1e3 * float(seconds) / int(iterations)
 
 
 def time_inference(
