@@ -35,6 +35,7 @@ class Net(NetWeights, PycaffeNames):
     Raises:
         ValueError: the net is wrong; the message names the layer and the fault.
         OSError: a file cannot be read.
+        Exception: what the program of a Python layer raises.
     """
 
     def __init__(
@@ -154,7 +155,7 @@ class Net(NetWeights, PycaffeNames):
         """Compute the gradients of all parameters after `forward_loss`, and free the autograd tapes.
 
         Raises:
-            ValueError: there was no forward pass.
+            ValueError: a layer has no gradient for a bottom that needs one.
         """
         self._backward(len(self.nodes) - 1, 0, keep=False)
         if self.debug_info:
@@ -230,7 +231,8 @@ class Net(NetWeights, PycaffeNames):
             {blob name: array} of the outputs and of `blobs`.
 
         Raises:
-            ValueError: an input does not fit, a layer has no such name, or a layer cannot run.
+            ValueError: an input does not fit, no layer has such a name, or a layer cannot run.
+            Exception: what the program of a Python layer raises.
         """
         first, last = self._range(start, end)
         names = list(self.top_names[end]) if end is not None else list(self.outputs)
@@ -250,7 +252,7 @@ class Net(NetWeights, PycaffeNames):
         end: str | None = None,
         **kwargs: np.ndarray,
     ) -> dict:
-        """Run the net backward after `forward`.
+        """Run the net backward: after `forward`, or at the values that the blobs have.
 
         Args:
             diffs: names of further blobs to return the gradients of.
@@ -262,7 +264,9 @@ class Net(NetWeights, PycaffeNames):
             {blob name: gradient} of the inputs and of `diffs`.
 
         Raises:
-            ValueError: a gradient does not fit, a layer has no such name, or there was no forward pass.
+            ValueError: a gradient does not fit, no layer has such a name, or a layer has no gradient for a
+                bottom that needs one.
+            Exception: what the program of a Python layer raises.
         """
         first, last = self._range(start, end, backward=True)
         names = list(self.bottom_names[end]) if end is not None else list(self.inputs)

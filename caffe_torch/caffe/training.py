@@ -117,7 +117,9 @@ class Solver:
 
         Raises:
             ValueError: a layer cannot run, or the data is wrong.
-            FloatingPointError: the loss or the learning rate is NaN or infinite.
+            FloatingPointError: the loss, the learning rate or a parameter to save is NaN or infinite.
+            OSError: a snapshot cannot be written.
+            Exception: what the program of a Python layer raises.
         """
         self._train(self.iter + iterations)
 

@@ -294,3 +294,11 @@ def test_after_a_step_the_diffs_are_the_step(rule):
     solver.step(1)
     for old, blob in zip(weights, solver.net.learnable_params, strict=True):
         np.testing.assert_array_equal(old - blob.diff, blob.data)
+
+
+def test_a_step_that_cannot_write_its_snapshot_is_an_os_error(training_folder):
+    text = cases.SOLVER + 'base_lr: 0.001 lr_policy: "fixed" snapshot: 1 snapshot_prefix: "kept/s"'
+    solver = solver_with_first_weights(text.replace('snapshot_prefix: "snap"', ""))
+    Path("kept").write_text("a file, not a folder")
+    with pytest.raises(OSError):
+        solver.step(1)
