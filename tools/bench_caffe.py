@@ -148,14 +148,16 @@ def measure(
 
 
 def measure_small(programs: Mapping[str, Program], rounds: int) -> dict[str, dict[str, list[float]]]:
-    """Time iterations of the small nets in turns; progress goes to stderr.
+    """Time iterations of the small nets on one thread, in turns; progress goes to stderr.
+
+    A short and a long training differ by the iterations alone: their difference has no start of a program.
 
     Args:
         programs: {label: program}; those in float32 take part.
         rounds: turns of each program.
 
     Returns:
-        {net: {label: milliseconds an iteration, one value a turn}}.
+        {net: {label: milliseconds of CPU time an iteration, one value a turn}}.
 
     Raises:
         OSError: a program failed.
@@ -165,10 +167,13 @@ def measure_small(programs: Mapping[str, Program], rounds: int) -> dict[str, dic
     for turn in range(rounds):
         for name, net in small_nets.NETS.items():
             with tempfile.TemporaryDirectory() as temporary:
-                solver = small_nets.write_solver(net, temporary)
+                lengths = net.iterations, 2 * net.iterations
+                solvers = [small_nets.write_solver(net, temporary, length) for length in lengths]
                 for label, (folder, precision) in compared.items():
                     print(f"turn {turn + 1} of {rounds}: {net.title}, {label}", file=sys.stderr)
-                    measured[name][label].append(timing.time_solver(folder, precision, solver))
+                    command, flags = [folder / "caffe", "train"], timing.caffe_flags(precision, None)
+                    short, long = (timing.cpu_seconds([*command, "-solver", s, *flags]) for s in solvers)
+                    measured[name][label].append(1e3 * (long - short) / net.iterations)
     return measured
 
 
@@ -180,7 +185,7 @@ def format_small_table(measured: Mapping[str, Mapping[str, Sequence[float]]]) ->
         for label, values in by_label.items():
             median = statistics.median(values)
             rows.append([net.title, net.batch, label, f"{median:.2g}", f"{baseline / median:.2g}"])
-    return markdown_tables.markdown(["", "batch", "", "training, ms an iteration", "x"], rows)
+    return markdown_tables.markdown(["", "batch", "", "CPU ms an iteration", "x"], rows)
 
 
 def format_table(measured: Measurements, batches: Sequence[int], side: int, patch: int) -> str:
@@ -261,7 +266,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print("%: of what the product of two large matrices reaches in the same precision")
         print(format_table(measured, args.batch, args.side, patch_side()), end="")
     if "small" in args.nets and args.gpu is None:
-        print(f"small nets, {os.cpu_count()} cores, medians of {args.rounds} turns;")
+        print(f"small nets, one thread, medians of {args.rounds} turns;")
         print(f"x: times {next(iter(programs))}")
         print(format_small_table(measure_small(programs, args.rounds)), end="")
 

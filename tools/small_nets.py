@@ -23,7 +23,7 @@ class SmallNet(NamedTuple):
     shape: tuple[int, ...]  # of a row of data
     classes: int
     batch: int
-    iterations: int  # to time in a turn
+    iterations: int  # between two trainings that are timed
     solver: str
 
 
@@ -71,12 +71,13 @@ NETS = {
 }
 
 
-def write_solver(net: SmallNet, folder: str | Path) -> Path:
-    """Write a net, its solver and random data; the solver logs twice after its first iteration.
+def write_solver(net: SmallNet, folder: str | Path, iterations: int) -> Path:
+    """Write a net, its solver and random data.
 
     Args:
         net: the net.
         folder: where the files go.
+        iterations: how many the solver trains.
 
     Returns:
         The solver file.
@@ -91,10 +92,10 @@ def write_solver(net: SmallNet, folder: str | Path) -> Path:
     (folder / "rows.txt").write_text(f"{folder / 'rows.h5'}\n", encoding="utf-8")
     data = DATA % (folder / "rows.txt", net.batch)
     (folder / "net.prototxt").write_text(data + net.layers + LOSS % net.scores, encoding="utf-8")
-    solver = folder / "solver.prototxt"
+    solver = folder / f"{iterations}.prototxt"
     solver.write_text(
         f'net: "{folder / "net.prototxt"}" base_lr: 0.01 momentum: 0.9 weight_decay: 0.0005 {net.solver} '
-        f"display: {net.iterations} max_iter: {2 * net.iterations + 1} snapshot_after_train: false "
+        f"max_iter: {iterations} snapshot_after_train: false "
         "random_seed: 1\n",
         encoding="utf-8",
     )

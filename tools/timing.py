@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple, Sequence
+from typing import Mapping, NamedTuple, Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
 # Prints the billions of products and sums a second of the device's matrix product: the better of two
@@ -74,11 +76,14 @@ class Inference(NamedTuple):
     first_work: float  # those of the layers that read the two images
 
 
-def run_command(command: Sequence[object]) -> subprocess.CompletedProcess:
+def run_command(
+    command: Sequence[object], variables: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess:
     """Run a command in the repository's root.
 
     Args:
         command: a program and its arguments.
+        variables: environment variables beside those of this process.
 
     Returns:
         The completed process with its output as text.
@@ -86,10 +91,29 @@ def run_command(command: Sequence[object]) -> subprocess.CompletedProcess:
     Raises:
         OSError: it failed; the message has the last line of its stderr.
     """
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=ROOT)
+    environment = {**os.environ, **(variables or {})}
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=ROOT, env=environment)
     if done.returncode:
         raise OSError(failure_message(command, done.returncode, done.stderr))
     return done
+
+
+def cpu_seconds(command: Sequence[object]) -> float:
+    """Run a command on one thread and measure its CPU time, which other programs hardly change.
+
+    Args:
+        command: a program and its arguments.
+
+    Returns:
+        User and system time.
+
+    Raises:
+        OSError: the command failed.
+    """
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run_command(command, {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
 def failure_message(command: Sequence[object], status: int, stderr: str) -> str:
@@ -151,27 +175,8 @@ def time_training(
         f'net: "{model}" type: "Adam" base_lr: 1e-5 lr_policy: "fixed" display: {iterations} '
         f"max_iter: {2 * iterations + 1} snapshot_after_train: false"
     )
-    return time_solver(folder, precision, solver, gpu)
-
-
-def time_solver(folder: Path, precision: str | None, solver: Path, gpu: int | None = None) -> float:
-    """Time an iteration of `caffe train` by the last display of its log.
-
-    Args:
-        folder: where the program `caffe` is.
-        precision: None for Caffe's own.
-        solver: a solver file that displays the loss at its last iteration.
-        gpu: the number of a GPU; None for the CPU.
-
-    Returns:
-        Milliseconds an iteration, updates included.
-
-    Raises:
-        OSError: `caffe` failed.
-    """
     log = run_command([folder / "caffe", "train", "-solver", solver, *caffe_flags(precision, gpu)]).stderr
-    seconds, iterations = re.findall(r"iter/s, (\S+)s/(\d+) iters", log)[-1]
-    return 1e3 * float(seconds) / int(iterations)
+    return 1e3 / float(re.findall(r"\((\S+) iter/s", log)[-1])
 
 
 def time_inference(

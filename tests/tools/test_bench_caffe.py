@@ -72,8 +72,9 @@ def test_small_nets_are_rows_of_their_own(monkeypatch, capsys):
     programs = {"old": (Path("o"), None), "new": (Path("n"), "float32"), "half": (Path("n"), "bfloat16")}
     programs = {label: bench_caffe.Program(*program) for label, program in programs.items()}
     monkeypatch.setattr(bench_caffe, "list_programs", lambda gpu: programs)
-    times = iter([0.04, 0.16, 30.0, 20.0])
-    monkeypatch.setattr(timing, "time_solver", lambda *_: next(times))
+    # of a short and a long training: 4000 iterations more, and 50
+    seconds = iter([1, 1.16, 3, 3.64, 0, 1.5, 3, 4])
+    monkeypatch.setattr(timing, "cpu_seconds", lambda _: next(seconds))
     bench_caffe.main(["--nets", "small", "--rounds", "1"])
     assert capsys.readouterr().out.splitlines()[-4:] == [
         "| logistic regression | 10 | old | 0.04 | 1 |",
