@@ -49,7 +49,7 @@ NETS = {
         (4,),
         2,
         10,
-        4000,
+        20000,
         'lr_policy: "step" gamma: 0.1 stepsize: 5000',
     ),
     "lenet": SmallNet(

@@ -72,8 +72,8 @@ def test_small_nets_are_rows_of_their_own(monkeypatch, capsys):
     programs = {"old": (Path("o"), None), "new": (Path("n"), "float32"), "half": (Path("n"), "bfloat16")}
     programs = {label: bench_caffe.Program(*program) for label, program in programs.items()}
     monkeypatch.setattr(bench_caffe, "list_programs", lambda gpu: programs)
-    # of a short and a long training: 4000 iterations more, and 50
-    seconds = iter([1, 1.16, 3, 3.64, 0, 1.5, 3, 4])
+    # of a short and a long training: 20000 iterations more, and 50
+    seconds = iter([1, 1.8, 3, 6.2, 0, 1.5, 3, 4])
     monkeypatch.setattr(timing, "cpu_seconds", lambda _: next(seconds))
     bench_caffe.main(["--nets", "small", "--rounds", "1"])
     assert capsys.readouterr().out.splitlines()[-4:] == [
