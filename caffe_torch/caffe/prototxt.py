@@ -111,9 +111,9 @@ def with_location(
         named = [spec for spec in read_prototxt(path, caffe_pb2.NetParameter()).layer if spec.name == layer]
         if len(named) == len(lines):
             lines = [line for line, spec in zip(lines, named, strict=True) if included(spec, state)]
-    where = f"line {' or '.join(map(str, lines))}: " if lines else ""
+    line_prefix = f"line {' or '.join(map(str, lines))}: " if lines else ""
     reason = str(error).removeprefix("net: ")  # Net's name for a net without a file
-    located = ValueError(f"{net}: {where}{reason}")
+    located = ValueError(f"{net}: {line_prefix}{reason}")
     located.layer = layer  # for an outer `with_location`
     return located
 
