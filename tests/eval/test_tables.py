@@ -209,7 +209,7 @@ def test_a_damaged_image_is_made_again(tmp_path, triple, size):
 
 
 def test_what_cannot_be_had_is_said(small, tmp_path, capsys):
-    tables.main(["--out", str(tmp_path), "--methods", "LP", "--no-lytro", "--workers", "1"])
+    tables.main(["--out", str(tmp_path), "--methods", "LP", "--no-lytro", "--jobs", "1"])
     said = capsys.readouterr().out
     assert "Table 1: clock\n\nNot made: clock: cannot be fetched" in said
     assert (tmp_path / "table3.csv").is_file() and not (tmp_path / "table1.csv").exists()
@@ -269,9 +269,7 @@ def test_tables_not_made_this_time_are_removed(small, tmp_path, capsys):
     kept = tmp_path / "kept"
     kept.mkdir()
     (kept / "table1.md").write_text("kept")
-    tables.main(
-        ["--out", str(tmp_path), "--methods", "LP", "--no-lytro", "--workers", "1", "--keep", str(kept)]
-    )
+    tables.main(["--out", str(tmp_path), "--methods", "LP", "--no-lytro", "--jobs", "1", "--keep", str(kept)])
     assert not list(tmp_path.glob("table1.*")) and (tmp_path / "mine.md").read_text() == "stays"
     assert (tmp_path / "lytro.md").exists() and (kept / "table1.md").read_text() == "kept"
     capsys.readouterr()
@@ -313,7 +311,7 @@ def test_methods_of_figures_take_options_and_are_titled_by_them():
 def test_figures(made, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(figures, "FIGURES", {8: "camera"})
     monkeypatch.setattr(results, "list_entries", lambda: {"LP": ("lp", {})})
-    figures.main(["--tables", str(made), "--out", str(tmp_path), "--workers", "1"])
+    figures.main(["--tables", str(made), "--out", str(tmp_path), "--jobs", "1"])
     assert images.read(tmp_path / "fig8.png").std() > 10
     assert "fig8.png: camera, 3 images" in capsys.readouterr().out
     assert sorted(p.name for p in tmp_path.iterdir()) == ["fig8.png"]
