@@ -25,6 +25,7 @@ from two_stream_fusion.metrics import preprocess
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = """examples:
   python eval/calibrate.py                          to build/CALIBRATION.md
+  python eval/calibrate.py --out /tmp/page.md
   python eval/calibrate.py --out eval/CALIBRATION.md   after a change of the metrics
 """
 Key = Tuple[str, str]  # images, rule

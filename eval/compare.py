@@ -219,7 +219,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         " for each method; again for more")  # fmt: skip
     add("--truth", metavar="DIR", help="a folder of ground truths: adds PSNR and SSIM")
     add("--metrics", default="paper", metavar="NAMES", help="columns: names between commas, paper for the six"
-        " of the paper, all; NIQE, LPIPS and DISTS where pyiqa is installed (default: %(default)s)")  # fmt: skip
+        " of the paper, all; NIQE, LPIPS, DISTS if pyiqa is installed (default: %(default)s)")  # fmt: skip
     add("--set", action="append", default=[], metavar="TITLE:KEY=VALUE,...", help="options of a method"
         " instead of its defaults")  # fmt: skip
     add("--report", type=Path, metavar="PAGE.html", help="write a page to look at: all pairs by all methods,"

@@ -20,6 +20,7 @@ from two_stream_fusion.methods import registry
 EXAMPLES = """examples:
   python eval/reference.py
   python eval/reference.py --methods SP,CNN
+  python eval/reference.py --tables /tmp/tables --jobs 1
 """
 TOLERANCE = 0.005
 

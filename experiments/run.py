@@ -139,7 +139,7 @@ def copy_results(name: str, folder: Path) -> None:
         folder: with the results.
     """
     for path in folder.iterdir():
-        if path.suffix in (".csv", ".png", ".jpg"):
+        if path.suffix in (".csv", ".png", ".svg", ".jpg"):
             part = HERE / name / f".{path.name}.part"
             shutil.copy(path, part)
             os.replace(part, HERE / name / path.name)
