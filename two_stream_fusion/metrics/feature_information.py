@@ -34,7 +34,7 @@ _AREA = 9  # pixels of a window
 _CHUNK = 8192  # windows at a time: they fit the processor's cache
 _TINY = 1e-300
 _ODD = np.arange(1.0, 2 * _AREA - 2, 2)[:, None]  # n^2 is the sum of n of them
-_OWN_NUMBERS = np.uint8([*range(_AREA), *range(_AREA - 1)])[:, None]  # of the cells of _path
+_OWN_NUMBERS = np.array([*range(_AREA), *range(_AREA - 1)], np.uint8)[:, None]  # of the cells of _path
 
 
 def fmi(*images: np.ndarray) -> float:
