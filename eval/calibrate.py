@@ -25,7 +25,8 @@ from two_stream_fusion.metrics import preprocess
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = """examples:
   python eval/calibrate.py                          to build/CALIBRATION.md
-  python eval/calibrate.py -o eval/CALIBRATION.md   after a change of the metrics
+  python eval/calibrate.py --out /tmp/page.md
+  python eval/calibrate.py --out eval/CALIBRATION.md   after a change of the metrics
 """
 Key = Tuple[str, str]  # images, rule
 PAIRS = {"clock": "clock", "pepsi": "pepsi", "lytro-01": "lytro-tif/lytro-01"}
@@ -197,7 +198,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
     parser = cli.parser(__doc__, EXAMPLES)
     output = ROOT / "build" / "CALIBRATION.md"
-    parser.add_argument("-o", "--output", type=Path, default=output, metavar="FILE")
+    parser.add_argument("-o", "--out", type=Path, default=output, metavar="FILE")
     args = parser.parse_args(argv)
     from tqdm import tqdm
 
@@ -219,8 +220,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         published = list(csv.reader(file))
     template = (ROOT / "eval" / "calibration.template.md").read_text(encoding="utf-8")
     text = format_report(template, values, toolboxes, published)
-    write_text(args.output, text)
-    print(args.output)
+    write_text(args.out, text)
+    print(args.out)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Collection, Mapping, Sequence
 
 from data_prep import fetch
-from eval import pairs, results
+from eval import compare_page, pairs, results
 from eval.tables import Rows, count_wins, latex_float, markdown_table
 from two_stream_fusion.base import cli, markdown_tables
 from two_stream_fusion.base.files import write_text
 from two_stream_fusion.metrics import is_higher_better, select_names
+from two_stream_fusion.report.page import write_page
 from two_stream_fusion.stack import frames
 
 EXAMPLES = """examples:
@@ -26,6 +27,7 @@ EXAMPLES = """examples:
   python eval/compare.py lytro-tif mffw --methods LP,GF,CNN,Ours
   python eval/compare.py ~/pairs --fused ~/others --truth ~/clean --metrics all
   python eval/compare.py lytro-tif --fused ~/others --methods none      score others' images alone
+  python eval/compare.py ~/pairs --truth ~/clean --report build/compare.html      a page to look at
   python eval/compare.py ~/pairs --set PSFs:area=0.01 --set LP:levels=5 --out build/mine
 
 A pair is NAME_A and NAME_B (or NAME_1 and NAME_2) of one size, NAME in the folders A and B (near and far, 1
@@ -217,16 +219,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         " for each method; again for more")  # fmt: skip
     add("--truth", metavar="DIR", help="a folder of ground truths: adds PSNR and SSIM")
     add("--metrics", default="paper", metavar="NAMES", help="columns: names between commas, paper for the six"
-        " of the paper, all (default: %(default)s)")  # fmt: skip
+        " of the paper, all; NIQE, LPIPS, DISTS if pyiqa is installed (default: %(default)s)")  # fmt: skip
     add("--set", action="append", default=[], metavar="TITLE:KEY=VALUE,...", help="options of a method"
         " instead of its defaults")  # fmt: skip
-    add("--workers", type=int, help="images in work at a time (default: one for each core)")
+    add("--report", type=Path, metavar="PAGE.html", help="write a page to look at: all pairs by all methods,"
+        " its difference from the ground truth, tables that sort")  # fmt: skip
+    add("--jobs", type=int, metavar="N", help="images in work at a time (default: one for each core)")
     args = parser.parse_args(argv)
     try:
         entries = {} if args.methods == "none" else results.select_methods(args.methods, args.set)
         columns = select_names(args.metrics)
     except ValueError as error:
         parser.error(str(error))
+    if args.report and args.report.suffix.lower() not in (".html", ".htm"):
+        parser.error(f"--report {args.report}: a page is an .html file")
     names, rejected = find_all_pairs(args.pairs, args.out)
     if args.truth:
         names = add_ground_truth(names, args.truth)
@@ -235,13 +241,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not entries and not external:
         parser.error("--methods none: there is nothing to score without --fused")
     scores, missing, failed = results.score_pairs(
-        names, entries, args.out / "fused", args.workers, columns, external
+        names, entries, args.out / "fused", args.jobs, columns, external
     )
     missing = {**rejected, **missing, **missing_images, **failed}
     scores = {pair: rows for pair, rows in scores.items() if rows}
     if scores:
         print(write_report(scores, missing, args.out))
         print(f"{args.out}: scores.csv, summary.md, summary.tex and the fused images")
+        if args.report:
+            page = compare_page.make_page(scores, missing, external, args.out / "fused", args.report)
+            write_page(args.report, page)
+            print(f"{args.report}: {args.report.stat().st_size / 1e6:.1f} MB")
     else:
         for name in ("scores.csv", "summary.md", "summary.tex"):  # of an earlier run
             (args.out / name).unlink(missing_ok=True)

@@ -109,12 +109,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         " %(default)s)")  # fmt: skip
     add("--set", action="append", default=[], metavar="TITLE:KEY=VALUE,...", help="options of a method"
         " instead of its defaults")  # fmt: skip
-    add("--workers", type=int, help="images in work at a time (default: one for each core)")
+    add("--jobs", type=int, metavar="N", help="images in work at a time (default: one for each core)")
     args = parser.parse_args(argv)
     folder, left_out = args.tables / "fused", results.titles_with_other_weights()
     entries = results.select_methods(settings=args.set)
     entries = {title: entry for title, entry in entries.items() if title not in left_out}
-    scores, missing, failed = results.score_pairs(list(FIGURES.values()), entries, folder, args.workers)
+    scores, missing, failed = results.score_pairs(list(FIGURES.values()), entries, folder, args.jobs)
     for number, name in FIGURES.items():
         if name in missing:
             print(f"Figure {number} not made: {missing[name]}")

@@ -20,6 +20,7 @@ from two_stream_fusion.methods import registry
 EXAMPLES = """examples:
   python eval/reference.py
   python eval/reference.py --methods SP,CNN
+  python eval/reference.py --tables /tmp/tables --jobs 1
 """
 TOLERANCE = 0.005
 
@@ -89,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--methods", metavar="TITLES", help="only these, between commas (default: all that there are)")
     add("--tables", type=Path, default="build/tables", help="where fused images are kept (default:"
         " %(default)s)")  # fmt: skip
-    add("--workers", type=int, help="images in work at a time (default: one for each core)")
+    add("--jobs", type=int, metavar="N", help="images in work at a time (default: one for each core)")
     args = parser.parse_args(argv)
     rows = read_rows()
     if args.methods:
@@ -100,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows = [row for row in rows if row.method in requested]
     names = {title: name for name, title in registry.TITLES.items()}
     entries = {row.label: results.Entry(names[row.method], row.options) for row in rows}
-    scores, missing, failed = results.score_pairs(pairs.LYTRO, entries, args.tables / "fused", args.workers)
+    scores, missing, failed = results.score_pairs(pairs.LYTRO, entries, args.tables / "fused", args.jobs)
     if missing or failed:
         raise ValueError("; ".join(f"{name}: {reason}" for name, reason in {**missing, **failed}.items()))
     ours = results.mean_scores(scores)

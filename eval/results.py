@@ -296,7 +296,7 @@ def score_pairs(
 
     names = list(names)
     if workers is not None and workers < 1:
-        raise ValueError(f"--workers {workers}: must be at least 1")
+        raise ValueError(f"--jobs {workers}: must be at least 1")
     missing = _find_missing(names, entries)
     jobs = [
         (name, title, *entry, folder, columns)

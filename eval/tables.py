@@ -402,7 +402,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--no-lytro", action="store_true", help="leave the 13 Lytro pairs out")
     add("--keep", type=Path, metavar="DIR", help="also write the tables, without the images, to this folder,"
         " unless it has some that were not made now")  # fmt: skip
-    add("--workers", type=int, help="images in work at a time (default: one for each core)")
+    add("--jobs", type=int, metavar="N", help="images in work at a time (default: one for each core)")
     args = parser.parse_args(argv)
     try:
         entries = select_methods(args.methods, args.set)
@@ -410,7 +410,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     names = [*pairs.TABLES.values(), *(() if args.no_lytro else pairs.LYTRO)]
 
-    scores, missing, failed = score_pairs(names, entries, args.out / "fused", args.workers)
+    scores, missing, failed = score_pairs(names, entries, args.out / "fused", args.jobs)
     text, written = write_tables(scores, {**missing, **failed}, args.out)
     remove_stale_tables(args.out, names, written)
     print(text + f"\n{args.out}: the same as .md, .csv and .tex, and the fused images")

@@ -120,7 +120,7 @@ def plot(title: str, groups: dict[str, list[Training]], rows: list[dict[str, str
         title: of the plot.
         groups: {label: its trainings, one a seed}.
         rows: their summary.
-        path: the file; its suffix names the format.
+        path: the file; its suffix names the format. An SVG is written beside.
     """
     figure, (left, right) = pictures.pyplot().subplots(
         1, 2, figsize=(10, 4), constrained_layout=True, gridspec_kw={"width_ratios": (3, 2)}
@@ -143,7 +143,7 @@ def plot(title: str, groups: dict[str, list[Training]], rows: list[dict[str, str
     for axes in (left, right):
         axes.grid(alpha=0.3)
     figure.suptitle(title)
-    pictures.save(figure, path, dpi=90)
+    pictures.save(figure, path, dpi=90, has_svg=True)
 
 
 def to_decibels(curve: plot_log.Curve, database: Database) -> tuple[list[int], list[float]]:
@@ -160,7 +160,7 @@ def to_decibels(curve: plot_log.Curve, database: Database) -> tuple[list[int], l
 
 
 def write_report(name: str, groups: dict[str, list[Training]], timer: Timer, folder: Path) -> str:
-    """Write summary.csv, curves.csv and plot.png of an experiment.
+    """Write summary.csv, curves.csv, plot.png and plot.svg of an experiment.
 
     Args:
         name: of the experiment.

@@ -2,7 +2,7 @@
 
 The scenes are those of experiments/stacks/scenes.py. Methods and their options are chosen on the development
 scenes; the held-out scenes are for the report. The command writes development.csv, or held_out.csv and
-plot.png, and prints Markdown tables. Scenes and ways that are not asked for keep their rows.
+plot.png and plot.svg, and prints Markdown tables. Scenes and ways that are not asked for keep their rows.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def plot(scores: list[Score], path: Path) -> None:
 
     Args:
         scores: of all scenes.
-        path: of the plot.
+        path: of the plot; an SVG is written beside.
     """
     names = list(dict.fromkeys(score.scene for score in scores))
     best = {score.scene: score.psnr for score in scores if score.way == "oracle"}
@@ -118,7 +118,7 @@ def plot(scores: list[Score], path: Path) -> None:
     axes.set_xlim(right=0.5)
     axes.set_xlabel("PSNR, dB beyond the best frame at each pixel")
     axes.legend(fontsize="small")
-    pictures.save(figure, path)
+    pictures.save(figure, path, has_svg=True)
 
 
 def _means(scores):

@@ -133,7 +133,7 @@ def test_images_of_two_scenes_are_refused(tmp_path, capsys):
     (tmp_path / "set").mkdir()
     for name, image in {"x_A": first, "x_B": cv2.blur(first, (5, 5)), "y_A": first, "y_B": second}.items():
         images.write(tmp_path / "set" / f"{name}.png", image)
-    arguments = ["--out", str(tmp_path / "out"), "--methods", "CP", "--workers", "1"]
+    arguments = ["--out", str(tmp_path / "out"), "--methods", "CP", "--jobs", "1"]
     assert compare.main([str(tmp_path / "set"), *arguments]) == 1
     output, errors = capsys.readouterr()
     folder = (tmp_path / "set").resolve()
@@ -154,7 +154,7 @@ def test_a_16_bit_copy_scores_as_its_original(tmp_path, capsys):
         }.items():
             images.write(folder / f"x_{role}.png", image * factor)
         out = tmp_path / name / "out"
-        assert compare.main([str(folder), "--out", str(out), "--methods", "LP,GF", "--workers", "1"]) == 0
+        assert compare.main([str(folder), "--out", str(out), "--methods", "LP,GF", "--jobs", "1"]) == 0
         scores[name] = (out / "scores.csv").read_text()
     assert scores["eight"] == scores["sixteen"] and "PSNR" in scores["eight"]
     capsys.readouterr()
@@ -167,7 +167,7 @@ def test_pairs_of_linked_folders_and_of_one_name(photos, tmp_path, capsys):
     (tmp_path / "linked/here").symlink_to(photos)
     assert [pair.a.name for pair in pairs.find_pairs(tmp_path / "linked")[0]] == ["one_A.png", "far.png"]
     arguments = [str(photos), f"{photos}/", f"{photos}/../photos", str(other), "--out", str(tmp_path / "out")]
-    assert compare.main([*arguments, "--methods", "CP", "--workers", "1"]) == 0
+    assert compare.main([*arguments, "--methods", "CP", "--jobs", "1"]) == 0
     with open(tmp_path / "out/scores.csv", newline="") as file:
         pair_names = [row["pair"] for row in csv.DictReader(file)]
     assert len(set(pair_names)) == 4 and str(other / "one_A.png") in pair_names
@@ -178,7 +178,7 @@ def test_pairs_of_linked_folders_and_of_one_name(photos, tmp_path, capsys):
 def test_scores_and_means(photos, triple, tmp_path, capsys):
     out = tmp_path / "out"
     arguments = [str(photos), "--out", str(out), "--set", "LP:levels=2"]
-    assert compare.main([*arguments, "--methods", "LP,CP", "--workers", "1"]) == 0
+    assert compare.main([*arguments, "--methods", "LP,CP", "--jobs", "1"]) == 0
     with open(out / "scores.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["pair", "method", *metrics.METRICS]  # PSNR is of one of them alone
@@ -192,13 +192,13 @@ def test_scores_and_means(photos, triple, tmp_path, capsys):
     assert output.startswith("## Mean of 2 pairs") and (out / "summary.md").read_text() in output
     times = {path: path.stat().st_mtime_ns for path in (out / "fused").rglob("*.png")}
     assert len(times) == 4
-    assert compare.main([*arguments, "--methods", "LP,CP", "--workers", "1"]) == 0
+    assert compare.main([*arguments, "--methods", "LP,CP", "--jobs", "1"]) == 0
     assert times == {path: path.stat().st_mtime_ns for path in (out / "fused").rglob("*.png")}
 
 
 def test_ground_truth_adds_psnr(photos, triple, tmp_path, capsys):
     shutil.rmtree(photos / "second")
-    compare.main([str(photos), "--out", str(tmp_path / "out"), "--methods", "CP", "--workers", "1"])
+    compare.main([str(photos), "--out", str(tmp_path / "out"), "--methods", "CP", "--jobs", "1"])
     with open(tmp_path / "out" / "scores.csv", newline="") as file:
         (row,) = csv.DictReader(file)
     a, b, sharp = triple
@@ -216,7 +216,7 @@ def test_mistakes_are_named(photos, tmp_path, capsys):
     images.write(photos / "small_2.png", np.zeros((3, 3), np.uint8))
     shutil.copy(photos / "one_A.png", photos / "lonely_A.png")
     out = tmp_path / "out"
-    arguments = ["--out", str(out), "--methods", "CP,LP", "--workers", "1"]
+    arguments = ["--out", str(out), "--methods", "CP,LP", "--jobs", "1"]
     assert compare.main([str(photos), *arguments]) == 1
     output, missing = capsys.readouterr()
     assert "Mean of one pair" in output and "in no mean:\n\n- photos/lonely: " in output
@@ -236,7 +236,7 @@ def test_mistakes_are_named(photos, tmp_path, capsys):
     (photos.parent / "none").mkdir()
     mistakes = {
         "no set or pair 'nosuch'": ["nosuch"],
-        "--workers 0": [str(photos), "--workers", "0"],
+        "--jobs 0": [str(photos), "--jobs", "0"],
         "no pair there: NAME_A and NAME_B": [str(photos.parent / "none")],
     }
     for words, wrong in mistakes.items():
@@ -273,7 +273,7 @@ def test_images_of_other_methods(photos, triple, tmp_path, capsys, one_process):
     )
     others(photos / "fused", Beside={"one": a, "second": a})
     out = tmp_path / "out"
-    arguments = [str(photos), "--fused", str(folder), "--out", str(out), "--workers", "1"]
+    arguments = [str(photos), "--fused", str(folder), "--out", str(out), "--jobs", "1"]
     assert compare.main([*arguments, "--methods", "CP", "--metrics", "Qcv,SD"]) == 1
     output, missing = capsys.readouterr()
     assert "CP (images) on photos/one: " in missing and "one-x.png and one_y.png are both of one" in missing
@@ -306,7 +306,7 @@ def test_images_of_other_methods(photos, triple, tmp_path, capsys, one_process):
 def test_ground_truth_of_a_folder(photos, triple, tmp_path, capsys, one_process):
     (tmp_path / "clean").mkdir()
     images.write(tmp_path / "clean/second_clean.png", triple[2])
-    arguments = [str(photos), "--out", str(tmp_path / "out"), "--methods", "CP", "--workers", "1"]
+    arguments = [str(photos), "--out", str(tmp_path / "out"), "--methods", "CP", "--jobs", "1"]
     assert compare.main([*arguments, "--truth", str(tmp_path / "clean")]) == 0
     with open(tmp_path / "out" / "scores.csv", newline="") as file:
         assert all(float(row["PSNR"]) > 10 for row in csv.DictReader(file))

@@ -68,16 +68,19 @@ def test_the_command_writes_a_page(tables_folder, tmp_path, capsys):
 def test_images_and_photographs_that_lack_are_named(tmp_path, monkeypatch):
     (tmp_path / "fused/camera").mkdir(parents=True)
     images.write(tmp_path / "fused/camera/DWT-0123456789abcdef.png", np.zeros((4, 4), np.uint8))
-    pair = report.show_pair("camera", {"LP": {}, "DWT": {}}, tmp_path / "fused", tmp_path / "page.html")
-    assert pair.notes == ["No fused image of LP, DWT; `make tables` makes it."]
-    assert len(pair.view.pictures) == 3
+    rows = {"LP": {}, "DWT": {}}
+    files = report._fused_files("camera", rows, tmp_path / "fused")
+    assert list(files) == ["DWT"]
+    shown = report.show_pair("camera", rows, files, tmp_path / "page.html")
+    assert shown.notes == ["No fused image of LP, DWT; `make tables` makes it."]
+    assert len(shown.view.pictures) == 3
 
     def fail(name):
         raise OSError(f"{name}: cannot be fetched")
 
     monkeypatch.setattr(results, "load_pair", fail)
-    pair = report.show_pair("clock", {"LP": {}}, tmp_path, tmp_path / "page.html")
-    assert pair.view is None and pair.notes == ["The photographs cannot be shown: clock: cannot be fetched"]
+    shown = report.show_pair("clock", {"LP": {}}, {}, tmp_path / "page.html")
+    assert shown.view is None and shown.notes == ["The photographs cannot be shown: clock: cannot be fetched"]
 
 
 def test_lytro_pairs_are_folded_below_their_mean(tmp_path, monkeypatch, triple):

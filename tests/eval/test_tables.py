@@ -208,10 +208,10 @@ def test_a_damaged_image_is_made_again(tmp_path, triple, size):
     assert path.read_bytes() == original
 
 
-def test_missing_pairs_are_reported(small, tmp_path, capsys):
-    tables.main(["--out", str(tmp_path), "--methods", "LP", "--no-lytro", "--workers", "1"])
-    output = capsys.readouterr().out
-    assert "Table 1: clock\n\nNot made: clock: cannot be fetched" in output
+def test_what_cannot_be_had_is_said(small, tmp_path, capsys):
+    tables.main(["--out", str(tmp_path), "--methods", "LP", "--no-lytro", "--jobs", "1"])
+    said = capsys.readouterr().out
+    assert "Table 1: clock\n\nNot made: clock: cannot be fetched" in said
     assert (tmp_path / "table3.csv").is_file() and not (tmp_path / "table1.csv").exists()
 
 
@@ -266,24 +266,12 @@ def test_tables_not_made_this_time_are_removed(small, tmp_path, capsys):
     for suffix in ("csv", "md", "tex"):
         (tmp_path / f"table1.{suffix}").write_text("of an earlier run")
     (tmp_path / "lytro.md").write_text("of an earlier run, not asked for now")
-    keep = tmp_path / "kept"
-    keep.mkdir()
-    (keep / "table1.md").write_text("kept")
-    tables.main(
-        [
-            "--out",
-            str(tmp_path),
-            "--methods",
-            "LP",
-            "--no-lytro",
-            "--workers",
-            "1",
-            "--keep",
-            str(keep),
-        ]
-    )
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "table1.md").write_text("kept")
+    tables.main(["--out", str(tmp_path), "--methods", "LP", "--no-lytro", "--jobs", "1", "--keep", str(kept)])
     assert not list(tmp_path.glob("table1.*")) and (tmp_path / "mine.md").read_text() == "stays"
-    assert (tmp_path / "lytro.md").exists() and (keep / "table1.md").read_text() == "kept"
+    assert (tmp_path / "lytro.md").exists() and (kept / "table1.md").read_text() == "kept"
     capsys.readouterr()
 
 
@@ -323,7 +311,7 @@ def test_methods_of_figures_take_options_and_are_titled_by_them():
 def test_figures(tables_folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(figures, "FIGURES", {8: "camera"})
     monkeypatch.setattr(results, "list_entries", lambda: {"LP": ("lp", {})})
-    figures.main(["--tables", str(tables_folder), "--out", str(tmp_path), "--workers", "1"])
+    figures.main(["--tables", str(tables_folder), "--out", str(tmp_path), "--jobs", "1"])
     assert images.read(tmp_path / "fig8.png").std() > 10
     assert "fig8.png: camera, 3 images" in capsys.readouterr().out
     assert sorted(p.name for p in tmp_path.iterdir()) == ["fig8.png"]

@@ -4,7 +4,7 @@ from experiments import report, run
 
 
 def test_curves_and_spread_are_those_of_the_logs(stub, lab):
-    run.main([*stub(), "--workers", "2"])
+    run.main([*stub(), "--jobs", "2"])
     losses = {r["iteration"]: float(r["loss"]) for r in lab.rows("curves") if r["set"] == "val"}
     assert losses == {str(i): pytest.approx(1000 / (i + 1), rel=1e-5) for i in range(5)}
     (row,) = lab.rows()

@@ -30,7 +30,7 @@ def test_two_iterations_by_caffe_itself(trained, forbid_processes):
     assert "tiny: rough, 2 iterations of 16 patches" in printed
     assert f"| fast | {row['PSNR']} | 33348 |" in printed
     kept_files = [path.name for path in lab.runs_csv.parent.iterdir()]
-    assert sorted(kept_files) == ["curves.csv", "plot.png", "runs.csv", "summary.csv"]
+    assert sorted(kept_files) == ["curves.csv", "plot.png", "plot.svg", "runs.csv", "summary.csv"]
     forbid_processes()
     run.main(options)  # nothing is left to do
 

@@ -189,9 +189,10 @@ def _preservation_2012(g, a):
 
 
 def _sigmoids(x, y, gain):
-    """gain / (1 + exp(x)) / (1 + exp(y)); overwrites x and y."""
-    for exponent in (x, y):
-        np.exp(exponent, out=exponent)
-        exponent += 1
-    x *= y
-    return np.divide(gain, x, out=x)
+    """gain / (1 + exp(x)) / (1 + exp(y))."""
+    # cv2's exp takes a quarter of the time of NumPy's.
+    first, second = (cv2.exp(exponent.reshape(-1, x.shape[-1])) for exponent in (x, y))
+    first += 1
+    second += 1
+    first *= second
+    return np.divide(gain, first, out=first).reshape(x.shape)
