@@ -1,7 +1,7 @@
 """How a command begins and ends: its parser, its exit status, and errors in one line.
 
 A command imports this module before all others (ruff sorts it there), so that Ctrl-C during its imports,
-which take seconds, ends it as it does later.
+which take seconds, ends it as it does later. Its workers end with it during theirs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import os
 import signal
 import sys
 import threading
+import time
 
+PARENT = "TWO_STREAM_FUSION_PARENT"  # the variable that tells a worker the number of its parent
 COMMAND_FOLDERS = ("tools", "eval", "experiments", "data_prep", "docs")
 
 
@@ -26,6 +28,27 @@ def _is_command():
     root = os.path.realpath(os.path.join(os.path.dirname(__file__), os.pardir, os.pardir))
     return os.path.relpath(os.path.realpath(program), root).split(os.sep)[0] in COMMAND_FOLDERS
 
+
+def _is_starting_worker():
+    """Whether this is a process of multiprocessing that imports its parent's program, before its work."""
+    process = sys.modules.get("multiprocessing.process")
+    is_worker = process is not None and process.current_process().name != "MainProcess"
+    return is_worker and process.parent_process() is None
+
+
+def _end_if_orphaned(parent):
+    """End this process if its parent has ended, until `base.parallel` watches instead.
+
+    multiprocessing knows no parent so early, so this asks again and again.
+    """
+    while _is_starting_worker():
+        if os.getppid() != parent:
+            os._exit(1)
+        time.sleep(0.05)
+
+
+if os.name == "posix" and PARENT in os.environ and _is_starting_worker():
+    threading.Thread(target=_end_if_orphaned, args=(int(os.environ[PARENT]),), daemon=True).start()
 
 # Where a shell runs it in the background, SIGINT is ignored and stays so.
 if (
