@@ -23,7 +23,7 @@ from tqdm import tqdm
 from two_stream_fusion import batch, pipeline
 from two_stream_fusion import outputs as out
 from two_stream_fusion.base import cli
-from two_stream_fusion.memory_estimate import check_memory
+from two_stream_fusion.memory_estimate import check_memory, limit_jobs
 from two_stream_fusion.methods import models, registry
 from two_stream_fusion.outputs import Outputs
 from two_stream_fusion.stack.align import MOTIONS
@@ -367,6 +367,9 @@ def fuse_batch(items: list[batch.BatchItem], skipped: int, settings: Settings, j
         The exit status: 1 where any failed, else 0.
     """
     failed = 0
+    if jobs > 1:
+        sources = (item.sources for item in items)
+        jobs = limit_jobs(sources, jobs, settings.fusing["method"], **settings.reading)
     fuse_one = partial(run_batch_item, settings=settings)
     with progress_bar(settings.is_quiet, "batch", len(items), "result") as tracked:
         for number, (item, error) in enumerate(tracked(batch.run_batch(items, fuse_one, jobs)), start=1):
