@@ -397,7 +397,8 @@ def run_batch_item(item: batch.BatchItem, settings: Settings) -> str | None:
     try:
         fuse([*item.sources], item.outputs, settings)
     except Exception as error:  # must not stop the others
-        return cli.user_message(error) or f"{item.outputs.image}: {type(error).__name__}: {error}"
+        fault = f"{item.outputs.image}: {type(error).__name__}: {error}"
+        return cli.user_message(error) or cli.printable(fault)
     return None
 
 
@@ -415,8 +416,9 @@ def configure_logging(level: int) -> None:
     info, warnings = logging.StreamHandler(sys.stdout), logging.StreamHandler(sys.stderr)
     info.addFilter(lambda record: level <= record.levelno < logging.WARNING)
     warnings.setLevel(max(level, logging.WARNING))
-    warnings.setFormatter(logging.Formatter(f"{program_name()}: warning: %(message)s"))
-    logging.basicConfig(handlers=[info, warnings], format="%(message)s", force=True)
+    info.setFormatter(cli.LineFormatter())
+    warnings.setFormatter(cli.LineFormatter(f"{program_name()}: warning: %(message)s"))
+    logging.basicConfig(handlers=[info, warnings], force=True)
     # Reports have the warnings of a quiet run too.
     logging.getLogger("two_stream_fusion").setLevel(min(level, logging.WARNING))
 

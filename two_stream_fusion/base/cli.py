@@ -60,6 +60,9 @@ if (
 
 # What takes time to import comes after the handler.
 import argparse  # noqa: E402
+import io  # noqa: E402
+import logging  # noqa: E402
+import unicodedata  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Callable  # noqa: E402
 
@@ -100,6 +103,8 @@ def run(main: Callable[[], int | None]) -> None:
         SystemExit: always, but for faults of ours.
     """
     end_imports()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be any bytes; as stderr has it
     try:
         sys.exit(main())
     except KeyboardInterrupt:
@@ -112,6 +117,26 @@ def run(main: Callable[[], int | None]) -> None:
     sys.exit(f"{Path(sys.argv[0]).name}: error: {message}")
 
 
+def printable(text: str) -> str:
+    """A text as one line that does nothing to a terminal, for names of files may hold any characters.
+
+    Args:
+        text: any text.
+
+    Returns:
+        The text, with control characters, ends of lines and what is no Unicode as escapes: \\n, \\x1b, \\udcff.
+    """
+    hidden = ("Cc", "Cs", "Zl", "Zp")
+    return "".join(ascii(c)[1:-1] if unicodedata.category(c) in hidden else c for c in text)
+
+
+class LineFormatter(logging.Formatter):
+    """A formatter whose lines are `printable`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
 def user_message(error: BaseException) -> str | None:
     """One line for an error that the user or the machine caused.
 
@@ -119,17 +144,17 @@ def user_message(error: BaseException) -> str | None:
         error: any exception.
 
     Returns:
-        The line, without the name of the program; None for a fault of ours.
+        The line, `printable` and without the name of the program; None for a fault of ours.
     """
     if isinstance(error, NotEnoughMemory):
-        return str(error)
+        return printable(str(error))
     if isinstance(error, MemoryError) or _is_torch_out_of_memory(error):
         return "not enough memory"
     if not isinstance(error, (ValueError, OSError, ImportError)):
         return None
     path = getattr(error, "filename", None)
     reason = getattr(error, "strerror", None)
-    return f"{path}: {reason}" if path and reason else str(error)
+    return printable(f"{path}: {reason}" if path and reason else str(error))
 
 
 def _is_torch_out_of_memory(error):

@@ -129,6 +129,8 @@ def check_regular(path: str | Path) -> None:
 def write_text(path: str | Path, text: str, replace: bool = True) -> None:
     """Write a text file in UTF-8, whole or not at all; its folder is made where there is none.
 
+    What is no Unicode, as in names of files, is written as escapes: \\udcff.
+
     Args:
         path: the file.
         text: what it will hold.
@@ -136,7 +138,7 @@ def write_text(path: str | Path, text: str, replace: bool = True) -> None:
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path, replace) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def remove_partial_files(*_: object) -> None:

@@ -70,6 +70,7 @@ def _start_quiet_tracker():
 
 def _end_with_parent(end):
     """Call `end` at SIGTERM, and when the parent has ended. A function of ours: Python 3.8 can send it."""
+    multiprocessing.set_start_method("spawn", force=True)  # as it was; rawpy warns where it finds "fork"
     signal.signal(signal.SIGTERM, end)
     threading.Thread(target=_wait_for_parent, args=(end,), daemon=True).start()
 

@@ -149,3 +149,8 @@ def test_fifos_devices_and_links_to_nothing_stay(tmp_path):
         files.check_output(tmp_path / "link.png")
     files.check_output(tmp_path / "link.png", force=True)
     assert fifo.is_fifo()
+
+
+def test_texts_may_name_any_file(tmp_path):
+    files.write_text(tmp_path / "x.txt", "é \udcff.png")
+    assert (tmp_path / "x.txt").read_text(encoding="utf-8") == "é \\udcff.png"

@@ -83,5 +83,6 @@ def test_an_environment_is_the_processes_alone(monkeypatch):
     monkeypatch.delenv("TEST_NEW", raising=False)
     with process_pool(1, {"TEST_KEPT": "within", "TEST_NEW": "within"}) as pool:
         values = [pool.submit(os.getenv, name).result() for name in ("TEST_KEPT", "TEST_NEW")]
-    assert values == ["within", "within"]
+        method = pool.submit(eval, "__import__('multiprocessing').get_start_method()").result()
+    assert values == ["within", "within"] and method == "spawn"  # libraries ask for it
     assert os.getenv("TEST_KEPT") == "before" and os.getenv("TEST_NEW") is None
