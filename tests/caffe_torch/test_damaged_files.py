@@ -284,7 +284,8 @@ def fault(path, read, seconds=20):
         if "\n" in line or len(line) > 20_000:
             return f"not one line: {line[:500]!r}"
         # What is wrong with labels, for instance, is found in use, and names the layer.
-        named = path in line or WEIGHTS in line or isinstance(error, FileNotFoundError)  # a net by another name
+        # Or a net is named by another name.
+        named = path in line or WEIGHTS in line or isinstance(error, FileNotFoundError)
         if not named and stage == "reading":
             return f"the file is not named: {type(error).__name__} {line[:500]!r}"
     except FloatingPointError:

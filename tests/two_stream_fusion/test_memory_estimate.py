@@ -67,6 +67,11 @@ def test_the_largest_of_a_batch_limit_its_jobs(pair, tmp_path, monkeypatch):
     (tmp_path / "damaged.png").write_bytes(b"x")
     batch = [pair] * 5 + [large] * 2 + [[tmp_path / "damaged.png", tmp_path / "none.png"]]
     small, needed = (memory_estimate.estimate_memory(sources, "lp").needed for sources in (pair, large))
-    for free, fitting in ((2 * needed - 1, 1), (2 * needed, 2), (2 * needed + small, 3), (needed - 1, (needed - 1) // small)):
+    for free, fitting in (
+        (2 * needed - 1, 1),
+        (2 * needed, 2),
+        (2 * needed + small, 3),
+        (needed - 1, (needed - 1) // small),
+    ):
         monkeypatch.setattr(memory, "available", lambda free=free: free)
         assert memory_estimate.limit_jobs(batch, 4, "lp") == fitting, free

@@ -124,7 +124,7 @@ def printable(text: str) -> str:
         text: any text.
 
     Returns:
-        The text, with control characters, ends of lines and what is no Unicode as escapes: \\n, \\x1b, \\udcff.
+        The text, with control characters, ends of lines and what is no Unicode escaped: \\n, \\x1b, \\udcff.
     """
     hidden = ("Cc", "Cs", "Zl", "Zp")
     return "".join(ascii(c)[1:-1] if unicodedata.category(c) in hidden else c for c in text)
@@ -134,6 +134,7 @@ class LineFormatter(logging.Formatter):
     """A formatter whose lines are `printable`."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """The line of a record."""
         return printable(super().format(record))
 
 

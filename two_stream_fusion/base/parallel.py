@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from two_stream_fusion.base.cli import PARENT
+
 import contextlib
 import multiprocessing
 import os
@@ -12,7 +14,6 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Iterator, Mapping
 
 from two_stream_fusion.base import files
-from two_stream_fusion.base.cli import PARENT
 
 
 @contextlib.contextmanager
