@@ -166,7 +166,7 @@ def read_prototxt(path: str | Path, message: M) -> M:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is no such message, a net in a format from before 2015, no file on a disk, or too large.
+        ValueError: it is no such message, a net in a format from before 2015, no file, or too large.
     """
     from google.protobuf import text_format  # late: names and cards need no Caffe
 
