@@ -118,9 +118,7 @@ def _check_page(path, page):
     if page.photometric in (2, 6) and page.samplesperpixel < 3:
         raise UnsupportedImage(f"{path}: damaged: RGB of {page.samplesperpixel} channels")
     if page.samplesperpixel > 1 and page.planarconfig not in (1, 2):
-        raise UnsupportedImage(
-            f"{path}: damaged: PlanarConfiguration is {int(page.planarconfig)}, not 1 or 2"
-        )
+        raise UnsupportedImage(f"{path}: damaged: PlanarConfiguration is {int(page.planarconfig)}")
     if page.extrasamples and 0 in page.extrasamples:
         raise UnsupportedImage(
             f"{path}: {page.samplesperpixel} channels, and the file does not say what the last one is;"
@@ -222,16 +220,15 @@ def _read_plane(page, index):
 
 
 def _check_segments(page):
-    """Raise ValueError where strips or tiles are missing: libraries would fill them, with black for instance."""
+    """Raise ValueError where strips or tiles are missing: libraries would fill them with black."""
     rows, columns = page.imagelength, page.imagewidth
     if page.is_tiled:
         expected = -(-rows // page.tilelength) * -(-columns // page.tilewidth)
     else:
         expected = -(-rows // min(page.rowsperstrip or rows, rows))
     expected *= page.samplesperpixel if page.planarconfig == 2 else 1
-    if (
-        len(page.dataoffsets) == len(page.databytecounts) == 1 == page.compression
-    ):  # tifffile joins strips that follow one another
+    is_single = len(page.dataoffsets) == len(page.databytecounts) == 1
+    if is_single and page.compression == 1:  # tifffile joins strips that follow one another
         size = rows * columns * page.samplesperpixel * page.bitspersample // 8
         expected = 1 if sum(page.databytecounts) >= size else expected
     complete = len(page.dataoffsets) >= expected and len(page.databytecounts) >= expected
