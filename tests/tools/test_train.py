@@ -102,7 +102,7 @@ def test_caffe_ends_where_its_log_cannot_be_written(tmp_path, monkeypatch):
 def test_a_log_is_a_file(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     for log in (Path(os.devnull), tmp_path / "fifo"):
-        with pytest.raises(ValueError, match="is a (device|FIFO)"):
+        with pytest.raises(ValueError, match=r"is a (device|FIFO)"):
             train.train(["-solver", "a.prototxt"], "true", log)
     assert os.listdir(tmp_path) == ["fifo"] and os.path.exists(os.devnull)
 
