@@ -112,6 +112,7 @@ def limit_jobs(
     channel: int | None = None,
     time: int | None = None,
     value_range: tuple[float, float] | None = None,
+    option: str = "--jobs",
 ) -> int:
     """How many fusions of a batch memory holds at the same time, whichever they are.
 
@@ -122,6 +123,7 @@ def limit_jobs(
         batch: for each fusion its sources, words as find_images takes them.
         jobs: the number that is wanted.
         method, channel, time, value_range: as of `check_memory`.
+        option: that says how many, for the warning.
 
     Returns:
         1 to `jobs`.
@@ -137,7 +139,7 @@ def limit_jobs(
     if fitting == len(largest):
         return jobs
     logging.getLogger(__name__).warning(
-        "--jobs %d: memory holds only %d at a time: the largest needs %.1f GiB, %.1f are free",
-        *(jobs, fitting, largest[0] / 2**30, free / 2**30),
+        "%s %d: memory holds only %d at a time: the largest needs %.1f GiB, %.1f are free",
+        *(option, jobs, fitting, largest[0] / 2**30, free / 2**30),
     )
     return fitting
