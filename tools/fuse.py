@@ -418,6 +418,7 @@ def configure_logging(level: int) -> None:
     warnings.setLevel(max(level, logging.WARNING))
     info.setFormatter(cli.LineFormatter())
     warnings.setFormatter(cli.LineFormatter(f"{program_name()}: warning: %(message)s"))
+    logging.raiseExceptions = False  # results count where standard output is closed or full
     logging.basicConfig(handlers=[info, warnings], force=True)
     # Reports have the warnings of a quiet run too.
     logging.getLogger("two_stream_fusion").setLevel(min(level, logging.WARNING))

@@ -60,6 +60,7 @@ if (
 
 # What takes time to import comes after the handler.
 import argparse  # noqa: E402
+import contextlib  # noqa: E402
 import io  # noqa: E402
 import logging  # noqa: E402
 import unicodedata  # noqa: E402
@@ -106,15 +107,32 @@ def run(main: Callable[[], int | None]) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be any bytes; as stderr has it
     try:
-        sys.exit(main())
+        status = main()
+        if sys.stdout is not None:
+            sys.stdout.flush()  # a full disk is an error too
+        sys.exit(status)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # who read standard output has ended, as `head` does
+        sys.exit(1)
     except Exception as error:
         message = user_message(error)
         if message is None:
             raise
+    finally:
+        _drop_output()
     # Outside of the handler: a thread that still decodes for what the error held keeps stderr until then.
     sys.exit(f"{Path(sys.argv[0]).name}: error: {message}")
+
+
+def _drop_output():
+    """Drop what standard output, full or closed, does not take: Python would complain at its end."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def printable(text: str) -> str:

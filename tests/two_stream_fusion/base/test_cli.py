@@ -83,6 +83,30 @@ def test_any_name_can_be_printed(tmp_path):
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, rb"caf\xe9 \udcff.png" + b"\n", b"")
 
 
+@pytest.mark.parametrize(("stdout", "status"), [("pipe", 1), ("/dev/full", 1), ("/dev/full late", 1)])
+def test_a_closed_or_full_output_is_no_traceback(stdout, status, tmp_path):
+    text = "print('x' * 9)" if "late" in stdout else "print('x' * 100_000, flush=True)"
+    program = tmp_path / "program.py"
+    program.write_text(f"from two_stream_fusion.base import cli\ncli.run(lambda: {text})")
+    if stdout == "pipe":
+        read, write = os.pipe()
+        os.close(read)
+    elif os.path.exists("/dev/full"):
+        write = os.open("/dev/full", os.O_WRONLY)
+    else:
+        pytest.skip("no /dev/full")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""}
+    try:
+        ended = subprocess.run(
+            [sys.executable, program], stdout=write, stderr=subprocess.PIPE, env=environment
+        )
+    finally:
+        os.close(write)
+    assert ended.returncode == status
+    message = b"program.py: error: [Errno 28] No space left on device\n"
+    assert ended.stderr == (b"" if stdout == "pipe" else message)
+
+
 def test_help_shows_docstring_and_examples_as_they_are():
     text = cli.parser("First line.\n\n  indented", "examples:\n  python x.py").format_help()
     assert "First line.\n\n  indented" in text and text.endswith("examples:\n  python x.py\n")
