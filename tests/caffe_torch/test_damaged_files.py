@@ -120,7 +120,7 @@ def test_a_damaged_solver_is_named(old, new, folder, capfd):
     assert status == 1 and line.startswith("caffe: error: solver.prototxt: "), line
 
 
-@pytest.mark.parametrize("name", ["net.prototx", 'net.prototxt""net.prototxt', "net.prototxt/"])
+@pytest.mark.parametrize("name", ["net.prototx", 'net.prototxt""net.prototxt', "net.prototxt/", 300 * "n"])
 def test_a_damaged_name_of_a_net_is_named(name, folder, capfd):
     text = Path("solver.prototxt").read_text()
     Path("solver.prototxt").write_text(text.replace("net.prototxt", name, 1))
@@ -284,8 +284,8 @@ def fault(path, read, seconds=20):
         if "\n" in line or len(line) > 20_000:
             return f"not one line: {line[:500]!r}"
         # What is wrong with labels, for instance, is found in use, and names the layer.
-        # Or a net is named by another name.
-        named = path in line or WEIGHTS in line or isinstance(error, FileNotFoundError)
+        # Or the error names what a damaged name of a net leads to.
+        named = path in line or WEIGHTS in line or getattr(error, "filename", None)
         if not named and stage == "reading":
             return f"the file is not named: {type(error).__name__} {line[:500]!r}"
     except FloatingPointError:
