@@ -243,7 +243,8 @@ def build(
         manifest = {**origin, "skipped": planned.skipped, "rows": {}, "sha256": {}, "photographs": []}
         for split, expanded in splits.items():
             names, manifest["rows"][split] = _write_split(split, expanded, part, spec, pool)
-            (part / f"{split}.txt").write_text("".join(f"{out.as_posix()}/{name}\n" for name in names))
+            lines = "".join(f"{out.as_posix()}/{name}\n" for name in names)
+            (part / f"{split}.txt").write_bytes(os.fsencode(lines))  # a path may be any bytes
             hashes = {name: hashlib.sha256((part / name).read_bytes()).hexdigest() for name in names}
             manifest["sha256"].update(hashes)
             entries = [manifest_entry(p, split, root, spec) for p in getattr(planned, split)]

@@ -5,13 +5,11 @@ from __future__ import annotations
 import two_stream_fusion.base.cli  # noqa: F401
 
 import functools
-import multiprocessing
 import os
 import re
 import resource
 import statistics
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Callable, Mapping, NamedTuple, Sequence
 
@@ -22,6 +20,7 @@ import numpy as np
 
 from two_stream_fusion import metrics
 from two_stream_fusion.base import cli
+from two_stream_fusion.base.parallel import process_pool
 from two_stream_fusion.methods import registry
 
 EXAMPLES = """examples:
@@ -174,8 +173,8 @@ def report_large(megapixels: float, fastest: Mapping[str, float]) -> None:
             print(f"  {registry.TITLES[name]:6} left out: it takes about {expected / 60:.0f} minutes")
             continue
         # A process each, since the peak of one never falls.
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-            elapsed, peak = process.submit(measure_colour_pair, name, *images[0].shape).result()
+        with process_pool(1) as pool:
+            elapsed, peak = pool.submit(measure_colour_pair, name, *images[0].shape).result()
         print(f"  {registry.TITLES[name]:6} {elapsed:8.3f} {peak:8.0f}")
 
 

@@ -27,6 +27,7 @@ from two_stream_fusion.base.options import parse_options
 from two_stream_fusion.base.parallel import process_pool
 from two_stream_fusion.batch import is_whole
 from two_stream_fusion.io import images
+from two_stream_fusion.memory_estimate import limit_jobs
 from two_stream_fusion.methods import models, registry
 from two_stream_fusion.metrics import preprocess
 from two_stream_fusion.metrics.fidelity import psnr
@@ -282,7 +283,7 @@ def score_pairs(
         names: pairs, as pairs.load takes them.
         entries: {title: entry}.
         folder: where fused images are kept.
-        workers: number of processes; None for one a core.
+        workers: number of processes; None for one a core. Fewer are used where memory does not hold so many.
         columns: as `score_pair` takes them.
         external: {(pair, title): file} of images that were fused elsewhere.
 
@@ -316,7 +317,11 @@ def score_pairs(
     # Each process has a core, and Caffe reports errors only.
     environment = {"OMP_NUM_THREADS": "1", "GLOG_minloglevel": "2"}
     scored, failed = {}, {}
-    with process_pool(workers or os.cpu_count(), environment) as pool:
+    workers = workers or os.cpu_count() or 1
+    files = [[name.a, name.b] for name in names if isinstance(name, pairs.Files)]
+    for method in sorted({method for method, _ in entries.values()}) if workers > 1 else ():
+        workers = limit_jobs(files, workers, method, option="--workers")
+    with process_pool(workers, environment) as pool:
         with delay_interrupt():
             futures = {pool.submit(score_pair, *job): job[:2] for job in jobs}
         for future in tqdm(

@@ -13,6 +13,7 @@ from types import ModuleType
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from . import bounded_files
 from .atomic_files import missing_path_hint
 from .blob import array_of
 from .proto import caffe_pb2
@@ -44,8 +45,8 @@ def read_file(path: str, field: str) -> bytes:
     if not path:
         raise ValueError(f"{field} must be given")
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        bounded_files.check_regular(path)
+        return bounded_files.read(path)
     except OSError as error:
         hint = missing_path_hint(path) if isinstance(error, FileNotFoundError) else ""
         raise ValueError(f"{field} {path!r}: {error.strerror}{hint}") from None

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from google.protobuf.message import DecodeError, EncodeError
 
-from . import atomic_files, glog, hdf5_checks, upgrade
+from . import atomic_files, bounded_files, glog, hdf5_checks, upgrade
 from .blob import array_of, same_shape, shown
 from .proto import caffe_pb2
 
@@ -29,8 +29,7 @@ def _write_proto(path, message):
 
 
 def _read_proto(path, message):
-    with open(path, "rb") as file:
-        data = file.read()
+    data = bounded_files.read(path)
     content = "weights" if isinstance(message, caffe_pb2.NetParameter) else "solver state"
     try:
         message.ParseFromString(data)
@@ -67,7 +66,9 @@ def holds_hdf5(path: str) -> bool:
 
     Raises:
         OSError: the file cannot be read.
+        ValueError: it is a FIFO, a socket or a device.
     """
+    bounded_files.check_regular(path)
     with open(path, "rb") as file:
         head = file.read(8)
     return head == b"\x89HDF\r\n\x1a\n" or (path.endswith(".h5") and head[:1] not in _FIRST_BYTES)

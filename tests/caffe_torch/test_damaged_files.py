@@ -120,6 +120,14 @@ def test_a_damaged_solver_is_named(old, new, folder, capfd):
     assert status == 1 and line.startswith("caffe: error: solver.prototxt: "), line
 
 
+@pytest.mark.parametrize("name", ["net.prototx", 'net.prototxt""net.prototxt', "net.prototxt/", 300 * "n"])
+def test_a_damaged_name_of_a_net_is_named(name, folder, capfd):
+    text = Path("solver.prototxt").read_text()
+    Path("solver.prototxt").write_text(text.replace("net.prototxt", name, 1))
+    status, line = train_status(capfd)
+    assert status == 1 and line.startswith(f"caffe: error: {name.replace(chr(34), '')}: "), line
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [("num_output: 4", "num_output: 4000000000"), ("num_output: 5", "num_output: 4294967295"),
@@ -276,7 +284,9 @@ def fault(path, read, seconds=20):
         if "\n" in line or len(line) > 20_000:
             return f"not one line: {line[:500]!r}"
         # What is wrong with labels, for instance, is found in use, and names the layer.
-        if not (path in line or WEIGHTS in line) and stage == "reading":
+        # Or the error names what a damaged name of a net leads to.
+        named = path in line or WEIGHTS in line or getattr(error, "filename", None)
+        if not named and stage == "reading":
             return f"the file is not named: {type(error).__name__} {line[:500]!r}"
     except FloatingPointError:
         pass

@@ -325,3 +325,10 @@ def test_photographs_that_are_no_files_are_skipped(tmp_path):
     os.mkfifo(tmp_path / "a.png")
     with pytest.raises(ValueError, match="is a FIFO, a socket or a device"):
         photographs.read(tmp_path / "a.png")
+
+
+def test_the_path_of_a_database_may_be_any_bytes(folder, tmp_path, make):
+    out = tmp_path / "é\udcff"
+    make(folder, out)
+    lines = (out / "train.txt").read_bytes().splitlines()
+    assert lines and all(os.path.isfile(line) for line in lines)

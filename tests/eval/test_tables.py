@@ -11,8 +11,8 @@ import pytest
 
 from data_prep import depth_pair
 from eval import figures, pairs, results, tables
-from two_stream_fusion import metrics
-from two_stream_fusion.base import parallel, provenance
+from two_stream_fusion import memory_estimate, metrics
+from two_stream_fusion.base import memory, parallel, provenance
 from two_stream_fusion.io import images
 from two_stream_fusion.methods import models, registry
 
@@ -208,11 +208,34 @@ def test_a_damaged_image_is_made_again(tmp_path, triple, size):
     assert path.read_bytes() == original
 
 
-def test_what_cannot_be_had_is_said(small, tmp_path, capsys):
+def test_missing_pairs_are_reported(small, tmp_path, capsys):
     tables.main(["--out", str(tmp_path), "--methods", "LP", "--no-lytro", "--jobs", "1"])
     said = capsys.readouterr().out
     assert "Table 1: clock\n\nNot made: clock: cannot be fetched" in said
     assert (tmp_path / "table3.csv").is_file() and not (tmp_path / "table1.csv").exists()
+
+
+@pytest.mark.parametrize(("free", "used"), [(100, 16), (2.5, 2), (0.5, 16)])
+def test_no_more_workers_than_memory_holds_are_started(free, used, tmp_path, monkeypatch, caplog):
+    """Pairs that memory does not hold alone do not count."""
+    files = [tmp_path / name for name in ("a.png", "b.png")]
+    for path in files:
+        images.write(path, np.random.default_rng(0).integers(0, 255, (40, 50), np.uint8))
+    names = [pairs.Files(f"pair{i}", *files) for i in range(5)]
+    needed = memory_estimate.estimate_memory(files, "dwt").needed
+    counts = []
+
+    def stop(count, environment):
+        counts.append(count)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(memory, "available", lambda: int(free * needed))
+    monkeypatch.setattr(results, "_find_missing", lambda names, entries: {})
+    monkeypatch.setattr(results, "process_pool", stop)
+    with pytest.raises(KeyboardInterrupt):
+        results.score_pairs(names, {"DWT": ("dwt", {})}, tmp_path, workers=16)
+    assert counts == [used] and len(caplog.messages) == (used == 2)
+    assert all(line.startswith("--workers 16: memory holds only 2 at a time") for line in caplog.messages)
 
 
 def test_methods_without_weights_are_left_out(tmp_path, monkeypatch):

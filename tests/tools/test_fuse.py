@@ -460,6 +460,25 @@ def test_long_names_are_written(run, tmp_path):
         assert images.read(path).size
 
 
+@pytest.mark.parametrize("name", ["new\nline", "-o", "[0-9]*?", "\udcff", "\x1b[2J", "é🙂'\" ", "%s %d {}"])
+def test_any_name_is_read_and_said_in_a_line(run, folder, tmp_path, name):
+    source = tmp_path / f"{name}.png"
+    try:
+        source.write_bytes((folder / "a.png").read_bytes())
+    except OSError:
+        pytest.skip("no name of a file on this system")
+    out, report, page = (tmp_path / f"{name}.out{ending}" for ending in (".png", ".json", ".html"))
+    arguments = (source, "b.png", "-o", out, "--method", "lp", "--json", report, "--report", page)
+    status, said, errors = run(*arguments)
+    assert status == 0 and len(said.splitlines()) == 2, errors
+    assert len(errors.splitlines()) == errors.count("warning: ")
+    assert images.read(out).size and json.loads(report.read_text())["sources"][0] == str(source)
+    assert page.stat().st_size > 1000
+    assert name.isprintable() or repr(name)[1:-1] in said
+    status, said, errors = run(*arguments)
+    assert status == 1 and not said and len(errors.splitlines()) == 1
+
+
 def test_a_full_disk_leaves_nothing(run, folder, tmp_path, monkeypatch):
     def full(self, data):
         with open(self, "wb") as file:

@@ -15,8 +15,10 @@ import pytest
 
 from tools import fuse
 from two_stream_fusion import batch
+from two_stream_fusion.base import memory
 from two_stream_fusion.base.files import atomic_write
 from two_stream_fusion.io import images
+from two_stream_fusion.memory_estimate import estimate_memory
 from two_stream_fusion.outputs import Outputs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -276,6 +278,19 @@ def test_files_of_a_killed_process_count_as_its_own(folder):
     )
     assert outcomes["out/two.png"] is None and outcomes["out/ten.png"] is None
     assert images.read(folder / "out/ten.png").shape == (30, 40, 3)
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_more_jobs_than_memory_holds_are_not_started(folder, capfd, monkeypatch, jobs):
+    needed = estimate_memory([Path("in/one/0.png"), Path("in/one/1.png")], "lp").needed
+    monkeypatch.setattr(memory, "available", lambda: 3 * needed - 1)
+    run_with = []
+    monkeypatch.setattr(batch, "run_batch", lambda items, fuse_one, jobs: run_with.append(jobs) or ())
+    assert run("--batch", "pairs.csv", "-o", "out", "--jobs", jobs) == 0
+    assert run("--batch", "in", "-o", "out", "--jobs", jobs) == 0
+    assert run_with == [jobs, min(jobs, 2)]
+    warned = "fuse.py: warning: --jobs 3: memory holds only 2 at a time: " in capfd.readouterr().err
+    assert warned == (jobs == 3)
 
 
 @pytest.mark.parametrize("jobs", [1, 3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import re
@@ -69,7 +70,9 @@ def decoder_errors(path: Path) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, cv2.error) and error.code == OPENCV_NO_MEMORY:
             raise MemoryError from None
-        if isinstance(error, OSError) and error.errno is not None:  # an error of the disk, not of the decoder
+        # An error of the disk, not of the decoder or of a place in the file that is none.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            error.filename = error.filename or str(path)
             raise
         raise ValueError(f"{path}: not an image, or a damaged one ({path.stat().st_size} bytes)") from None
 

@@ -115,7 +115,7 @@ def relative_link(target: str | Path, page: str | Path) -> str:
         A relative link, with all characters escaped that mean something in a link.
     """
     path = os.path.relpath(os.path.realpath(target), os.path.realpath(Path(page).parent))
-    return urllib.parse.quote(Path(path).as_posix())
+    return urllib.parse.quote(os.fsencode(Path(path).as_posix()))  # a name may be any bytes
 
 
 def render(page: Page, max_bytes: int = MAX_BYTES) -> str:

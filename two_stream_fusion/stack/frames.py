@@ -381,5 +381,9 @@ def _match(pattern):
 
 
 def _read_list(path):
-    lines = [line.strip() for line in read_text(path, "a list of names").splitlines()]
+    kind = "a list of names"
+    text = read_text(path, kind)
+    if "\0" in text:
+        raise ValueError(f"{path}: not {kind}")
+    lines = [line.strip() for line in text.splitlines()]
     return [path.parent / line for line in lines if line and not line.startswith("#")]

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import torch
 
-from .. import atomic_files, device, fillers, parallel
+from .. import atomic_files, bounded_files, device, fillers, parallel
 from ..proto import caffe_pb2
 from . import Layer, Source, register
 
@@ -250,13 +250,12 @@ def _read_paths(source):
     """The paths that the text file `source` lists, one a line."""
     if not source:
         raise ValueError("hdf5_data_param.source must be given")
-    if h5py.is_hdf5(source):
+    if os.path.isfile(source) and h5py.is_hdf5(source):
         raise ValueError(
             f"hdf5_data_param.source {source!r} is an HDF5 file: give a text file that lists such, one a line"
         )
     try:
-        with open(source, encoding="utf-8", errors="surrogateescape") as file:
-            paths = file.read().split()
+        paths = bounded_files.read_text(source).split()
     except OSError as error:
         hint = ""
         if isinstance(error, FileNotFoundError):

@@ -149,3 +149,17 @@ def test_fifos_devices_and_links_to_nothing_stay(tmp_path):
         files.check_output(tmp_path / "link.png")
     files.check_output(tmp_path / "link.png", force=True)
     assert fifo.is_fifo()
+
+
+def test_texts_may_name_any_file(tmp_path):
+    files.write_text(tmp_path / "x.txt", "é \udcff.png")
+    assert (tmp_path / "x.txt").read_text(encoding="utf-8") == "é \\udcff.png"
+
+
+def test_a_text_has_an_end(tmp_path):
+    (tmp_path / "x.csv").touch()
+    os.truncate(tmp_path / "x.csv", 2**40)  # takes no room
+    with pytest.raises(ValueError, match=r"x\.csv: larger than 64 MiB, which no such file is"):
+        files.read_text(tmp_path / "x.csv", "a list")
+    with pytest.raises(ValueError, match="/dev/zero: is a FIFO, a socket or a device"):
+        files.read_text("/dev/zero", "a list")

@@ -251,3 +251,47 @@ def test_a_range_that_shows_nothing_is_refused(tmp_path):
     images.write(tmp_path / "x.png", np.zeros((9, 9), np.uint8))
     with pytest.raises(ValueError, match="--range is for the levels of TIFF alone"):
         images.read(tmp_path / "x.png", value_range=(0, 1))
+
+
+CONTRADICTIONS = {
+    "strips missing": ("deflate", "RowsPerStrip", 8, 1),
+    "strips of raw data missing": ("raw strips", "StripOffsets", 4, 1),
+    "strips of LZW missing": ("lzw", "RowsPerStrip", 8, 1),
+    "a strip at the head of the file": ("deflate", "StripOffsets", 8, 0),
+    "a place before the file": ("gray", "StripOffsets", 2, 10),
+    "no order of planes": ("deflate", "PlanarConfiguration", 8, 0),
+    "another order of planes": ("deflate", "PlanarConfiguration", 8, 3),
+    "RGB of two channels": ("deflate", "SamplesPerPixel", 8, 2),
+    "RGB of one channel": ("lzw", "SamplesPerPixel", 8, 1),
+    "wider than its JPEG": ("jpeg", "ImageWidth", 8, 300),
+    "higher than its JPEG": ("jpeg", "ImageLength", 8, 300),
+}
+
+
+@pytest.mark.parametrize("fault", CONTRADICTIONS)
+def test_tags_that_contradict_the_data_are_refused(tmp_path, fault):
+    """Libraries fill what is missing, or take what follows in the file for pixels."""
+    path, pixels = tmp_path / "x.tif", cv2.GaussianBlur(noise(np.uint8)[1], (0, 0), 2)
+    kind, name, place, value = CONTRADICTIONS[fault]
+    if kind == "raw strips":
+        tifffile.imwrite(path, pixels, rowsperstrip=16)
+    elif kind == "gray":
+        pixels = pixels[..., 0]
+        tifffile.imwrite(path, pixels)
+    elif kind == "deflate":
+        tifffile.imwrite(path, pixels, compression="zlib", rowsperstrip=130)
+    elif kind == "lzw":
+        cv2.imwrite(str(path), pixels.astype(np.uint16))
+        if name == "RowsPerStrip":
+            value = 20  # fewer than it has
+    else:
+        Image.fromarray(pixels).save(path, compression="jpeg")
+    assert images.read(path).shape == pixels.shape
+    with tifffile.TiffFile(path) as file:
+        offset, order = file.pages[0].tags[name].offset, file.byteorder
+    data = bytearray(path.read_bytes())
+    field = struct.pack(order + ("H" if place == 2 else "I"), value)
+    data[offset + place : offset + place + len(field)] = field
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"x\.tif: .*damaged"):
+        images.read(path)

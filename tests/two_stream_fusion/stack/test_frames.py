@@ -215,3 +215,6 @@ def test_a_list_of_names_that_is_no_file_is_refused(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(ValueError, match="fifo: is a FIFO, a socket or a device"):
         find_images([f"@{tmp_path / 'fifo'}"])
+    (tmp_path / "nul.txt").write_bytes(b"a\0b.png\n")
+    with pytest.raises(ValueError, match=r"nul\.txt: not a list of names"):
+        find_images([f"@{tmp_path / 'nul.txt'}"])
