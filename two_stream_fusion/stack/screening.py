@@ -154,8 +154,8 @@ def find_doubtful(
         if largest >= PLAIN_SHARE:
             misfits.append(Misfit(i, f"of one level in {100 * largest:.0f} % of its area, unlike the others"))
             continue
-        pair = (cv2.GaussianBlur(one, (0, 0), BROAD_SIGMA) for one in (median, levels))
-        brightness = _unlike_brightness(*pair, FLICKER)
+        usual, own = (cv2.GaussianBlur(one, (0, 0), BROAD_SIGMA) for one in (median, levels))
+        brightness = _unlike_brightness(usual, own, FLICKER)
         if brightness and compare_brightness:
             misfits.append(Misfit(i, brightness))
     return misfits
