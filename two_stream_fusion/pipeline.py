@@ -41,6 +41,7 @@ from two_stream_fusion.stack.blend import blend_frames
 from two_stream_fusion.stack.frame_selection import select_frames
 from two_stream_fusion.stack.frames import Frames, Source
 from two_stream_fusion.stack.matte import Matte
+from two_stream_fusion.stack.noise import find_noisy, measure_noise
 from two_stream_fusion.stack.order import detail_map, downscale_frame, order_by_details
 
 if TYPE_CHECKING:
@@ -476,9 +477,11 @@ def as_frames(sources: Sources) -> Frames:
 def _order_and_screen(frames, in_order, keep_all, compare_brightness, progress):
     """(order, misfits): the indices of the images to fuse, sorted by focus where `in_order`, and the images
     that do not belong, which are in `order` where `keep_all`."""
-    maps, small, directional = [], [], []
+    maps, small, directional, noise = [], [], [], []
     with progress("looking", len(frames), "image") as track:
-        for frame in map(downscale_frame, track(frames.spread())):
+        for full in track(frames.spread()):
+            noise.append(measure_noise(full))
+            frame = downscale_frame(full)
             maps.append(detail_map(frame))
             small.append(screening.small_gray(frame))
             directional.append(screening.directional_detail(frame))
@@ -497,15 +500,22 @@ def _order_and_screen(frames, in_order, keep_all, compare_brightness, progress):
     all_indices = list(range(len(frames)))
     misfits = [
         screening.Misfit(i, "transparent throughout" if _is_transparent(frames, i, small) else reason)
-        for i, reason in screening.find_misfits(small, sort)
+        for i, reason in screening.find_misfits(small, sort, noise, frames.level_step())
     ]
     remaining = [i for i in all_indices if i not in {misfit.frame for misfit in misfits}]
-    blurred = screening.find_motion_blur(directional, remaining, sort_by_focus)
+    noisy = find_noisy([noise[i] for i in remaining], frames.level_step()) if len(remaining) > 2 else {}
+    quiet = [index for i, index in enumerate(remaining) if i not in noisy]
+    blurred = screening.find_motion_blur(directional, quiet, sort_by_focus)
     if 2 * len(misfits + blurred) < len(frames):
         misfits = sorted(misfits + blurred)
     excluded = set() if keep_all else {misfit.frame for misfit in misfits}
     kept = [i for i in all_indices if i not in excluded]
-    doubts = screening.find_doubtful([small[i] for i in kept], compare_brightness=compare_brightness)
+    doubts = screening.find_doubtful(
+        [small[i] for i in kept],
+        compare_brightness=compare_brightness,
+        noise=[noise[i] for i in kept],
+        step=frames.level_step(),
+    )
     for doubtful in doubts:
         LOG.warning("%s is fused, though it is %s", frames.name(kept[doubtful.frame]), doubtful.reason)
     shaken = 0.0
@@ -531,6 +541,8 @@ def _middle(order, misfits):
 
 
 def _warn_if_pair_differs(frames):
+    for i in find_noisy([measure_noise(frame) for frame in frames], frames.level_step()):
+        LOG.warning("%s is far noisier, compared to %s", frames.name(i), frames.name(1 - i))
     difference = screening.compare_pair(*map(screening.small_gray, frames))
     if difference:
         LOG.warning("%s is %s, compared to %s", frames.name(1), difference, frames.name(0))

@@ -249,6 +249,19 @@ def test_part_of_the_range_serves_as_well_as_all(top, dtype):
     assert results[0] > results[1] - 1
 
 
+@pytest.mark.parametrize("gain", [1, 0.12, 0.06])
+def test_dark_stacks_lose_what_rounding_loses(gain):
+    """30 and 15 levels of 8 bits: near the best rounded frame at each pixel. `pytest -s` prints both."""
+    photo = photograph()[100:220, 150:310].astype(np.float32) * gain
+    stack = [levels(x) for x in slope(photo, 3)]
+    errors = np.stack([((x - photo) ** 2).mean(2) for x in stack]).argmin(0)
+    oracle = psnr(photo, np.choose(errors[..., None], stack), 255 * gain)
+    result = pipeline.fuse(stack, model=models.FAST, check_register=False)
+    found = psnr(photo, result.image, 255 * gain)
+    print(f"{255 * gain:.0f} levels: {found:.2f} dB, the best frame at each pixel {oracle:.2f}")
+    assert found > oracle - 0.6
+
+
 @pytest.mark.parametrize("method", registry.METHODS)
 def test_an_image_of_few_bits_fused_with_itself_stays(method):
     dark = levels(photograph()[100:180, 150:250] * 0.1)
@@ -362,6 +375,28 @@ def test_a_bad_frame_is_left_out_with_a_warning(caplog, motion):
     with pytest.raises(ValueError, match=r"image 3: cannot be the reference: it is 0\.34 times"):
         pipeline.align_frames(bad, reference=2)
     assert pipeline.align_frames(bad, "translation", reference=2, keep_all=True).reference == 2
+
+
+@pytest.mark.parametrize("places", [(1, 3), (0, 1, 2)])
+def test_several_noisy_frames_are_named(caplog, places):
+    frames = [levels(x) for x in slope(photograph()[::3, ::3], 5, 4.0)]
+    for i in places:
+        frames[i] = levels(frames[i] + np.random.default_rng(i).normal(0, 25, frames[i].shape))
+    with caplog.at_level(logging.WARNING, "two_stream_fusion"):
+        pipeline.align_frames(frames, None)
+    for i in range(5):
+        named = [x.getMessage() for x in caplog.records if x.getMessage().startswith(f"image {i + 1} is")]
+        assert any("far noisier than the others" in text for text in named) == (i in places)
+
+
+def test_of_a_noisy_pair_the_noise_is_said(caplog):
+    first, second = (levels(x) for x in slope(photograph()[::3, ::3], 2, 4.0))
+    second = levels(second + np.random.default_rng(0).normal(0, 25, second.shape))
+    with caplog.at_level(logging.WARNING, "two_stream_fusion"):
+        pipeline.fuse([first, second], method="lp")
+        pipeline.fuse([second, first], method="lp")
+    assert "image 2 is far noisier, compared to image 1" in caplog.text
+    assert "image 1 is far noisier, compared to image 2" in caplog.text
 
 
 def test_of_a_pair_none_is_left_out(caplog):

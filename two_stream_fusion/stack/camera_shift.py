@@ -16,7 +16,7 @@ import numpy as np
 FINE_SIGMA, BROAD_SIGMA = 2, 12  # pixels: what lies between these two Gaussians is compared
 MAX_SHIFT = 0.05  # of the longer side
 ROUNDS = 1  # in which each frame is matched to the mean of the others, after one to a single frame
-MIN_SHAKE = 0.005  # of the longer side: what is less, breathing of the focus too, does not change the order
+MIN_SHAKE = 0.003  # of the longer side: what is less does not change the order
 MIN_CORRELATION = 0.5  # with the mean of the others, below which a shift is not believed
 
 

@@ -178,6 +178,10 @@ class Frames:
         frames._is_spread = True
         return frames
 
+    def level_step(self) -> float:
+        """The step between the levels of `spread` images, in levels of 255."""
+        return 255 * 2**self.level_map.bits / np.iinfo(self.dtype).max
+
     def restore(self, image: np.ndarray) -> np.ndarray:
         """Give an image that was made of `spread` images the levels of the sources, rounded."""
         return self.level_map.restore(image)

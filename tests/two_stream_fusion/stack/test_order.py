@@ -35,7 +35,7 @@ def test_an_order_without_a_shorter_path_is_kept():
     assert focus_order([frames[0], frames[1]]) == [0, 1]
 
 
-@pytest.mark.parametrize(("detour", "expected"), [(0.8, [0, 1, 2, 3]), (1.2, [0, 2, 1, 3])])
+@pytest.mark.parametrize(("detour", "expected"), [(0.08, [0, 1, 2, 3]), (0.12, [0, 2, 1, 3])])
 def test_golden_detour_that_keeps_the_given_order(monkeypatch, detour, expected):
     """Four places on a line: the given path is 1 + detour / 10 times as long as the shortest."""
     monkeypatch.setattr(order, "detail_grid", lambda place: np.full((24, 24), place))
@@ -50,6 +50,12 @@ def test_at_most_fifty_paths_are_tried(monkeypatch, count, starts):
     )
     order._sort(np.ones((count, count)))
     assert len(tried) == starts
+
+
+@pytest.mark.parametrize(("farthest", "expected"), [(1.13, [0, 1, 2]), (1.19, [1, 0, 2])])
+def test_golden_distance_up_to_which_frames_are_alike(farthest, expected):
+    """Neighbours are 1 apart; the frame given first is between the others. The bound is at 1.15."""
+    assert order._sort(np.array([[0, 1, 1], [1, 0, farthest], [1, farthest, 0]])) == expected
 
 
 @pytest.mark.parametrize("share", [0.005, 0.01, 0.02, 0.03])

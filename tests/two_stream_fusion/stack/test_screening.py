@@ -14,6 +14,7 @@ from tests.two_stream_fusion.stack.scenes import levels, photograph, slope, stri
 from two_stream_fusion import pipeline
 from two_stream_fusion.stack import screening
 from two_stream_fusion.stack.frames import images_in_folder
+from two_stream_fusion.stack.noise import measure_noise
 from two_stream_fusion.stack.screening import (
     compare_pair,
     directional_detail,
@@ -28,8 +29,8 @@ def stack(count=5):
     return [levels(frame) for frame in slope(photograph()[::2, ::2], count)]
 
 
-def misfits(frames, *arguments):
-    return find_misfits([small_gray(frame) for frame in frames], *arguments)
+def misfits(frames, sort=list):
+    return find_misfits([small_gray(x) for x in frames], sort, [measure_noise(x) for x in frames])
 
 
 FAULTS = {
@@ -116,8 +117,28 @@ def test_a_noisy_frame_evicts_no_other(sigma):
     assert misfits([noisy(frame, sigma) for frame in stack()]) == []
 
 
+@pytest.mark.parametrize("places", [(1, 3), (1, 2), (0, 6), (1, 3, 5), (0, 2, 4, 6)])
+@pytest.mark.parametrize("sigma", [12, 40])
+def test_several_noisy_frames_are_left_out_or_doubted(places, sigma):
+    frames = [levels(frame) for frame in slope(photograph()[::2, ::2], 7, 4.0)]
+    for place in places:
+        frames[place] = noisy(frames[place], sigma)
+    left_out = {misfit.frame for misfit in misfits(frames)}
+    kept = [i for i in range(7) if i not in left_out]
+    doubted = {kept[misfit.frame] for misfit in doubtful([frames[i] for i in kept])}
+    assert left_out | doubted == set(places)
+
+
+def test_noisy_frames_that_alone_are_sharp_somewhere_are_doubted():
+    frames = [noisy(frame, 10) if i < 3 else frame for i, frame in enumerate(stack())]
+    assert len(misfits(frames)) < 3
+    assert {reason for _, reason in doubtful(frames)} >= {
+        "far noisier than the others, which are not sharp where it is"
+    }
+
+
 def doubtful(frames):
-    return find_doubtful([small_gray(frame) for frame in frames])
+    return find_doubtful([small_gray(x) for x in frames], noise=[measure_noise(x) for x in frames])
 
 
 def test_a_frame_that_lost_a_part_is_doubtful():
@@ -177,6 +198,20 @@ def test_a_frame_blurred_by_motion_is_found(angle):
     assert motion_misfits(frames) == []
     frames[2] = moved(frames[2], 13, angle)
     assert motion_misfits(frames) == [(2, "blurred by motion")]
+
+
+@pytest.mark.parametrize("place", [0, 6])
+@pytest.mark.parametrize("angle", [0, 90])
+def test_the_first_or_last_frame_blurred_by_motion_is_found(place, angle):
+    frames = [levels(frame) for frame in slope(photograph()[::2, ::2], 7, 4.0)]
+    frames[place] = moved(frames[place], 15, angle)
+    assert motion_misfits(frames) == [(place, "blurred by motion")]
+
+
+@pytest.mark.parametrize("count", [3, 4, 9])
+@pytest.mark.parametrize("most", [2.0, 6.0])
+def test_the_first_or_last_frame_out_of_focus_is_no_motion(count, most):
+    assert motion_misfits([levels(x) for x in slope(photograph()[::2, ::2], count, most)]) == []
 
 
 def test_two_frames_blurred_by_motion_are_found():
