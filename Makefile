@@ -11,7 +11,7 @@ SOLVER ?= solver/adam.prototxt
 PY    := $(VENV)/bin/python
 CAFFE := $(VENV)/bin/caffe
 
-.PHONY: help setup demo data train fuse tables report figures experiments bvlc-caffe bench test test-slow test-gpu test-bvlc test-wheel lint clean
+.PHONY: help setup demo data train release fuse tables report figures experiments bvlc-caffe bench test test-slow test-gpu test-bvlc test-wheel lint clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -35,6 +35,9 @@ data: setup ## patch databases in build/data: make data [PHOTOS=DIR] [PATCH=50] 
 
 train: setup ## make train [SOLVER=solver/adam.prototxt] [GPU=0] [BATCH=64] [FROM=....solverstate]; an earlier log is kept as .1
 	$(PY) tools/train.py --caffe "$(CAFFE)" -solver "$(SOLVER)" $(and $(GPU),-gpu $(GPU)) $(and $(BATCH),-batch $(BATCH)) $(and $(FROM),-snapshot "$(FROM)")
+
+release: setup ## the whole of a released model, resumable: make release MODEL=NAME [GPU=0] [PRECISION=tf32] [PHOTOS=DIR] [ITERATIONS=20: a dry run]
+	$(PY) tools/release.py "$(MODEL)" --caffe "$(CAFFE)" $(and $(GPU),--gpu $(GPU)) $(and $(PRECISION),--precision $(PRECISION)) $(and $(PHOTOS),--photos "$(PHOTOS)") $(and $(ITERATIONS),--iterations $(ITERATIONS))
 
 fuse: setup ## make fuse A=near.jpg B=far.jpg OUT=sharp.png
 	$(PY) tools/fuse.py "$(A)" "$(B)" -o "$(OUT)"

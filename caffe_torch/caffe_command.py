@@ -11,14 +11,14 @@ def main() -> int:
     Returns:
         The exit status.
     """
-    before = signal.getsignal(signal.SIGINT)
+    previous_handler = signal.getsignal(signal.SIGINT)
     # A shell ignores SIGINT for its background processes; that is kept.
-    if before is signal.default_int_handler:
+    if previous_handler is signal.default_int_handler:
         # Exit at once: PyTorch's import could swallow an exception.
         signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     from caffe.main import main as command
 
-    signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, previous_handler)
     return command()
 
 

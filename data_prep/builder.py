@@ -69,7 +69,7 @@ class Plan(NamedTuple):
 class DatasetSpec(abc.ABC):
     """The settings of a database, and how its rows are made of a photograph.
 
-    Subclasses add their settings as fields. All fields stand in the manifest.
+    Subclasses add their settings as fields. The manifest lists all fields.
 
     Attributes:
         val_share: the share of photographs for validation, between 0 and 1.
@@ -167,7 +167,7 @@ def plan(
     Raises:
         ValueError: fewer than two photographs can be used.
     """
-    evaluation, seen, usable, skipped = fetch.evaluation_hashes(), {}, [], Counter()
+    evaluation, path_of_hash, usable, skipped = fetch.evaluation_hashes(), {}, [], Counter()
     sources = [source if spec.uses_masks else source._replace(mask=None) for source in sources]
     for photograph in parallel_map(pool, inspect, sources, "reading"):
         rows = 0 if photograph.error else spec.count_rows(photograph.shape)
@@ -175,14 +175,14 @@ def plan(
             reason, detail = "unreadable", photograph.error
         elif photograph.sha256 in evaluation:
             reason, detail = "evaluation", "an image that fusion is judged on"
-        elif photograph.sha256 in seen:
-            reason, detail = "duplicate", f"the same file as {seen[photograph.sha256]}"
+        elif photograph.sha256 in path_of_hash:
+            reason, detail = "duplicate", f"the same file as {path_of_hash[photograph.sha256]}"
         elif not rows:
             reason, detail = "small", "smaller than a patch"
         else:
             if photograph.warning and warn:
                 warn(f"warning: {photograph.warning}")
-            seen[photograph.sha256] = photograph.path
+            path_of_hash[photograph.sha256] = photograph.path
             usable.append(
                 PlannedPhotograph(photograph.path, photograph.mask, photograph.sha256, photograph.shape, rows)
             )
@@ -234,7 +234,7 @@ def build(
         raise ValueError(f"{str(out)!r}: Caffe reads no path with a space in it")
     origin = provenance(sources, root, spec)
     cv2.setNumThreads(1)  # photographs are processed in parallel, not parts of them
-    # Threads will do: decoding, hashing, blurring and writing all release Python's lock.
+    # Threads suffice: decoding, hashing, blurring and writing release Python's lock.
     with atomic_folder(out) as part, ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         planned = plan(sources, spec, pool, warn)
         splits = {"train": spec.expand_pairs(planned.train), "val": planned.val}
@@ -243,7 +243,8 @@ def build(
         manifest = {**origin, "skipped": planned.skipped, "rows": {}, "sha256": {}, "photographs": []}
         for split, expanded in splits.items():
             names, manifest["rows"][split] = _write_split(split, expanded, part, spec, pool)
-            (part / f"{split}.txt").write_text("".join(f"{out.as_posix()}/{name}\n" for name in names))
+            lines = "".join(f"{out.as_posix()}/{name}\n" for name in names)
+            (part / f"{split}.txt").write_bytes(os.fsencode(lines))  # a path may be any bytes
             hashes = {name: hashlib.sha256((part / name).read_bytes()).hexdigest() for name in names}
             manifest["sha256"].update(hashes)
             entries = [manifest_entry(p, split, root, spec) for p in getattr(planned, split)]
@@ -358,8 +359,8 @@ def _foreign_files(out):
     """The files in the folder of a database that its manifest does not list."""
     manifest = json.loads((out / "manifest.json").read_text())
     lists = {"train.txt", "val.txt", "manifest.json", MARK}
-    own = {out / name for name in lists.union(manifest.get("sha256", ()))}
-    return sorted(path for path in out.rglob("*") if path not in own and not path.is_dir())
+    listed = {out / name for name in lists.union(manifest.get("sha256", ()))}
+    return sorted(path for path in out.rglob("*") if path not in listed and not path.is_dir())
 
 
 def _check_disk(out, folder, needed):
@@ -373,15 +374,15 @@ def _write_split(split, expanded, folder, spec, pool):
     """Write the rows of photographs, shuffled over all of them: the files' names, and the number of rows."""
     ends = np.cumsum([photograph.rows for photograph in expanded])
     order = np.random.default_rng([spec.seed, split == "val"]).permutation(ends[-1])
-    kept = min(len(order), spec.val_patches or len(order)) if split == "val" else len(order)
+    row_count = min(len(order), spec.val_patches or len(order)) if split == "val" else len(order)
     with delay_interrupt():
-        database = Database(folder / split, kept, spec.datasets())
+        database = Database(folder / split, row_count, spec.datasets())
 
     def write_photograph(job):
-        photograph, places = job
-        for row, arrays in zip(places, spec.make_rows(photograph)):
-            if row < kept:
+        photograph, numbers = job
+        for row, arrays in zip(numbers, spec.make_rows(photograph)):
+            if row < row_count:
                 database.put(row, arrays)
 
     parallel_map(pool, write_photograph, zip(expanded, np.split(order, ends[:-1])), f"{split} rows")
-    return [f"{split}/{path.name}" for path in database.paths], kept
+    return [f"{split}/{path.name}" for path in database.paths], row_count

@@ -97,9 +97,9 @@ def focus(sharp: np.ndarray, disparity: np.ndarray, at: float, depth: float = SH
     image = np.zeros_like(light)
     for k in np.unique(layer):
         nearest = pixels.nearest_index(layer <= k)
-        own = (layer.ravel()[nearest] == k).astype(np.float32)[..., None]
-        colour = light.reshape(-1, 3)[nearest] * own
+        coverage = (layer.ravel()[nearest] == k).astype(np.float32)[..., None]
+        colour = light.reshape(-1, 3)[nearest] * coverage
         radius = BLUR * max(0, abs(disparity.min() + k * LAYER - at) - depth)
-        blurred = lens.disc(np.dstack([colour, own]), radius)
+        blurred = lens.disc(np.dstack([colour, coverage]), radius)
         image = blurred[..., :3] + image * (1 - blurred[..., 3:])
     return pixels.round_half_even(255 * np.clip(image, 0, 1) ** (1 / GAMMA), np.uint8)

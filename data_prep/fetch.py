@@ -126,8 +126,8 @@ def fetch(name: str, root: str | Path = ROOT) -> Path:
     """
     row, target = registry()[name], Path(root, name)
     if os.environ.get("FUSION_DATA"):
-        given = Path(os.environ["FUSION_DATA"], name)
-        for path, sha256 in ((given, row["sha256"]), (given.with_suffix(".png"), row["png_sha256"])):
+        local = Path(os.environ["FUSION_DATA"], name)
+        for path, sha256 in ((local, row["sha256"]), (local.with_suffix(".png"), row["png_sha256"])):
             if sha256 and path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
                 return path
     import pooch
@@ -170,7 +170,7 @@ def pair_files(name: str, root: str | Path = ROOT) -> list[Path]:
         Their paths, in the order A, B, C.
 
     Raises:
-        ValueError: the name is no pair.
+        ValueError: no pair has this name.
         FetchError: an image cannot be had.
     """
     roles = {Path(file).stem[-2:]: file for file in list_files(name)}
@@ -184,7 +184,7 @@ def pair_names(name: str) -> list[str]:
     """The pairs of a set, or a pair itself, by the names that `pair_files` takes.
 
     Raises:
-        ValueError: there is no pair in it.
+        ValueError: the folder holds no pair.
     """
     names = []
     for member in dict.fromkeys("/".join(file.split("/")[-3:-1]) for file in list_files(name)):
@@ -206,7 +206,7 @@ def fetch_all(names: Sequence[str], root: str | Path) -> tuple[list[Path], list[
         root: the folder below which files are kept.
 
     Returns:
-        The paths of what is there now, and the errors of the others.
+        The paths of the files that exist now, and the errors of the others.
     """
     from tqdm import tqdm
 

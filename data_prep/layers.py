@@ -47,9 +47,9 @@ def render(layers: Sequence[Layer], at: float = 0, blur: float = 0) -> np.ndarra
         solid = matte > 0.5
         for k in np.unique(slab[solid]):
             nearest = pixels.nearest_index(solid & (slab <= k))
-            own = (slab.ravel()[nearest] == k) * matte
-            colour = light.reshape(-1, 3)[nearest] * own[..., None]
-            disc = lens.disc(np.dstack([colour, own]), blur * abs(k * STEP - at))
+            coverage = (slab.ravel()[nearest] == k) * matte
+            colour = light.reshape(-1, 3)[nearest] * coverage[..., None]
+            disc = lens.disc(np.dstack([colour, coverage]), blur * abs(k * STEP - at))
             image = disc[..., :3] + image * (1 - disc[..., 3:])
     return 255 * np.clip(image, 0, 1) ** np.float32(1 / GAMMA)
 

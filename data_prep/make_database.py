@@ -10,15 +10,21 @@ from __future__ import annotations
 
 import two_stream_fusion.base.cli  # noqa: F401
 
+import json
+from pathlib import Path
 from typing import Callable, NamedTuple, NoReturn, Sequence
 
+from data_prep import builder
 from data_prep.database_command import add_common_options, at_least, run_build
 from data_prep.pair_patches import BATCH, PATCH, TEST_PATCHES, PairPatches
+from data_prep.photographs import training_photographs
 from data_prep.recipes import RECIPES
 from two_stream_fusion.base import cli
 
 NO_NET = """no net reads {out} as it is: name its lists in a copy of prototxt/NAME/train_val.prototxt and the
 copy in one of a solver, or let experiments/run.py do so (experiments/fig5d)"""
+# The inputs of a database, by their names in the manifest.
+INPUTS = {"sources": "photographs or masks", "made_with": "code or libraries behind it"}
 EXAMPLES = """examples:
   python data_prep/make_database.py                          what `make data` runs
   python data_prep/make_database.py --photos ~/Pictures --seed 7
@@ -98,6 +104,22 @@ def make(request: Request) -> None:
         )
     if patch != PATCH and request.out == default_out(patch):
         print(NO_NET.format(out=request.out))
+
+
+def outdated_reason(request: Request) -> str:
+    """Why requested databases have to be built; "" where those there are what would be built now."""
+    training_set = training_photographs(request.photos)
+    current = builder.provenance(training_set.photographs, training_set.folder, request.spec)
+    if not Path(request.out, "manifest.json").is_file():
+        return "not made yet"
+    manifest = json.loads(Path(request.out, "manifest.json").read_text())
+    changed = [INPUTS.get(key, key) for key in current if manifest.get(key) != current[key]]
+    if changed:
+        return f"made again: it has other {' and '.join(changed)}"
+    lists = [Path(request.out, f"{split}.txt") for split in ("train", "val")]
+    files = [Path(line) for path in lists if path.is_file() for line in path.read_text().split()]
+    complete = all(path.is_file() for path in [*lists, *files])
+    return "" if complete else "made again: its files are not where its lists say"
 
 
 def main(argv=None):

@@ -54,7 +54,7 @@ def training_photographs(photos: str | None = None, unreadable: OnError | None =
         The photographs, their folder and a description for people.
 
     Raises:
-        ValueError: `photos` is no folder, or there are no photographs at all.
+        ValueError: `photos` is not a folder, or no photographs exist.
     """
     if photos:
         if not os.path.isdir(photos):
@@ -63,12 +63,12 @@ def training_photographs(photos: str | None = None, unreadable: OnError | None =
     fetched, missing = _fetched_photographs(unreadable)
     data = os.environ.get("FUSION_DATA")
     folder = os.path.join(data, "train") if data else None
-    given = find(folder, unreadable) if folder and os.path.isdir(folder) else []
-    if fetched and (not missing or len(fetched) >= len(given)):
+    local = find(folder, unreadable) if folder and os.path.isdir(folder) else []
+    if fetched and (not missing or len(fetched) >= len(local)):
         note = f"; {missing} files are missing: data_prep/fetch.py train resumes" if missing else ""
         return TrainingSet(fetched, str(fetch.ROOT / "train"), f"build/photos/train (fetched{note})")
-    if given:
-        return TrainingSet(given, folder, "the training photographs of FUSION_DATA")
+    if local:
+        return TrainingSet(local, folder, "the training photographs of FUSION_DATA")
     sources = bundled_photographs()
     if not sources:
         raise ValueError("no photographs: give --photos DIR, or run data_prep/fetch.py train")

@@ -27,6 +27,16 @@ Blur = Tuple[str, float]  # "gaussian" or "disc", and its sigma in pixels
 GAMMA = 2.2  # of the photographs' levels
 PAPER_SIGMA = (2, 10)  # section 3.1
 
+# The shares of pairs in `blur_photographs`, each drawn independently. Half the pairs are recoloured too.
+# Plain pairs keep the largest part: with noise, JPEG and misalignment in half of all, the paper's net loses
+# 1 dB on plain pairs (models/2-1-2_f64_k5-handheld).
+NOISY_SHARE = 0.25  # photographs in low light are noisy
+JPEG_SHARE = 0.25  # cameras write JPEG
+MOVED_SHARE = 0.15  # alignment leaves fractions of a pixel
+DARK_SHARE = 0.15  # night scenes; their gradients are small, so that few pairs would teach the net nothing
+LOW_RANGE_SHARE = 0.1  # haze, fluorescence and X-rays use a part of the range
+LEAST_RANGE = 1 / 12  # of the range of levels, in dark pairs and those of low range
+
 
 def blur_paper(clean: np.ndarray, region: np.ndarray, rng: np.random.Generator) -> Images:
     """Blur as section 3.1 of the paper does: a Gaussian of one sigma in 2..10, cut off at the outline.
@@ -87,24 +97,52 @@ def blur_handheld(clean: np.ndarray, region: np.ndarray, rng: np.random.Generato
     Returns:
         (a, b, label), likewise.
     """
-    region = _maybe_random_region(region, rng)
-    pair = _defocus_pair(clean, region, rng)
-    noise = 0.3 * 15 ** rng.random() if rng.random() < 0.5 else None
-    quality = int(rng.integers(75, 99)) if rng.random() < 0.5 else None
-    moved = rng.random() < 0.5
-    a = _capture(pair[0], noise, quality, None, rng)
-    if pair[0] is pair[1]:
-        return a, a, a
-    b = _capture(pair[1], noise, quality, _random_motion(clean.shape, rng) if moved else None, rng)
-    in_a, in_b = (captured.astype(np.float32) - image for captured, image in zip((a, b), pair))
-    return a, b, _to_uint8(clean + np.where(region[..., None], in_b, in_a))
+    return _handheld_pair(clean, region, rng, noisy=0.5, compressed=0.5, moved=0.5)
+
+
+def blur_photographs(clean: np.ndarray, region: np.ndarray, rng: np.random.Generator) -> Images:
+    """Make pairs of all kinds that photographs come in: what the released nets train on.
+
+    The pairs are those of `blur_handheld`, with other shares of noise, JPEG and misalignment (the constants
+    above). Before that the colours of half of them change (`recolour`), and some become dark or use a part
+    of the levels alone (`reduce_range`).
+
+    Args:
+        clean, region, rng: as of every recipe, see above.
+
+    Returns:
+        (a, b, label), likewise.
+    """
+    clean = reduce_range(recolour(clean, rng), rng)
+    return _handheld_pair(clean, region, rng, NOISY_SHARE, JPEG_SHARE, MOVED_SHARE)
+
+
+def reduce_range(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Weaken the levels of some images, as darkness, haze and faint subjects do.
+
+    In DARK_SHARE of the draws all levels are multiplied by a factor log-uniform in LEAST_RANGE..1. In
+    LOW_RANGE_SHARE they are also raised by a random level, so that they end below 256.
+
+    Args:
+        image: H x W x 3 uint8.
+        rng: the generator to draw from.
+
+    Returns:
+        H x W x 3 uint8; `image` itself where nothing changes.
+    """
+    kind, factor, raised = rng.random(3)
+    if kind >= DARK_SHARE + LOW_RANGE_SHARE:
+        return image
+    scale = LEAST_RANGE**factor
+    offset = 0 if kind < DARK_SHARE else raised * 255 * (1 - scale)
+    return _to_uint8(image * np.float32(scale) + np.float32(offset))
 
 
 def recolour(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Change the colours of an image with probability 0.5, to such as photographs rarely have.
+    """With probability 0.5, give an image strong colours, which are rare in photographs.
 
     R, G and B change places. One of the three keeps its levels, each other is weakened by a factor
-    log-uniform in 1..8. A net that saw few things of one strong colour fuses them worse.
+    log-uniform in 1..8. A net trained without strong colours fuses them worse.
 
     Args:
         image: H x W x 3 uint8.
@@ -185,6 +223,21 @@ def _defocus_pair(clean, region, rng):
     )
 
 
+def _handheld_pair(clean, region, rng, noisy, compressed, moved):
+    """(a, b, label) of `blur_handheld`, with the shares of pairs that have noise, JPEG and misalignment."""
+    region = _maybe_random_region(region, rng)
+    pair = _defocus_pair(clean, region, rng)
+    noise = 0.3 * 15 ** rng.random() if rng.random() < noisy else None
+    quality = int(rng.integers(75, 99)) if rng.random() < compressed else None
+    is_moved = rng.random() < moved
+    a = _capture(pair[0], noise, quality, None, rng)
+    if pair[0] is pair[1]:
+        return a, a, a
+    b = _capture(pair[1], noise, quality, _random_motion(clean.shape, rng) if is_moved else None, rng)
+    in_a, in_b = (captured.astype(np.float32) - image for captured, image in zip((a, b), pair))
+    return a, b, _to_uint8(clean + np.where(region[..., None], in_b, in_a))
+
+
 def _random_motion(shape, rng):
     """A 2 x 3 matrix: up to 0.7 pixels off and 0.3 % larger or smaller, as a hand and focusing cause."""
     scale = 1 + rng.uniform(-0.003, 0.003)
@@ -221,4 +274,9 @@ def _to_uint8(image):
 
 
 Recipe = Callable[[np.ndarray, np.ndarray, np.random.Generator], Images]
-RECIPES: dict[str, Recipe] = {"paper": blur_paper, "defocus": blur_defocus, "handheld": blur_handheld}
+RECIPES: dict[str, Recipe] = {
+    "paper": blur_paper,
+    "defocus": blur_defocus,
+    "handheld": blur_handheld,
+    "photographs": blur_photographs,
+}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-STRIP_ROWS = 256  # rows computed at a time: a large photograph would take much memory
+STRIP_ROWS = 256  # rows computed at a time, for memory alone
 AREA = (0.12, 0.45)  # of the image: the share that the region would have without its waves, at least and most
 RADIUS_FLOOR = 0.3  # of the mean radius: the outline never comes closer to the centre
 

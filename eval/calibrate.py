@@ -25,7 +25,8 @@ from two_stream_fusion.metrics import preprocess
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = """examples:
   python eval/calibrate.py                          to build/CALIBRATION.md
-  python eval/calibrate.py -o eval/CALIBRATION.md   after a change of the metrics
+  python eval/calibrate.py --out /tmp/page.md
+  python eval/calibrate.py --out eval/CALIBRATION.md   after a change of the metrics
 """
 Key = Tuple[str, str]  # images, rule
 PAIRS = {"clock": "clock", "pepsi": "pepsi", "lytro-01": "lytro-tif/lytro-01"}
@@ -155,15 +156,15 @@ def format_report(
         for name in metrics.REGISTRY:
             if not any((title, rule, name) in toolboxes for rule in RULES):
                 continue
-            apart, cells = [], []
+            differences, cells = [], []
             for rule in RULES:
-                ours, theirs = values[title, rule][name], toolboxes.get((title, rule, name))
-                cells += [f"{ours:.6f}", "" if theirs is None else f"{theirs:.6f}"]
-                if theirs is not None and not np.isnan(theirs):
-                    apart.append(abs(ours - theirs) / max(1, abs(theirs)))
-            # Smaller differences vary from one processor to the next. A toolbox's NaN is no difference.
-            largest = max([1e-12, *apart])
-            rows.append([name, *cells, f"< {10 ** np.ceil(np.log10(largest)):.0e}" if apart else ""])
+                value, toolbox_value = values[title, rule][name], toolboxes.get((title, rule, name))
+                cells += [f"{value:.6f}", "" if toolbox_value is None else f"{toolbox_value:.6f}"]
+                if toolbox_value is not None and not np.isnan(toolbox_value):
+                    differences.append(abs(value - toolbox_value) / max(1, abs(toolbox_value)))
+            # Smaller differences vary from one processor to the next. A toolbox's NaN does not count.
+            largest = max([1e-12, *differences])
+            rows.append([name, *cells, f"< {10 ** np.ceil(np.log10(largest)):.0e}" if differences else ""])
         sections.append(f"### {title}\n\n{markdown_tables.markdown(['', *columns, 'apart'], rows)}")
     clock = {rule: values["clock", rule] for rule in RULES}
     return template.format(
@@ -184,20 +185,20 @@ def read_toolbox_values() -> dict[tuple, float]:
         {(of IMAGES, rule, name): value}.
     """
     with open(ROOT / "eval" / "toolbox_values.csv", newline="") as file:
-        theirs = {
+        values = {
             (row["pair"], row["fused"], row["name"]): float(row["value"]) for row in csv.DictReader(file)
         }
-    for (title, rule, name), value in list(theirs.items()):
+    for (title, rule, name), value in list(values.items()):
         if name == "MI_bits":
-            theirs[title, rule, "MI_nats"] = value * float(np.log(2))
-    return theirs
+            values[title, rule, "MI_nats"] = value * float(np.log(2))
+    return values
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
     parser = cli.parser(__doc__, EXAMPLES)
     output = ROOT / "build" / "CALIBRATION.md"
-    parser.add_argument("-o", "--output", type=Path, default=output, metavar="FILE")
+    parser.add_argument("-o", "--out", type=Path, default=output, metavar="FILE")
     args = parser.parse_args(argv)
     from tqdm import tqdm
 
@@ -219,8 +220,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         published = list(csv.reader(file))
     template = (ROOT / "eval" / "calibration.template.md").read_text(encoding="utf-8")
     text = format_report(template, values, toolboxes, published)
-    write_text(args.output, text)
-    print(args.output)
+    write_text(args.out, text)
+    print(args.out)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Collection, Mapping, Sequence
 
 from data_prep import fetch
-from eval import pairs, results
+from eval import compare_page, pairs, results
 from eval.tables import Rows, count_wins, latex_float, markdown_table
 from two_stream_fusion.base import cli, markdown_tables
 from two_stream_fusion.base.files import write_text
 from two_stream_fusion.metrics import is_higher_better, select_names
+from two_stream_fusion.report.page import write_page
 from two_stream_fusion.stack import frames
 
 EXAMPLES = """examples:
@@ -26,6 +27,7 @@ EXAMPLES = """examples:
   python eval/compare.py lytro-tif mffw --methods LP,GF,CNN,Ours
   python eval/compare.py ~/pairs --fused ~/others --truth ~/clean --metrics all
   python eval/compare.py lytro-tif --fused ~/others --methods none      score others' images alone
+  python eval/compare.py ~/pairs --truth ~/clean --report build/compare.html      a page to look at
   python eval/compare.py ~/pairs --set PSFs:area=0.01 --set LP:levels=5 --out build/mine
 
 A pair is NAME_A and NAME_B (or NAME_1 and NAME_2) of one size, NAME in the folders A and B (near and far, 1
@@ -58,30 +60,30 @@ def find_all_pairs(
     Raises:
         ValueError: an unknown name, or a folder without a pair.
     """
-    found, rejected = {}, {}
+    by_files, rejected = {}, {}
     for name in names:
         if not Path(name).is_dir():
-            found.update(dict.fromkeys(fetch.pair_names(name)))
+            by_files.update(dict.fromkeys(fetch.pair_names(name)))
             continue
-        in_folder, others = pairs.find_pairs(name, skip, _fused_folder(name))
+        in_folder, unpaired = pairs.find_pairs(name, skip, _fused_folder(name))
         if not in_folder:
             raise ValueError(
                 f"{name}: no pair there: NAME_A and NAME_B, NAME_1 and NAME_2, folders A and B or of two"
             )
-        found.update({pair[1:]: pair for pair in in_folder})  # by its files: folders may overlap
-        rejected.update(others)
-    return [pair or name for name, pair in found.items()], rejected
+        by_files.update({pair[1:]: pair for pair in in_folder})  # by its files: folders may overlap
+        rejected.update(unpaired)
+    return [pair or name for name, pair in by_files.items()], rejected
 
 
 def find_fused(
-    folders: Sequence[str | Path], names: Sequence[results.PairName], taken: Collection[str] = ()
+    folders: Sequence[str | Path], names: Sequence[results.PairName], reserved: Collection[str] = ()
 ) -> tuple[dict[tuple[results.PairName, str], Path], dict[str, str]]:
     """Find the images that other methods fused.
 
     Args:
         folders: each holds a folder a method.
         names: pairs.
-        taken: titles that methods here have; a folder of such a name gets " (images)" added to its own.
+        reserved: titles that methods here have; a folder of such a name gets " (images)" added to its own.
 
     Returns:
         {(pair, title): file}, and {"TITLE on PAIR": why it is missing}.
@@ -89,7 +91,7 @@ def find_fused(
     Raises:
         ValueError: a folder that does not exist or has no folder of images in it.
     """
-    found, missing = {}, {}
+    image_files, missing = {}, {}
     for folder in folders:
         if not Path(folder).is_dir():
             raise ValueError(f"--fused {folder}: there is no such folder")
@@ -101,14 +103,14 @@ def find_fused(
         if not by_method:
             raise ValueError(f"--fused {folder}: no folder of images there; each method has one")
         for path, files in by_method.items():
-            title = f"{path.name} (images)" if path.name in taken else path.name
+            title = f"{path.name} (images)" if path.name in reserved else path.name
             for name in names:
-                file, why = _only_image(files, str(name).split("/")[-1])
+                file, reason = _only_image(files, str(name).split("/")[-1])
                 if file:
-                    found[name, title] = file
+                    image_files[name, title] = file
                 else:
-                    missing[f"{title} on {name}"] = f"{path}: {why}"
-    return found, missing
+                    missing[f"{title} on {name}"] = f"{path}: {reason}"
+    return image_files, missing
 
 
 def add_ground_truth(names: Sequence[results.PairName], folder: str | Path) -> list[results.PairName]:
@@ -155,14 +157,14 @@ def _images(folder):
 
 def _only_image(files, name):
     """(the image NAME, else the only NAME_anything; why there is none)."""
-    for chosen in (
+    for matches in (
         [path for path in files if path.stem == name],
         [path for path in files if re.fullmatch(re.escape(name) + r"[_-].+", path.stem)],
     ):
-        if len(chosen) == 1:
-            return chosen[0], None
-        if chosen:
-            return None, f"{chosen[0].name} and {chosen[1].name} are both of {name}"
+        if len(matches) == 1:
+            return matches[0], None
+        if matches:
+            return None, f"{matches[0].name} and {matches[1].name} are both of {name}"
     return None, f"there is no image {name}"
 
 
@@ -179,8 +181,8 @@ def write_report(
     Returns:
         The text of summary.md.
     """
-    every = [row for rows in scores.values() for row in rows.values()]
-    columns = [metric for metric in every[0] if all(metric in row for row in every)]
+    all_rows = [row for rows in scores.values() for row in rows.values()]
+    columns = [metric for metric in all_rows[0] if all(metric in row for row in all_rows)]
     names = [str(pair) for pair in scores]
     lines = [
         # Where two pairs have one name the CSV has the file.
@@ -198,7 +200,7 @@ def write_report(
     text += count_wins(scores, columns)
     if missing:
         text += "\nMissing; a method that is missing on one pair is in no mean:\n\n"
-        text += "".join(f"- {name}: {why}\n" for name, why in missing.items())
+        text += "".join(f"- {name}: {reason}\n" for name, reason in missing.items())
     write_text(out / "summary.md", text)
     caption = f"Fusion metrics, mean of {count}."
     means = results.mean_scores(scores)
@@ -217,36 +219,44 @@ def main(argv: Sequence[str] | None = None) -> int:
         " for each method; again for more")  # fmt: skip
     add("--truth", metavar="DIR", help="a folder of ground truths: adds PSNR and SSIM")
     add("--metrics", default="paper", metavar="NAMES", help="columns: names between commas, paper for the six"
-        " of the paper, all (default: %(default)s)")  # fmt: skip
+        " of the paper, all; NIQE, LPIPS, DISTS if pyiqa is installed (default: %(default)s)")  # fmt: skip
     add("--set", action="append", default=[], metavar="TITLE:KEY=VALUE,...", help="options of a method"
         " instead of its defaults")  # fmt: skip
-    add("--workers", type=int, help="images in work at a time (default: one for each core)")
+    add("--report", type=Path, metavar="PAGE.html", help="write a page to look at: all pairs by all methods,"
+        " its difference from the ground truth, tables that sort")  # fmt: skip
+    add("--jobs", type=int, metavar="N", help="images in work at a time (default: one for each core)")
     args = parser.parse_args(argv)
     try:
         entries = {} if args.methods == "none" else results.select_methods(args.methods, args.set)
         columns = select_names(args.metrics)
     except ValueError as error:
         parser.error(str(error))
+    if args.report and args.report.suffix.lower() not in (".html", ".htm"):
+        parser.error(f"--report {args.report}: a page is an .html file")
     names, rejected = find_all_pairs(args.pairs, args.out)
     if args.truth:
         names = add_ground_truth(names, args.truth)
-    beside = [_fused_folder(name) for name in args.pairs if Path(name).is_dir()]
-    external, lacking = find_fused([*args.fused, *filter(None, beside)], names, entries)
+    fused_folders = [_fused_folder(name) for name in args.pairs if Path(name).is_dir()]
+    external, missing_images = find_fused([*args.fused, *filter(None, fused_folders)], names, entries)
     if not entries and not external:
         parser.error("--methods none: there is nothing to score without --fused")
     scores, missing, failed = results.score_pairs(
-        names, entries, args.out / "fused", args.workers, columns, external
+        names, entries, args.out / "fused", args.jobs, columns, external
     )
-    missing = {**rejected, **missing, **lacking, **failed}
+    missing = {**rejected, **missing, **missing_images, **failed}
     scores = {pair: rows for pair, rows in scores.items() if rows}
     if scores:
         print(write_report(scores, missing, args.out))
         print(f"{args.out}: scores.csv, summary.md, summary.tex and the fused images")
+        if args.report:
+            page = compare_page.make_page(scores, missing, external, args.out / "fused", args.report)
+            write_page(args.report, page)
+            print(f"{args.report}: {args.report.stat().st_size / 1e6:.1f} MB")
     else:
         for name in ("scores.csv", "summary.md", "summary.tex"):  # of an earlier run
             (args.out / name).unlink(missing_ok=True)
-    for name, why in missing.items():
-        print(f"compare.py: missing: {name}: {why}", file=sys.stderr)
+    for name, reason in missing.items():
+        print(f"compare.py: missing: {name}: {reason}", file=sys.stderr)
     return 1 if missing else 0
 
 

@@ -109,12 +109,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         " %(default)s)")  # fmt: skip
     add("--set", action="append", default=[], metavar="TITLE:KEY=VALUE,...", help="options of a method"
         " instead of its defaults")  # fmt: skip
-    add("--workers", type=int, help="images in work at a time (default: one for each core)")
+    add("--jobs", type=int, metavar="N", help="images in work at a time (default: one for each core)")
     args = parser.parse_args(argv)
     folder, left_out = args.tables / "fused", results.titles_with_other_weights()
     entries = results.select_methods(settings=args.set)
     entries = {title: entry for title, entry in entries.items() if title not in left_out}
-    scores, missing, failed = results.score_pairs(list(FIGURES.values()), entries, folder, args.workers)
+    scores, missing, failed = results.score_pairs(list(FIGURES.values()), entries, folder, args.jobs)
     for number, name in FIGURES.items():
         if name in missing:
             print(f"Figure {number} not made: {missing[name]}")
@@ -124,9 +124,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         draw_figure(name, cells, path)
         note = f" ({pairs.NOTES[name]})" if name in pairs.NOTES else ""
         print(f"{path}: {name}, {len(cells)} images{note}")
-    for name, why in {**missing, **failed}.items():
+    for name, reason in {**missing, **failed}.items():
         if name not in FIGURES.values():
-            print(f"{name} is left out: {why}")
+            print(f"{name} is left out: {reason}")
     return 1 if failed else 0
 
 

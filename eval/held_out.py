@@ -2,7 +2,8 @@
 
 Released nets and the options of --refine select are chosen by these scores, never by the pairs of the tables.
 The pairs are whole photographs from the validation set of `make data`, blurred by a recipe of data_prep; each
-image of a pair is blurred in part.
+image of a pair is blurred in part. --pairs scores pairs that another program made, so that no choice rests on
+one generator alone.
 """
 
 from __future__ import annotations
@@ -13,18 +14,18 @@ import argparse
 import os
 import sys
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import Callable, Mapping, Sequence
+from typing import Callable, Iterable, Iterator, List, Mapping, Sequence, Tuple
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
-from data_prep import builder
+from data_prep import builder, fetch
 from data_prep.builder import PlannedPhotograph
 from data_prep.pair_patches import PairPatches, make_training_pair
 from data_prep.photographs import training_photographs
 from data_prep.recipes import RECIPES
-from eval import results
+from eval import pairs, results
 from eval.score import score
 from eval.tables import ground_truth_scores, markdown_table
 from two_stream_fusion.base import cli
@@ -38,10 +39,12 @@ EXAMPLES = """examples:
   python eval/held_out.py --model 2-1-2_f32_k3-defocus --noise 2 --select boundary_cost=0 \\
       --select boundary_cost=24
   python eval/held_out.py --colours 1,0.15,0.2          red things
+  python eval/held_out.py --pairs voc-synthetic         27 gray pairs of other authors
   python eval/held_out.py --net prototxt/2-1-2_f32_k3/deploy.prototxt \\
       --weights build/snapshots/2-1-2_f32_k3-defocus_1_iter_4000.caffemodel
 """
 COLUMNS = ("PSNR", "SSIM", "MI", "Qabf", "Q", "Qw", "Qe")
+NamedPair = Tuple[str, List[np.ndarray]]
 JPEG = 92  # quality of noisy photographs: a camera's are JPEG files
 
 
@@ -120,42 +123,71 @@ def fuse_all(
     return fused
 
 
-def score_photographs(
-    photographs: Sequence[PlannedPhotograph],
-    spec: PairPatches,
-    fuse: Callable[[np.ndarray, np.ndarray], Mapping[str, np.ndarray]],
-    count: int,
-    colours: Sequence[float] = (1, 1, 1),
-    noise: float = 0,
-) -> tuple[dict[str, dict], dict[str, dict]]:
-    """Fuse pairs made of photographs and score the results against the ground truth.
+def photograph_pairs(photographs: Iterable[PlannedPhotograph], spec: PairPatches) -> Iterator[NamedPair]:
+    """Make the pairs of photographs.
 
     Args:
         photographs: as `held_out_photographs` gives them.
         spec: the patches that training had; the recipe is among them.
+
+    Yields:
+        (path, [a, b, clean]) of each, as `make_pair`.
+    """
+    for photograph in photographs:
+        yield photograph.path, make_pair(photograph, spec)
+
+
+def segmented_pairs(name: str) -> Iterator[NamedPair]:
+    """Load the pairs of a set that have the region of an object, as of pairs.SEGMENTED.
+
+    Args:
+        name: of the set.
+
+    Yields:
+        (name, [a, b, clean]) of each.
+
+    Raises:
+        OSError: a file cannot be fetched or read.
+    """
+    for pair in fetch.pair_names(name):
+        yield pair, list(pairs.load_segmented(pair))
+
+
+def score_pairs(
+    named: Iterable[NamedPair],
+    fuse: Callable[[np.ndarray, np.ndarray], Mapping[str, np.ndarray]],
+    count: int,
+    colours: Sequence[float] = (1, 1, 1),
+    noise: float = 0,
+    seed: int = PairPatches.seed,
+) -> tuple[dict[str, dict], dict[str, dict]]:
+    """Fuse pairs and score the results against the ground truth.
+
+    Args:
+        named: (name, [a, b, clean]) of each pair, H x W x 3 uint8.
         fuse: (a, b) -> {title: fused image}.
-        count: the number of pairs; photographs whose pair has two equal images are skipped.
+        count: the number of pairs; those of two equal images are skipped.
         colours: factors of red, green and blue, 0..1.
         noise: standard deviation in levels of 255; more than 0 also adds JPEG's compression.
+        seed: of the noise, the same for each pair.
 
     Returns:
-        {path: {title: {metric: value}}}, and the same of the ground truth itself, under "ground truth".
+        {name: {title: {metric: value}}}, and the same of the ground truth itself, under "ground truth".
     """
     scores, ideal = {}, {}
     with tqdm(total=count, unit="pair", disable=None, leave=False) as bar:
-        for photograph in photographs:
+        for name, (a, b, clean) in named:
             if len(scores) == count:
                 break
-            a, b, clean = make_pair(photograph, spec)
             if (a == b).all():
                 continue
             a, b, clean = (round_half_even(x * np.float32(colours), np.uint8) for x in (a, b, clean))
             if noise:
-                rng = np.random.default_rng(spec.seed)
+                rng = np.random.default_rng(seed)
                 a, b = (add_noise(image, noise, rng) for image in (a, b))
             fused = fuse(a, b)
-            scores[photograph.path] = {t: score([a, b], image, reference=clean) for t, image in fused.items()}
-            ideal[photograph.path] = {"ground truth": score([a, b], clean)}
+            scores[name] = {t: score([a, b], image, reference=clean) for t, image in fused.items()}
+            ideal[name] = {"ground truth": score([a, b], clean)}
             bar.update()
     return scores, ideal
 
@@ -183,6 +215,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.parser(__doc__, EXAMPLES)
     add = parser.add_argument
     add("--photos", metavar="DIR", help="the folder that was trained on (default: as `make data`)")
+    add("--pairs", choices=(pairs.SEGMENTED,), metavar="SET", help="score the pairs of this set instead:"
+        " %(choices)s (data_prep/fetch.py), in place of held-out photographs")  # fmt: skip
     add("--count", type=int, default=24, metavar="N", help="pairs (default: %(default)s)")
     add("--recipe", choices=sorted(RECIPES), default="defocus", help="(default: %(default)s)")
     add("--colours", type=parse_colours, default=(1, 1, 1), metavar="R,G,B", help="factors of red, green"
@@ -208,13 +242,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     net = TwoStream(*models.resolve_model(args.model, args.net, args.weights, method="two_stream"))
     # The split is that of make_database.py with its default options.
     spec = PairPatches(recipe=args.recipe)
-    with ThreadPoolExecutor() as pool:
-        photographs = held_out_photographs(
-            args.photos, spec, pool, warn=lambda line: print(line, file=sys.stderr)
-        )
-    scores, ideal = score_photographs(
-        photographs,
-        spec,
+    if args.pairs:
+        named, origin, source = segmented_pairs(args.pairs), args.pairs, f"set {args.pairs}"
+    else:
+        with ThreadPoolExecutor() as pool:
+            photographs = held_out_photographs(
+                args.photos, spec, pool, warn=lambda line: print(line, file=sys.stderr)
+            )
+        named, source = photograph_pairs(photographs, spec), f"recipe {args.recipe}"
+        origin = f"{len(photographs)} held-out photographs"
+    scores, ideal = score_pairs(
+        named,
         lambda a, b: fuse_all(a, b, net, selections, entries),
         args.count,
         args.colours,
@@ -222,9 +260,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     if not scores:
         folder = args.photos or "the photographs"
-        raise ValueError(f"{folder}: no pair, of {len(photographs)} held-out photographs")
+        raise ValueError(f"{folder}: no pair, of {origin}")
     colours = f", colours {args.colours}" if min(args.colours) < 1 else ""
-    print(f"mean of {len(scores)} pairs, recipe {args.recipe}, noise {args.noise:g}{colours}\n")
+    print(f"mean of {len(scores)} pairs, {source}, noise {args.noise:g}{colours}\n")
     means = results.mean_scores(scores)
     print(markdown_table(means, COLUMNS))
     of_ground_truth = results.mean_scores(ideal)["ground truth"]

@@ -65,11 +65,11 @@ def rank_agreement(rows: Mapping[str, results.Scores], metric: str, truth: str) 
     """
     from scipy.stats import rankdata
 
-    both = [(row[metric], row[truth]) for row in rows.values()]
-    both = [values for values in both if not any(map(math.isnan, values))]
-    if len(both) < 3:
+    score_pairs = [(row[metric], row[truth]) for row in rows.values()]
+    score_pairs = [values for values in score_pairs if not any(map(math.isnan, values))]
+    if len(score_pairs) < 3:
         return math.nan
-    first, second = (rankdata(values) for values in zip(*both))
+    first, second = (rankdata(values) for values in zip(*score_pairs))
     if first.std() == 0 or second.std() == 0:
         return math.nan
     sign = 1 if metrics.is_higher_better(metric) else -1
@@ -101,8 +101,8 @@ def mean_agreement(scores: AllScores, columns: Sequence[str]) -> dict[str, tuple
 
 
 def _mean(values):
-    known = [value for value in values if not math.isnan(value)]
-    return float(np.mean(known)) if known else math.nan
+    defined = [value for value in values if not math.isnan(value)]
+    return float(np.mean(defined)) if defined else math.nan
 
 
 def format_agreement(means: Mapping[str, Sequence[float]]) -> str:
@@ -195,13 +195,13 @@ def write_report(scores: AllScores, columns: Sequence[str], recipe: str, out: Pa
     Returns:
         The text of summary.md.
     """
-    every = [*columns, *TRUTHS]
+    all_columns = [*columns, *TRUTHS]
     lines = [
-        [Path(name).name, title, *(f"{row[metric]:.6f}" for metric in every)]
+        [Path(name).name, title, *(f"{row[metric]:.6f}" for metric in all_columns)]
         for name, rows in scores.items()
         for title, row in rows.items()
     ]
-    write_text(out / "scores.csv", markdown_tables.comma_separated(["pair", "method", *every], lines))
+    write_text(out / "scores.csv", markdown_tables.comma_separated(["pair", "method", *all_columns], lines))
     titles = ", ".join(title for title in next(iter(scores.values())) if title not in TRIVIAL)
     count = "one pair" if len(scores) == 1 else f"mean of {len(scores)} pairs"
     text = f"Spearman's rank correlation over {titles}; {count}, recipe {recipe}:\n\n" + format_agreement(

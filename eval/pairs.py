@@ -21,6 +21,9 @@ from two_stream_fusion.stack import align, frames
 TABLES = {1: "clock", 2: "pepsi", 3: "camera", 4: "colour"}
 LYTRO = tuple(f"lytro-tif/lytro-{i:02d}" for i in range(1, 14))
 WITH_GROUND_TRUTH = ("camera", "colour")
+SEGMENTED = (
+    "voc-synthetic"  # gray pairs of other authors with the object's region; in no table, never trained on
+)
 ROLES = {"a": "a", "1": "a", "b": "b", "2": "b", "truth": "truth"}
 ROLE = re.compile(rf"(.+)[_-]({'|'.join(ROLES)})", re.IGNORECASE)
 # Names of two folders that hold the first and the second images of several scenes.
@@ -74,14 +77,14 @@ def find_pairs(folder: str | Path, *skip: str | Path | None) -> tuple[list[Files
         skip: folders to leave out.
 
     Returns:
-        The pairs, and {name: why it is no pair} of all other images.
+        The pairs, and {name: why it is in no pair} of all other images.
     """
     root = Path(folder).resolve()
     base = root.parent
     found_images = _images(root, skip)
     folder_roles = _folder_roles({walked for walked, _ in found_images})
-    named: dict[tuple[bool, Path], dict[str, list[Path]]] = {}
-    others: dict[Path, list[Path]] = {}
+    by_role: dict[tuple[bool, Path], dict[str, list[Path]]] = {}
+    unpaired: dict[Path, list[Path]] = {}
     for walked, path in found_images:
         match = ROLE.fullmatch(path.stem)
         if walked.parent in folder_roles:
@@ -89,26 +92,28 @@ def find_pairs(folder: str | Path, *skip: str | Path | None) -> tuple[list[Files
         elif match:
             key, role = (False, path.parent / match[1]), ROLES[match[2].lower()]
         else:
-            others.setdefault(path.parent, []).append(path)
+            unpaired.setdefault(path.parent, []).append(path)
             continue
-        named.setdefault(key, {}).setdefault(role, []).append(path)
+        by_role.setdefault(key, {}).setdefault(role, []).append(path)
 
     def relative_name(path):
         return Path(os.path.relpath(path, base)).as_posix()  # of linked folders: by ..
 
     pairs, rejected = [], {}
-    for (is_by_folder, stem), roles in sorted(named.items(), key=lambda item: (item[0][1], item[0][0])):
-        shown = relative_name if is_by_folder else attrgetter("name")  # alike in both folders
+    for (is_by_folder, stem), roles in sorted(by_role.items(), key=lambda item: (item[0][1], item[0][0])):
+        shown_name = relative_name if is_by_folder else attrgetter("name")  # alike in both folders
         twice = next((paths for paths in roles.values() if len(paths) > 1), None)
         name = relative_name(stem)
         if twice:
-            rejected[name] = f"{shown(twice[0])} and {shown(twice[1])} are the same image of one pair"
+            rejected[name] = (
+                f"{shown_name(twice[0])} and {shown_name(twice[1])} are the same image of one pair"
+            )
         elif {"a", "b"} <= set(roles):
             pairs.append(Files(name, *(roles.get(role, [None])[0] for role in ("a", "b", "truth"))))
         else:
-            rejected[name] = f"{shown(next(iter(roles.values()))[0])} is without its other image"
-    folders_of_named = {stem.parent for is_by_folder, stem in named if not is_by_folder}
-    for parent, paths in sorted(others.items()):
+            rejected[name] = f"{shown_name(next(iter(roles.values()))[0])} is without its other image"
+    folders_of_named = {stem.parent for is_by_folder, stem in by_role if not is_by_folder}
+    for parent, paths in sorted(unpaired.items()):
         if len(paths) == 2 and parent not in folders_of_named:
             pairs.append(Files(relative_name(parent), *paths))
         else:
@@ -157,7 +162,7 @@ def _holds_pairs(stems):
 def _images(root, skip):
     """The images below a folder, sorted within each folder: (path by links, path without) of each."""
     searched = {Path(folder).resolve() for folder in skip if folder}
-    found = []
+    paths = []
     for parent, folders, files in os.walk(root, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         if Path(parent).resolve() in searched:
@@ -167,8 +172,8 @@ def _images(root, skip):
         for name in sorted(files):
             path = Path(parent).resolve() / name
             if path.suffix.lower() in frames.ENDINGS and not name.startswith("."):
-                found.append((Path(parent, name), path))
-    return found
+                paths.append((Path(parent, name), path))
+    return paths
 
 
 def check_one_scene(name: Files, pair: Pair) -> None:
@@ -215,8 +220,30 @@ def load(name: str | Files) -> Pair:
         return make_camera_pair()
     if name == "colour":
         return Pair(*depth_pair.render_depth_pair())
-    found = [images.read(path) for path in fetch.pair_files("classic/" + name if "/" not in name else name)]
-    return Pair(found[0], found[1], None)
+    sources = [images.read(path) for path in fetch.pair_files("classic/" + name if "/" not in name else name)]
+    return Pair(sources[0], sources[1], None)
+
+
+def load_segmented(name: str) -> Pair:
+    """Load a pair whose object is out of focus in a and all else in b, with the object's region.
+
+    Both were cut along the region's outline, so the ground truth is b in the region and a elsewhere.
+
+    Args:
+        name: a pair of the set SEGMENTED.
+
+    Returns:
+        H x W x 3 uint8 images of equal channels.
+
+    Raises:
+        OSError: a file cannot be fetched or read.
+    """
+    label = next(file for file in fetch.list_files(name) if Path(file).stem.endswith("_label"))
+    gray = [images.read(path) for path in fetch.pair_files(name)]
+    a, b = (np.dstack([image] * 3) if image.ndim == 2 else image[..., :3] for image in gray)
+    classes = images.read(fetch.fetch(label))  # a palette: black is class 0, the background
+    region = classes.reshape(*a.shape[:2], -1)[..., :3].any(axis=2)
+    return Pair(a, b, np.where(region[..., None], b, a))
 
 
 def outline_mask(name: str) -> np.ndarray:

@@ -20,6 +20,7 @@ from two_stream_fusion.methods import registry
 EXAMPLES = """examples:
   python eval/reference.py
   python eval/reference.py --methods SP,CNN
+  python eval/reference.py --tables /tmp/tables --jobs 1
 """
 TOLERANCE = 0.005
 
@@ -50,17 +51,17 @@ def read_rows() -> list[PublishedScores]:
         ]
 
 
-def largest_difference(ours: Mapping[str, float], theirs: Mapping[str, float]) -> float:
-    """The largest absolute difference over the metrics of `theirs`.
+def largest_difference(ours: Mapping[str, float], published: Mapping[str, float]) -> float:
+    """The largest absolute difference over the metrics of `published`.
 
     Args:
         ours: {metric: value} of this repository.
-        theirs: {metric: value} of the published code.
+        published: {metric: value} of the published code.
 
     Returns:
         In the units of the metrics.
     """
-    return max(abs(ours[metric] - value) for metric, value in theirs.items())
+    return max(abs(ours[metric] - value) for metric, value in published.items())
 
 
 def comparison_table(rows: Sequence[PublishedScores], ours: Mapping[str, results.Scores]) -> str:
@@ -89,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--methods", metavar="TITLES", help="only these, between commas (default: all that there are)")
     add("--tables", type=Path, default="build/tables", help="where fused images are kept (default:"
         " %(default)s)")  # fmt: skip
-    add("--workers", type=int, help="images in work at a time (default: one for each core)")
+    add("--jobs", type=int, metavar="N", help="images in work at a time (default: one for each core)")
     args = parser.parse_args(argv)
     rows = read_rows()
     if args.methods:
@@ -100,15 +101,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows = [row for row in rows if row.method in requested]
     names = {title: name for name, title in registry.TITLES.items()}
     entries = {row.label: results.Entry(names[row.method], row.options) for row in rows}
-    scores, missing, failed = results.score_pairs(pairs.LYTRO, entries, args.tables / "fused", args.workers)
+    scores, missing, failed = results.score_pairs(pairs.LYTRO, entries, args.tables / "fused", args.jobs)
     if missing or failed:
-        raise ValueError("; ".join(f"{name}: {why}" for name, why in {**missing, **failed}.items()))
+        raise ValueError("; ".join(f"{name}: {reason}" for name, reason in {**missing, **failed}.items()))
     ours = results.mean_scores(scores)
     print(f"Means over {len(scores)} Lytro pairs: ours, in brackets theirs.\n")
     print(comparison_table(rows, ours), end="")
-    far = [row.label for row in rows if largest_difference(ours[row.label], row.values) > TOLERANCE]
-    print(f"\nMore than {TOLERANCE} apart: {', '.join(far) or 'none'}.")
-    return 1 if far else 0
+    deviating = [row.label for row in rows if largest_difference(ours[row.label], row.values) > TOLERANCE]
+    print(f"\nMore than {TOLERANCE} apart: {', '.join(deviating) or 'none'}.")
+    return 1 if deviating else 0
 
 
 if __name__ == "__main__":

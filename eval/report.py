@@ -11,7 +11,9 @@ import two_stream_fusion.base.cli  # noqa: F401
 import csv
 import math
 from pathlib import Path
-from typing import Dict, Mapping, NamedTuple, Sequence
+from typing import Any, Dict, Mapping, NamedTuple, Sequence
+
+import numpy as np
 
 from data_prep import fetch
 from eval import pairs, results, tables
@@ -20,8 +22,10 @@ from two_stream_fusion import metrics
 from two_stream_fusion.base import cli
 from two_stream_fusion.base.pixels import check_alike
 from two_stream_fusion.io import images
+from two_stream_fusion.metrics import learned
+from two_stream_fusion.metrics.preprocess import eight_bit_originals
 from two_stream_fusion.report.page import Cell, Page, Picture, Section, Table, View, relative_link, write_page
-from two_stream_fusion.report.pictures import Shown, difference_picture, shrink
+from two_stream_fusion.report.pictures import MAX_SIDE, Shown, difference_picture, shrink
 from two_stream_fusion.report.plots import Plot, Point
 
 EXAMPLES = """examples:
@@ -32,6 +36,7 @@ EXAMPLES = """examples:
 TRUTH = "ground truth"
 FIDELITY = ("PSNR", "SSIM", results.OUTLINE_PSNR)
 PLOTTED = "MI"  # the metric that the plots set against PSNR
+MAX_PLOTS = 6
 
 ByPair = Dict[str, Dict[str, Dict[str, float]]]  # {pair: {title: {metric: value}}}
 
@@ -58,9 +63,9 @@ def read_scores(folder: str | Path) -> ByPair:
     """
     folder = Path(folder)
     scores: ByPair = {}
-    found = [*(folder / f"table{number}.csv" for number in pairs.TABLES), folder / "lytro.csv"]
-    found += [folder / f"truth_{name}.csv" for name in pairs.WITH_GROUND_TRUTH]
-    for path in filter(Path.is_file, found):
+    paths = [*(folder / f"table{number}.csv" for number in pairs.TABLES), folder / "lytro.csv"]
+    paths += [folder / f"truth_{name}.csv" for name in pairs.WITH_GROUND_TRUTH]
+    for path in filter(Path.is_file, paths):
         with open(path, newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 name = row.get("pair") or path.stem.partition("_")[2]
@@ -71,14 +76,25 @@ def read_scores(folder: str | Path) -> ByPair:
     return scores
 
 
-def show_pair(name: str, rows: tables.Rows, fused: str | Path, page: str | Path) -> Pair:
+def show_pair(
+    name: results.PairName,
+    rows: tables.Rows,
+    files: Mapping[str, Path],
+    page: str | Path,
+    columns: Sequence[str] | None = None,
+    max_side: int = MAX_SIDE,
+    hint: str = "; `make tables` makes it",
+) -> Pair:
     """The images of a pair: its ground truth, its sources, and the fused image of each method.
 
     Args:
         name: a pair, as pairs.load takes it.
         rows: {title: {metric: value}} of the pair.
-        fused: the folder of fused images.
+        files: {title: its fused image}.
         page: where the page goes; links are relative to it.
+        columns: metrics that the ground truth is scored by; None for the six of the paper.
+        max_side: pixels of the longer side of a picture.
+        hint: how to get a fused image that lacks.
 
     Returns:
         The view, without those that cannot be had.
@@ -87,26 +103,31 @@ def show_pair(name: str, rows: tables.Rows, fused: str | Path, page: str | Path)
         a, b, truth = results.load_pair(name)
     except (OSError, ValueError) as error:
         return Pair(None, {}, [f"The photographs cannot be shown: {error}"])
-    files = [] if name in pairs.WITH_GROUND_TRUTH else [relative_link(p, page) for p in _pair_files(name)]
-    shown, notes = [], []
+    is_rendered = name in pairs.WITH_GROUND_TRUTH
+    links = [] if is_rendered else [relative_link(path, page) for path in _pair_files(name)]
+    shown_pictures, notes = [], []
 
     def add(label, alt, image, link="", note=""):
         difference = None
         if truth is not None:
-            difference = Shown(shrink(difference_picture(image, truth)))
+            difference = Shown(shrink(difference_picture(image, truth), max_side=max_side))
         size = (image.shape[1], image.shape[0])
-        shown.append(Picture(label, Shown(shrink(image)), alt, size, link, difference, note))
+        shown_pictures.append(
+            Picture(label, Shown(shrink(image, max_side=max_side)), alt, size, link, difference, note)
+        )
 
     if truth is not None:
         add(TRUTH, f"{name}: the scene in focus throughout", truth)
-    for label, image, link in zip("AB", (a, b), [*files, "", ""]):
+    for label, image, link in zip("AB", (a, b), [*links, "", ""]):
         add(f"source {label}", f"{name}: photograph {label}", image, link)
     missing = []
     for title, row in rows.items():
-        path = results.find_fused(name, title, fused)
+        path = files.get(title)
         try:
             image = images.read(path) if path else None
             if image is not None:
+                if a.dtype == np.uint8:  # as it was scored
+                    (image,) = eight_bit_originals(image)
                 check_alike(a, image)
         except (OSError, ValueError):
             image = None
@@ -116,15 +137,23 @@ def show_pair(name: str, rows: tables.Rows, fused: str | Path, page: str | Path)
             note = f"{row['PSNR']:.1f} dB" if "PSNR" in row else ""
             add(title, f"{name} fused by {title}", image, relative_link(path, page), note)
     if missing:
-        notes.append(f"No fused image of {', '.join(missing)}; `make tables` makes it.")
-    places = {picture.name: place for place, picture in enumerate(shown)}
+        notes.append(f"No fused image of {', '.join(missing)}{hint}.")
+    positions = {picture.name: position for position, picture in enumerate(shown_pictures)}
     has_truth = truth is not None
-    right = places.get("Ours", len(shown) - 1)
-    view = View(name, shown, 0, right, is_grid=has_truth, shows_differences=has_truth)
-    return Pair(view, score([a, b], truth) if has_truth else {}, notes)
+    right = positions.get("Ours", len(shown_pictures) - 1)
+    view = View(name, shown_pictures, 0, right, is_grid=has_truth, shows_differences=has_truth)
+    return Pair(view, score([a, b], truth, columns=columns) if has_truth else {}, notes)
+
+
+def _fused_files(name, titles, folder):
+    """{title: the image that eval/tables.py kept}."""
+    paths = {title: results.find_fused(name, title, folder) for title in titles}
+    return {title: path for title, path in paths.items() if path}
 
 
 def _pair_files(name):
+    if isinstance(name, pairs.Files):
+        return [name.a, name.b]
     try:
         return fetch.pair_files(name if "/" in name else f"classic/{name}")
     except (OSError, ValueError):
@@ -151,19 +180,20 @@ def score_table(
         The table, as the page takes it.
     """
     beside = beside or {}
-    columns = [m for m in (*FIDELITY, *metrics.METRICS) if any(m in row for row in rows.values())]
+    known = (*FIDELITY, *metrics.REGISTRY, *learned.NAMES)
+    columns = [m for m in known if any(m in row for row in rows.values())]
     lines = []
     for title, row in rows.items():
         cells = [Cell(title, title)]
         for metric in columns:
-            theirs = beside.get(title, {}).get(metric)
+            published = beside.get(title, {}).get(metric)
             cells.append(
                 Cell(
                     _number(row.get(metric, math.nan), metric),
                     row.get(metric, math.nan),
                     title in tables.best(rows, metric),
-                    "" if theirs is None else f"({_number(theirs, metric)})",
-                    theirs is not None and title in tables.best(beside, metric),
+                    "" if published is None else f"({_number(published, metric)})",
+                    published is not None and title in tables.best(beside, metric),
                 )
             )
         lines.append(cells)
@@ -180,33 +210,36 @@ def _number(value, metric):
     return f"{value:.2f}" if metric.startswith("PSNR") else f"{value:.{tables.DIGITS}f}"
 
 
-def plot_against_psnr(name: str, rows: tables.Rows, truth_scores: Mapping[str, float]) -> Plot:
+def plot_against_psnr(
+    name: str, rows: tables.Rows, truth_scores: Mapping[str, float], metric: str = PLOTTED
+) -> Plot:
     """Plot PSNR to the ground truth against a metric, a point for each method.
 
     Args:
         name: of the pair.
         rows: its scores, {title: {metric: value}}.
         truth_scores: of the ground truth itself.
+        metric: the one to plot.
 
     Returns:
         The plot; its title says what it shows.
     """
     points = [
-        Point(title, row[PLOTTED], row["PSNR"], title.startswith("Ours"))
+        Point(title, row[metric], row["PSNR"], title.startswith("Ours"))
         for title, row in rows.items()
-        if {PLOTTED, "PSNR"} <= set(row)
+        if {metric, "PSNR"} <= set(row)
     ]
-    rank = correlation(rows, PLOTTED)
-    above = sum(point.x > truth_scores[PLOTTED] for point in points)
-    nearest, most = max(points, key=lambda p: p.y), max(points, key=lambda p: p.x)
+    rank = correlation(rows, metric)
+    above = sum(point.x > truth_scores[metric] for point in points)
+    nearest, largest = max(points, key=lambda p: p.y), max(points, key=lambda p: p.x)
     title = (
-        f"{name}: PSNR to the ground truth against {PLOTTED}. {nearest.name} is nearest to the ground truth"
-        f" ({nearest.y:.1f} dB), {most.name} has the most {PLOTTED} ({most.y:.1f} dB). {above} of"
-        f" {len(points)} methods have more {PLOTTED} than the ground truth itself. Rank correlation"
+        f"{name}: PSNR to the ground truth against {metric}. {nearest.name} is nearest to the ground truth"
+        f" ({nearest.y:.1f} dB), {largest.name} has the most {metric} ({largest.y:.1f} dB). {above} of"
+        f" {len(points)} methods have more {metric} than the ground truth itself. Rank correlation"
         f" {rank:.2f}."
     )
-    line = (truth_scores[PLOTTED], "the ground truth")
-    return Plot(title, PLOTTED, "PSNR of the luma (dB)", points, line)
+    line = (truth_scores[metric], "the ground truth")
+    return Plot(title, metric, "PSNR of the luma (dB)", points, line)
 
 
 def correlation(rows: tables.Rows, metric: str) -> float:
@@ -217,11 +250,13 @@ def correlation(rows: tables.Rows, metric: str) -> float:
         metric: a key of the rows.
 
     Returns:
-        -1 to 1, over the methods that have both; NaN for fewer than two.
+        -1 to 1, over the methods that have both; reversed where less of the metric is better. NaN for fewer
+        than two.
     """
-    known = {title: row for title, row in rows.items() if {metric, "PSNR"} <= set(row)}
-    psnr = {title: {metric: row["PSNR"]} for title, row in known.items()}
-    return tables.rank_correlation(known, psnr, metric)
+    complete = {title: row for title, row in rows.items() if {metric, "PSNR"} <= set(row)}
+    psnr = {title: {metric: row["PSNR"]} for title, row in complete.items()}
+    sign = 1 if metrics.is_higher_better(metric) else -1
+    return sign * tables.rank_correlation(complete, psnr, metric)
 
 
 def make_tables_page(folder: str | Path, page: str | Path, has_lytro: bool = True) -> Page:
@@ -248,40 +283,54 @@ def make_tables_page(folder: str | Path, page: str | Path, has_lytro: bool = Tru
         if name not in scores:
             sections.append(Section(f"Table {number}: {name}", ["Not among the tables."]))
             continue
-        shown = show_pair(name, scores[name], fused, page)
+        pair = show_pair(name, scores[name], _fused_files(name, scores[name], fused), page)
         notes = [f"A {pairs.NOTES[name]}."] if name in pairs.NOTES else []
-        if shown.truth_scores and any("PSNR" in row for row in scores[name].values()):
-            truths[name] = shown.truth_scores
+        if pair.truth_scores and any("PSNR" in row for row in scores[name].values()):
+            truths[name] = pair.truth_scores
         table = score_table(
             f"Scores of {name}",
             scores[name],
             paper.get(number),
-            shown.truth_scores,
+            pair.truth_scores,
             "In brackets: the paper's values. The best of each are marked.",
         )
-        views = [shown.view] if shown.view else []
-        sections.append(Section(f"Table {number}: {name}", [*notes, *shown.notes], (), views, [table]))
+        views = [pair.view] if pair.view else []
+        sections.append(Section(f"Table {number}: {name}", [*notes, *pair.notes], (), views, [table]))
     if truths:
-        sections.insert(len(pairs.WITH_GROUND_TRUTH), _misleading_section(scores, truths))
+        sections.insert(len(pairs.WITH_GROUND_TRUTH), misleading_section(scores, truths))
     lytro = {name: scores[name] for name in pairs.LYTRO if name in scores}
     if lytro and has_lytro:
         sections += _lytro_sections(lytro, fused, page)
-    lead = (
+    introduction = (
         f"{len(scores)} pairs by every method. Switch methods over one place, or see all side by side. A "
         "difference is bright where a method fails."
     )
-    return Page("Multi-focus fusion: methods compared", lead, sections)
+    return Page("Multi-focus fusion: methods compared", introduction, sections)
 
 
-def _misleading_section(scores, truths):
-    """Plots and correlations: how far each metric agrees with the distance from the ground truth."""
+def misleading_section(
+    scores: Mapping[Any, tables.Rows],
+    truths: Mapping[Any, Mapping[str, float]],
+    columns: Sequence[str] = tuple(metrics.METRICS),
+) -> Section:
+    """Plots and correlations: how far each metric agrees with the distance from the ground truth.
+
+    Args:
+        scores: {pair: {title: {metric: value}}}.
+        truths: {pair: {metric: value}} of the ground truth itself, of the pairs that have one.
+        columns: the metrics; MI is plotted, or else the first.
+
+    Returns:
+        The section, with a plot for each of the first six pairs.
+    """
     rows = [
         [
-            Cell(name, name),
-            *(Cell(f"{r:.2f}", r) for r in (correlation(scores[name], m) for m in metrics.METRICS)),
+            Cell(str(name), str(name)),
+            *(Cell(f"{r:.2f}", r) for r in (correlation(scores[name], m) for m in columns)),
         ]
         for name in truths
     ]
+    plotted = PLOTTED if PLOTTED in columns else columns[0]
     return Section(
         "Where a metric misleads",
         [
@@ -292,12 +341,15 @@ def _misleading_section(scores, truths):
         tables=[
             Table(
                 "Rank correlation of each metric with PSNR (Spearman)",
-                ["pair", *metrics.METRICS],
+                ["pair", *columns],
                 rows,
                 "1: the same order. 0: no relation. -1: the reverse.",
             )
         ],
-        plots=[plot_against_psnr(name, scores[name], truth) for name, truth in truths.items()],
+        plots=[
+            plot_against_psnr(str(name), scores[name], truths[name], plotted)
+            for name in list(truths)[:MAX_PLOTS]
+        ],
     )
 
 
@@ -309,9 +361,9 @@ def _lytro_sections(lytro, fused, page):
     mean = score_table(f"Mean of {len(lytro)} pairs", results.mean_scores(lytro), published, note=note)
     yield Section(f"Lytro, mean of {len(lytro)} pairs", tables=[mean])
     for name, rows in lytro.items():
-        shown = show_pair(name, rows, fused, page)
-        views = [shown.view] if shown.view else []
-        yield Section(name, shown.notes, (), views, [score_table(f"Scores of {name}", rows)], is_folded=True)
+        pair = show_pair(name, rows, _fused_files(name, rows, fused), page)
+        views = [pair.view] if pair.view else []
+        yield Section(name, pair.notes, (), views, [score_table(f"Scores of {name}", rows)], is_folded=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -27,6 +27,7 @@ from two_stream_fusion.base.options import parse_options
 from two_stream_fusion.base.parallel import process_pool
 from two_stream_fusion.batch import is_whole
 from two_stream_fusion.io import images
+from two_stream_fusion.memory_estimate import limit_jobs
 from two_stream_fusion.methods import models, registry
 from two_stream_fusion.metrics import preprocess
 from two_stream_fusion.metrics.fidelity import psnr
@@ -58,15 +59,15 @@ class Results(NamedTuple):
 
 def list_entries() -> dict[str, Entry]:
     """The rows of the tables, {title: entry}; ours in several forms, the paper's net first."""
-    listed = {title: Entry(name, {}) for name, title in registry.TITLES.items() if name != "two_stream"}
+    entries = {title: Entry(name, {}) for name, title in registry.TITLES.items() if name != "two_stream"}
     shipped = models.names()
     ours = next((name for name in OURS_MODELS if name in shipped), OURS_MODELS[0])
-    listed["Ours"] = Entry("two_stream", {"model": ours})
-    listed[SELECT] = Entry("two_stream", {"model": ours, "refine": "select"})
+    entries["Ours"] = Entry("two_stream", {"model": ours})
+    entries[SELECT] = Entry("two_stream", {"model": ours, "refine": "select"})
     for name in shipped:
         if name != ours:
-            listed[f"Ours ({name})"] = Entry("two_stream", {"model": name})
-    return listed
+            entries[f"Ours ({name})"] = Entry("two_stream", {"model": name})
+    return entries
 
 
 def titles_with_other_weights() -> set[str]:
@@ -87,12 +88,12 @@ def select_methods(titles: str | None = None, settings: Iterable[str] = ()) -> d
     Raises:
         ValueError: an unknown title, or as `set_options`.
     """
-    known = list_entries()
-    requested = list(known) if titles is None else titles.split(",")
+    available = list_entries()
+    requested = list(available) if titles is None else titles.split(",")
     for title in requested:
-        if title not in known:
-            raise ValueError(f"--methods: {title!r} is none of {', '.join(known)}")
-    return set_options({title: known[title] for title in known if title in requested}, settings)
+        if title not in available:
+            raise ValueError(f"--methods: {title!r} is none of {', '.join(available)}")
+    return set_options({title: available[title] for title in available if title in requested}, settings)
 
 
 def set_options(entries: Mapping[str, Entry], settings: Iterable[str]) -> dict[str, Entry]:
@@ -140,10 +141,10 @@ def cache_key(method: str, options: Mapping[str, object]) -> str:
     """
     composed = ["two_stream_fusion.pipeline"] if "refine" in options else []
     code = provenance.code_digest(f"two_stream_fusion.methods.{method}", *composed)
-    used = [options["model"]] if "model" in options else models.names(method)
+    model_names = [options["model"]] if "model" in options else models.names(method)
     weights = {
         name: [provenance.sha256(path.read_bytes()) for path in models.model_files(name, method)]
-        for name in used
+        for name in model_names
     }
     return json.dumps([method, options, code, weights], sort_keys=True)
 
@@ -217,8 +218,8 @@ def find_fused(name: PairName, title: str, folder: str | Path) -> Path | None:
 
 
 def _pair_folder(name, folder):
-    own = f"-{provenance.sha256(str(name[1:]).encode())[:8]}" if isinstance(name, pairs.Files) else ""
-    return Path(folder, str(name).replace("/", "-") + own)
+    suffix = f"-{provenance.sha256(str(name[1:]).encode())[:8]}" if isinstance(name, pairs.Files) else ""
+    return Path(folder, str(name).replace("/", "-") + suffix)
 
 
 def _pattern(title):
@@ -282,7 +283,7 @@ def score_pairs(
         names: pairs, as pairs.load takes them.
         entries: {title: entry}.
         folder: where fused images are kept.
-        workers: number of processes; None for one a core.
+        workers: number of processes; None for one a core. Fewer are used where memory does not hold so many.
         columns: as `score_pair` takes them.
         external: {(pair, title): file} of images that were fused elsewhere.
 
@@ -296,7 +297,7 @@ def score_pairs(
 
     names = list(names)
     if workers is not None and workers < 1:
-        raise ValueError(f"--workers {workers}: must be at least 1")
+        raise ValueError(f"--jobs {workers}: must be at least 1")
     missing = _find_missing(names, entries)
     jobs = [
         (name, title, *entry, folder, columns)
@@ -316,7 +317,11 @@ def score_pairs(
     # Each process has a core, and Caffe reports errors only.
     environment = {"OMP_NUM_THREADS": "1", "GLOG_minloglevel": "2"}
     scored, failed = {}, {}
-    with process_pool(workers or os.cpu_count(), environment) as pool:
+    workers = workers or os.cpu_count() or 1
+    files = [[name.a, name.b] for name in names if isinstance(name, pairs.Files)]
+    for method in sorted({method for method, _ in entries.values()}) if workers > 1 else ():
+        workers = limit_jobs(files, workers, method, option="--workers")
+    with process_pool(workers, environment) as pool:
         with delay_interrupt():
             futures = {pool.submit(score_pair, *job): job[:2] for job in jobs}
         for future in tqdm(
@@ -349,8 +354,8 @@ def _find_missing(names, entries):
     for title, (method, options) in entries.items():
         try:
             cache_key(method, options)
-            needed = provenance.source_files(f"two_stream_fusion.methods.{method}")
-            if models.__name__ in needed and not models.names(method):
+            modules = provenance.source_files(f"two_stream_fusion.methods.{method}")
+            if models.__name__ in modules and not models.names(method):
                 raise ValueError("its weights are not shipped")
         except ValueError as error:
             missing[title] = str(error)

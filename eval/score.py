@@ -20,7 +20,7 @@ from two_stream_fusion.base import cli, markdown_tables
 from two_stream_fusion.base.files import check_output, write_text
 from two_stream_fusion.base.pixels import round_half_even
 from two_stream_fusion.io import images
-from two_stream_fusion.metrics import fidelity, piella, preprocess, xydeas
+from two_stream_fusion.metrics import fidelity, learned, piella, preprocess, xydeas
 
 EXAMPLES = f"""examples:
   python eval/score.py near.png far.png fused.png
@@ -66,16 +66,19 @@ def score(
         variants: names of metrics.VARIANTS to add.
         reference: the ground truth, of the same shape and dtype; adds PSNR (dB) and SSIM of the luma.
         names: what errors call the sources, the fused image and the reference.
-        columns: names of metrics.REGISTRY; None for the six of the paper.
+        columns: names of metrics.REGISTRY and of metrics.learned.NAMES; None for the six of the paper.
 
     Returns:
-        {metric: value}, in the order of `columns`, then variants, then PSNR and SSIM.
+        {metric: value}, in the order of `columns`, then variants, then PSNR and SSIM, then those of
+        metrics.learned. LPIPS and DISTS need a reference, and are left out without.
 
     Raises:
         ValueError: shapes or dtypes differ, or the images are too small for a metric.
     """
     names = names or ["A", "B", *map("source {}".format, range(3, len(sources) + 1)), "F", "the reference"]
     columns = [*(metrics.METRICS if columns is None else columns), *variants]
+    by_network = [name for name in columns if name in learned.NAMES]
+    columns = [name for name in columns if name not in learned.NAMES]
     scores = metrics.evaluate(*sources, fused, names=names[: len(sources) + 1], columns=columns)
     if reference is not None:
         (clean, _), gray = preprocess.prepare(
@@ -85,6 +88,8 @@ def score(
             raise ValueError(f"{names[-2]} is {gray.shape}: SSIM needs 11 x 11 pixels or more")
         scores["PSNR"] = fidelity.psnr(clean, gray)
         scores["SSIM"] = fidelity.ssim(clean, gray)
+    if by_network:
+        scores.update(learned.evaluate(by_network, fused, reference))
     return scores
 
 
@@ -200,7 +205,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("fused", nargs="+", metavar="FUSED", help="images fused from A and B, by one or more methods")
     add("--source", action="append", default=[], metavar="C", help="a third source; again for more")
     add("--metrics", default="paper", metavar="NAMES", help="columns: names between commas, paper for the six"
-        " of the paper, all for all but variants (default: %(default)s)")  # fmt: skip
+        " of the paper, all for all but variants; NIQE, and with --reference LPIPS and DISTS, by pyiqa where"
+        " that is installed (default: %(default)s)")  # fmt: skip
     add("--variants", default="", metavar="NAMES", help="more columns: names between commas, or all")
     add("--reference", metavar="CLEAN", help="the ground truth, where it is known: adds PSNR and SSIM")
     add("--json", action="store_true", help="print a JSON list, one object for each fused image")
@@ -212,6 +218,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         columns = metrics.select_names(args.metrics)
     except ValueError as error:
         parser.error(f"--metrics: {error}")
+    for name in learned.TO_TRUTH:
+        if name in columns and not args.reference:
+            parser.error(f"--metrics: {name} is a distance to the ground truth: --reference CLEAN")
     variants = list(filter(None, args.variants.split(",")))
     if args.variants == "all":
         variants = list(metrics.VARIANTS)

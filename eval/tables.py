@@ -120,10 +120,10 @@ def rank_correlation(ours: Rows, theirs: Rows, metric: str) -> float:
     """
     from scipy.stats import spearmanr
 
-    both = [title for title in theirs if title in ours]
-    if len(both) < 2:
+    shared = [title for title in theirs if title in ours]
+    if len(shared) < 2:
         return float("nan")
-    return float(spearmanr([ours[t][metric] for t in both], [theirs[t][metric] for t in both])[0])
+    return float(spearmanr([ours[t][metric] for t in shared], [theirs[t][metric] for t in shared])[0])
 
 
 def markdown_table(rows: Rows, columns: Sequence[str], beside: Rows | None = None) -> str:
@@ -303,8 +303,8 @@ def write_tables(
         if number in tables:
             _add_paper_table(report, number, name, tables[number], paper.get(number, {}), claimed)
         else:
-            why = missing.get(name, "not asked for")
-            report.parts.append(f"## Table {number}: {name}\n\nNot made: {why}\n")
+            reason = missing.get(name, "not asked for")
+            report.parts.append(f"## Table {number}: {name}\n\nNot made: {reason}\n")
     report.parts += _cells_won_section(tables, paper, claimed)
     lytro = {name: scores[name] for name in pairs.LYTRO if scores.get(name)}
     if lytro:
@@ -313,18 +313,18 @@ def write_tables(
         if scores.get(name):
             _add_ground_truth_table(report, name, scores[name])
     if missing:
-        lines = "\n".join(f"- {name}: {why}" for name, why in missing.items())
+        lines = "\n".join(f"- {name}: {reason}" for name, reason in missing.items())
         report.parts.append(f"## Missing\n\n{lines}\n")
     text = "\n".join(report.parts)
     write_text(folder / "summary.md", text)
     return text, report.stems
 
 
-def _add_paper_table(report, number, name, rows, theirs, claimed):
+def _add_paper_table(report, number, name, rows, published, claimed):
     note = f"{pairs.NOTES[name]}\n\n" if name in pairs.NOTES else ""
-    text = f"## Table {number}: {name}\n\n{note}{markdown_table(rows, report.columns, theirs)}"
-    if len([title for title in theirs if title in rows]) > 1:
-        rank = ", ".join(f"{metric} {rank_correlation(rows, theirs, metric):.2f}" for metric in claimed)
+    text = f"## Table {number}: {name}\n\n{note}{markdown_table(rows, report.columns, published)}"
+    if len([title for title in published if title in rows]) > 1:
+        rank = ", ".join(f"{metric} {rank_correlation(rows, published, metric):.2f}" for metric in claimed)
         text += f"\nRank agreement with the paper (Spearman): {rank}.\n"
     report.save(f"table{number}", text, rows, {(number, name, t): row for t, row in rows.items()})
 
@@ -360,18 +360,18 @@ def _add_ground_truth_table(report, name, rows):
 
 def _cells_won_section(tables, paper, columns):
     """How many cells ours win, as a list of one text; empty without ours or a method of the paper."""
-    both = {n: rows for n, rows in tables.items() if n in paper}
-    common = set.intersection(*map(set, both.values())) if both else set()
+    shared = {n: rows for n, rows in tables.items() if n in paper}
+    common = set.intersection(*map(set, shared.values())) if shared else set()
     ours = [title for title in ("Ours", SELECT) if title in common]
     compared = [title for title in registry.TITLES.values() if title != "Ours" and title in common]
     if not ours or not compared:
         return []
-    cells = len(both) * len(columns)
-    few = "" if len(compared) == 9 else f", of nine: {', '.join(compared)}"
-    lines = [f"- {title}: {count_cells_won(both, title, compared, columns)} of {cells}" for title in ours]
-    theirs = count_cells_won({n: paper[n] for n in both}, "Ours", compared, columns)
-    lines.append(f"- the paper's own, by its numbers: {theirs} of {cells}")
-    head = f"## Cells won over the {len(compared)} methods compared with{few}\n\n"
+    cells = len(shared) * len(columns)
+    note = "" if len(compared) == 9 else f", of nine: {', '.join(compared)}"
+    lines = [f"- {title}: {count_cells_won(shared, title, compared, columns)} of {cells}" for title in ours]
+    claimed_wins = count_cells_won({n: paper[n] for n in shared}, "Ours", compared, columns)
+    lines.append(f"- the paper's own, by its numbers: {claimed_wins} of {cells}")
+    head = f"## Cells won over the {len(compared)} methods compared with{note}\n\n"
     return [head + "\n".join(lines) + "\n"]
 
 
@@ -402,7 +402,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--no-lytro", action="store_true", help="leave the 13 Lytro pairs out")
     add("--keep", type=Path, metavar="DIR", help="also write the tables, without the images, to this folder,"
         " unless it has some that were not made now")  # fmt: skip
-    add("--workers", type=int, help="images in work at a time (default: one for each core)")
+    add("--jobs", type=int, metavar="N", help="images in work at a time (default: one for each core)")
     args = parser.parse_args(argv)
     try:
         entries = select_methods(args.methods, args.set)
@@ -410,7 +410,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     names = [*pairs.TABLES.values(), *(() if args.no_lytro else pairs.LYTRO)]
 
-    scores, missing, failed = score_pairs(names, entries, args.out / "fused", args.workers)
+    scores, missing, failed = score_pairs(names, entries, args.out / "fused", args.jobs)
     text, written = write_tables(scores, {**missing, **failed}, args.out)
     remove_stale_tables(args.out, names, written)
     print(text + f"\n{args.out}: the same as .md, .csv and .tex, and the fused images")

@@ -8,12 +8,8 @@ import shlex
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from data_prep import builder, make_database
-from data_prep.photographs import training_photographs
+from data_prep import make_database
 from two_stream_fusion.base import provenance
-
-# The inputs of a database, by their names in the manifest.
-INPUTS = {"sources": "photographs or masks", "made_with": "code or libraries behind it"}
 
 
 class Database(NamedTuple):
@@ -33,10 +29,10 @@ def digest(*parts: object) -> str:
 
 def database_name(options: str) -> str:
     """The folder name of a database: its options, with a hash where characters had to be replaced."""
-    words = shlex.split(options)
+    arguments = shlex.split(options)
     name = re.sub(r"[^\w.]+", "_", options).strip("_") or "default"
-    plain = all(re.fullmatch(r"--[a-z-]+|[a-z0-9.]+", word) for word in words)
-    return name if plain else f"{name[:80]}-{digest(*words)[:8]}"
+    plain = all(re.fullmatch(r"--[a-z-]+|[a-z0-9.]+", word) for word in arguments)
+    return name if plain else f"{name[:80]}-{digest(*arguments)[:8]}"
 
 
 def prepare_database(options: str, folder: Path) -> Database:
@@ -57,7 +53,7 @@ def prepare_database(options: str, folder: Path) -> Database:
     except ValueError as error:
         raise ValueError(f"{options}: {error}") from None
     request = request._replace(out=str(folder / database_name(options)))
-    reason = _outdated_reason(request)
+    reason = make_database.outdated_reason(request)
     if reason:
         print(f"{request.out}: {reason}", flush=True)
         make_database.make(request)
@@ -77,19 +73,3 @@ def _refuse(message: str) -> NoReturn:
 
 def _read_manifest(folder):
     return json.loads(Path(folder, "manifest.json").read_text())
-
-
-def _outdated_reason(request):
-    """Why a requested database has to be built; "" where the one there is what would be built now."""
-    training_set = training_photographs(request.photos)
-    current = builder.provenance(training_set.photographs, training_set.folder, request.spec)
-    if not Path(request.out, "manifest.json").is_file():
-        return "not made yet"
-    manifest = _read_manifest(request.out)
-    changed = [INPUTS.get(key, key) for key in current if manifest.get(key) != current[key]]
-    if changed:
-        return f"made again: it has other {' and '.join(changed)}"
-    lists = [Path(request.out, f"{split}.txt") for split in ("train", "val")]
-    files = [Path(line) for path in lists if path.is_file() for line in path.read_text().split()]
-    complete = all(path.is_file() for path in [*lists, *files])
-    return "" if complete else "made again: its files are not where its lists say"

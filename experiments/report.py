@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
-import re
 import statistics
 from pathlib import Path
 from typing import Callable, NamedTuple, Sequence
@@ -111,8 +109,8 @@ def markdown(rows: list[dict[str, str]]) -> str:
     """The rows of a summary as README's table, without the conditions that are the same in all."""
     same = [column for column in CONDITIONS if len({row[column] for row in rows}) == 1]
     spread = [] if rows[0]["seeds"] != "1" else ["least", "most"]
-    shown = [column for column in rows[0] if column not in same + spread]
-    return markdown_tables.markdown(shown, [[row[c] for c in shown] for row in rows])
+    columns = [column for column in rows[0] if column not in same + spread]
+    return markdown_tables.markdown(columns, [[row[c] for c in columns] for row in rows])
 
 
 def plot(title: str, groups: dict[str, list[Training]], rows: list[dict[str, str]], path: Path) -> None:
@@ -122,7 +120,7 @@ def plot(title: str, groups: dict[str, list[Training]], rows: list[dict[str, str
         title: of the plot.
         groups: {label: its trainings, one a seed}.
         rows: their summary.
-        path: the file; its suffix names the format.
+        path: the file; its suffix names the format. An SVG is written beside.
     """
     figure, (left, right) = pictures.pyplot().subplots(
         1, 2, figsize=(10, 4), constrained_layout=True, gridspec_kw={"width_ratios": (3, 2)}
@@ -145,7 +143,7 @@ def plot(title: str, groups: dict[str, list[Training]], rows: list[dict[str, str
     for axes in (left, right):
         axes.grid(alpha=0.3)
     figure.suptitle(title)
-    pictures.save(figure, path, dpi=90)
+    pictures.save(figure, path, dpi=90, has_svg=True)
 
 
 def to_decibels(curve: plot_log.Curve, database: Database) -> tuple[list[int], list[float]]:
@@ -162,7 +160,7 @@ def to_decibels(curve: plot_log.Curve, database: Database) -> tuple[list[int], l
 
 
 def write_report(name: str, groups: dict[str, list[Training]], timer: Timer, folder: Path) -> str:
-    """Write summary.csv, curves.csv and plot.png of an experiment.
+    """Write summary.csv, curves.csv, plot.png and plot.svg of an experiment.
 
     Args:
         name: of the experiment.
@@ -176,9 +174,16 @@ def write_report(name: str, groups: dict[str, list[Training]], timer: Timer, fol
     rows = summarize(groups, timer)
     trainings = [training for group in groups.values() for training in group]
     curves = [
-        [t.label, t.solver.random_seed, n, kind, f"{loss:g}", f"{plot_log.psnr(loss, database.patch):.4f}"]
+        [
+            t.label,
+            t.solver.random_seed,
+            n,
+            phase,
+            f"{loss:g}",
+            f"{plot_log.psnr(loss, database.patch):.4f}",
+        ]
         for t in trainings
-        for kind, curve, database in zip(("train", "val"), read_curves(t), (t.train, t.vals[0]))
+        for phase, curve, database in zip(("train", "val"), read_curves(t), (t.train, t.vals[0]))
         for n, loss in curve
     ]
     header = ["label", "seed", "iteration", "set", "loss", "psnr"]
@@ -189,13 +194,5 @@ def write_report(name: str, groups: dict[str, list[Training]], timer: Timer, fol
     rough = "rough, " if any(t.solver.max_iter < t.full_length for t in trainings) else ""
     title = f"{name}: {rough}{lengths} iterations of {trainings[0].batch} patches"
     plot(title, groups, rows, folder / "plot.png")
-    return f"{title}; {rows[0]['precision']}, timed on {describe_device(timer.caffe.gpu)}\n\n{markdown(rows)}"
-
-
-def describe_device(gpu: int | None) -> str:
-    """The timed device: a GPU by its number, else the number of threads and the processor's name."""
-    if gpu is not None:
-        return f"GPU {gpu}"
-    threads, cpu = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)), Path("/proc/cpuinfo")
-    model = re.search(r"model name\s*: (.+)", cpu.read_text()) if cpu.is_file() else None
-    return f"{threads} thread{'s' * (threads > 1)} of {model[1] if model else platform.machine()}"
+    device = timing.describe_device(timer.caffe.gpu)
+    return f"{title}; {rows[0]['precision']}, timed on {device}\n\n{markdown(rows)}"

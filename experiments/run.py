@@ -60,7 +60,7 @@ class Settings(NamedTuple):
 
 def experiment_names() -> list[str]:
     """The names of all experiments."""
-    lists = [path for kind in ("runs.csv", "commands.txt") for path in HERE.glob(f"*/{kind}")]
+    lists = [path for file_name in ("runs.csv", "commands.txt") for path in HERE.glob(f"*/{file_name}")]
     return sorted(path.parent.name for path in lists)
 
 
@@ -139,7 +139,7 @@ def copy_results(name: str, folder: Path) -> None:
         folder: with the results.
     """
     for path in folder.iterdir():
-        if path.suffix in (".csv", ".png", ".jpg"):
+        if path.suffix in (".csv", ".png", ".svg", ".jpg"):
             part = HERE / name / f".{path.name}.part"
             shutil.copy(path, part)
             os.replace(part, HERE / name / path.name)
@@ -156,7 +156,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Settings:
     add("names", nargs="*", metavar="NAME", help=f"{', '.join(experiment_names())} (default: all)")
     add("--iterations", type=int, metavar="N", help="(default: what each solver says)")
     add("--seeds", type=int, default=1, metavar="N", help="trainings of each (default: %(default)s)")
-    add("--workers", type=int, default=1, metavar="N", help="trainings at a time (default: %(default)s)")
+    add("--jobs", type=int, default=1, metavar="N", help="trainings at a time (default: %(default)s)")
     add("--precision", help="bfloat16 is faster where the processor has it; caffe_torch only"
         " (default: float32)")  # fmt: skip
     add("--gpu", type=int, metavar="N", help="the GPU to run on (default: the CPU)")
@@ -166,8 +166,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Settings:
     add("--keep", action="store_true", help="copy the results into experiments/NAME, beside its README")
     args = parser.parse_args(argv)
     net_options.refuse_unknown(args.names, experiment_names(), "experiment")
-    if min(args.seeds, args.workers, args.iterations or 1) < 1 or args.iterations == 0:
-        parser.error("--iterations, --seeds and --workers must be at least 1")
+    if min(args.seeds, args.jobs, args.iterations or 1) < 1 or args.iterations == 0:
+        parser.error("--iterations, --seeds and --jobs must be at least 1")
     if not (args.caffe / "caffe").is_file():
         parser.error(f"--caffe: there is no program `caffe` in {args.caffe}")
     precision = None if args.precision == "float32" else args.precision  # the default
@@ -177,7 +177,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Settings:
         out=args.out.absolute(),
         iterations=args.iterations,
         seeds=args.seeds,
-        workers=args.workers,
+        workers=args.jobs,
         keep=args.keep,
     )
 

@@ -115,13 +115,13 @@ def read_rows(path: Path) -> list[Row]:
     if not lines:
         raise ValueError(f"{path}: no trainings, a header alone")
     rows = {}
-    for place, line in lines:
+    for location, line in lines:
         label = line["label"]
         if None in line or None in line.values():
-            raise ValueError(f"{place}: {label}: not as many cells as the header has")
+            raise ValueError(f"{location}: {label}: not as many cells as the header has")
         if label in rows:
-            raise ValueError(f"{place}: label {label!r} stands in {rows[label].place} already")
-        rows[label] = Row(*(line[column] for column in COLUMNS), place)
+            raise ValueError(f"{location}: label {label!r} stands in {rows[label].place} already")
+        rows[label] = Row(*(line[column] for column in COLUMNS), location)
     return list(rows.values())
 
 

@@ -17,6 +17,11 @@ PAGES = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
     for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
 }
+CARDS = {  # of folders: only their links are checked
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for folder in ("caffe_torch", "data_prep", "eval", "experiments", "models", "prototxt", "solver", "tests")
+    for path in sorted((ROOT / folder).rglob("*.md"))
+}
 README, TRAINING, RESULTS = PAGES["README.md"], PAGES["docs/training.md"], PAGES["docs/results.md"]
 TEXT = "\n".join(PAGES.values())
 
@@ -36,9 +41,9 @@ NETS = sorted(path.parent.name for path in (ROOT / "prototxt").glob("*/deploy.pr
 def test_parameters_of_the_nets(name):
     cells = rows(name)[name]
     position = cells[0].split(", ").index(name)
-    said = int(cells[2].split(", ")[position].replace(" ", ""))
+    stated = int(cells[2].split(", ")[position].replace(" ", ""))
     net = caffe.Net(str(ROOT / "prototxt" / name / "deploy.prototxt"), caffe.TEST)
-    assert said == sum(blob.count for blob in net.learnable_params)
+    assert stated == sum(blob.count for blob in net.learnable_params)
 
 
 @pytest.mark.parametrize("name", models.names())
@@ -60,9 +65,9 @@ def anchors(page):
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [*PAGES, *CARDS])
 def test_links_lead_somewhere(name):
-    for path, anchor in re.findall(r"\]\(([^)#\s]*)(#[^)]+)?\)", PAGES[name]):
+    for path, anchor in re.findall(r"\]\(([^)#\s]*)(#[^)]+)?\)", {**PAGES, **CARDS}[name]):
         if path.startswith("https://"):
             continue
         target = (ROOT / name).parent / path if path else ROOT / name
@@ -79,11 +84,11 @@ def test_commands_exist(command):
 
 
 def test_paths_named_in_pages_exist():
-    named = set(re.findall(r"(?<![\w/.~*-])((?:[\w-]+/)+[\w.-]+\.(?:py|md|prototxt|csv|sh|ipynb))\b", TEXT))
-    examples = {path for path in named if path.startswith("build/") or "NAME" in path}
+    paths = set(re.findall(r"(?<![\w/.~*-])((?:[\w-]+/)+[\w.-]+\.(?:py|md|prototxt|csv|sh|ipynb))\b", TEXT))
+    examples = {path for path in paths if path.startswith("build/") or "NAME" in path}
     assert not [
         path
-        for path in sorted(named - examples)
+        for path in sorted(paths - examples)
         if not (ROOT / path).exists() and not (ROOT / "docs" / path).exists()
     ]
 
@@ -119,25 +124,25 @@ def test_the_analysis_has_the_kept_numbers(name):
 
 @pytest.mark.parametrize(("row", "name"), [("Camera", "camera"), ("the colour pair", "colour")])
 def test_the_ground_truth_has_the_kept_scores(row, name):
-    kept = (ROOT / f"experiments/tables/truth_{name}.md").read_text(encoding="utf-8")
-    scores = re.search(r"^\| ground truth \|(.*)\|$", kept, re.M)[1].split("|")
-    more = re.search(r"^\| of 14 rows score more \|(.*)\|$", kept, re.M)[1].split("|")
-    cells = " | ".join(f"{score.strip()} ({n.strip()})" for score, n in zip(scores, more))
+    kept_table = (ROOT / f"experiments/tables/truth_{name}.md").read_text(encoding="utf-8")
+    scores = re.search(r"^\| ground truth \|(.*)\|$", kept_table, re.M)[1].split("|")
+    counts = re.search(r"^\| of 14 rows score more \|(.*)\|$", kept_table, re.M)[1].split("|")
+    cells = " | ".join(f"{score.strip()} ({n.strip()})" for score, n in zip(scores, counts))
     assert f"| {row} | {cells} |" in RESULTS
 
 
 def test_the_tables_have_the_kept_numbers():
-    kept = {"13 Lytro pairs": ROOT / "experiments/tables/lytro.md"}
+    kept_tables = {"13 Lytro pairs": ROOT / "experiments/tables/lytro.md"}
     for number, pair in ((1, "Clock"), (2, "Pepsi")):
-        kept[pair] = ROOT / f"experiments/tables/table{number}.md"
+        kept_tables[pair] = ROOT / f"experiments/tables/table{number}.md"
     titles = {"ours": "Ours", "ours + select": "Ours+select", "the paper's own": "Ours"}
-    found = re.findall(r"^\| ([\w ]+), ([^|]+?) \|((?: [\d.]+ \|){6})$", RESULTS, re.M)
-    assert {pair for pair, *_ in found} == set(kept)
-    for pair, title, cells in found:
-        table = kept[pair].read_text(encoding="utf-8").replace("*", "")
+    lines = re.findall(r"^\| ([\w ]+), ([^|]+?) \|((?: [\d.]+ \|){6})$", RESULTS, re.M)
+    assert {pair for pair, *_ in lines} == set(kept_tables)
+    for pair, title, cells in lines:
+        table = kept_tables[pair].read_text(encoding="utf-8").replace("*", "")
         row = re.search(rf"^\| {re.escape(titles.get(title, title))} \|(.*)\|$", table, re.M)[1].split("|")
-        place = 1 if title == "the paper's own" else 0  # theirs are in brackets
-        assert [cell.split()[place].strip("()") for cell in row] == re.findall(r"[\d.]+", cells), (
+        position = 1 if title == "the paper's own" else 0  # theirs are in brackets
+        assert [cell.split()[position].strip("()") for cell in row] == re.findall(r"[\d.]+", cells), (
             pair,
             title,
         )

@@ -45,13 +45,13 @@ def logs(folder):
 
 def test_paths_may_have_spaces(train, tmp_path):
     assert train("SOLVER=solver/my solver.prototxt").wait() == 0
-    said = "<train><-solver><solver/my solver.prototxt>\ndone\n"
-    assert logs(tmp_path) == {"my solver.log": said}
-    more = ("SOLVER=solver/my solver.prototxt", "FROM=my snap.solverstate", "GPU=0", "BATCH=8")
-    assert train(*more).wait() == 0
-    again = "<-gpu><0><-batch><8><-snapshot><my snap.solverstate>\ndone\n"
-    again = "<train><-solver><solver/my solver.prototxt>" + again
-    assert logs(tmp_path) == {"my solver.log": said + again}
+    first_output = "<train><-solver><solver/my solver.prototxt>\ndone\n"
+    assert logs(tmp_path) == {"my solver.log": first_output}
+    settings = ("SOLVER=solver/my solver.prototxt", "FROM=my snap.solverstate", "GPU=0", "BATCH=8")
+    assert train(*settings).wait() == 0
+    second_output = "<-gpu><0><-batch><8><-snapshot><my snap.solverstate>\ndone\n"
+    second_output = "<train><-solver><solver/my solver.prototxt>" + second_output
+    assert logs(tmp_path) == {"my solver.log": first_output + second_output}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["build", "caffe", "tools"]
 
 
@@ -60,8 +60,8 @@ def test_an_earlier_log_stays(train, tmp_path):
         assert train(f"GPU={gpu}").wait() == 0
     (tmp_path / "caffe").unlink()
     assert train().wait() != 0
-    found = {name: text.partition("<-gpu>")[2][:3] for name, text in logs(tmp_path).items()}
-    assert found == {"adam.log.1": "<0>", "adam.log.2": "<1>", "adam.log.3": "<2>", "adam.log": ""}
+    runs = {name: text.partition("<-gpu>")[2][:3] for name, text in logs(tmp_path).items()}
+    assert runs == {"adam.log.1": "<0>", "adam.log.2": "<1>", "adam.log.3": "<2>", "adam.log": ""}
 
 
 def test_two_trainings_at_once_have_logs_of_their_own(train, tmp_path):

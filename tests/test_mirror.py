@@ -35,7 +35,7 @@ def test_every_module_has_its_tests():
     for path in (path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")):
         name = path.relative_to(ROOT)
         mirrored = str(name.with_name(f"test_{name.name}")).replace("caffe_torch/caffe/", "caffe_torch/")
-        is_listed = any(str(listed) in TESTED_IN for listed in (name, *name.parents))
+        is_listed = any(str(ancestor) in TESTED_IN for ancestor in (name, *name.parents))
         if not (path.stem.startswith("__") or is_listed or (ROOT / "tests" / mirrored).is_file()):
             missing.append(str(name))
     assert missing == []

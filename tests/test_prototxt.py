@@ -9,10 +9,19 @@ import pytest
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
+from data_prep import make_database
+from two_stream_fusion.methods import models
+
 ROOT = Path(__file__).resolve().parents[1]
 NETS = sorted(path.name for path in (ROOT / "prototxt").iterdir())
 TWO_STREAM = [name for name in NETS if name[0].isdigit()]
-SOLVERS = sorted([*(ROOT / "solver").glob("*.prototxt"), *(ROOT / "models").glob("*/training/*.prototxt")])
+SOLVERS = sorted(
+    [
+        *(ROOT / "solver").glob("*.prototxt"),
+        *(ROOT / "models").glob("*/training/[0-9].prototxt"),
+        *(ROOT / "models").glob("*/training/solver.prototxt"),
+    ]
+)
 TRAININGS = sorted((ROOT / "models").glob("*/training"))
 
 
@@ -96,24 +105,49 @@ def test_shared_streams_have_one_set_of_filters():
 def test_solvers_name_nets_and_folders_that_exist(path):
     solver = read(path, caffe_pb2.SolverParameter())
     assert (ROOT / solver.net).is_file()
-    assert solver.snapshot_prefix.startswith("build/snapshots/")
+    model = path.parent.parent.name
+    released = f"build/release/{model}/snapshots/{model}"
+    expected = released if path.name == "solver.prototxt" else "build/snapshots/"
+    assert solver.snapshot_prefix.startswith(expected)
     assert not solver.HasField("solver_mode")  # -gpu decides
 
 
 @pytest.mark.parametrize("folder", TRAININGS, ids=lambda path: path.parent.name)
 def test_stages_of_a_released_model_have_their_files(folder):
-    solvers = sorted(folder.glob("*.prototxt"))
+    solvers = sorted(folder.glob("[0-9].prototxt"))
     assert [path.name for path in solvers] == [f"{i + 1}.prototxt" for i in range(len(solvers))]
     commands = (folder / "commands.sh").read_text()
-    named = re.findall(rf"-solver models/{folder.parent.name}/training/(\d+)\.prototxt", commands)
-    assert sorted(set(named)) == [path.stem for path in solvers]
+    stages = re.findall(rf"-solver models/{folder.parent.name}/training/(\d+)\.prototxt", commands)
+    assert sorted(set(stages)) == [path.stem for path in solvers]
     with open(folder / "log.csv", newline="") as file:
         log = list(csv.DictReader(file))
-    assert {row["stage"] for row in log} == set(named)
+    assert {row["stage"] for row in log} == set(stages)
     assert all(20 < float(row["val_psnr"]) < 60 for row in log)
     for path in solvers:
         assert f'build/snapshots/{folder.parent.name}_{path.stem}"' in path.read_text()
     assert (folder / "plot.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("folder", TRAININGS, ids=lambda path: path.parent.name)
+def test_a_released_model_has_a_training_of_one_solver(folder):
+    """Its net is that of the card but for the database and the batch; its database has its options."""
+    name = folder.parent.name
+    net = read(folder / "train_val.prototxt", caffe_pb2.NetParameter())
+    assert read(folder / "solver.prototxt", caffe_pb2.SolverParameter()).net == (
+        f"models/{name}/training/train_val.prototxt"
+    )
+    for layer in net.layer:
+        if layer.type == "HDF5Data":
+            split = "val" if layer.include[0].phase == caffe_pb2.TEST else "train"
+            assert layer.hdf5_data_param.source == f"build/release/{name}/database/{split}.txt"
+            layer.hdf5_data_param.source = f"build/data/{split}.txt"
+            layer.hdf5_data_param.batch_size = 16
+    assert net == parts(models.card(name)["net"])[0]
+    options = (folder / "database.txt").read_text()
+    request = make_database.parse_arguments(options.split())
+    assert request.spec.patch == 50 and request.spec.val_patches == 1600
+    command = f"python data_prep/make_database.py {options.strip()} --out build/release/{name}/database"
+    assert command in (folder / "solver.prototxt").read_text()
 
 
 def test_adam_is_the_papers():

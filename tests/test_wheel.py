@@ -30,15 +30,15 @@ def run(command: list, folder: Path, **variables: str) -> str:
 def wheel(tmp_path_factory) -> Path:
     """The wheel of the checkout, built from a copy: setuptools writes beside what it builds."""
     folder = tmp_path_factory.mktemp("wheel")
-    listed = subprocess.run(
+    files = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
-    if listed.returncode:
+    if files.returncode:
         pytest.skip("not a git checkout")
-    for name in filter(None, listed.stdout.split("\0")):
+    for name in filter(None, files.stdout.split("\0")):
         if (ROOT / name).is_file():
             target = folder / "source" / name
             target.parent.mkdir(parents=True, exist_ok=True)

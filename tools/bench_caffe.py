@@ -15,13 +15,14 @@ import tempfile
 from pathlib import Path
 from typing import Mapping, NamedTuple, Sequence
 
-from tools import timing
+from tools import small_nets, timing
 from two_stream_fusion.base import cli, markdown_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = """examples:
   python tools/bench_caffe.py                     what `make bench` runs
   python tools/bench_caffe.py --net 2-1-2_f32_k3 --rounds 5
+  python tools/bench_caffe.py --nets small        a logistic regression and LeNet
   python tools/bench_caffe.py --gpu 0 --batch 16 256 --side 2048
 """
 
@@ -43,13 +44,13 @@ class Measurements(NamedTuple):
 
 def list_programs(gpu: int | None = None) -> dict[str, Program]:
     """The programs to compare, {label: program}; BVLC's on a CPU, where it is installed."""
-    here = Path(sys.executable).parent
+    folder = Path(sys.executable).parent
     ours = {
-        "caffe_torch": Program(here, "float32"),
-        "caffe_torch, bfloat16": Program(here, "bfloat16"),
+        "caffe_torch": Program(folder, "float32"),
+        "caffe_torch, bfloat16": Program(folder, "bfloat16"),
     }
     if gpu is not None:
-        return {**ours, "caffe_torch, tf32": Program(here, "tf32")}
+        return {**ours, "caffe_torch, tf32": Program(folder, "tf32")}
     bvlc = Path(os.environ.get("BVLC_CAFFE", ROOT / "build/bvlc")) / "bin"
     return {**({"BVLC Caffe": Program(bvlc, None)} if (bvlc / "caffe").exists() else {}), **ours}
 
@@ -146,6 +147,47 @@ def measure(
     return measured
 
 
+def measure_small(programs: Mapping[str, Program], rounds: int) -> dict[str, dict[str, list[float]]]:
+    """Time iterations of the small nets on one thread, in turns; progress goes to stderr.
+
+    A short and a long training differ by the iterations alone: their difference has no start of a program.
+
+    Args:
+        programs: {label: program}; those in float32 take part.
+        rounds: turns of each program.
+
+    Returns:
+        {net: {label: milliseconds of CPU time an iteration, one value a turn}}.
+
+    Raises:
+        OSError: a program failed.
+    """
+    compared = {label: program for label, program in programs.items() if program.precision != "bfloat16"}
+    measured = {name: {label: [] for label in compared} for name in small_nets.NETS}
+    for turn in range(rounds):
+        for name, net in small_nets.NETS.items():
+            with tempfile.TemporaryDirectory() as temporary:
+                lengths = net.iterations, 2 * net.iterations
+                solvers = [small_nets.write_solver(net, temporary, length) for length in lengths]
+                for label, (folder, precision) in compared.items():
+                    print(f"turn {turn + 1} of {rounds}: {net.title}, {label}", file=sys.stderr)
+                    command, flags = [folder / "caffe", "train"], timing.caffe_flags(precision, None)
+                    short, long = (timing.cpu_seconds([*command, "-solver", s, *flags]) for s in solvers)
+                    measured[name][label].append(1e3 * (long - short) / net.iterations)
+    return measured
+
+
+def format_small_table(measured: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
+    """Format what `measure_small` returns as a Markdown table of medians and speeds relative to the first."""
+    rows = []
+    for name, by_label in measured.items():
+        net, baseline = small_nets.NETS[name], statistics.median(next(iter(by_label.values())))
+        for label, values in by_label.items():
+            median = statistics.median(values)
+            rows.append([net.title, net.batch, label, f"{median:.2g}", f"{baseline / median:.2g}"])
+    return markdown_tables.markdown(["", "batch", "", "CPU ms an iteration", "x"], rows)
+
+
 def format_table(measured: Measurements, batches: Sequence[int], side: int, patch: int) -> str:
     """Format measurements as a Markdown table.
 
@@ -200,6 +242,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         " (default: 16)")  # fmt: skip
     add("--side", type=int, default=512, help="of the image fused (default: %(default)s)")
     add("--gpu", type=int, metavar="N", help="the GPU to run on (default: the CPU)")
+    add("--nets", nargs="+", choices=("paper", "small"), default=["paper", "small"],
+        help="the net of --net, or the two of tools/small_nets.py on a CPU (default: both)")  # fmt: skip
     args = parser.parse_args(argv)
     for name, values in (
         ("rounds", [args.rounds]),
@@ -210,15 +254,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         for value in values:
             if value is not None and value <= 0:
                 parser.error(f"--{name} {value}: more than 0")
-    refuse_strides(args.net)
+    if "paper" in args.nets:
+        refuse_strides(args.net)
     programs = list_programs(args.gpu)
     if args.gpu is None and "BVLC Caffe" not in programs:
         print("no BVLC Caffe in build/bvlc (make bvlc-caffe): caffe_torch alone", file=sys.stderr)
-    measured = measure(programs, args.net, args.batch, args.side, args.rounds, args.gpu, args.iterations)
-    machine = f"{os.cpu_count()} cores" if args.gpu is None else gpu_name(args.gpu)
-    print(f"{args.net}, {machine}, medians of {args.rounds} turns; x: times {next(iter(programs))};")
-    print("%: of what the product of two large matrices reaches in the same precision")
-    print(format_table(measured, args.batch, args.side, patch_side()), end="")
+    if "paper" in args.nets:
+        measured = measure(programs, args.net, args.batch, args.side, args.rounds, args.gpu, args.iterations)
+        machine = f"{os.cpu_count()} cores" if args.gpu is None else gpu_name(args.gpu)
+        print(f"{args.net}, {machine}, medians of {args.rounds} turns; x: times {next(iter(programs))};")
+        print("%: of what the product of two large matrices reaches in the same precision")
+        print(format_table(measured, args.batch, args.side, patch_side()), end="")
+    if "small" in args.nets and args.gpu is None:
+        print(f"small nets, one thread, medians of {args.rounds} turns;")
+        print(f"x: times {next(iter(programs))}")
+        print(format_small_table(measure_small(programs, args.rounds)), end="")
 
 
 if __name__ == "__main__":

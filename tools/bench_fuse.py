@@ -69,12 +69,12 @@ def measure_command(command: Sequence[object]) -> Usage:
         process = subprocess.Popen(
             list(map(str, command)), stdout=subprocess.DEVNULL, stderr=errors, cwd=ROOT
         )
-        _, status, used = os.wait4(process.pid, 0)
+        _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 1
         if process.returncode:
             errors.seek(0)
             raise OSError(timing.failure_message(command, process.returncode, errors.read()))
-    return Usage(time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss / 1e3)
+    return Usage(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e3)
 
 
 def list_commands() -> dict[str, list[object]]:

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from two_stream_fusion import batch, pipeline
 from two_stream_fusion import outputs as out
 from two_stream_fusion.base import cli
-from two_stream_fusion.memory_estimate import check_memory
+from two_stream_fusion.memory_estimate import check_memory, limit_jobs
 from two_stream_fusion.methods import models, registry
 from two_stream_fusion.outputs import Outputs
 from two_stream_fusion.stack.align import MOTIONS
@@ -296,8 +296,8 @@ def _fuse(words, outputs, settings, warnings):
         sum(seconds.values()) / (aligned.frames.shape[0] * aligned.frames.shape[1] / 1e6),
     )
     target = outputs.aligned_folder or outputs.image or Path()
-    known = {"method": method, "options": fusing["options"], "align": align, "result": result}
-    report = out.make_report(target, aligned, seconds, **known)
+    context = {"method": method, "options": fusing["options"], "align": align, "result": result}
+    report = out.make_report(target, aligned, seconds, **context)
     if outputs.report:
         out.write_report(outputs.report, report, outputs.force)
     if outputs.page and result:
@@ -367,6 +367,9 @@ def fuse_batch(items: list[batch.BatchItem], skipped: int, settings: Settings, j
         The exit status: 1 where any failed, else 0.
     """
     failed = 0
+    if jobs > 1:
+        sources = (item.sources for item in items)
+        jobs = limit_jobs(sources, jobs, settings.fusing["method"], **settings.reading)
     fuse_one = partial(run_batch_item, settings=settings)
     with progress_bar(settings.is_quiet, "batch", len(items), "result") as tracked:
         for number, (item, error) in enumerate(tracked(batch.run_batch(items, fuse_one, jobs)), start=1):
@@ -394,7 +397,8 @@ def run_batch_item(item: batch.BatchItem, settings: Settings) -> str | None:
     try:
         fuse([*item.sources], item.outputs, settings)
     except Exception as error:  # must not stop the others
-        return cli.user_message(error) or f"{item.outputs.image}: {type(error).__name__}: {error}"
+        fault = f"{item.outputs.image}: {type(error).__name__}: {error}"
+        return cli.user_message(error) or cli.printable(fault)
     return None
 
 
@@ -412,8 +416,10 @@ def configure_logging(level: int) -> None:
     info, warnings = logging.StreamHandler(sys.stdout), logging.StreamHandler(sys.stderr)
     info.addFilter(lambda record: level <= record.levelno < logging.WARNING)
     warnings.setLevel(max(level, logging.WARNING))
-    warnings.setFormatter(logging.Formatter(f"{program_name()}: warning: %(message)s"))
-    logging.basicConfig(handlers=[info, warnings], format="%(message)s", force=True)
+    info.setFormatter(cli.LineFormatter())
+    warnings.setFormatter(cli.LineFormatter(f"{program_name()}: warning: %(message)s"))
+    logging.raiseExceptions = False  # results count where standard output is closed or full
+    logging.basicConfig(handlers=[info, warnings], force=True)
     # Reports have the warnings of a quiet run too.
     logging.getLogger("two_stream_fusion").setLevel(min(level, logging.WARNING))
 

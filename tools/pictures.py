@@ -63,13 +63,14 @@ def pyplot() -> types.ModuleType:
     return pyplot
 
 
-def save(figure: matplotlib.figure.Figure, path: str | Path, dpi: int = 120) -> None:
+def save(figure: matplotlib.figure.Figure, path: str | Path, dpi: int = 120, has_svg: bool = False) -> None:
     """Write a matplotlib figure atomically and close it.
 
     Args:
         figure: a matplotlib figure.
         path: the file; its suffix names the format.
         dpi: dots an inch.
+        has_svg: write an SVG of the same name too. Equal figures give equal bytes.
 
     Raises:
         ValueError: matplotlib has no such format.
@@ -78,5 +79,10 @@ def save(figure: matplotlib.figure.Figure, path: str | Path, dpi: int = 120) -> 
     try:
         with atomic_write(path) as beside:
             figure.savefig(beside, dpi=dpi)
+        if has_svg:
+            with pyplot().rc_context({"svg.hashsalt": ""}), atomic_write(
+                Path(path).with_suffix(".svg")
+            ) as beside:
+                figure.savefig(beside, metadata={"Date": None})
     finally:
         pyplot().close(figure)

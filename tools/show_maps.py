@@ -98,8 +98,8 @@ def draw(a: np.ndarray, b: np.ndarray, maps: Mapping[str, np.ndarray], count: in
     rows = [height / width / 2, *(block.shape[0] / block.shape[1] for block in blocks.values())]
     figure = pyplot.figure(figsize=(8, 8 * sum(rows) + 0.35 * len(rows)), constrained_layout=True)
     grid = figure.add_gridspec(len(rows), 2, height_ratios=rows)
-    for place, image, title in ((grid[0, 0], a, "a"), (grid[0, 1], b, "b")):
-        show_image(figure.add_subplot(place), image, title)
+    for cell, image, title in ((grid[0, 0], a, "a"), (grid[0, 1], b, "b")):
+        show_image(figure.add_subplot(cell), image, title)
     for i, (title, block) in enumerate(blocks.items(), 1):
         show_image(figure.add_subplot(grid[i, :]), block, title)
     pictures.save(figure, path, dpi=100)

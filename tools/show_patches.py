@@ -101,10 +101,10 @@ def main(argv=None):
     if args.first < 0 or min(args.count, args.enlarge) < 1:
         parser.error("--first must be at least 0, --count and --enlarge at least 1")
     patches = read_patches(args.database, args.first, args.count)
-    shown = len(patches["a"])
+    count = len(patches["a"])
     tiles = np.concatenate([patches[row] for row in ROWS])
-    images.write(args.output, pictures.mosaic(tiles, shown, args.enlarge))
-    print(f"{args.output}: patches {args.first} to {args.first + shown - 1}; rows a, b, clean")
+    images.write(args.output, pictures.mosaic(tiles, count, args.enlarge))
+    print(f"{args.output}: patches {args.first} to {args.first + count - 1}; rows a, b, clean")
 
 
 if __name__ == "__main__":

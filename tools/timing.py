@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple, Sequence
+from typing import Mapping, NamedTuple, Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
 # Prints the billions of products and sums a second of the device's matrix product: the better of two
@@ -74,11 +77,14 @@ class Inference(NamedTuple):
     first_work: float  # those of the layers that read the two images
 
 
-def run_command(command: Sequence[object]) -> subprocess.CompletedProcess:
+def run_command(
+    command: Sequence[object], variables: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess:
     """Run a command in the repository's root.
 
     Args:
         command: a program and its arguments.
+        variables: environment variables beside those of this process.
 
     Returns:
         The completed process with its output as text.
@@ -86,10 +92,29 @@ def run_command(command: Sequence[object]) -> subprocess.CompletedProcess:
     Raises:
         OSError: it failed; the message has the last line of its stderr.
     """
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=ROOT)
+    environment = {**os.environ, **(variables or {})}
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=ROOT, env=environment)
     if done.returncode:
         raise OSError(failure_message(command, done.returncode, done.stderr))
     return done
+
+
+def cpu_seconds(command: Sequence[object]) -> float:
+    """Run a command on one thread and measure its CPU time, which other programs hardly change.
+
+    Args:
+        command: a program and its arguments.
+
+    Returns:
+        User and system time.
+
+    Raises:
+        OSError: the command failed.
+    """
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run_command(command, {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
 def failure_message(command: Sequence[object], status: int, stderr: str) -> str:
@@ -191,3 +216,12 @@ def time_matrix_product(precision: str | None, gpu: int | None = None) -> float:
     """
     command = [sys.executable, "-c", MATRIX_PRODUCT, precision or "float32", "" if gpu is None else gpu]
     return float(run_command(command).stdout)
+
+
+def describe_device(gpu: int | None) -> str:
+    """The timed device: a GPU by its number, else the number of threads and the processor's name."""
+    if gpu is not None:
+        return f"GPU {gpu}"
+    threads, cpu = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)), Path("/proc/cpuinfo")
+    model = re.search(r"model name\s*: (.+)", cpu.read_text()) if cpu.is_file() else None
+    return f"{threads} thread{'s' * (threads > 1)} of {model[1] if model else platform.machine()}"

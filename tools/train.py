@@ -2,7 +2,7 @@
 
 The flags are those of `caffe train`. The log is named after the solver; an earlier log of that name becomes
 NAME.log.1, .2 and so on, and a run that resumes (-snapshot) adds to it. Ctrl-C saves a snapshot and stops.
-The exit status is that of `caffe`.
+`caffe` ends with this command, where that is killed. The exit status is that of `caffe`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import two_stream_fusion.base.cli  # noqa: F401
 
 import collections
+import ctypes
 import os
 import re
 import shlex
@@ -23,6 +24,7 @@ from typing import Iterator
 from tqdm import tqdm
 
 from two_stream_fusion.base import cli
+from two_stream_fusion.base.files import check_output
 
 EXAMPLES = """examples:
   python tools/train.py -solver solver/adam.prototxt -gpu 0
@@ -111,28 +113,39 @@ def train(flags: list[str], caffe: str = "caffe", log: Path | None = None) -> in
 
     Raises:
         OSError: the command cannot be run, or the log not be written.
-        ValueError: no solver is named.
+        ValueError: no solver is named, or the log is a FIFO or a device.
     """
     solver = _flag(flags, "solver")
     if not solver:
         raise ValueError("which net? -solver names a solver file, as solver/adam.prototxt")
     log = log or LOGS / f"{Path(solver).stem}.log"
+    check_output(log, force=True)  # a device would be renamed as an earlier log is
     log.parent.mkdir(parents=True, exist_ok=True)
     resumes = _flag(flags, "snapshot")
     if not resumes:
         keep_earlier_log(log)
     last = collections.deque(maxlen=LAST_LINES)
     progress = Progress(Path(solver).stem)
-    with open(log, "ab" if resumes else "wb", buffering=0) as file, _leave_interrupts_to_caffe():
+    with open(log, "ab" if resumes else "wb", buffering=0) as file, _signals_for_caffe():
         command = [*shlex.split(caffe), "train", *flags]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        with process.stdout as lines:
-            for line in lines:
-                file.write(line)
-                text = line.decode("utf-8", "replace").rstrip()
-                last.append(text)
-                progress.read(text)
-        status = process.wait()
+        on_linux = sys.platform == "linux"
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            preexec_fn=_end_with_parent if on_linux else None,
+        )
+        try:
+            with process.stdout as lines:
+                for line in lines:
+                    file.write(line)
+                    text = line.decode("utf-8", "replace").rstrip()
+                    last.append(text)
+                    progress.read(text)
+            status = process.wait()
+        except BaseException:  # SIGTERM, or a log on a full disk
+            process.terminate()
+            raise
     progress.close()
     if status:
         print(*last, f"{caffe} ended with status {status}; its log: {log}", sep="\n", file=sys.stderr)
@@ -148,13 +161,19 @@ def _flag(flags, name):
     return None
 
 
+def _end_with_parent() -> None:
+    """Let Linux end this process by SIGTERM when its parent has ended, by SIGKILL too: prctl(2)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
 @contextmanager
-def _leave_interrupts_to_caffe() -> Iterator[None]:
+def _signals_for_caffe() -> Iterator[None]:
     """Stay alive at Ctrl-C: a terminal sends SIGINT to `caffe` too, which saves a snapshot and ends.
 
     The handler does nothing. It is no SIG_IGN, which `caffe` would inherit. Where a shell has started this in
-    the background, SIGINT is ignored already and stays so.
+    the background, SIGINT is ignored already and stays so. SIGTERM becomes an exception.
     """
+    terminate = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     before = signal.getsignal(signal.SIGINT)
     if before != signal.SIG_IGN:
         signal.signal(signal.SIGINT, lambda *_: None)
@@ -162,6 +181,7 @@ def _leave_interrupts_to_caffe() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGTERM, terminate)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -123,9 +123,9 @@ def item_outputs(name: str, folders: Outputs) -> Outputs:
     path = Path(name)
     path = path if path.suffix.lower() in images.WRITABLE else path.with_name(path.name + ".png")
     paths: dict[str, Any] = {}
-    for kind, suffix in SUFFIXES.items():
-        folder = getattr(folders, kind)
-        paths[kind] = folder / path.with_suffix(suffix) if folder else None
+    for field, suffix in SUFFIXES.items():
+        folder = getattr(folders, field)
+        paths[field] = folder / path.with_suffix(suffix) if folder else None
     return replace(folders, image=folders.image / path if folders.image else None, **paths)
 
 
@@ -154,17 +154,17 @@ def run_batch(items: Iterable[BatchItem], fuse_one: FuseOne, jobs: int = 1) -> I
         (item, error message or None), in the order in which they are finished.
     """
     pending = list(items)
-    again: list[BatchItem] = []
+    retries: list[BatchItem] = []
     for item in pending:
         for path in (*item.outputs.files(), item.outputs.map_folder):
             if path:
                 path.parent.mkdir(parents=True, exist_ok=True)
-    while pending or again:
-        group = pending or [again.pop()]
-        yield from _run_in_pool(group, fuse_one, jobs if pending else 1, again)
+    while pending or retries:
+        group = pending or [retries.pop()]
+        yield from _run_in_pool(group, fuse_one, jobs if pending else 1, retries)
 
 
-def _run_in_pool(pending, fuse_one, jobs, again) -> Iterator[Outcome]:
+def _run_in_pool(pending, fuse_one, jobs, retries) -> Iterator[Outcome]:
     """`run_batch` until `pending` is empty or a process is killed.
 
     Items that were in work then are added to `again`, but for one that was alone.
@@ -184,7 +184,7 @@ def _run_in_pool(pending, fuse_one, jobs, again) -> Iterator[Outcome]:
         if jobs > 1:
             for item in working.values():
                 force = item.outputs.force or item.is_new  # what exists by now is its own
-                again.append(replace(item, outputs=replace(item.outputs, force=force)))
+                retries.append(replace(item, outputs=replace(item.outputs, force=force)))
         else:
             for item in working.values():
                 yield item, f"{item.outputs.image}: a process was killed, as where memory ends"
@@ -198,12 +198,12 @@ def _read_folders(batch):
 
 def _read_csv(batch):
     lines = []
-    kind = "a CSV file of output,image,image,..."
-    text = read_text(batch, kind)
+    description = "a CSV file of output,image,image,..."
+    text = read_text(batch, description)
     try:
         rows = list(csv.reader(text.splitlines(keepends=True)))
     except csv.Error:
-        raise ValueError(f"{batch}: not {kind}") from None
+        raise ValueError(f"{batch}: not {description}") from None
     for number, row in enumerate(rows, start=1):
         output, *cells = [cell.strip() for cell in row] or [""]
         words = [cell for cell in cells if cell]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import logging
 from pathlib import Path
-from typing import Any, Iterable
+from typing import Any, Iterable, NamedTuple
 
 import numpy as np
 
+from two_stream_fusion.base import memory
 from two_stream_fusion.base.memory import require_memory
 from two_stream_fusion.io import images
 from two_stream_fusion.methods import registry
+from two_stream_fusion.stack.frames import find_images
 
 BYTES_PER_MORE_IMAGE = 28  # more for each image beyond two where a method takes all at once
 DEPTH_COPIES = 5  # copies of the images that grow with their depth
@@ -33,9 +38,47 @@ def needed_bytes(method: str, count: int, header: Any) -> int:
     pixel_bytes = row.working_bytes or max(other.working_bytes or 0 for other in registry.METHODS.values())
     if row.takes_many:
         pixel_bytes += BYTES_PER_MORE_IMAGE * (count - 2)
-    held = 2 * header.size  # the neighbours of an image that is being decoded
+    waiting = 2 * header.size  # the neighbours of an image that is being decoded
     fusing = pixels * (pixel_bytes + DEPTH_COPIES * channels * (header.itemsize - 1))
-    return PROGRAM_BYTES + (NETWORK_BYTES if row.has_network else 0) + max(fusing, header.decoding + held)
+    return PROGRAM_BYTES + (NETWORK_BYTES if row.has_network else 0) + max(fusing, header.decoding + waiting)
+
+
+class Estimate(NamedTuple):
+    """needed: bytes at the peak of a fusion. purpose: the fusion, for messages."""
+
+    needed: int
+    purpose: str
+
+
+def estimate_memory(
+    sources: Iterable[Any], method: str = "two_stream", *, channel: int | None = None, time: int | None = None
+) -> Estimate | None:
+    """Estimate the memory that a fusion needs, from the headers of its files.
+
+    Args:
+        sources: as of pipeline.fuse; arrays are in memory already and count for nothing.
+        method: a name of methods.registry.
+        channel, time: as of images.read.
+
+    Returns:
+        The estimate; None where no file is read, or there are not two images.
+
+    Raises:
+        OSError, ValueError: a file cannot be read, or is of a kind that is not.
+    """
+    count, largest, path = 0, None, None
+    for source in sources:
+        if isinstance(source, np.ndarray):
+            count += 1
+            continue
+        count += images.pages(source, channel=channel, time=time)
+        header = images.header(source, channel=channel, time=time)
+        if largest is None or header.decoding > largest.decoding:
+            largest, path = header, Path(source)
+    if largest is None or count < 2:
+        return None
+    purpose = f"{path}: {count} images of {largest.width}x{largest.height} pixels, fused by {method}"
+    return Estimate(needed_bytes(method, count, largest), purpose)
 
 
 def check_memory(
@@ -49,23 +92,54 @@ def check_memory(
     """Refuse a fusion that memory cannot hold, before an image is decoded.
 
     Args:
-        sources: as of pipeline.fuse; arrays are in memory already and count for nothing.
-        method: a name of methods.registry.
+        sources, method: as of `estimate_memory`.
         channel, time, value_range: as of images.read.
 
     Raises:
         OSError, ValueError: a file cannot be read, or is of a kind that is not.
-        NotEnoughMemory: more memory is needed than is free.
+        MemoryError: more memory is needed than is free.
     """
-    count, largest, path = 0, None, None
-    for source in sources:
-        if isinstance(source, np.ndarray):
-            count += 1
-            continue
-        count += images.pages(source, channel=channel, time=time)
-        header = images.header(source, channel=channel, time=time)
-        if largest is None or header.decoding > largest.decoding:
-            largest, path = header, Path(source)
-    if largest is not None and count > 1:
-        purpose = f"{path}: {count} images of {largest.width}x{largest.height} pixels, fused by {method}"
-        require_memory(needed_bytes(method, count, largest), purpose)
+    estimate = estimate_memory(sources, method, channel=channel, time=time)
+    if estimate:
+        require_memory(*estimate)
+
+
+def limit_jobs(
+    batch: Iterable[list[Path]],
+    jobs: int,
+    method: str = "two_stream",
+    *,
+    channel: int | None = None,
+    time: int | None = None,
+    value_range: tuple[float, float] | None = None,
+    option: str = "--jobs",
+) -> int:
+    """How many fusions of a batch memory holds at the same time, whichever they are.
+
+    A warning says where they are fewer than `jobs`. Fusions that memory cannot hold alone, or whose files
+    cannot be read, do not count: they are refused when their turn comes.
+
+    Args:
+        batch: for each fusion its sources, words as find_images takes them.
+        jobs: the number that is wanted.
+        method, channel, time, value_range: as of `check_memory`.
+        option: that says how many, for the warning.
+
+    Returns:
+        1 to `jobs`.
+    """
+    free, needs = memory.available(), []
+    for sources in batch:
+        with contextlib.suppress(OSError, ValueError):
+            estimate = estimate_memory(find_images([*sources]), method, channel=channel, time=time)
+            if estimate and estimate.needed <= free:
+                needs.append(estimate.needed)
+    largest = sorted(needs, reverse=True)[:jobs]
+    fitting = sum(total <= free for total in itertools.accumulate(largest))
+    if fitting == len(largest):
+        return jobs
+    logging.getLogger(__name__).warning(
+        "%s %d: memory holds only %d at a time: the largest needs %.1f GiB, %.1f are free",
+        *(option, jobs, fitting, largest[0] / 2**30, free / 2**30),
+    )
+    return fitting

@@ -77,11 +77,11 @@ def check_outputs(outputs: Outputs, sources: Iterable[Path], method: str) -> Non
             raise ValueError(f"{folder}: the folder that it would be in does not exist")
         for path in sorted(folder.glob(f"{method}_*.png")):
             check_output(path, sources, outputs.force)
-    seen = set()
+    real_paths = set()
     for path in outputs.files():
-        if os.path.realpath(path) in seen:
+        if os.path.realpath(path) in real_paths:
             raise ValueError(f"{path}: named for two outputs")
-        seen.add(os.path.realpath(path))
+        real_paths.add(os.path.realpath(path))
 
 
 def check_kinds(outputs: Outputs, frames: Frames, method: str, refine: str | None, is_cropped: bool) -> None:
@@ -220,8 +220,8 @@ def write_panel(path: Path, frames: Frames, fused: np.ndarray, replace: bool = T
         fused: the result, an image like theirs.
         replace: whether an older file may be replaced.
     """
-    places = np.unique(np.linspace(0, len(frames) - 1, min(PANEL, len(frames))).round().astype(int))
-    row = np.concatenate([*(frames[i] for i in places), fused], axis=1)
+    indices = np.unique(np.linspace(0, len(frames) - 1, min(PANEL, len(frames))).round().astype(int))
+    row = np.concatenate([*(frames[i] for i in indices), fused], axis=1)
     images.write(path, row if row.dtype == np.uint8 else (row // 257).astype(np.uint8), replace=replace)
 
 
@@ -235,7 +235,7 @@ def make_report(
     method: str = "",
     options: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What is known of a fusion, as it stands in a report.
+    """Describe a fusion, as a report holds it.
 
     Args:
         output: the fused image, or the folder of aligned ones.

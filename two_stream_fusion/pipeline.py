@@ -42,13 +42,14 @@ from two_stream_fusion.stack.blend import blend_frames
 from two_stream_fusion.stack.frame_selection import select_frames
 from two_stream_fusion.stack.frames import Frames, Source
 from two_stream_fusion.stack.matte import Matte
+from two_stream_fusion.stack.noise import find_noisy, measure_noise
 from two_stream_fusion.stack.order import detail_map, downscale_frame, order_by_details
 
 if TYPE_CHECKING:
     from two_stream_fusion.methods.two_stream import TwoStream
 
 LOG = logging.getLogger(__name__)
-TILE = 512  # pixels a side: BVLC Caffe needs 6 GB for it, caffe_torch a tenth
+TILE = 512  # pixels a side, for memory alone: BVLC Caffe needs 6 GB for it, caffe_torch a tenth
 EDGE_TILE = 192  # pixels a side: the same near depth edges, which are a small part of an image
 REFINEMENTS = ("none", "select")
 WARN_PIXELS = 1.5  # images that are farther apart get a warning where they are not aligned
@@ -226,15 +227,15 @@ def fuse(
     if align is None and check_register:
         _warn_if_misaligned(matte.composites if matte else spread)
     fusing_start = time.perf_counter()
-    how: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "network": network,
         "method": method,
         "options": options or {},
         "progress": progress,
     }
-    how.update(refine=refine or "none", tile=tile)
-    image, alpha, choice, maps = _fuse_frames(spread, matte, **how)
-    image = _restore_levels(image, choice, aligned.frames, how)
+    settings.update(refine=refine or "none", tile=tile)
+    image, alpha, choice, maps = _fuse_frames(spread, matte, **settings)
+    image = _restore_levels(image, choice, aligned.frames, settings)
     end = time.perf_counter()
     return Result(
         image=image,
@@ -272,7 +273,7 @@ def _fuse_frames(frames, matte, *, network, method, options, refine, tile, progr
     return image, alpha, choice, maps
 
 
-def _restore_levels(image, choice, frames, how):
+def _restore_levels(image, choice, frames, settings):
     """A result of spread images with the levels of the sources (see stack/levels.py).
 
     Pixels that were clipped are those of the frame chosen there, or of a fusion of the images as they are.
@@ -282,12 +283,12 @@ def _restore_levels(image, choice, frames, how):
     if not clipped.any():
         return image
     if choice is None:
-        plain = _fuse_frames(frames, Matte(frames) if frames.has_alpha else None, **how)[0]
+        plain = _fuse_frames(frames, Matte(frames) if frames.has_alpha else None, **settings)[0]
         image[clipped] = plain[clipped]
     else:
         for i, frame in enumerate(frames):
-            here = clipped & (choice == i)
-            image[here] = frame[here]
+            clipped_here = clipped & (choice == i)
+            image[clipped_here] = frame[clipped_here]
     return image
 
 
@@ -505,9 +506,11 @@ def as_frames(sources: Sources) -> Frames:
 def _order_and_screen(frames, in_order, keep_all, compare_brightness, progress):
     """(order, misfits): the indices of the images to fuse, sorted by focus where `in_order`, and the images
     that do not belong, which are in `order` where `keep_all`."""
-    maps, small, directional = [], [], []
+    maps, small, directional, noise = [], [], [], []
     with progress("looking", len(frames), "image") as track:
-        for frame in map(downscale_frame, track(frames.spread())):
+        for full in track(frames.spread()):
+            noise.append(measure_noise(full))
+            frame = downscale_frame(full)
             maps.append(detail_map(frame))
             small.append(screening.small_gray(frame))
             directional.append(screening.directional_detail(frame))
@@ -526,15 +529,22 @@ def _order_and_screen(frames, in_order, keep_all, compare_brightness, progress):
     all_indices = list(range(len(frames)))
     misfits = [
         screening.Misfit(i, "transparent throughout" if _is_transparent(frames, i, small) else reason)
-        for i, reason in screening.find_misfits(small, sort)
+        for i, reason in screening.find_misfits(small, sort, noise, frames.level_step())
     ]
     remaining = [i for i in all_indices if i not in {misfit.frame for misfit in misfits}]
-    blurred = screening.find_motion_blur(directional, remaining, sort_by_focus)
+    noisy = find_noisy([noise[i] for i in remaining], frames.level_step()) if len(remaining) > 2 else {}
+    quiet = [index for i, index in enumerate(remaining) if i not in noisy]
+    blurred = screening.find_motion_blur(directional, quiet, sort_by_focus)
     if 2 * len(misfits + blurred) < len(frames):
         misfits = sorted(misfits + blurred)
     excluded = set() if keep_all else {misfit.frame for misfit in misfits}
     kept = [i for i in all_indices if i not in excluded]
-    doubts = screening.find_doubtful([small[i] for i in kept], compare_brightness=compare_brightness)
+    doubts = screening.find_doubtful(
+        [small[i] for i in kept],
+        compare_brightness=compare_brightness,
+        noise=[noise[i] for i in kept],
+        step=frames.level_step(),
+    )
     for doubtful in doubts:
         LOG.warning("%s is fused, though it is %s", frames.name(kept[doubtful.frame]), doubtful.reason)
     shaken = 0.0
@@ -560,6 +570,8 @@ def _middle(order, misfits):
 
 
 def _warn_if_pair_differs(frames):
+    for i in find_noisy([measure_noise(frame) for frame in frames], frames.level_step()):
+        LOG.warning("%s is far noisier, compared to %s", frames.name(i), frames.name(1 - i))
     difference = screening.compare_pair(*map(screening.small_gray, frames))
     if difference:
         LOG.warning("%s is %s, compared to %s", frames.name(1), difference, frames.name(0))

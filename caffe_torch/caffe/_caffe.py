@@ -1,7 +1,10 @@
-"""pycaffe's compiled module, by its name: scripts import Net, Layer and the solvers from here."""
+"""pycaffe's compiled module, by its name: scripts import Net, Layer and the solvers from here.
 
-from . import __version__
-from .blob import Blob
+`__all__` lists the names that `caffe` has too.
+"""
+
+from . import __version__ as __version__
+from .blob import Blob as Blob
 from .device import set_device, set_mode_cpu, set_mode_gpu, set_random_seed
 from .glog import info as log
 from .glog import init_log
@@ -24,24 +27,21 @@ from .pycaffe import (
     SGDSolver,
     get_solver,
 )
-from .python_layer import BlobVec, Layer
+from .python_layer import BlobVec as BlobVec
+from .python_layer import Layer
 from .timer import Timer
-from .training import Solver
+from .training import Solver as Solver
 
 __all__ = [
     "AdaDeltaSolver",
     "AdaGradSolver",
     "AdamSolver",
-    "Blob",
-    "BlobVec",
     "Layer",
     "NesterovSolver",
     "Net",
     "RMSPropSolver",
     "SGDSolver",
-    "Solver",
     "Timer",
-    "__version__",
     "get_solver",
     "has_nccl",
     "init_log",

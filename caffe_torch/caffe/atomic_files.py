@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import h5py
 
-from . import device, hdf5_checks
+from . import bounded_files, device, hdf5_checks
 
 # What h5py raises for a damaged part of a file, or for a group in place of a dataset.
 _DAMAGED = OSError, RuntimeError, KeyError, TypeError, AttributeError
@@ -58,10 +58,11 @@ def hdf5(path: str | os.PathLike) -> Iterator[h5py.File]:
         path: the file.
 
     Raises:
-        ValueError: the file is not HDF5, is damaged, or refers to other files.
+        ValueError: the file is not HDF5, is damaged, refers to other files, or is no file on a disk.
         OSError: the file cannot be opened.
     """
     path = os.fspath(path)
+    bounded_files.check_regular(path)
     with open(path, "rb"):  # its OSError is clearer than h5py's
         pass
     try:

@@ -42,22 +42,22 @@ class _Memory:
         """Change the shape. As many values as fit are kept, until more memory is needed."""
         if tuple(shape) == self.shape:
             return
-        shape, now = tuple(int(n) for n in shape), None
+        shape, current = tuple(int(n) for n in shape), None
         if self._written is not None or self._previous is None:
-            now = self.tensor_or_none()
-        previous = now if self._previous is None else self._previous  # the tensor is a view of its start
+            current = self.tensor_or_none()
+        previous = current if self._previous is None else self._previous  # the tensor is a view of its start
         if math.prod(shape) > self._capacity:
             self._capacity, previous = math.prod(shape), None
         self.shape, self._tensor, self._previous, self._host_ref = shape, None, previous, _no_reference
 
     def tensor(self):
-        where = device.device()
+        current_device = device.device()
         if self._tensor is None and self._previous is None:
-            self._tensor = torch.zeros(self.shape, device=where)
+            self._tensor = torch.zeros(self.shape, device=current_device)
         elif self._tensor is None:
             self._tensor = self._prefix(math.prod(self.shape))
-        if self._tensor.device != where:
-            self._tensor, self._previous = self._tensor.to(where), None
+        if self._tensor.device != current_device:
+            self._tensor, self._previous = self._tensor.to(current_device), None
         if self._written is not None:
             # By `data`, which autograd does not track: gradients are those at the written values.
             self._tensor.data.copy_(torch.from_numpy(self._written))
@@ -82,6 +82,12 @@ class _Memory:
         self.shape = tuple(tensor.shape)
         self._capacity = max(self._capacity, tensor.numel())
         self._tensor, self._previous, self._written = tensor.detach(), None, None
+
+    def replace(self, tensor):
+        """`set` and `sync_host`, for a tensor without gradient in the same shape."""
+        self._tensor, self._previous, self._written = tensor, None, None
+        if self._host_ref is not _no_reference:
+            self.sync_host()
 
     def clear(self):
         self._tensor, self._previous, self._written = None, None, None
@@ -159,6 +165,11 @@ class Blob:
     @grad.setter
     def grad(self, value: torch.Tensor):
         self._diff.set(value)
+
+    @property
+    def memories(self) -> tuple:
+        """The memory of the values and that of the gradient."""
+        return self._data, self._diff
 
     def tensors(self) -> tuple:
         """The current tensor and gradient, None for one without values; for `restore`."""

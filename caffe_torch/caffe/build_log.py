@@ -27,9 +27,9 @@ def log(net, param: caffe_pb2.NetParameter) -> None:
         for line in _layer(layer, [net.blobs[name].shape for name in layer.spec.top], counts):
             glog.info(line)
         for i, param_spec in enumerate(layer.spec.param[: len(layer.blobs)]):
-            name, here = param_spec.name, (layer.spec.name, i)
-            owner = owners.setdefault(name, here) if name else here
-            if owner != here:
+            name, position = param_spec.name, (layer.spec.name, i)
+            owner = owners.setdefault(name, position) if name else position
+            if owner != position:
                 glog.info(f"Sharing parameters '{name}' owned by layer '{owner[0]}', param index {owner[1]}")
     for node in reversed(net.nodes):
         need = "needs" if node.needs_backward else "does not need"
@@ -47,8 +47,8 @@ def _layer(layer, shapes, counts):
     for bottom in bottoms:
         yield f"{name} <- {bottom}"
     for i, top in enumerate(tops):
-        shown = "(automatic)" if top.startswith("(automatic)") else top
-        yield f"{name} -> {shown}" + (" (in-place)" if top in bottoms[i : i + 1] else "")
+        top_name = "(automatic)" if top.startswith("(automatic)") else top
+        yield f"{name} -> {top_name}" + (" (in-place)" if top in bottoms[i : i + 1] else "")
     if layer.type == "HDF5Data":
         yield f"Loading list of HDF5 filenames from: {layer.opt.source}"
         yield f"Number of HDF5 files: {len(layer.paths)}"

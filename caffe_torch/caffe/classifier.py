@@ -50,15 +50,15 @@ def image_transformer(
     return transformer
 
 
-def check_image(image: np.ndarray, net: Net, what: str) -> None:
+def check_image(image: np.ndarray, net: Net, name: str) -> None:
     """Check that an image is H x W x C with the channels of the net's input.
 
     Raises:
-        ValueError: it is not; `what` names it.
+        ValueError: it is not; `name` is in the message.
     """
     channels = net.blobs[net.inputs[0]].shape[1]
     if np.ndim(image) != 3 or np.shape(image)[2] != channels:
-        raise ValueError(f"{what} has the shape {np.shape(image)}, the net takes H x W x {channels}")
+        raise ValueError(f"{name} has the shape {np.shape(image)}, the net takes H x W x {channels}")
 
 
 class Classifier(Net):

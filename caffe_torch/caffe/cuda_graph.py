@@ -37,9 +37,9 @@ def _capturing(graph):
     except Exception:
         if failed is None:
             raise
-        where = device.device()
-        if where.type == "cuda":
-            random = torch.cuda.default_generators[where.index]
+        current_device = device.device()
+        if current_device.type == "cuda":
+            random = torch.cuda.default_generators[current_device.index]
             # The old random state would wait for the end of the capture forever.
             with contextlib.suppress(RuntimeError):  # the first error matters more
                 random.graphsafe_set_state(random.clone_state())

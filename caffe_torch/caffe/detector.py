@@ -161,5 +161,5 @@ def _span(low, high, length, size, pad):
         raise ValueError(f"window from {low} to {high} is empty or outside the image, {length}")
     # As in BVLC Caffe: the length counts the end, the slice excludes it.
     zoom = size / (end - start + 1)
-    before, filled = round((first - start) * zoom), round((last - first + 1) * zoom)
-    return slice(first, last), slice(before, min(before + filled, size))
+    offset, filled = round((first - start) * zoom), round((last - first + 1) * zoom)
+    return slice(first, last), slice(offset, min(offset + filled, size))

@@ -133,12 +133,12 @@ def machine_memory() -> int:
         return 2**62
 
 
-def require_memory(shape: tuple, what: str) -> None:
+def require_memory(shape: tuple, name: str) -> None:
     """Refuse an array that the current device can never hold.
 
     Args:
         shape: of the float32 array.
-        what: its name, for the error.
+        name: its name, for the error.
 
     Raises:
         ValueError: the array is larger than the total memory.
@@ -146,7 +146,7 @@ def require_memory(shape: tuple, what: str) -> None:
     size = 4 * math.prod(shape)
     if size > memory():
         needed, total = (f"{bytes_ / 2**30:.0f}" for bytes_ in (size, memory()))
-        raise ValueError(f"{what} of shape {tuple(shape)} takes {needed} GiB; there are {total} in all")
+        raise ValueError(f"{name} of shape {tuple(shape)} takes {needed} GiB; there are {total} in all")
 
 
 def set_random_seed(seed: int) -> None:

@@ -88,9 +88,9 @@ def _show(line):
 def _line(level, message, depth):
     """A line in glog's form, with the place in the function that is `depth` calls up."""
     caller = sys._getframe(depth)
-    place = f"{os.path.basename(caller.f_code.co_filename)}:{caller.f_lineno}"
+    source_line = f"{os.path.basename(caller.f_code.co_filename)}:{caller.f_lineno}"
     now = datetime.datetime.now()
-    line = f"{level}{now:%m%d %H:%M:%S.%f} {threading.get_native_id():5d} {place}] {message}"
+    line = f"{level}{now:%m%d %H:%M:%S.%f} {threading.get_native_id():5d} {source_line}] {message}"
     return line.removesuffix("\n") + "\n"
 
 

@@ -176,9 +176,9 @@ def compute_image_mean(database: str) -> np.ndarray:
 
 def _parse(arguments, defaults, usage, counts):
     """The flags and words of a command line in gflags' form; SystemExit after the usage text."""
-    flags, words, rest = dict(defaults), [], list(arguments)
-    while rest:
-        word = rest.pop(0)
+    flags, words, remaining = dict(defaults), [], list(arguments)
+    while remaining:
+        word = remaining.pop(0)
         if not word.startswith("-"):
             words.append(word)
             continue
@@ -188,9 +188,9 @@ def _parse(arguments, defaults, usage, counts):
         elif isinstance(defaults.get(name.removeprefix("no")), bool) and not equals:
             flags[name.removeprefix("no")] = False
         elif name in defaults:
-            if not equals and not rest:
+            if not equals and not remaining:
                 raise ValueError(f"flag {word!r} needs a value")
-            value = value if equals else rest.pop(0)
+            value = value if equals else remaining.pop(0)
             try:
                 flags[name] = type(defaults[name])(value)
             except ValueError:

@@ -13,6 +13,7 @@ from types import ModuleType
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from . import bounded_files
 from .atomic_files import missing_path_hint
 from .blob import array_of
 from .proto import caffe_pb2
@@ -44,8 +45,8 @@ def read_file(path: str, field: str) -> bytes:
     if not path:
         raise ValueError(f"{field} must be given")
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        bounded_files.check_regular(path)
+        return bounded_files.read(path)
     except OSError as error:
         hint = missing_path_hint(path) if isinstance(error, FileNotFoundError) else ""
         raise ValueError(f"{field} {path!r}: {error.strerror}{hint}") from None
@@ -272,9 +273,9 @@ class Database:
         Raises:
             ValueError: there is no such record.
         """
-        before = self.key()
+        previous_key = self.key()
         if not self._cursor.set_key(key):
-            self._cursor.set_key(before)
+            self._cursor.set_key(previous_key)
             raise ValueError(f"the database has no record {os.fsdecode(key)!r}")
 
 
@@ -296,21 +297,21 @@ _OPEN: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
 
 
 def _environment(path):
-    place = os.path.realpath(path)
-    environment = _OPEN.get(place)
+    real_path = os.path.realpath(path)
+    environment = _OPEN.get(real_path)
     if environment is None:
-        if not os.path.exists(place):
+        if not os.path.exists(real_path):
             raise ValueError(f"{path!r}: no such folder{missing_path_hint(path)}")
-        _OPEN[place] = environment = _open(path, place)
+        _OPEN[real_path] = environment = _open(path, real_path)
     return environment
 
 
-def _open(path, place):
+def _open(path, real_path):
     module, attempts = lmdb(), 100
     for attempt in range(attempts):
         try:
             return module.open(
-                place, readonly=True, lock=False, subdir=os.path.isdir(place), max_spare_txns=8
+                real_path, readonly=True, lock=False, subdir=os.path.isdir(real_path), max_spare_txns=8
             )
         except module.Error as error:
             # Another thread may be closing that of a net which was collected: the reference is gone already.

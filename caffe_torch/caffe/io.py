@@ -120,8 +120,8 @@ def oversample(images: Iterable[np.ndarray], crop_dims: Sequence[int]) -> np.nda
     corners = [(y, x) for y in (0, height - h) for x in (0, width - w)]
     corners.append(((height - h) // 2, (width - w) // 2))
     crops = np.stack([images[:, y : y + h, x : x + w] for y, x in corners], axis=1)
-    both = np.concatenate([crops, crops[:, :, :, ::-1]], axis=1)
-    return both.reshape(-1, h, w, images.shape[3]).astype(np.float32)
+    crops_and_mirrored = np.concatenate([crops, crops[:, :, :, ::-1]], axis=1)
+    return crops_and_mirrored.reshape(-1, h, w, images.shape[3]).astype(np.float32)
 
 
 class Transformer:

@@ -6,9 +6,8 @@ import time
 
 import torch
 
-from . import __version__, atomic_files, device, glog, onnx_export, parallel
+from . import __version__, atomic_files, device, glog, onnx_export, parallel, python_layer
 from .net import TEST, TRAIN, Net
-from .python_layer import PythonLayerError
 from .signals import EFFECTS, Signals
 from .solver_nets import read_solver
 from .training import Solver, loss_note
@@ -83,9 +82,9 @@ def parse(arguments: list) -> tuple:
     for name in glog.FLAGS:
         if os.environ.get(f"GLOG_{name}"):
             flags[name] = _value(name, os.environ[f"GLOG_{name}"], f"GLOG_{name}")
-    words, rest = [], list(arguments)
-    while rest:
-        word = rest.pop(0)
+    words, remaining = [], list(arguments)
+    while remaining:
+        word = remaining.pop(0)
         if not word.startswith("-"):
             words.append(word)
             continue
@@ -99,9 +98,9 @@ def parse(arguments: list) -> tuple:
         if name not in flags:
             raise ValueError(f"unknown flag {word!r}: caffe -help lists them")
         if not equals:
-            if not rest:
+            if not remaining:
                 raise ValueError(f"flag {word!r} needs a value")
-            value = rest.pop(0)
+            value = remaining.pop(0)
         flags[name] = _value(name, value)
     folder = flags["log_dir"]
     writable = os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)
@@ -353,7 +352,7 @@ def device_query(flags: dict) -> None:
 COMMANDS = {"train": train, "test": test, "time": time_layers, "export": export, "device_query": device_query}
 
 # Errors of the input or the machine, shown in one line. Any other is a fault of this package.
-_USER_ERRORS = ValueError, OSError, FloatingPointError, parallel.ProcessLost, PythonLayerError
+_USER_ERRORS = ValueError, OSError, FloatingPointError, parallel.ProcessLost
 
 
 def main(arguments: list | None = None) -> int:
@@ -382,12 +381,13 @@ def main(arguments: list | None = None) -> int:
         try:
             return COMMANDS[command](flags) or 0
         except Exception as error:
-            if not (isinstance(error, _USER_ERRORS) or device.out_of_memory(error)):
+            layer_failure = python_layer.failure(error)
+            if not (layer_failure or isinstance(error, _USER_ERRORS) or device.out_of_memory(error)):
                 raise
-            if isinstance(error, PythonLayerError):
-                print(error.user_traceback(), file=sys.stderr, end="")
+            if layer_failure:
+                print(python_layer.user_traceback(error), file=sys.stderr, end="")
             process = f"process {parallel.rank} of {parallel.count}: " if parallel.count > 1 else ""
-            glog.failed(f"{process}{_error_message(error)}")
+            glog.failed(f"{process}{layer_failure or _error_message(error)}")
             return 1
         except KeyboardInterrupt:
             return 130

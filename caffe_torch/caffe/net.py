@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 
-from . import build_log, debug_info, device, glog, layers, upgrade
+from . import build_log, debug_info, device, glog, layers, python_layer, upgrade
 from .net_builder import NetBuilder
-from .net_pycaffe import PycaffeNames
+from .net_pycaffe import HOOKS, PycaffeNames
 from .net_weights import NetWeights
 from .node import plan_backward
 from .proto import caffe_pb2
@@ -36,6 +35,7 @@ class Net(NetWeights, PycaffeNames):
     Raises:
         ValueError: the net is wrong; the message names the layer and the fault.
         OSError: a file cannot be read.
+        Exception: what the program of a Python layer raises.
     """
 
     def __init__(
@@ -64,6 +64,8 @@ class Net(NetWeights, PycaffeNames):
             upgrade.net(param, source)
             self._build(build_graph(param))
         except ValueError as error:
+            if python_layer.failure(error):
+                raise
             raise with_location(error, source or "net", source, param.state) from None
         if glog.nets and glog.shows("I"):
             build_log.log(self, param)
@@ -71,7 +73,7 @@ class Net(NetWeights, PycaffeNames):
             self.copy_from(weights)
 
     def _build(self, param):
-        self._hooks = {f"{when}_{way}": [] for when in ("before", "after") for way in ("forward", "backward")}
+        self._hooks = {hook: [] for hook in HOOKS}
         if not param.layer:
             raise ValueError(f"no layers in phase {caffe_pb2.Phase.Name(self.phase)}")
         builder = NetBuilder(self.phase)
@@ -86,44 +88,8 @@ class Net(NetWeights, PycaffeNames):
             if isinstance(node.layer, layers.input.Input)
             for top in node.layer.spec.top
         ]
+        self._has_programs = any(isinstance(node, PythonNode) for node in self.nodes)
         plan_backward(self.nodes, self.loss_weights, param.force_backward)
-
-    # pycaffe's names
-
-    @property
-    def layers(self) -> list:
-        """The layers, in their order; of a Python layer the program's own object."""
-        return [getattr(node.layer, "program", node.layer) for node in self.nodes]
-
-    @property
-    def params(self) -> OrderedDict:
-        """Lists of parameter blobs (weights, bias) by layer name."""
-        return OrderedDict((node.name, node.layer.blobs) for node in self.nodes if node.layer.blobs)
-
-    @property
-    def layer_names(self) -> list:
-        """Names of the layers, in their order."""
-        return [node.name for node in self.nodes]
-
-    @property
-    def layer_dict(self) -> OrderedDict:
-        """Layers by name."""
-        return OrderedDict(zip(self.layer_names, self.layers, strict=True))
-
-    @property
-    def top_names(self) -> OrderedDict:
-        """Names of the top blobs by layer name."""
-        return OrderedDict((node.name, list(node.layer.spec.top)) for node in self.nodes)
-
-    @property
-    def bottom_names(self) -> OrderedDict:
-        """Names of the bottom blobs by layer name."""
-        return OrderedDict((node.name, list(node.layer.spec.bottom)) for node in self.nodes)
-
-    @property
-    def blob_loss_weights(self) -> OrderedDict:
-        """The loss weight of every blob by name (0 for most)."""
-        return OrderedDict((name, self.loss_weights.get(name, 0.0)) for name in self.blobs)
 
     # For the solver
 
@@ -189,7 +155,7 @@ class Net(NetWeights, PycaffeNames):
         """Compute the gradients of all parameters after `forward_loss`, and free the autograd tapes.
 
         Raises:
-            ValueError: there was no forward pass.
+            ValueError: a layer has no gradient for a bottom that needs one.
         """
         self._backward(len(self.nodes) - 1, 0, keep=False)
         if self.debug_info:
@@ -200,32 +166,10 @@ class Net(NetWeights, PycaffeNames):
     @property
     def has_hooks(self) -> bool:
         """Whether there is Python to call between the layers: functions, or layers written in it."""
-        return any(self._hooks.values()) or any(isinstance(node, PythonNode) for node in self.nodes)
+        return self._has_programs or any(self._hooks.values())
 
-    def before_forward(self, function: Callable[[int], object]) -> None:
-        """Add a function to call before every layer that runs forward, with the layer's index."""
-        self._hooks["before_forward"].append(function)
-
-    def after_forward(self, function: Callable[[int], object]) -> None:
-        """Add a function to call after every layer that runs forward, with the layer's index."""
-        self._hooks["after_forward"].append(function)
-
-    def before_backward(self, function: Callable[[int], object]) -> None:
-        """Add a function to call before every layer's backward pass, with the layer's index.
-
-        It is called for layers without a gradient too.
-        """
-        self._hooks["before_backward"].append(function)
-
-    def after_backward(self, function: Callable[[int], object]) -> None:
-        """Add a function to call after every layer's backward pass, with the layer's index.
-
-        It is called for layers without a gradient too.
-        """
-        self._hooks["after_backward"].append(function)
-
-    def _call(self, when, i):
-        for function in self._hooks[when]:
+    def _call_hooks(self, hook, i):
+        for function in self._hooks[hook]:
             function(i)
 
     def _run(self, start, end, load=True):
@@ -233,14 +177,14 @@ class Net(NetWeights, PycaffeNames):
         with device.autocast():
             for i, node in enumerate(self.nodes[start : end + 1], start):
                 node.tape = None
-                self._call("before_forward", i)
+                self._call_hooks("before_forward", i)
                 if not node.is_source:
                     node.forward()
                 elif load:
                     node.load()
                 if self.debug_info:
                     debug_info.forward(node)
-                self._call("after_forward", i)
+                self._call_hooks("after_forward", i)
         for node in self.nodes[start : end + 1]:
             for blob in *node.tops, *node.layer.blobs:
                 blob.sync_host()
@@ -249,12 +193,12 @@ class Net(NetWeights, PycaffeNames):
         """Run the layers of index `start` down to `end` backward. `keep`: allow another backward pass."""
         for i in range(start, end - 1, -1):
             node = self.nodes[i]
-            self._call("before_backward", i)
+            self._call_hooks("before_backward", i)
             if node.runs_backward:
                 node.backward(keep)
                 if self.debug_info:
                     debug_info.backward(node)
-            self._call("after_backward", i)
+            self._call_hooks("after_backward", i)
         for node in self.nodes[end : start + 1]:
             for blob in *node.bottoms, *node.layer.blobs:
                 blob.sync_host(diff=True)
@@ -287,7 +231,8 @@ class Net(NetWeights, PycaffeNames):
             {blob name: array} of the outputs and of `blobs`.
 
         Raises:
-            ValueError: an input does not fit, a layer has no such name, or a layer cannot run.
+            ValueError: an input does not fit, no layer has such a name, or a layer cannot run.
+            Exception: what the program of a Python layer raises.
         """
         first, last = self._range(start, end)
         names = list(self.top_names[end]) if end is not None else list(self.outputs)
@@ -307,7 +252,7 @@ class Net(NetWeights, PycaffeNames):
         end: str | None = None,
         **kwargs: np.ndarray,
     ) -> dict:
-        """Run the net backward after `forward`.
+        """Run the net backward: after `forward`, or at the values that the blobs have.
 
         Args:
             diffs: names of further blobs to return the gradients of.
@@ -319,7 +264,9 @@ class Net(NetWeights, PycaffeNames):
             {blob name: gradient} of the inputs and of `diffs`.
 
         Raises:
-            ValueError: a gradient does not fit, a layer has no such name, or there was no forward pass.
+            ValueError: a gradient does not fit, no layer has such a name, or a layer has no gradient for a
+                bottom that needs one.
+            Exception: what the program of a Python layer raises.
         """
         first, last = self._range(start, end, backward=True)
         names = list(self.bottom_names[end]) if end is not None else list(self.inputs)
@@ -344,18 +291,20 @@ class Net(NetWeights, PycaffeNames):
                 try:
                     node.reshape(self.loss_weights)
                 except ValueError as error:
+                    if python_layer.failure(error):
+                        raise
                     raise node.error(error) from None
 
 
-def _check_rows(array, blob, what):
+def _check_rows(array, blob, name):
     """ValueError where an array has another number of rows than the blob it is for."""
     rows, expected = (shape[:1] or ("no",) for shape in (np.shape(array), blob.shape))
     if rows != expected:
-        raise ValueError(f"{what}: {rows[0]} rows given, the net takes {expected[0]}")
+        raise ValueError(f"{name}: {rows[0]} rows given, the net takes {expected[0]}")
 
 
-def _assign(array, memory, what):
+def _assign(array, memory, name):
     try:
         memory[...] = array
     except ValueError as error:
-        raise ValueError(f"{what}: {error}") from None
+        raise ValueError(f"{name}: {error}") from None

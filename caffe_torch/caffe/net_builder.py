@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 import torch
 
-from . import device, fillers, layers
+from . import device, fillers, layers, python_layer
 from .blob import Blob, Shared
 from .node import Node, Parameter
 from .proto import caffe_pb2
@@ -46,6 +46,8 @@ class NetBuilder:
         try:
             self._add_layer(spec)
         except ValueError as error:
+            if python_layer.failure(error):
+                raise
             raise LayerError(spec, error) from None
 
     def _add_layer(self, spec):
@@ -129,13 +131,13 @@ class NetBuilder:
 
 def _check_counts(layer):
     """ValueError where the layer has more or fewer bottoms or tops than its type takes."""
-    for what, count, (minimum, maximum) in (
+    for end, count, (minimum, maximum) in (
         ("bottom", len(layer.spec.bottom), layer.bottom_count),
         ("top", len(layer.spec.top), layer.top_count),
     ):
         if count < minimum or (maximum is not None and count > maximum):
             needs = f"{minimum}" if minimum == maximum else f"{minimum} to {maximum or 'any number'}"
-            raise ValueError(f"has {count} {what}s, needs {needs}")
+            raise ValueError(f"has {count} {end}s, needs {needs}")
 
 
 def _check_shared(spec, parameter, shape):
@@ -149,8 +151,8 @@ def _check_shared(spec, parameter, shape):
             f"{parameter.blob.shape} where it is first used"
         )
     for name in ("lr_mult", "decay_mult"):
-        value, existing = getattr(spec, name), getattr(parameter, name)
-        if spec.HasField(name) and existing is not None and existing != value:
+        value, shared_value = getattr(spec, name), getattr(parameter, name)
+        if spec.HasField(name) and shared_value is not None and shared_value != value:
             raise ValueError(f"shared parameter {spec.name!r} has two values of {name}")
         if spec.HasField(name):
             setattr(parameter, name, value)

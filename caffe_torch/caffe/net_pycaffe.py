@@ -1,15 +1,87 @@
-"""pycaffe's additions to a net: blobs by index, and any number of rows in batches."""
+"""A net as pycaffe shows it: layers and blobs by name and index, hooks between layers, rows in batches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
 from itertools import zip_longest
 
 import numpy as np
 
+from .blob import Blob
+from .node import Node
+
+HOOKS = ("before_forward", "after_forward", "before_backward", "after_backward")
+
 
 class PycaffeNames:
-    """The part of `Net` that pycaffe has in Python. Many scripts use its private names, so they are here."""
+    """The part of `Net` that describes it to scripts. Many use pycaffe's private names, so they are here."""
+
+    nodes: list[Node]
+    blobs: OrderedDict[str, Blob]
+    loss_weights: OrderedDict[str, float]
+    _hooks: dict[str, list[Callable[[int], object]]]  # by a name of HOOKS
+
+    # Layers and blobs by name
+
+    @property
+    def layers(self) -> list:
+        """The layers, in their order; of a Python layer the program's own object."""
+        return [getattr(node.layer, "program", node.layer) for node in self.nodes]
+
+    @property
+    def params(self) -> OrderedDict:
+        """Lists of parameter blobs (weights, bias) by layer name."""
+        return OrderedDict((node.name, node.layer.blobs) for node in self.nodes if node.layer.blobs)
+
+    @property
+    def layer_names(self) -> list:
+        """Names of the layers, in their order."""
+        return [node.name for node in self.nodes]
+
+    @property
+    def layer_dict(self) -> OrderedDict:
+        """Layers by name."""
+        return OrderedDict(zip(self.layer_names, self.layers, strict=True))
+
+    @property
+    def top_names(self) -> OrderedDict:
+        """Names of the top blobs by layer name."""
+        return OrderedDict((node.name, list(node.layer.spec.top)) for node in self.nodes)
+
+    @property
+    def bottom_names(self) -> OrderedDict:
+        """Names of the bottom blobs by layer name."""
+        return OrderedDict((node.name, list(node.layer.spec.bottom)) for node in self.nodes)
+
+    @property
+    def blob_loss_weights(self) -> OrderedDict:
+        """The loss weight of every blob by name (0 for most)."""
+        return OrderedDict((name, self.loss_weights.get(name, 0.0)) for name in self.blobs)
+
+    # Functions between the layers
+
+    def before_forward(self, function: Callable[[int], object]) -> None:
+        """Add a function to call before every layer that runs forward, with the layer's index."""
+        self._hooks["before_forward"].append(function)
+
+    def after_forward(self, function: Callable[[int], object]) -> None:
+        """Add a function to call after every layer that runs forward, with the layer's index."""
+        self._hooks["after_forward"].append(function)
+
+    def before_backward(self, function: Callable[[int], object]) -> None:
+        """Add a function to call before every layer's backward pass, with the layer's index.
+
+        It is called for layers without a gradient too.
+        """
+        self._hooks["before_backward"].append(function)
+
+    def after_backward(self, function: Callable[[int], object]) -> None:
+        """Add a function to call after every layer's backward pass, with the layer's index.
+
+        It is called for layers without a gradient too.
+        """
+        self._hooks["after_backward"].append(function)
 
     # Blobs by index
 

@@ -96,10 +96,14 @@ class Function:
         else:
             layer.top.extend(_name(top, self.type_name, names, counts) for top in self.tops)
         layer.name = _name(self.tops[0] if self.tops else self, self.type_name, names, counts)
-        own = f"{_PARAM_NAMES[self.type_name]}_param" if self.type_name in _PARAM_NAMES else None
+        settings_field = f"{_PARAM_NAMES[self.type_name]}_param" if self.type_name in _PARAM_NAMES else None
         for name, value in self.params.items():
-            if own and not name.endswith("param") and hasattr(getattr(layer, own), name):
-                assign_proto(getattr(layer, own), name, value)
+            if (
+                settings_field
+                and not name.endswith("param")
+                and hasattr(getattr(layer, settings_field), name)
+            ):
+                assign_proto(getattr(layer, settings_field), name, value)
             else:
                 assign_proto(layer, name, value)
         written[self] = layer

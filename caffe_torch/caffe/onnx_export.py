@@ -110,17 +110,17 @@ class _Sizes:
         together = zip(*probes, strict=True)
         self.tops = [[_merge(shapes) for shapes in zip(*tops, strict=True)] for tops in together]
         self.names: dict = {}
-        known: dict = {}  # (size in each probe) -> name
+        names_by_size: dict = {}  # (size in each probe) -> name
         for node, *tops in zip(net.nodes, *probes, strict=True):
             for blob, *shapes in zip(node.layer.spec.top, *tops, strict=True):
                 for axis, values in enumerate(zip(*shapes, strict=True)):
                     if len(set(values)) == 1:
                         continue
                     name = {2: "height", 3: "width"}.get(axis, f"axis{axis}")
-                    if not known.get(values):
-                        free = isinstance(node.layer, Input) and name not in known.values()
-                        known[values] = name if free else f"{blob}_{name}"
-                    self.names[blob, axis] = known[values]
+                    if not names_by_size.get(values):
+                        free = isinstance(node.layer, Input) and name not in names_by_size.values()
+                        names_by_size[values] = name if free else f"{blob}_{name}"
+                    self.names[blob, axis] = names_by_size[values]
 
 
 def _merge(shapes):
@@ -291,12 +291,12 @@ class LayerExport:
     def param(self, i: int, name: str, change=lambda array: array) -> str:
         """Parameter `i`, changed, as an initializer that layers with the same parameter share."""
         array = np.ascontiguousarray(change(self.array(i)))
-        known = self.graph.shared.setdefault(id(self.node.parameters[i]), [])
-        for other in known:
-            if np.array_equal(self.graph.initializers[other], array):
-                return other
-        known.append(self.const(array, name))
-        return known[-1]
+        constants = self.graph.shared.setdefault(id(self.node.parameters[i]), [])
+        for constant in constants:
+            if np.array_equal(self.graph.initializers[constant], array):
+                return constant
+        constants.append(self.const(array, name))
+        return constants[-1]
 
     def fixed(self, j: int, *axes: int) -> list:
         """The sizes of bottom `j` along `axes`, which must not be free."""

@@ -170,9 +170,9 @@ def set_solver_rank(value: int) -> None:
     _check_unchanged(value, rank, "solver_rank")
 
 
-def _check_unchanged(value, actual, what):
+def _check_unchanged(value, actual, name):
     if value != actual:
-        raise ValueError(f"{what} {value}: it is {actual} here; caffe train -gpu 0,1 trains on several GPUs")
+        raise ValueError(f"{name} {value}: it is {actual} here; caffe train -gpu 0,1 trains on several GPUs")
 
 
 def set_multiprocess(value: bool) -> None:
@@ -200,22 +200,23 @@ def launch(arguments: list, processes: int) -> int:
     shared = {"WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     shared["CAFFE_LAUNCHER"] = os.getpid()
     children = []
-    before = {}
+    previous_handlers = {}
     try:
         for i in range(processes):
-            own = {key: str(value) for key, value in {**shared, "RANK": i, "LOCAL_RANK": i}.items()}
+            variables = {**shared, "RANK": i, "LOCAL_RANK": i}
+            environment = {**os.environ, **{key: str(value) for key, value in variables.items()}}
             # In a session of its own: a terminal's Ctrl-C reaches this process only, which forwards it once.
             child = [sys.executable, "-m", "caffe_command", *arguments]
-            children.append(subprocess.Popen(child, env={**os.environ, **own}, start_new_session=True))
+            children.append(subprocess.Popen(child, env=environment, start_new_session=True))
         for number in (signal.SIGINT, signal.SIGHUP):
-            before[number] = signal.signal(number, lambda n, _: children[0].send_signal(n))
-        before[signal.SIGTERM] = signal.signal(signal.SIGTERM, lambda n, _: sys.exit(128 + n))
+            previous_handlers[number] = signal.signal(number, lambda n, _: children[0].send_signal(n))
+        previous_handlers[signal.SIGTERM] = signal.signal(signal.SIGTERM, lambda n, _: sys.exit(128 + n))
         return _wait(children)
     finally:
         for child in children:
             child.kill()
             child.wait()
-        for number, handler in before.items():
+        for number, handler in previous_handlers.items():
             signal.signal(number, handler)
 
 

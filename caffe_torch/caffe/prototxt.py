@@ -11,6 +11,7 @@ from typing import TypeVar
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
+from .bounded_files import read_text
 from .proto import caffe_pb2
 
 _Message = TypeVar("_Message", bound=Message)
@@ -27,12 +28,12 @@ def read_prototxt(path: str | os.PathLike, message: _Message) -> _Message:
         `message`.
 
     Raises:
-        ValueError: the text is not valid; the message has the file, line and field.
+        ValueError: the text is not valid; the message has the file, line and field. Or the file is a device,
+            or too large.
         OSError: the file cannot be read.
     """
     path = os.fspath(path)
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
-        text = file.read()
+    text = read_text(path)
     if control := re.search(r"[\0-\x08\x0e-\x1f]", text):
         raise ValueError(f"{path}: not a text file: it has the byte {ord(control[0]):#04x}")
     try:
@@ -111,9 +112,9 @@ def with_location(
         named = [spec for spec in read_prototxt(path, caffe_pb2.NetParameter()).layer if spec.name == layer]
         if len(named) == len(lines):
             lines = [line for line, spec in zip(lines, named, strict=True) if included(spec, state)]
-    where = f"line {' or '.join(map(str, lines))}: " if lines else ""
+    line_prefix = f"line {' or '.join(map(str, lines))}: " if lines else ""
     reason = str(error).removeprefix("net: ")  # Net's name for a net without a file
-    located = ValueError(f"{net}: {where}{reason}")
+    located = ValueError(f"{net}: {line_prefix}{reason}")
     located.layer = layer  # for an outer `with_location`
     return located
 
@@ -123,8 +124,9 @@ _TOKENS = re.compile(r"""#.*|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[{}<>\n]|\w
 
 def _lines_of(path, layer):
     """The lines of a prototxt in which layers of this name begin: several where each phase has its own."""
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
-        text = file.read()
+    if not os.path.isfile(path):  # a pipe, whose text is gone
+        return []
+    text = read_text(path)
     lines, fields, line, first_line, previous = [], [], 1, 1, ""
     for token in _TOKENS.findall(text):
         if token == "\n":

@@ -5,22 +5,10 @@ from __future__ import annotations
 import os
 
 from . import solvers
-from .net import Net
+from .net import Net as Net
 from .solver_nets import read_solver
-from .timer import Timer
+from .timer import Timer as Timer
 from .training import Solver
-
-__all__ = [
-    "AdaDeltaSolver",
-    "AdaGradSolver",
-    "AdamSolver",
-    "NesterovSolver",
-    "Net",
-    "RMSPropSolver",
-    "SGDSolver",
-    "Timer",
-    "get_solver",
-]
 
 
 class SGDSolver(Solver):

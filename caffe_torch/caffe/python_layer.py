@@ -13,26 +13,12 @@ Such a net is a program: building it imports the module and runs its code.
 from __future__ import annotations
 
 import importlib
-import os
 import traceback
+from collections.abc import Callable
+from typing import Any
 
 from .blob import Blob
 from .proto import caffe_pb2
-
-
-class PythonLayerError(RuntimeError):
-    """The program of a Python layer raised; __cause__ is what it raised."""
-
-    def user_traceback(self) -> str:
-        """The traceback of the program's own code, without the frames of this package."""
-        error = self.__cause__
-        if error is None:
-            return ""
-        here = os.path.dirname(__file__)
-        frames = traceback.extract_tb(error.__traceback__)
-        theirs = [frame for frame in frames if os.path.dirname(frame.filename) != here]
-        lines = traceback.format_list(theirs) + traceback.format_exception_only(error)
-        return "Traceback (most recent call last):\n" + "".join(lines)
 
 
 class BlobVec(list):
@@ -76,26 +62,31 @@ class Layer:
 
 
 def create(spec: caffe_pb2.LayerParameter) -> Layer:
-    """The program that a Python layer names.
+    """Make the program that a Python layer names.
 
-    Raises: ValueError where module or class are missing; PythonLayerError where importing or
-    constructing it raises.
+    Args:
+        spec: the layer.
+
+    Returns:
+        An object of its class.
+
+    Raises:
+        ValueError: the module or the class is missing.
+        Exception: what importing the module or the constructor raises.
     """
     param = spec.python_param
     for name in ("module", "layer"):
         if not getattr(param, name):
             raise ValueError(f"python_param.{name} must be given")
     try:
-        module = importlib.import_module(param.module)
+        module = call(spec, "importing the module", importlib.import_module, param.module)
     except ModuleNotFoundError as error:
         if error.name != param.module.partition(".")[0]:
-            raise _raised(spec, "importing the module") from error
+            raise
         raise ValueError(
             f"python_param.module {param.module!r}: no such module; "
             f"put the folder of {param.module}.py into PYTHONPATH"
         ) from None
-    except Exception as error:
-        raise _raised(spec, "importing the module") from error
     program = getattr(module, param.layer, None)
     if not (isinstance(program, type) and issubclass(program, Layer)):
         raise ValueError(
@@ -104,16 +95,48 @@ def create(spec: caffe_pb2.LayerParameter) -> Layer:
     return call(spec, "the constructor", program, spec)
 
 
-def call(spec: caffe_pb2.LayerParameter, what: str, function, *arguments):
-    """Call a part of a layer's program; PythonLayerError, with the layer's name, where it raises."""
+# Errors of a program
+
+_MESSAGE = "_caffe_layer"  # the attribute of an error that a program raised
+
+
+def call(spec: caffe_pb2.LayerParameter, step: str, function: Callable, *arguments: object) -> Any:
+    """Call a part of a layer's program.
+
+    Args:
+        spec: the layer.
+        step: what the part does, for the message.
+        function: the part.
+        arguments: its arguments.
+
+    Returns:
+        What it returns.
+
+    Raises:
+        Exception: what it raises, as with pycaffe. A note (PEP 678) names the layer.
+    """
     try:
         return function(*arguments)
     except Exception as error:
-        raise _raised(spec, what) from error
+        if not failure(error):
+            param = spec.python_param
+            message = f"layer {spec.name!r} (Python, {param.module}.{param.layer}): {step} raised an error"
+            setattr(error, _MESSAGE, message)
+            error.__notes__ = [*getattr(error, "__notes__", ()), message]
+        raise
 
 
-def _raised(spec, what):
-    param = spec.python_param
-    return PythonLayerError(
-        f"layer {spec.name!r} (Python, {param.module}.{param.layer}): {what} raised an error"
-    )
+def failure(error: BaseException) -> str:
+    """Name the layer and the method whose program raised an error; "" for an error of any other origin."""
+    return getattr(error, _MESSAGE, "")
+
+
+def user_traceback(error: BaseException) -> str:
+    """Format the traceback of an error that a program raised, from the program's own code on."""
+    report = traceback.TracebackException.from_exception(error)
+    in_call = [(frame.filename, frame.name) == (__file__, "call") for frame in report.stack]
+    frames = report.stack[in_call.index(True) + 1 :] if any(in_call) else report.stack
+    hidden = "<frozen importlib", importlib.__file__
+    report.stack = traceback.StackSummary.from_list([f for f in frames if not f.filename.startswith(hidden)])
+    report.__notes__ = [note for note in getattr(error, "__notes__", ()) if note != failure(error)]
+    return "".join(report.format())

@@ -24,8 +24,8 @@ def dump(nets: dict, losses: list) -> bytes:
     gpu = device.device().type == "cuda"
     state = {
         "layers": {
-            f"{which}/{layer.spec.name}": layer.state()
-            for which, net in nets.items()
+            f"{role}/{layer.spec.name}": layer.state()
+            for role, net in nets.items()
             for layer in (node.layer for node in net.nodes)
             if hasattr(layer, "state")
         },
@@ -56,9 +56,9 @@ def restore(nets: dict, stored: bytes, path: str) -> list:
     """
     try:
         state = json.loads(stored)
-        for which, net in nets.items():
+        for role, net in nets.items():
             for layer in (node.layer for node in net.nodes):
-                position = state["layers"].get(f"{which}/{layer.spec.name}")
+                position = state["layers"].get(f"{role}/{layer.spec.name}")
                 if not hasattr(layer, "restore") or position is None:
                     continue
                 try:

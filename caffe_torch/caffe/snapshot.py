@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from google.protobuf.message import DecodeError, EncodeError
 
-from . import atomic_files, glog, hdf5_checks, upgrade
+from . import atomic_files, bounded_files, glog, hdf5_checks, upgrade
 from .blob import array_of, same_shape, shown
 from .proto import caffe_pb2
 
@@ -29,8 +29,7 @@ def _write_proto(path, message):
 
 
 def _read_proto(path, message):
-    with open(path, "rb") as file:
-        data = file.read()
+    data = bounded_files.read(path)
     content = "weights" if isinstance(message, caffe_pb2.NetParameter) else "solver state"
     try:
         message.ParseFromString(data)
@@ -67,7 +66,9 @@ def holds_hdf5(path: str) -> bool:
 
     Raises:
         OSError: the file cannot be read.
+        ValueError: it is a FIFO, a socket or a device.
     """
+    bounded_files.check_regular(path)
     with open(path, "rb") as file:
         head = file.read(8)
     return head == b"\x89HDF\r\n\x1a\n" or (path.endswith(".h5") and head[:1] not in _FIRST_BYTES)
@@ -172,23 +173,23 @@ def load_hdf5(net, path: str | os.PathLike) -> None:
         for layer in (node.layer for node in net.nodes):
             stored = file["data"].get(layer.spec.name)
             for i, blob in enumerate(layer.blobs):
-                where = f"{path}: layer {layer.spec.name!r}, parameter {i}"
+                location = f"{path}: layer {layer.spec.name!r}, parameter {i}"
                 first = owners.setdefault(id(blob.owner), (layer.spec.name, i)) == (layer.spec.name, i)
                 if stored is None:
                     continue
                 if str(i) not in stored:
                     if first:
-                        raise ValueError(f"{where}: missing")
+                        raise ValueError(f"{location}: missing")
                     continue  # a shared parameter, stored under the first layer that uses it
                 values = hdf5_checks.read_numbers(
-                    stored[str(i)], where, functools.partial(_check_weights, where, blob)
+                    stored[str(i)], location, functools.partial(_check_weights, location, blob)
                 )
                 blob.data[...] = values.reshape(blob.shape)
 
 
-def _check_weights(where, blob, stored):
+def _check_weights(location, blob, stored):
     if not same_shape(stored, blob.shape):
-        raise ValueError(f"{where}: stored shape {shown(stored)}, the net has {blob.shape}")
+        raise ValueError(f"{location}: stored shape {shown(stored)}, the net has {blob.shape}")
 
 
 # Solver states
@@ -301,9 +302,9 @@ def load_state(path: str | os.PathLike, expected: list | None = None) -> caffe_p
         if expected is not None and count != len(expected):
             raise ValueError(_other_count(path, count, len(expected)))
         for i in range(count):
-            where = f"{path}: history {i}"
-            check = None if expected is None else functools.partial(_check_history, where, expected[i])
-            values = hdf5_checks.read_numbers(file["history"].get(str(i)), where, check)
+            location = f"{path}: history {i}"
+            check = None if expected is None else functools.partial(_check_history, location, expected[i])
+            values = hdf5_checks.read_numbers(file["history"].get(str(i)), location, check)
             state.history.append(proto_of(torch.from_numpy(values)))
     return state
 
@@ -344,6 +345,6 @@ def _other_count(path, stored, expected):
     )
 
 
-def _check_history(where, tensor, stored):
+def _check_history(location, tensor, stored):
     if not same_shape(stored, tuple(tensor.shape)):
-        raise ValueError(f"{where} has the shape {shown(stored)}, this net's is {tuple(tensor.shape)}")
+        raise ValueError(f"{location} has the shape {shown(stored)}, this net's is {tuple(tensor.shape)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from . import glog, upgrade
+from . import glog, python_layer, upgrade
 from .net import Net
 from .proto import caffe_pb2
 from .prototxt import read_prototxt, with_location
@@ -86,8 +86,8 @@ def train_net(param: caffe_pb2.SolverParameter, batch: int = 0) -> Net:
         OSError: a file cannot be read.
     """
     field, source = train_source(param)
-    how = f"specified in {field}." if field.endswith("_param") else f"from {field} file: {source}"
-    glog.info(f"Creating training net {how}")
+    origin = f"specified in {field}." if field.endswith("_param") else f"from {field} file: {source}"
+    glog.info(f"Creating training net {origin}")
     net, name = _read_net(source)
     if batch:
         layers = [layer for layer in net.layer if layer.type == "HDF5Data"]
@@ -115,8 +115,8 @@ def test_nets(param: caffe_pb2.SolverParameter) -> list:
     states = list(param.test_state) or [caffe_pb2.NetState()] * len(sources)
     read, nets = [_read_net(source) for _, source in sources], []
     for i, ((field, source), (net, name), state) in enumerate(zip(sources, read, states, strict=True)):
-        how = field if field.endswith("_param") else f"{field} file: {source}"
-        glog.info(f"Creating test net (#{i}) specified by {how}")
+        origin = field if field.endswith("_param") else f"{field} file: {source}"
+        glog.info(f"Creating test net (#{i}) specified by {origin}")
         # With initial weights too: it may have layers that the training net lacks.
         nets.append(_build(param, net, name, caffe_pb2.TEST, state))
         nets[-1].debug_info = param.debug_info
@@ -148,6 +148,8 @@ def _build(param, net, name, phase, state):
     try:
         built = Net(net, merged.phase, level=None)
     except ValueError as error:
+        if python_layer.failure(error):
+            raise
         raise with_location(error, name, name, merged) from None
     for weights in filter(None, ",".join(param.weights).split(",")):
         glog.info(f"Finetuning from {weights}")

@@ -72,10 +72,10 @@ class Nesterov(Rule):
     def step(self, grads, rates):
         (h,) = self.parts()
         m = self.param.momentum
-        before = torch._foreach_mul(h, m)
+        momentum_term = torch._foreach_mul(h, m)
         torch._foreach_mul_(h, m)
         torch._foreach_add_(h, torch._foreach_mul(grads, rates))
-        return torch._foreach_sub(torch._foreach_mul(h, 1 + m), before)
+        return torch._foreach_sub(torch._foreach_mul(h, 1 + m), momentum_term)
 
 
 class _NoMomentum(Rule):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import torch
 
-from . import cuda_graph, device, glog, parallel, run_state, snapshot, solver_nets, solvers
+from . import cuda_graph, device, glog, parallel, run_state, snapshot, solver_nets, solvers, traced_pass
 from .net import Net
 from .proto import caffe_pb2
 from .prototxt import check_numbers
@@ -69,6 +69,7 @@ class Solver:
         self._stop_early = False
         self._callbacks: list = []
         self._captured: cuda_graph.Iteration | None = None
+        self._traced_pass = traced_pass.TracedPass(self.net)
         self._warm_up = 0  # iterations on a GPU before the capture
         self._progress: Callable[[int], None] = lambda done: None  # called with the number of iterations done
         # Called between iterations; it returns None, "stop" or "snapshot".
@@ -116,7 +117,9 @@ class Solver:
 
         Raises:
             ValueError: a layer cannot run, or the data is wrong.
-            FloatingPointError: the loss or the learning rate is NaN or infinite.
+            FloatingPointError: the loss, the learning rate or a parameter to save is NaN or infinite.
+            OSError: a snapshot cannot be written.
+            Exception: what the program of a Python layer raises.
         """
         self._train(self.iter + iterations)
 
@@ -158,12 +161,12 @@ class Solver:
     def _train(self, stop):
         param = self.param
         parallel.broadcast([blob.tensor for blob in self.net.learnable_params])
-        where = device.device()  # a program may have chosen another since
-        self._rule.history = [values.to(where) for values in self._rule.history]
+        current_device = device.device()  # a program may have chosen another since
+        self._rule.history = [values.to(current_device) for values in self._rule.history]
         if not self._resumed:
             self._losses.clear()
         self._resumed = False
-        shown, since = self.iter, time.perf_counter()
+        last_display, display_time = self.iter, time.perf_counter()
         while self.iter < stop:
             at_start = self.iter > 0 or param.test_initialization
             if param.test_interval and self.iter % param.test_interval == 0 and at_start:
@@ -188,13 +191,14 @@ class Solver:
                 self._check_finite(loss)
             if display:
                 now = time.perf_counter()
-                speed, seconds = (self.iter - shown) / max(now - since, 1e-9), now - since
+                seconds = now - display_time
+                speed = (self.iter - last_display) / max(seconds, 1e-9)
                 glog.info(
                     f"Iteration {self.iter} ({speed:g} iter/s, {seconds:g}s/{param.display} iters), "
                     f"loss = {self._smoothed():g}"
                 )
                 _log_outputs(self.net, "Train", _outputs(self.net))
-                shown, since = self.iter, now
+                last_display, display_time = self.iter, now
             for _, on_gradients in self._callbacks:
                 on_gradients()
             if captured:
@@ -227,6 +231,8 @@ class Solver:
 
     def _gradients(self):
         """Run forward and backward iter_size times; the mean loss as a 0-d tensor."""
+        if self.param.iter_size == 1 and traced_pass.can_trace(self.net):
+            return self._traced_pass.run()
         losses = []
         for _ in range(self.param.iter_size):
             losses.append(self.net.forward_loss())
@@ -281,8 +287,8 @@ class Solver:
         self.iter += 1
 
     def _log_rate(self):
-        step, before = (solvers.current_step(self.param, i) for i in (self.iter, self.iter - 1))
-        if self.param.lr_policy == "multistep" and step > before:
+        step, previous_step = (solvers.current_step(self.param, i) for i in (self.iter, self.iter - 1))
+        if self.param.lr_policy == "multistep" and step > previous_step:
             glog.info(f"MultiStep Status: Iteration {self.iter}, step = {step}")
         if self.param.display and self.iter % self.param.display == 0:
             glog.info(f"Iteration {self.iter}, lr = {self.lr:g}")

@@ -63,7 +63,7 @@ def _layer(old):
             else:
                 setattr(spec, field.name, value)
     name = old.LayerType.Name(old.type)
-    types = {known.upper(): known for known in layers.type_list()}
+    types = {type_name.upper(): type_name for type_name in layers.type_list()}
     spec.type = {**types, "SOFTMAXLOSS": "SoftmaxWithLoss"}.get(name.replace("_", ""), name)
     for ours, theirs in (
         ("name", old.param),
@@ -84,11 +84,11 @@ _SETTINGS = {"DATA": "data_param", "IMAGE_DATA": "image_data_param", "WINDOW_DAT
 def _move_transformation(param, path):
     """Move the transformation fields that data layers had before 2014 to transform_param."""
     moved = [
-        (layer, getattr(layer, _SETTINGS[kind]), name)
+        (layer, getattr(layer, _SETTINGS[type_name]), name)
         for layer in param.layers
-        if (kind := layer.LayerType.Name(layer.type)) in _SETTINGS
+        if (type_name := layer.LayerType.Name(layer.type)) in _SETTINGS
         for name in ("scale", "mean_file", "crop_size", "mirror")
-        if getattr(layer, _SETTINGS[kind]).HasField(name)
+        if getattr(layer, _SETTINGS[type_name]).HasField(name)
     ]
     if moved and path and glog.nets:
         old = "file specified using deprecated transformation parameters"

@@ -87,8 +87,8 @@ def upgrade(net: caffe_pb2.NetParameter, path: str | os.PathLike | None = None) 
         ValueError: BVLC Caffe has no such layer type, or a padding layer is read by other layers than
             convolutions and poolings.
     """
-    shown = path and glog.nets
-    if shown:
+    logs = path and glog.nets
+    if logs:
         old = "file specified using deprecated V0LayerParameter"
         glog.info(f"Attempting to upgrade input {old}: {path}")
     pairs = [(layer, _upgraded(layer)) for layer in _without_padding(net)]
@@ -100,9 +100,9 @@ def upgrade(net: caffe_pb2.NetParameter, path: str | os.PathLike | None = None) 
             "Warning: had one or more problems upgrading V0NetParameter to NetParameter (see above); "
             "continuing anyway."
         )
-    elif shown:
+    elif logs:
         glog.info(f"Successfully upgraded {old}")
-    if shown:
+    if logs:
         glog.warning(
             "Note that future Caffe releases will not support V0NetParameter; "
             "use ./build/tools/upgrade_net_proto_text for prototxt and "
@@ -144,9 +144,9 @@ def _check_padding(padding, reader):
         )
     if len(reader.bottom) != 1:
         raise LayerError(reader.layer, f"has {len(reader.bottom)} bottoms, needs 1")
-    for what, names in (("bottom", padding.bottom), ("top", padding.top)):
+    for end, names in (("bottom", padding.bottom), ("top", padding.top)):
         if len(names) != 1:
-            raise LayerError(padding.layer, f"has {len(names)} {what}s, needs 1")
+            raise LayerError(padding.layer, f"has {len(names)} {end}s, needs 1")
 
 
 def _upgraded(layer):

@@ -115,8 +115,8 @@ def resample(photo: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np
         height x width x 3 float32.
     """
     rows, columns = np.indices(size)
-    places = np.stack([columns.ravel(), rows.ravel(), np.ones(rows.size)])
-    x, y, w = matrix @ places
+    coordinates = np.stack([columns.ravel(), rows.ravel(), np.ones(rows.size)])
+    x, y, w = matrix @ coordinates
     planes = [
         ndimage.map_coordinates(photo[..., c], [y / w, x / w], order=3, mode="mirror") for c in range(3)
     ]
@@ -140,7 +140,7 @@ def add_noise(values: np.ndarray, rng: np.random.Generator, sigma: float = 3) ->
 def measure_known_motions(count: int) -> Iterator[list[str]]:
     """Rows of the table for `count` pairs of every photograph and kind of motion."""
     photos = [read_photograph(name) for name in PHOTOGRAPHS]
-    for kind, (motion, *limits) in MOTIONS.items():
+    for label, (motion, *limits) in MOTIONS.items():
         errors, failed, seconds = [], 0, 0.0
         for i, photo in enumerate(photos):
             for j in range(count):
@@ -154,7 +154,7 @@ def measure_known_motions(count: int) -> Iterator[list[str]]:
                 seconds += time.perf_counter() - start
                 errors.append(align.corner_distance(estimate, truth, image.shape))
         numbers = [np.median(errors), np.quantile(errors, 0.9), max(errors), seconds / len(errors)]
-        yield [kind, motion, f"{len(errors) + failed}", *(f"{n:.3f}" for n in numbers), f"{failed}"]
+        yield [label, motion, f"{len(errors) + failed}", *(f"{n:.3f}" for n in numbers), f"{failed}"]
 
 
 def measure_large_pair() -> tuple[float, float]:
@@ -169,8 +169,8 @@ def measure_large_pair() -> tuple[float, float]:
 
 def measure_folder(folder: Path) -> Iterator[list[str]]:
     """Rows of the table for the stacks and hand-held pairs below `folder`."""
-    for place in sorted([*folder.glob("stacks/*/"), *folder.glob("pairs/handheld/*/")]):
-        paths = [path for path in frames.images_in_folder(place) if path.stem != "expected"]
+    for subfolder in sorted([*folder.glob("stacks/*/"), *folder.glob("pairs/handheld/*/")]):
+        paths = [path for path in frames.images_in_folder(subfolder) if path.stem != "expected"]
         if len(paths) < 2:
             continue
         stack = frames.Frames(paths)
@@ -186,7 +186,7 @@ def measure_folder(folder: Path) -> Iterator[list[str]]:
         farthest = max(align.corner_distance(m, np.eye(3), reference.shape) for m in matrices)
         before, after = np.min(likes, axis=0)
         yield [
-            place.name,
+            subfolder.name,
             f"{len(stack)}",
             f"{reference.shape[1]}x{reference.shape[0]}",
             f"{farthest:.1f}",

@@ -2,7 +2,7 @@
 
 The scenes are those of experiments/stacks/scenes.py. Methods and their options are chosen on the development
 scenes; the held-out scenes are for the report. The command writes development.csv, or held_out.csv and
-plot.png, and prints Markdown tables. Scenes and ways that are not asked for keep their rows.
+plot.png and plot.svg, and prints Markdown tables. Scenes and ways that are not asked for keep their rows.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def merge(old: Iterable[Score], new: Iterable[Score], order: list[str]) -> list[
         All rows, sorted by `order` and the columns of `tabulate`.
     """
     rows = {(score.scene, score.way): score for score in [*old, *new]}
-    known = [score for score in rows.values() if score.scene in order]
-    return sorted(known, key=lambda score: (order.index(score.scene), _rank(score.way)))
+    of_scenes = [score for score in rows.values() if score.scene in order]
+    return sorted(of_scenes, key=lambda score: (order.index(score.scene), _rank(score.way)))
 
 
 def tabulate(scores: list[Score]) -> str:
@@ -99,18 +99,18 @@ def plot(scores: list[Score], path: Path) -> None:
 
     Args:
         scores: of all scenes.
-        path: of the plot.
+        path: of the plot; an SVG is written beside.
     """
     names = list(dict.fromkeys(score.scene for score in scores))
     best = {score.scene: score.psnr for score in scores if score.way == "oracle"}
     figure, axes = pictures.pyplot().subplots(figsize=(7, 0.35 * len(names) + 1.2), layout="constrained")
     for label in sorted({score.way for score in scores} - {"oracle"}, key=_rank):
-        own = [score for score in scores if score.way == label and score.scene in best]
+        own_scores = [score for score in scores if score.way == label and score.scene in best]
         style: dict[str, object] = {"marker": "o", "s": 16}
         if label == "default":
             style = {"marker": "D", "s": 60, "facecolors": "none", "edgecolors": "black", "zorder": 3}
-        x = [score.psnr - best[score.scene] for score in own]
-        axes.scatter(x, [names.index(score.scene) for score in own], label=label, **style)
+        x = [score.psnr - best[score.scene] for score in own_scores]
+        axes.scatter(x, [names.index(score.scene) for score in own_scores], label=label, **style)
     axes.axvline(0, color="gray", linewidth=1)
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
@@ -118,7 +118,7 @@ def plot(scores: list[Score], path: Path) -> None:
     axes.set_xlim(right=0.5)
     axes.set_xlabel("PSNR, dB beyond the best frame at each pixel")
     axes.legend(fontsize="small")
-    pictures.save(figure, path)
+    pictures.save(figure, path, has_svg=True)
 
 
 def _means(scores):
@@ -145,10 +145,10 @@ def main(argv=None):
     if not os.environ.get("FUSION_DATA"):
         parser.error("FUSION_DATA names the folder of the photographs; it is not set")
     names = scenes.names(args.held_out)
-    for kind, known, asked in (("scene", names, args.scenes), ("way", ways.ORDER, args.ways)):
-        for name in asked or ():
-            if name not in known:
-                parser.error(f"no {kind} {name!r}: there are {', '.join(known)}")
+    for noun, available, requested in (("scene", names, args.scenes), ("way", ways.ORDER, args.ways)):
+        for name in requested or ():
+            if name not in available:
+                parser.error(f"no {noun} {name!r}: there are {', '.join(available)}")
     net = TwoStream(*models.model_files(args.model, "two_stream"))
     path = args.out / f"{'held_out' if args.held_out else 'development'}.csv"
     table = read_scores(path)

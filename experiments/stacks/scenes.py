@@ -139,10 +139,10 @@ def make_scene(name: str, held_out: bool, data: Path) -> Scene:
 def motorcycle(count: int = 8) -> Scene:
     """scikit-image's motorcycle by its depth; a point is sharp in one or two frames."""
     sharp, disparity = depth_pair.scene()
-    places = np.linspace(*np.percentile(disparity, (1, 99)), count)
-    spacing = places[1] - places[0]
-    frames = [depth_pair.focus(sharp, disparity, at, 0.55 * spacing) for at in places]
-    depth = ((disparity - places[0]) / spacing).astype(np.float32)
+    focal_planes = np.linspace(*np.percentile(disparity, (1, 99)), count)
+    spacing = focal_planes[1] - focal_planes[0]
+    frames = [depth_pair.focus(sharp, disparity, at, 0.55 * spacing) for at in focal_planes]
+    depth = ((disparity - focal_planes[0]) / spacing).astype(np.float32)
     return Scene(
         "motorcycle",
         frames,
@@ -218,14 +218,14 @@ def make_layers(recipe: Recipe, photographs: Path, rng: np.random.Generator) -> 
     else:
         share = (y[:, None] if recipe.slope == "down" else x) + np.zeros(shape, np.float32)
     result = [Layer(background, np.ones(shape, np.float32), recipe.ramp * share)]
-    for kind, depth, gain in recipe.near:
-        if kind == "hairs":
+    for name, depth, gain in recipe.near:
+        if name == "hairs":
             matte = layers.draw_hairs(shape, 40, rng)
             colour = 255 * np.clip(gain + rng.normal(0, 0.05, (*shape, 1)) + [0.05, 0, -0.05], 0, 1)
             photograph = round_half_even(colour, np.uint8)
         else:
-            photograph = images.read(photographs / f"{kind}.jpg")
-            mask = read_mask(photographs / f"{kind}.png", photograph.shape[:2])
+            photograph = images.read(photographs / f"{name}.jpg")
+            mask = read_mask(photographs / f"{name}.png", photograph.shape[:2])
             size = {"dsize": shape[::-1], "interpolation": cv2.INTER_AREA}
             photograph = round_half_even(gain * cv2.resize(photograph, **size), np.uint8)
             matte = cv2.GaussianBlur(cv2.resize(mask.astype(np.float32), **size), (0, 0), 0.7)

@@ -23,10 +23,10 @@ from tests.caffe_torch import exported_nets
 
 def prepare(folder):
     """{name: its folder} of the released and the small nets, exported, with weights and inputs."""
-    places = {name: Path(folder, name) for name in [*exported_nets.RELEASED, *exported_nets.SMALL]}
-    for name, place in places.items():
-        place.mkdir()
-        path = place / "net.prototxt"
+    folders = {name: Path(folder, name) for name in [*exported_nets.RELEASED, *exported_nets.SMALL]}
+    for name, net_folder in folders.items():
+        net_folder.mkdir()
+        path = net_folder / "net.prototxt"
         if name in exported_nets.SMALL:
             path.write_text(exported_nets.SMALL[name])
             net = caffe.Net(path, caffe.TEST)
@@ -34,35 +34,35 @@ def prepare(folder):
         else:
             path.write_text(Path(exported_nets.deploy(exported_nets.RELEASED[name])).read_text())
             net = caffe.Net(path, caffe.TEST, weights=exported_nets.weights(name))
-        net.save(place / "w.caffemodel")
-        onnx_export.export(path, [place / "w.caffemodel"], place / "net.onnx")
+        net.save(net_folder / "w.caffemodel")
+        onnx_export.export(path, [net_folder / "w.caffemodel"], net_folder / "net.onnx")
         batches = exported_nets.feeds(net, "InnerProduct" not in path.read_text())
         arrays = {f"{i}/{name}": x for i, batch in enumerate(batches) for name, x in batch.items()}
-        np.savez(place / "inputs.npz", **arrays)
-    return places
+        np.savez(net_folder / "inputs.npz", **arrays)
+    return folders
 
 
-def run(python, runtime, places):
+def run(python, runtime, folders):
     """Run the nets in turn with a runtime of an interpreter; those that it fails on are left out."""
     environment = {**os.environ, "GLOG_minloglevel": "2"}
     environment.pop("PYTHONPATH", None)  # which has caffe_torch, perhaps
-    rest = list(places)
+    rest = list(folders)
     while rest:
         command = [python, run_exported.__file__, runtime, *rest]
         done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True)
         if not done.returncode:
             return
-        failed = next(i for i, place in enumerate(rest) if not (place / f"{runtime}.npz").exists())
+        failed = next(i for i, net_folder in enumerate(rest) if not (net_folder / f"{runtime}.npz").exists())
         reason = done.stderr.strip()[-300:] or f"exit status {done.returncode}"
         print(f"{runtime}, {rest[failed].name}: {reason}", file=sys.stderr)
         rest = rest[failed + 1 :]
 
 
-def difference(place, runtime):
+def difference(net_folder, runtime):
     """The greatest difference of any output value from BVLC Caffe, as text."""
-    if not (place / f"{runtime}.npz").exists():
+    if not (net_folder / f"{runtime}.npz").exists():
         return "not read"
-    theirs, ours = (list(np.load(place / f"{name}.npz").values()) for name in ("caffe", runtime))
+    theirs, ours = (list(np.load(net_folder / f"{name}.npz").values()) for name in ("caffe", runtime))
     if [x.shape for x in theirs] != [x.shape for x in ours]:
         return "other shape"
     return f"{max(float(np.abs(a - b).max()) for a, b in zip(theirs, ours, strict=True)):.0e}"
@@ -72,21 +72,21 @@ def main(pythons):
     """Print the table."""
     bvlc = Path(os.environ.get("BVLC_CAFFE", exported_nets.ROOT / "build" / "bvlc")) / "bin" / "python"
     with tempfile.TemporaryDirectory() as folder:
-        places, columns = prepare(folder), {}
-        run(bvlc, "caffe", places.values())
+        folders, columns = prepare(folder), {}
+        run(bvlc, "caffe", folders.values())
         for python in [sys.executable, *pythons]:
             listed = subprocess.run(
                 [python, run_exported.__file__, "--list"], capture_output=True, text=True, check=True
             )
             for line in listed.stdout.splitlines():
                 runtime, title = line.split("\t")
-                for place in places.values():
-                    (place / f"{runtime}.npz").unlink(missing_ok=True)
-                run(python, runtime, places.values())
-                columns[title] = [difference(place, runtime) for place in places.values()]
+                for net_folder in folders.values():
+                    (net_folder / f"{runtime}.npz").unlink(missing_ok=True)
+                run(python, runtime, folders.values())
+                columns[title] = [difference(net_folder, runtime) for net_folder in folders.values()]
     print("| net |", " | ".join(columns), "|")
     print("|---" * (1 + len(columns)) + "|")
-    for name, *row in zip(places, *columns.values(), strict=True):
+    for name, *row in zip(folders, *columns.values(), strict=True):
         print("|", " | ".join([name, *row]), "|")
 
 

@@ -84,11 +84,11 @@ def test_one_goes_on_where_the_other_stopped(both, work, first, second, snapshot
     end = ".h5" if snapshot_format == "HDF5" else ""
     state = f"build/snapshots/x_iter_3.solverstate{end}"
     command = ["train", "-solver", path, "-snapshot", state]
-    shown = {name: curves(run([folder / "caffe", *command]))[0] for name, folder in both.items()}
+    losses = {name: curves(run([folder / "caffe", *command]))[0] for name, folder in both.items()}
     # BVLC Caffe resumes at row 0; ours resumes at its last row if it wrote the state itself.
     if first == "bvlc":
-        np.testing.assert_allclose(shown["torch"], shown["bvlc"], rtol=3e-4)
-    assert [int(i) for i, _ in shown[second]] == [3, 4, 5, 6]
+        np.testing.assert_allclose(losses["torch"], losses["bvlc"], rtol=3e-4)
+    assert [int(i) for i, _ in losses[second]] == [3, 4, 5, 6]
 
 
 @pytest.mark.parametrize("kind", ["caffemodel", "caffemodel.h5"])

@@ -96,7 +96,7 @@ def test_every_layer_and_what_is_rare(both, tmp_path, monkeypatch):
 
 def test_random_nets(both, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    drawn = []
+    nets_drawn = []
 
     @settings(
         max_examples=int(os.environ.get("RANDOM_NETS", 100)),
@@ -107,11 +107,11 @@ def test_random_nets(both, tmp_path, monkeypatch):
     )
     @given(random_nets())
     def draw(text):
-        drawn.append(f"{len(drawn)}.prototxt@{int('TRAIN' not in text)}@")
-        (tmp_path / drawn[-1].split("@")[0]).write_text(text)
+        nets_drawn.append(f"{len(nets_drawn)}.prototxt@{int('TRAIN' not in text)}@")
+        (tmp_path / nets_drawn[-1].split("@")[0]).write_text(text)
 
     draw()
-    assert_same_lines(both, "nets", *drawn, at_least=len(drawn) * 20)
+    assert_same_lines(both, "nets", *nets_drawn, at_least=len(nets_drawn) * 20)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -131,17 +131,17 @@ def test_the_flags_and_old_solvers(both, work):  # noqa: F811
     assert_same_lines(both, "train", "-solver", "first.prototxt", at_least=200)
     weights, flags = "first_iter_0.caffemodel", ["-level", "2", "-stage", "a,b"]
     assert (work / weights).exists()
-    given = (
+    old_solver = (
         f"net_param {{ {SHARED} }} test_net_param {{ {SHARED} }} test_iter: 1 test_iter: 1 test_interval: 9 "
     )
-    given += 'test_initialization: false snapshot_prefix: "build"'
-    (work / "build" / "given.prototxt").write_text(rest + given)
+    old_solver += 'test_initialization: false snapshot_prefix: "build"'
+    (work / "build" / "given.prototxt").write_text(rest + old_solver)
     assert_same_lines(both, "train", "-solver", "build/given.prototxt", "-weights", weights, *flags)
     assert_same_lines(both, "train", "-solver", "first.prototxt", "-snapshot", "first_iter_0.solverstate")
     (work / "more.prototxt").write_text(SHARED.replace('"two"', '"three"'))
     test = ["test", "-model", "more.prototxt", "-weights", weights, "-iterations", "1", *flags]
-    found = assert_same_lines(both, *test)
-    assert sum(line.startswith("Ignoring source layer") for line in found) == 2
+    log = assert_same_lines(both, *test)
+    assert sum(line.startswith("Ignoring source layer") for line in log) == 2
 
 
 def test_layers_of_before_2015(both, tmp_path, monkeypatch):

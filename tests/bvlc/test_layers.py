@@ -81,30 +81,32 @@ class Drawing:
         net = text_format.Parse(self.text, caffe_pb2.NetParameter())
         return Net(net, net.state.phase).blobs[self.blob].shape
 
-    def add(self, kind, given="", bottoms=None, tops=None):
+    def add(self, layer_type, settings="", bottoms=None, tops=None):
         self.count += 1
         tops = tops or f"y{self.count}"
-        self.text += golden.layer(kind, given, bottoms or self.blob, tops, f"{kind}{self.count}".lower())
-        self.blob, self.last = tops.split()[0], kind
+        self.text += golden.layer(
+            layer_type, settings, bottoms or self.blob, tops, f"{layer_type}{self.count}".lower()
+        )
+        self.blob, self.last = tops.split()[0], layer_type
 
     def neuron(self):
-        kind = self.one_of(*NEURONS)
+        layer_type = self.one_of(*NEURONS)
         if len(self.shape()) < 2:
-            kind = "TanH"
-        if kind == "Dropout" and "TRAIN" in self.text:
-            kind = "ReLU"  # random numbers cannot agree
+            layer_type = "TanH"
+        if layer_type == "Dropout" and "TRAIN" in self.text:
+            layer_type = "ReLU"  # random numbers cannot agree
         in_place = self.last in BEFORE_IN_PLACE and self.draw(st.booleans())
-        self.add(kind, self.one_of(*NEURONS[kind]), tops=self.blob if in_place else None)
+        self.add(layer_type, self.one_of(*NEURONS[layer_type]), tops=self.blob if in_place else None)
 
     def simple(self):
-        kind = self.one_of(*NOT_IN_PLACE)
-        given, axes = self.one_of(*NOT_IN_PLACE[kind]), len(self.shape())
-        if kind == "Flatten" and self.last == "Reshape":
+        layer_type = self.one_of(*NOT_IN_PLACE)
+        settings, axes = self.one_of(*NOT_IN_PLACE[layer_type]), len(self.shape())
+        if layer_type == "Flatten" and self.last == "Reshape":
             return  # BVLC Caffe loses the gradient there
-        if axes == 4 and "num_axes: 0" in given:
+        if axes == 4 and "num_axes: 0" in settings:
             return  # and many of its layers take 4 axes at most
         if axes > 1:
-            self.add(kind, given)
+            self.add(layer_type, settings)
 
     def filters(self):
         shape = self.shape()
@@ -113,14 +115,14 @@ class Drawing:
             return
         divisors = [g for g in (1, 2, 3) if shape[1] % g == 0]
         group = self.one_of(*divisors)
-        kind = self.one_of("Convolution", "Deconvolution")
+        layer_type = self.one_of("Convolution", "Deconvolution")
         pad, dilation = self.one_of(0, 1), self.one_of(1, 1, 2)
-        room = min(shape[2:]) + 2 * pad if kind == "Convolution" else 4
+        room = min(shape[2:]) + 2 * pad if layer_type == "Convolution" else 4
         kernel = self.draw(st.integers(1, max(1, min(4, (room - 1) // dilation + 1))))
-        if kind == "Deconvolution" and kernel <= 2 * pad:
+        if layer_type == "Deconvolution" and kernel <= 2 * pad:
             pad = 0
         self.add(
-            kind,
+            layer_type,
             f"convolution_param {{ num_output: {group * self.one_of(1, 2)} kernel_size: {kernel} "
             f"group: {group} stride: {self.one_of(1, 2, 3)} pad: {pad} dilation: {dilation} "
             f"bias_term: {self.one_of('true', 'false')} }}",
@@ -155,22 +157,22 @@ class Drawing:
         source, shape = self.blob, self.shape()
         self.add(self.one_of("TanH", "Sigmoid", "AbsVal"))
         joined = f"{source} {self.blob}"
-        how = self.one_of("Concat", "Eltwise", "Slice", "Crop", "Scale")
-        if how == "Concat":
+        join = self.one_of("Concat", "Eltwise", "Slice", "Crop", "Scale")
+        if join == "Concat":
             axis = self.draw(st.integers(-len(shape), len(shape) - 1))
             self.add("Concat", f"concat_param {{ axis: {axis} }}", joined)
-        elif how == "Eltwise":
+        elif join == "Eltwise":
             operation = self.one_of(
                 "operation: SUM coeff: 1 coeff: -2", "operation: PROD", "operation: MAX", ""
             )
             self.add("Eltwise", f"eltwise_param {{ {operation} }}", joined)
-        elif how == "Scale":
+        elif join == "Scale":
             self.add("Scale", "scale_param { axis: 0 bias_term: true }", joined)
-        elif how == "Crop" and len(shape) == 4 and min(shape[2:]) > 1:
+        elif join == "Crop" and len(shape) == 4 and min(shape[2:]) > 1:
             self.add("Pooling", "pooling_param { kernel_size: 2 }")
             offset = self.one_of("offset: 1", "offset: 0 offset: 1", "")
             self.add("Crop", f"crop_param {{ {offset} }}", f"{source} {self.blob}")
-        elif how == "Slice" and len(shape) > 1 and shape[1] > 1:
+        elif join == "Slice" and len(shape) > 1 and shape[1] > 1:
             at = self.draw(st.integers(1, shape[1] - 1))
             first, second = f"p{self.count}", f"q{self.count}"
             self.add("Slice", f"slice_param {{ slice_point: {at} }}", source, f"{first} {second}")
@@ -178,27 +180,27 @@ class Drawing:
 
     def loss(self):
         shape = self.shape()
-        kind = self.one_of("EuclideanLoss", "SigmoidCrossEntropyLoss", "SoftmaxWithLoss", "none")
+        layer_type = self.one_of("EuclideanLoss", "SigmoidCrossEntropyLoss", "SoftmaxWithLoss", "none")
         ignore, divisor = (
             self.one_of("", "ignore_label: 1"),
             self.one_of("FULL", "VALID", "BATCH_SIZE", "NONE"),
         )
-        given = f"loss_weight: {self.one_of(0.5, 1, 2)} "
-        if kind == "none":
+        settings = f"loss_weight: {self.one_of(0.5, 1, 2)} "
+        if layer_type == "none":
             return
-        if kind == "SoftmaxWithLoss":
+        if layer_type == "SoftmaxWithLoss":
             axis = self.draw(st.integers(0, len(shape) - 1))
             labels, size = "label", shape[:axis] + shape[axis + 1 :]
             if axis == 0 or shape[axis] < 3:  # rows must agree, and the labels are 0 to 2
-                kind = "EuclideanLoss"
+                layer_type = "EuclideanLoss"
             else:
-                given += f"softmax_param {{ axis: {axis} }} "
-        if kind != "SoftmaxWithLoss":
-            labels, size = ("w" if kind == "EuclideanLoss" else "label"), shape
-        if kind != "EuclideanLoss":
-            given += f"loss_param {{ {ignore} normalization: {divisor} }}"
+                settings += f"softmax_param {{ axis: {axis} }} "
+        if layer_type != "SoftmaxWithLoss":
+            labels, size = ("w" if layer_type == "EuclideanLoss" else "label"), shape
+        if layer_type != "EuclideanLoss":
+            settings += f"loss_param {{ {ignore} normalization: {divisor} }}"
         self.text += golden.inputs(**{labels: size})
-        self.add(kind, given, f"{self.blob} {labels}")
+        self.add(layer_type, settings, f"{self.blob} {labels}")
 
 
 @st.composite

@@ -35,11 +35,11 @@ def errors_of(log):
     return [line for line in re.findall(r"(?m)^E.*?\] (.*)", log) if " above" not in line]
 
 
-def all_fields(kind):
+def all_fields(message):
     """A layer of a type of 2013 with every field, most of which no single type has."""
     values = {"weight_filler": FILLER, "bias_filler": FILLER, "blobs": "{ num: 1 data: 3 data: 4 }"}
     values["hdf5_output_param"] = '{ file_name: "f" }'
-    text = f'name: "n {kind}" type: "{kind}" '
+    text = f'name: "n {message}" type: "{message}" '
     for i, field in enumerate(caffe_pb2.V0LayerParameter.DESCRIPTOR.fields):
         if field.name in ("name", "type"):
             continue
@@ -53,12 +53,12 @@ def all_fields(kind):
 def test_every_field_of_every_type_of_2013(both, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     text = 'name: "n" input: "x" input_dim: 1 input_dim: 2 input_dim: 3 input_dim: 4 force_backward: true\n'
-    for kind in upgrade_v0._TYPES:
-        text += f'layers {{ layer {{ {all_fields(kind)} }} bottom: "x" top: "{kind}" }}\n'
-        text += f'layers {{ layer {{ name: "bare" type: "{kind}" }} top: "x" }}\n'
+    for layer_type in upgrade_v0._TYPES:
+        text += f'layers {{ layer {{ {all_fields(layer_type)} }} bottom: "x" top: "{layer_type}" }}\n'
+        text += f'layers {{ layer {{ name: "bare" type: "{layer_type}" }} top: "x" }}\n'
     text += 'layers { layer { name: "p" type: "padding" pad: 7 } bottom: "x" top: "p" }\n'
-    for kind in ("conv", "pool"):
-        text += f'layers {{ layer {{ type: "{kind}" }} bottom: "p" top: "p {kind}" }}\n'
+    for layer_type in ("conv", "pool"):
+        text += f'layers {{ layer {{ type: "{layer_type}" }} bottom: "p" top: "p {layer_type}" }}\n'
     (tmp_path / "old.prototxt").write_text(text)
     theirs, their_errors = their_upgrade("old.prototxt")
     ours = text_format.Parse(text, caffe_pb2.NetParameter())

@@ -58,12 +58,12 @@ def test_the_files_train_alike(both, tmp_path, monkeypatch, name):
     script += f"caffe.Net('{prefix}_train_test.prototxt', caffe.TRAIN).save('first.caffemodel')"
     run([both["bvlc"] / "python", "-c", script])
     tested = {}
-    for which, folder in both.items():
-        log = run([folder / "python", "-c", SCRIPT, prefix, f"{which}.npz"])
-        tested[which] = re.findall(r"\] +(Test net output #\d: .*)", log)
+    for program, folder in both.items():
+        log = run([folder / "python", "-c", SCRIPT, prefix, f"{program}.npz"])
+        tested[program] = re.findall(r"\] +(Test net output #\d: .*)", log)
     assert len(tested["bvlc"]) == 2
     assert_same_log(tested["torch"], tested["bvlc"], rtol=1e-3)
-    theirs, ours = (np.load(f"{which}.npz") for which in both)
+    theirs, ours = (np.load(f"{program}.npz") for program in both)
     assert np.ptp(theirs["losses"]) > 0.001
     np.testing.assert_allclose(ours["losses"], theirs["losses"], rtol=1e-5)
     for what in theirs:
@@ -75,7 +75,7 @@ def test_the_files_train_alike(both, tmp_path, monkeypatch, name):
 @pytest.mark.parametrize("name", digits.EXAMPLES)
 def test_our_files_are_the_published_ones(name):
     for path, text in digits.files(name).items():
-        kind = caffe_pb2.SolverParameter if "solver" in path else caffe_pb2.NetParameter
+        message_type = caffe_pb2.SolverParameter if "solver" in path else caffe_pb2.NetParameter
         if not (theirs := published(path)):
             pytest.skip("BVLC_SOURCE is not set")
-        assert text_format.Parse(text, kind()) == text_format.Parse(theirs, kind())
+        assert text_format.Parse(text, message_type()) == text_format.Parse(theirs, message_type())

@@ -111,7 +111,7 @@ random_seed: 1 solver_mode: CPU regularization_type: "L2"
 def trained_files(tmp_path_factory):
     """The files of `trained_folder`, made once."""
     folder = tmp_path_factory.mktemp("trained")
-    before = os.getcwd()
+    previous_folder = os.getcwd()
     os.chdir(folder)
     try:
         random_numbers = np.random.default_rng(0)
@@ -124,7 +124,7 @@ def trained_files(tmp_path_factory):
             Path("solver.prototxt").write_text(f"{SOLVER} snapshot_format: {form}\n")
             training.Solver("solver.prototxt").solve()
     finally:
-        os.chdir(before)
+        os.chdir(previous_folder)
     return folder
 
 

@@ -18,18 +18,18 @@ RELEASED = {  # models/NAME: its net
 }
 
 
-def _conv(name, bottom, outputs, kernel, more="", kind="Convolution"):
-    given = f"convolution_param {{ num_output: {outputs} kernel_size: {kernel} {more} }}"
-    return layer(kind, given, bottom, name, name)
+def _conv(name, bottom, outputs, kernel, settings="", layer_type="Convolution"):
+    param = f"convolution_param {{ num_output: {outputs} kernel_size: {kernel} {settings} }}"
+    return layer(layer_type, param, bottom, name, name)
 
 
 def _relu(name):
     return layer("ReLU", "", name, name, f"relu_{name}")
 
 
-def _pool(name, bottom, kernel=2, kind="MAX"):
-    given = f"pooling_param {{ pool: {kind} kernel_size: {kernel} stride: 2 }}"
-    return layer("Pooling", given, bottom, name, name)
+def _pool(name, bottom, kernel=2, method="MAX"):
+    param = f"pooling_param {{ pool: {method} kernel_size: {kernel} stride: 2 }}"
+    return layer("Pooling", param, bottom, name, name)
 
 
 def _inner(name, bottom, outputs):
@@ -41,8 +41,8 @@ def _dense(name, bottom, outputs):
     return _inner(name, bottom, outputs) + _relu(name) + drop
 
 
-def _crop(name, bottom, like, offset):
-    return layer("Crop", f"crop_param {{ axis: 2 offset: {offset} }}", f"{bottom} {like}", name, name)
+def _crop(name, bottom, reference, offset):
+    return layer("Crop", f"crop_param {{ axis: 2 offset: {offset} }}", f"{bottom} {reference}", name, name)
 
 
 LENET = (
@@ -120,7 +120,7 @@ ENCODER_DECODER = (
     + _pool("pool1", "conv1", 3)
     + _conv("conv2", "pool1", 16, 3, "pad: 2 dilation: 2")
     + layer("ELU", "", "conv2", "conv2", "elu2")
-    + _pool("pool2", "conv2", kind="AVE")
+    + _pool("pool2", "conv2", method="AVE")
     + _conv("deconv2", "pool2", 8, 4, "stride: 2 pad: 1", "Deconvolution")
     + _crop("deconv2c", "deconv2", "pool1", 0)
     + layer("Concat", "", "deconv2c pool1", "skip", "skip")
@@ -154,8 +154,8 @@ def fill(net, seed=1):
         positive = net.layers[list(net._layer_names).index(name)].type == "BatchNorm"
         for blob in blobs:
             shape = tuple(blob.data.shape)
-            drawn = random.standard_normal(shape) * np.sqrt(2.0 / max(1, np.prod(shape[1:])))
-            blob.data[...] = np.abs(drawn) + 0.5 if positive else drawn
+            normals = random.standard_normal(shape) * np.sqrt(2.0 / max(1, np.prod(shape[1:])))
+            blob.data[...] = np.abs(normals) + 0.5 if positive else normals
 
 
 def feeds(net, free=True):
@@ -163,11 +163,11 @@ def feeds(net, free=True):
     random = np.random.RandomState(2)
     shapes = {name: tuple(net.blobs[name].data.shape) for name in net.inputs}
     result = []
-    for more in ((0, 0), (15, -5), (-10, 25)) if free else ((0, 0),):
+    for increase in ((0, 0), (15, -5), (-10, 25)) if free else ((0, 0),):
         batch = {}
         for name, shape in shapes.items():
             if free:
-                shape = (*shape[:2], shape[2] + more[0], shape[3] + more[1])
+                shape = (*shape[:2], shape[2] + increase[0], shape[3] + increase[1])
             batch[name] = random.uniform(0, 1, shape).astype(np.float32)
         result.append(batch)
     return result

@@ -54,11 +54,11 @@ class FakeCapture(TorchDispatchMode):
                 if tensor.untyped_storage().data_ptr() not in self.own:
                     self.originals.setdefault(id(tensor), (tensor, tensor.clone()))
         result = operation(*args, **(kwargs or {}))
-        existing = _memory(inputs)
+        input_memory = _memory(inputs)
         results = [
             (i, tensor)
             for i, tensor in enumerate(_tensors(result))
-            if tensor.untyped_storage().data_ptr() not in existing
+            if tensor.untyped_storage().data_ptr() not in input_memory
         ]
         self.own |= _memory([tensor for _, tensor in results])
         self.graph.calls.append((operation, args, kwargs or {}, results))

@@ -24,8 +24,8 @@ def _load():
     numbers = {}
     for script in SCRIPTS:
         for key, array in np.load(Path(script.__file__).with_suffix(".npz")).items():
-            case, what = key.split("/")
-            numbers.setdefault(case, {})[what] = array
+            case, array_name = key.split("/")
+            numbers.setdefault(case, {})[array_name] = array
     return numbers
 
 
@@ -52,18 +52,18 @@ def assert_golden_numbers(case: str) -> None:
     """One forward and backward pass gives BVLC Caffe's numbers."""
     ours = first_script.run(CASES[case])
     assert set(ours) == set(_GOLDEN[case])
-    for what, array in ours.items():
-        assert array.shape == _GOLDEN[case][what].shape, what
-        np.testing.assert_allclose(array, _GOLDEN[case][what], rtol=1e-5, atol=2e-6, err_msg=what)
+    for array_name, array in ours.items():
+        assert array.shape == _GOLDEN[case][array_name].shape, array_name
+        np.testing.assert_allclose(array, _GOLDEN[case][array_name], rtol=1e-5, atol=2e-6, err_msg=array_name)
 
 
 X = inputs(x=(2, 3, 4, 5))
 FC = inputs(x=(4, 3)) + layer("InnerProduct", "inner_product_param { num_output: 2 }", name="fc")
 
 
-def net_with(kind, settings="", bottoms="x", tops="y"):
+def net_with(layer_type, settings="", bottoms="x", tops="y"):
     """A net in text form: inputs x, w and label, and a layer that reads some of them."""
-    return X + inputs(w=(2, 3), label=(2,)) + layer(kind, settings, bottoms, tops)
+    return X + inputs(w=(2, 3), label=(2,)) + layer(layer_type, settings, bottoms, tops)
 
 
 def net_of(text: str) -> Net:

@@ -62,7 +62,7 @@ def readme_layers():
     table = readme[readme.index("| layers |") : readme.index("## ONNX")]
     rows = re.findall(r"^\| (\w[\w, ]*) \| (yes|no)\b", table, re.M)
     return {
-        answer: sorted(name for types, said in rows if said == answer for name in types.split(", "))
+        answer: sorted(name for types, cell in rows if cell == answer for name in types.split(", "))
         for answer in ("yes", "no")
     }
 
@@ -187,29 +187,29 @@ def stored_net(path):
 # Rows of HDF5 files
 
 
-def write_rows(*lengths, folder=".", **more):
+def write_rows(*lengths, folder=".", **datasets):
     """Files 0.h5, 1.h5, ... whose rows of x number all rows, and their list."""
     first = 0
     for i, length in enumerate(lengths):
         with h5py.File(f"{folder}/{i}.h5", "w") as file:
             file["x"] = np.arange(first, first + length, dtype=np.float32).reshape(-1, 1)
-            for name, array in more.items():
+            for name, array in datasets.items():
                 file[name] = array
         first += length
     with open("list.txt", "w") as file:
         file.writelines(f"{folder}/{i}.h5\n" for i in range(len(lengths)))
 
 
-def data_layer(text, tops=("x",), kind="HDF5Data"):
+def data_layer(text, tops=("x",), layer_type="HDF5Data"):
     """A layer with these settings, for training."""
-    spec = caffe_pb2.LayerParameter(name="data", type=kind, top=tops)
+    spec = caffe_pb2.LayerParameter(name="data", type=layer_type, top=tops)
     return layers.create(text_format.Parse(text, spec), caffe_pb2.TRAIN)
 
 
 def hdf5_data(batch, tops=("x",), shuffle=False):
     """An HDF5Data layer that reads the files of `write_rows`."""
-    more = "shuffle: true" if shuffle else ""
-    return data_layer(f'hdf5_data_param {{ source: "list.txt" batch_size: {batch} {more} }}', tops)
+    settings = "shuffle: true" if shuffle else ""
+    return data_layer(f'hdf5_data_param {{ source: "list.txt" batch_size: {batch} {settings} }}', tops)
 
 
 def load_rows(source, batches):
@@ -223,9 +223,9 @@ def load_rows(source, batches):
 LMDB = "backend: LMDB batch_size: 1"
 
 
-def source_net(kind, settings, phase=TEST, tops=("data", "label")):
+def source_net(layer_type, settings, phase=TEST, tops=("data", "label")):
     """A net of one layer without bottoms."""
-    layer = caffe_pb2.LayerParameter(name="in", type=kind, top=tops)
+    layer = caffe_pb2.LayerParameter(name="in", type=layer_type, top=tops)
     net = caffe_pb2.NetParameter(layer=[text_format.Parse(settings, layer)])
     return Net(net, phase)
 
@@ -265,20 +265,20 @@ def train_status(capfd, *arguments):
 @contextlib.contextmanager
 def file_size_limit(size):
     """No file grows beyond `size` bytes: what is written to it is cut off there, as by a full disk."""
-    most = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, most[1]))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @contextlib.contextmanager
-def memory_limit(more=3 * 2**30):
+def memory_limit(extra=3 * 2**30):
     """This process may take so many bytes more than it has."""
-    now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (now + more, hard))
+    resource.setrlimit(resource.RLIMIT_AS, (used + extra, hard))
     try:
         yield
     finally:
@@ -301,8 +301,8 @@ def assert_golden_windows(ours, theirs):
 
 def assert_golden_batches(ours, theirs, *families):
     """The arrays of tests/golden/images.py whose names begin with a family are BVLC Caffe's."""
-    chosen = [[what for what in arrays if what.startswith(families)] for arrays in (ours, theirs)]
-    assert chosen[0] == chosen[1] != []
-    for what in chosen[0]:
-        assert ours[what].shape == theirs[what].shape, what
-        np.testing.assert_allclose(ours[what], theirs[what], rtol=1e-6, atol=1e-5, err_msg=what)
+    names = [[name for name in arrays if name.startswith(families)] for arrays in (ours, theirs)]
+    assert names[0] == names[1] != []
+    for name in names[0]:
+        assert ours[name].shape == theirs[name].shape, name
+        np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-6, atol=1e-5, err_msg=name)

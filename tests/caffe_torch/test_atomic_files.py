@@ -32,7 +32,7 @@ def test_a_failed_write_leaves_the_file_before_it(monkeypatch, folder):
     net = caffe.Net("net.prototxt", caffe.TRAIN)
     for name in ("w.caffemodel", "w.caffemodel.h5"):
         snapshot.save_hdf5(net, name) if name.endswith("h5") else snapshot.save_caffemodel(net, name)
-    before = {path: path.read_bytes() for path in folder.glob("w.*")}
+    contents = {path: path.read_bytes() for path in folder.glob("w.*")}
 
     def fail(*_):
         raise OSError(28, "No space left on device")
@@ -42,7 +42,7 @@ def test_a_failed_write_leaves_the_file_before_it(monkeypatch, folder):
         snapshot.save_caffemodel(net, "w.caffemodel")
     with pytest.raises(OSError, match="No space"):
         snapshot.save_hdf5(net, "w.caffemodel.h5")
-    assert {path: path.read_bytes() for path in folder.glob("w.*")} == before
+    assert {path: path.read_bytes() for path in folder.glob("w.*")} == contents
     assert not list(folder.glob(".w*"))
 
 

@@ -11,25 +11,25 @@ def test_arrays_given_out_go_on_showing_the_blob(net):
     text = "force_backward: true " + X
     text += layer("Convolution", "convolution_param { num_output: 2 kernel_size: 1 }", "x", "y", "conv")
     text += layer("PReLU", "", "y", "y")
-    held, fresh = net(text), net(text)
-    arrays = [held.blobs["y"].data, held.blobs["x"].diff, held.params["layer"][0].diff]
-    rows = held.blobs["y"].data[1, :2]
+    observed, fresh = net(text), net(text)
+    arrays = [observed.blobs["y"].data, observed.blobs["x"].diff, observed.params["layer"][0].diff]
+    rows = observed.blobs["y"].data[1, :2]
     for i in range(1, 4):
-        for n in (held, fresh):
+        for n in (observed, fresh):
             n.params["conv"][0].data[...] = np.linspace(-1, i, n.params["conv"][0].count).reshape(2, 3, 1, 1)
             n.blobs["x"].data[...] = np.linspace(-i, 2, 120).reshape(2, 3, 4, 5)
             n.forward()
             n.blobs["y"].diff[...] = i
             n.clear_param_diffs()
             n.backward()
-        now = [fresh.blobs["y"].data, fresh.blobs["x"].diff, fresh.params["layer"][0].diff]
-        for array, expected in zip(arrays, now, strict=True):
+        fresh_arrays = [fresh.blobs["y"].data, fresh.blobs["x"].diff, fresh.params["layer"][0].diff]
+        for array, expected in zip(arrays, fresh_arrays, strict=True):
             assert expected.any()
             np.testing.assert_array_equal(array, expected)
         np.testing.assert_array_equal(rows, arrays[0][1, :2])
     arrays[0][...] = 7  # and what is written to it counts
-    assert (held.blobs["y"].data == 7).all()
-    held.clear_param_diffs()
+    assert (observed.blobs["y"].data == 7).all()
+    observed.clear_param_diffs()
     assert not arrays[2].any()
 
 

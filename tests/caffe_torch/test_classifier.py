@@ -14,9 +14,9 @@ def test_the_script_finds_the_same_things(windows_found):
     assert list(windows_found) == list(WINDOWS)
 
 
-@pytest.mark.parametrize("what", [what for what in WINDOWS if what.startswith(("classify", "default"))])
-def test_the_script_finds_the_same(windows_found, what):
-    assert_golden_windows(windows_found[what], WINDOWS[what])
+@pytest.mark.parametrize("array_name", [name for name in WINDOWS if name.startswith(("classify", "default"))])
+def test_the_script_finds_the_same(windows_found, array_name):
+    assert_golden_windows(windows_found[array_name], WINDOWS[array_name])
 
 
 def test_what_is_no_image(window_nets):

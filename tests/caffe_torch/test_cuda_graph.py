@@ -71,21 +71,21 @@ def solver(net, settings='type: "Adam"', rate=0.01):
     text = f'{settings} base_lr: {rate} lr_policy: "inv" gamma: 0.1 power: 1 random_seed: 3'
     param = text_format.Parse(text, caffe_pb2.SolverParameter())
     text_format.Parse(net, param.net_param)
-    made = training.Solver(param)
+    built = training.Solver(param)
     random = np.random.default_rng(0)
-    for name in made.net.inputs:
-        made.net.blobs[name].data[...] = random.normal(size=made.net.blobs[name].shape)
-    return made
+    for name in built.net.inputs:
+        built.net.blobs[name].data[...] = random.normal(size=built.net.blobs[name].shape)
+    return built
 
 
-def weights(made):
-    return np.concatenate([blob.data.ravel() for blob in made.net.learnable_params])
+def weights(trainer):
+    return np.concatenate([blob.data.ravel() for blob in trainer.net.learnable_params])
 
 
 def trained(net, iterations=12, **options):
-    made = solver(net, **options)
-    made.step(iterations)
-    return made
+    trainer = solver(net, **options)
+    trainer.step(iterations)
+    return trainer
 
 
 SETTINGS = [
@@ -131,128 +131,128 @@ def test_the_cpu_computes_the_same():
 
 @pytest.mark.parametrize("settings", ['iter_size: 2 type: "SGD"', 'clip_gradients: 0.1 type: "SGD"'])
 def test_what_cannot_be_captured_is_done_one_by_one(settings):
-    made = trained(ROWS, settings=settings)
-    assert not made._captured and np.isfinite(weights(made)).all()
+    trainer = trained(ROWS, settings=settings)
+    assert not trainer._captured and np.isfinite(weights(trainer)).all()
 
 
 def test_callbacks_and_hooks_are_called_every_time():
     for add in ("add_callback", "after_forward"):
-        made, calls = solver(ROWS), []
+        trainer, calls = solver(ROWS), []
         if add == "add_callback":
-            made.add_callback(lambda: None, lambda calls=calls: calls.append(0))
+            trainer.add_callback(lambda: None, lambda calls=calls: calls.append(0))
         else:
-            made.net.after_forward(lambda i, calls=calls: i or calls.append(0))
-        made.step(8)
+            trainer.net.after_forward(lambda i, calls=calls: i or calls.append(0))
+        trainer.step(8)
         assert len(calls) == 8
 
 
 def test_callbacks_may_change_gradients():
-    made = trained(ROWS, 8, settings='type: "SGD"')
-    made.add_callback(lambda: None, made.net.clear_param_diffs)
-    before = weights(made)
-    made.step(3)
-    np.testing.assert_array_equal(weights(made), before)
+    trainer = trained(ROWS, 8, settings='type: "SGD"')
+    trainer.add_callback(lambda: None, trainer.net.clear_param_diffs)
+    weights_before = weights(trainer)
+    trainer.step(3)
+    np.testing.assert_array_equal(weights(trainer), weights_before)
 
 
 def test_parameters_shared_since_are_those_trained():
-    made, other = trained(ROWS, 8), solver(ROWS)
-    made.net.share_with(other.net)
-    before = weights(other)
-    made.step(8)
-    assert made._captured and (weights(other) != before).any()
-    np.testing.assert_array_equal(weights(made), weights(other))
+    trainer, sharer = trained(ROWS, 8), solver(ROWS)
+    trainer.net.share_with(sharer.net)
+    weights_before = weights(sharer)
+    trainer.step(8)
+    assert trainer._captured and (weights(sharer) != weights_before).any()
+    np.testing.assert_array_equal(weights(trainer), weights(sharer))
 
 
 def test_arrays_given_out_show_what_is_replayed():
-    made = solver(LINEAR)
-    array, step = made.net.params["ip"][0].data, made.net.params["ip"][0].diff
-    shown = made.net.blobs["ip"].data
+    trainer = solver(LINEAR)
+    array, step = trainer.net.params["ip"][0].data, trainer.net.params["ip"][0].diff
+    output = trainer.net.blobs["ip"].data
     for _ in range(8):
-        before = array.copy()
-        made.step(1)
-        np.testing.assert_allclose(before - array, step, rtol=1e-3, atol=1e-6)
-        np.testing.assert_array_equal(shown, made.net.blobs["ip"].tensor.cpu().numpy())
-        x, bias = made.net.blobs["x"].data, made.net.params["ip"][1].data + made.net.params["ip"][1].diff
-        np.testing.assert_allclose(shown, x @ before.T + bias, rtol=1e-4, atol=1e-5)
-    assert made._captured
+        weights_before = array.copy()
+        trainer.step(1)
+        np.testing.assert_allclose(weights_before - array, step, rtol=1e-3, atol=1e-6)
+        np.testing.assert_array_equal(output, trainer.net.blobs["ip"].tensor.cpu().numpy())
+        x, (_, bias) = trainer.net.blobs["x"].data, trainer.net.params["ip"]
+        np.testing.assert_allclose(output, x @ weights_before.T + bias.data + bias.diff, rtol=1e-4, atol=1e-5)
+    assert trainer._captured
 
 
 def test_what_a_program_writes_counts():
-    made = trained(LINEAR)
-    made.net.params["ip"][0].data[...] = 0
-    made.net.params["ip"][1].data[...] = 7
-    made.net.blobs["x"].data[...] = 1
-    made.net.blobs["y"].data[...] = 0
-    made.step(1)
-    np.testing.assert_allclose(made.net.blobs["ip"].data, 7)
-    np.testing.assert_allclose(made.net.blobs["loss"].data, 49 * 3 / 2, rtol=1e-6)
+    trainer = trained(LINEAR)
+    trainer.net.params["ip"][0].data[...] = 0
+    trainer.net.params["ip"][1].data[...] = 7
+    trainer.net.blobs["x"].data[...] = 1
+    trainer.net.blobs["y"].data[...] = 0
+    trainer.step(1)
+    np.testing.assert_allclose(trainer.net.blobs["ip"].data, 7)
+    np.testing.assert_allclose(trainer.net.blobs["loss"].data, 49 * 3 / 2, rtol=1e-6)
 
 
 def test_other_shapes_and_precisions_are_captured_anew():
-    made = trained(LINEAR)
-    first = made._captured
+    trainer = trained(LINEAR)
+    first = trainer._captured
     for name in "xy":
-        made.net.blobs[name].reshape(9, 3)
-        made.net.blobs[name].data[...] = 1
-    made.net.reshape()
-    made.step(12)
-    assert made._captured and made._captured is not first
-    assert made.net.blobs["ip"].data.shape == (9, 3)
-    second = made._captured
+        trainer.net.blobs[name].reshape(9, 3)
+        trainer.net.blobs[name].data[...] = 1
+    trainer.net.reshape()
+    trainer.step(12)
+    assert trainer._captured and trainer._captured is not first
+    assert trainer.net.blobs["ip"].data.shape == (9, 3)
+    second = trainer._captured
     caffe.set_precision("bfloat16")
-    made.step(12)
-    assert made._captured and made._captured is not second
-    assert made.net.blobs["ip"].tensor.dtype == torch.bfloat16
+    trainer.step(12)
+    assert trainer._captured and trainer._captured is not second
+    assert trainer.net.blobs["ip"].tensor.dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("captured", [GPU], indirect=True)
 def test_the_cpu_goes_on_where_the_gpu_stopped():
-    made = trained(ROWS)
+    trainer = trained(ROWS)
     caffe.set_mode_cpu()
-    made.step(3)
+    trainer.step(3)
     caffe.set_mode_gpu()
-    made.step(12)
-    np.testing.assert_allclose(weights(made), weights(trained(ROWS, 27)), rtol=1e-3, atol=1e-4)
+    trainer.step(12)
+    np.testing.assert_allclose(weights(trainer), weights(trained(ROWS, 27)), rtol=1e-3, atol=1e-4)
 
 
 def test_a_layer_that_waits_for_the_gpu_cannot_be_captured(monkeypatch):
-    made = solver(LINEAR)
-    forward = type(made.net.layers[-1]).forward
+    trainer = solver(LINEAR)
+    forward = type(trainer.net.layers[-1]).forward
     waiting = lambda self, params, *bottoms: forward(self, params, *bottoms) * bottoms[0].sum().item()  # noqa: E731
-    monkeypatch.setattr(type(made.net.layers[-1]), "forward", waiting)
+    monkeypatch.setattr(type(trainer.net.layers[-1]), "forward", waiting)
     with pytest.raises(ValueError, match=r"layer 'loss' .*capturing"):
-        made.step(12)
+        trainer.step(12)
 
 
 def test_dropout_drops_others_every_time():
     drop = 'layer { name: "drop" type: "Dropout" bottom: "ip" top: "ip" }\nlayer { name: "loss"'
-    made, masks = solver(LINEAR.replace('layer { name: "loss"', drop), rate=1e-9), set()
+    trainer, masks = solver(LINEAR.replace('layer { name: "loss"', drop), rate=1e-9), set()
     for _ in range(20):
-        made.step(1)
-        masks.add((made.net.blobs["ip"].data == 0).tobytes())
-    assert made._captured and len(masks) > 10
+        trainer.step(1)
+        masks.add((trainer.net.blobs["ip"].data == 0).tobytes())
+    assert trainer._captured and len(masks) > 10
 
 
 @pytest.mark.parametrize("resident", [True, False])
 def test_batches_follow_each_other(resident, monkeypatch):
     if not resident:
-        monkeypatch.setattr(data, "_free_memory", lambda where: 0)
-    made = solver(ROWS, rate=0)
+        monkeypatch.setattr(data, "_free_memory", lambda device: 0)
+    trainer = solver(ROWS, rate=0)
     stored = np.concatenate([h5py.File(f"{i}.h5")["y"][()] for i in range(3)])
     for i in range(9):
-        made.step(1)
+        trainer.step(1)
         expected = stored[np.arange(4 * i, 4 * i + 4) % 15]
-        np.testing.assert_array_equal(made.net.blobs["y"].data, expected)
+        np.testing.assert_array_equal(trainer.net.blobs["y"].data, expected)
 
 
 def test_a_training_resumed_goes_on_to_the_same_numbers():
     settings = 'type: "Adam" snapshot_prefix: "run"'
-    whole = trained(ROWS, 20, settings=settings)
+    uninterrupted = trained(ROWS, 20, settings=settings)
     trained(ROWS, 10, settings=settings).snapshot()
     resumed = solver(ROWS, settings=settings)
     resumed.restore("run_iter_10.solverstate")
     resumed.step(10)
-    np.testing.assert_allclose(weights(resumed), weights(whole), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(weights(resumed), weights(uninterrupted), rtol=1e-5, atol=1e-6)
 
 
 def test_a_loss_that_is_not_finite_stops():

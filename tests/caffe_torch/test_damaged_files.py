@@ -66,8 +66,8 @@ RECORDS = {
 }
 
 
-@pytest.mark.parametrize("what", RECORDS)
-def test_a_damaged_record_is_refused(what, folder, capfd):
+@pytest.mark.parametrize("damage", RECORDS)
+def test_a_damaged_record_is_refused(damage, folder, capfd):
     state = snapshot.load_state(STATE)
     record = state.resume.decode()
     edited = {
@@ -75,11 +75,11 @@ def test_a_damaged_record_is_refused(what, folder, capfd):
         "a row": re.sub(r'"rows": \[\d', '"rows": [99999999999999999999999', record),
         "the place": record.replace('"place": ', '"place": -'),
     }
-    state.resume = edited[what].encode() if what in edited else RECORDS[what]
+    state.resume = edited[damage].encode() if damage in edited else RECORDS[damage]
     assert state.resume.decode() != record
     snapshot.save_state(STATE, state)
-    if what == "the place" and '"place": -0' in edited[what]:
-        state.resume = edited[what].replace('"place": -0', '"place": -3').encode()
+    if damage == "the place" and '"place": -0' in edited[damage]:
+        state.resume = edited[damage].replace('"place": -0', '"place": -3').encode()
         snapshot.save_state(STATE, state)
     status, line = train_status(capfd, "-snapshot", STATE)
     assert status == 1 and line.startswith(f"caffe: error: {STATE}: the stored data position"), line
@@ -118,6 +118,14 @@ def test_a_damaged_solver_is_named(old, new, folder, capfd):
     Path("solver.prototxt").write_text(text.replace(old, new, 1))
     status, line = train_status(capfd)
     assert status == 1 and line.startswith("caffe: error: solver.prototxt: "), line
+
+
+@pytest.mark.parametrize("name", ["net.prototx", 'net.prototxt""net.prototxt', "net.prototxt/", 300 * "n"])
+def test_a_damaged_name_of_a_net_is_named(name, folder, capfd):
+    text = Path("solver.prototxt").read_text()
+    Path("solver.prototxt").write_text(text.replace("net.prototxt", name, 1))
+    status, line = train_status(capfd)
+    assert status == 1 and line.startswith(f"caffe: error: {name.replace(chr(34), '')}: "), line
 
 
 @pytest.mark.parametrize(
@@ -173,17 +181,17 @@ def damaged(content: bytes, rng: random.Random) -> bytes:
     for _ in range(rng.choice((1, 1, 2, 3))):
         at = rng.randrange(len(data) + 1)
         span = rng.choice((1, 1, 2, 4, 8, 100))
-        kind = rng.randrange(6)
-        if kind == 0 and at < len(data):
+        damage = rng.randrange(6)
+        if damage == 0 and at < len(data):
             data[at] ^= 1 << rng.randrange(8)
-        elif kind == 1:
+        elif damage == 1:
             put = rng.choice(BYTES)
             data[at : at + len(put)] = put
-        elif kind == 2:
+        elif damage == 2:
             data[at : at + span] = rng.randbytes(span)
-        elif kind == 3:
+        elif damage == 3:
             del data[at : at + span]
-        elif kind == 4:
+        elif damage == 4:
             data[at:at] = data[at : at + span] * rng.choice((1, 2, 50))
         elif rng.random() < 0.3:
             del data[at:]
@@ -198,18 +206,18 @@ def damaged_text(content: bytes, rng: random.Random) -> bytes:
     tokens = re.findall(r'"[^"]*"|[\w.+-]+|\S|\s+', content.decode())
     numbers = [i for i, token in enumerate(tokens) if re.fullmatch(r"-?[\d.e-]+", token)]
     for _ in range(rng.choice((1, 1, 2))):
-        at, kind = rng.randrange(len(tokens)), rng.randrange(8)
-        if kind < 4:
+        at, damage = rng.randrange(len(tokens)), rng.randrange(8)
+        if damage < 4:
             tokens[rng.choice(numbers)] = rng.choice(WORDS)
-        elif kind == 4:
+        elif damage == 4:
             tokens[at] = rng.choice(WORDS)
-        elif kind == 5:
+        elif damage == 5:
             tokens[at] = ""
-        elif kind == 6:
+        elif damage == 6:
             tokens[at] *= rng.choice((2, 2, 200))
         else:
-            other = rng.randrange(len(tokens))
-            tokens[at], tokens[other] = tokens[other], tokens[at]
+            second = rng.randrange(len(tokens))
+            tokens[at], tokens[second] = tokens[second], tokens[at]
     return "".join(tokens).encode()
 
 
@@ -223,8 +231,8 @@ def read_net(path):
 def read_solver(path):
     solver = training.Solver(path)
     yield
-    asked = iter([None] * 3)
-    solver.action = lambda: next(asked, "stop")
+    actions = iter([None] * 3)
+    solver.action = lambda: next(actions, "stop")
     solver.param.snapshot = 0
     solver.step(1)
 
@@ -276,7 +284,9 @@ def fault(path, read, seconds=20):
         if "\n" in line or len(line) > 20_000:
             return f"not one line: {line[:500]!r}"
         # What is wrong with labels, for instance, is found in use, and names the layer.
-        if not (path in line or WEIGHTS in line) and stage == "reading":
+        # Or the error names what a damaged name of a net leads to.
+        named = path in line or WEIGHTS in line or getattr(error, "filename", None)
+        if not named and stage == "reading":
             return f"the file is not named: {type(error).__name__} {line[:500]!r}"
     except FloatingPointError:
         pass
@@ -294,26 +304,26 @@ def fault(path, read, seconds=20):
 
 def faults(count, seed):
     """{fault: how to make it again} of so many damaged files."""
-    rng, found = random.Random(seed), {}
-    before = signal.signal(signal.SIGALRM, too_long)
-    kinds = readers()
-    originals = {name: Path(name).read_bytes() for name in kinds}
+    rng, examples = random.Random(seed), {}
+    previous_handler = signal.signal(signal.SIGALRM, too_long)
+    readers_by_file = readers()
+    originals = {name: Path(name).read_bytes() for name in readers_by_file}
     try:
         with memory_limit():
             for number in range(count):
-                name = rng.choice(list(kinds))
-                damage, read = kinds[name]
+                name = rng.choice(list(readers_by_file))
+                damage, read = readers_by_file[name]
                 content = damage(originals[name], rng)
                 path = name if name == "data.h5" else f"damaged.{name}"
                 Path(path).write_bytes(content)
-                what = fault(path, read)
-                if what:
-                    found.setdefault(what, f"{name}, number {number} of seed {seed}")
-                    Path(f"fault{len(found)}.{name}").write_bytes(content)
+                description = fault(path, read)
+                if description:
+                    examples.setdefault(description, f"{name}, number {number} of seed {seed}")
+                    Path(f"fault{len(examples)}.{name}").write_bytes(content)
                 Path("data.h5").write_bytes(originals["data.h5"])
     finally:
-        signal.signal(signal.SIGALRM, before)
-    return found
+        signal.signal(signal.SIGALRM, previous_handler)
+    return examples
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from tests.caffe_torch.helpers import WINDOWS, assert_golden_windows
 from tests.golden import windows as script
 
 
-@pytest.mark.parametrize("what", [what for what in WINDOWS if what.startswith(("detect", "crops"))])
-def test_the_script_finds_the_same(windows_found, what):
-    assert_golden_windows(windows_found[what], WINDOWS[what])
+@pytest.mark.parametrize("array_name", [name for name in WINDOWS if name.startswith(("detect", "crops"))])
+def test_the_script_finds_the_same(windows_found, array_name):
+    assert_golden_windows(windows_found[array_name], WINDOWS[array_name])
 
 
 def test_windows_that_are_none(window_nets, monkeypatch):
@@ -40,6 +40,6 @@ def test_selective_search_is_asked_for_windows(window_nets, monkeypatch):
     search = types.ModuleType(name)
     search.get_windows = lambda files, cmd: [[(0.0, 0.0, 9.0, 9.0)] * (1 + i) for i in range(len(files))]
     monkeypatch.setitem(sys.modules, name, search)
-    found = detector.detect_selective_search(iter(["0:0:40:50", "9:9:40:50"]))
-    assert [one["filename"] for one in found] == ["0:0:40:50", "9:9:40:50", "9:9:40:50"]
-    assert found[0]["prediction"].shape == (7,)
+    detections = detector.detect_selective_search(iter(["0:0:40:50", "9:9:40:50"]))
+    assert [detection["filename"] for detection in detections] == ["0:0:40:50", "9:9:40:50", "9:9:40:50"]
+    assert detections[0]["prediction"].shape == (7,)

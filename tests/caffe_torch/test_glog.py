@@ -68,8 +68,8 @@ def test_the_log_goes_to_files_where_log_dir_says(folder, capfd):
     """As BVLC Caffe's: a file for every level that has lines, linked to by name, and stderr all the same."""
     (folder / "logs").mkdir()
     assert run_caffe(*TIME, "-log_dir=logs") == 0
-    shown, head, log = capfd.readouterr().err, *(folder / "logs/caffe.INFO").read_text().split("] msg\n")
-    assert log == shown and "Benchmark ends" in log
+    stderr, head, log = capfd.readouterr().err, *(folder / "logs/caffe.INFO").read_text().split("] msg\n")
+    assert log == stderr and "Benchmark ends" in log
     assert head.startswith("Log file created at: ") and "Log line format: [IWEF]mmdd hh:mm:ss" in head
     (link, name) = sorted(path.name for path in (folder / "logs").iterdir())
     assert re.fullmatch(r"caffe\..*\..*\.log\.INFO\.\d{8}-\d{6}\.\d+", name)
@@ -84,7 +84,7 @@ def test_the_log_goes_to_files_where_log_dir_says(folder, capfd):
 
 
 @pytest.mark.parametrize(
-    "arguments, files, shown",
+    "arguments, files, on_stderr",
     [
         (["-log_dir=logs", "--logtostderr"], False, True),
         (["-log_dir", "logs", "-minloglevel=1"], False, False),
@@ -93,11 +93,11 @@ def test_the_log_goes_to_files_where_log_dir_says(folder, capfd):
         (["--nologtostderr", "-v=2"], False, True),
     ],
 )
-def test_glogs_flags(arguments, files, shown, folder, capfd):
+def test_glogs_flags(arguments, files, on_stderr, folder, capfd):
     (folder / "logs").mkdir()
     assert run_caffe(*TIME, *arguments) == 0
     assert any((folder / "logs").iterdir()) == files
-    assert ("Benchmark ends" in capfd.readouterr().err) == shown
+    assert ("Benchmark ends" in capfd.readouterr().err) == on_stderr
 
 
 def test_glogs_flags_in_the_environment(folder, capfd, monkeypatch):
@@ -129,8 +129,8 @@ def test_a_log_that_cannot_be_written_ends_nothing(folder, capfd):
     (folder / "logs").mkdir()
     with file_size_limit(500):
         assert run_caffe(*TIME, "-log_dir=logs", "--noalsologtostderr") == 0
-    shown = capfd.readouterr().err
-    assert re.fullmatch(r"caffe: logs/caffe\.\S+: File too large; lines will be missing .*\n", shown)
+    stderr = capfd.readouterr().err
+    assert re.fullmatch(r"caffe: logs/caffe\.\S+: File too large; lines will be missing .*\n", stderr)
     with file_size_limit(500):
         assert run_caffe("time", "-model", "absent", "-log_dir=logs", "--noalsologtostderr") == 1
     assert "caffe: error: absent: No such file" in capfd.readouterr().err

@@ -16,16 +16,16 @@ LEFT_OUT = ("ties", "zeros", "gap", "mask")
 
 def single_layers():
     """pytest parameters (shapes of the bottoms by name, LayerParameter) of the golden cases of one layer."""
-    found = []
+    cases = []
     for case, text in {**golden.CASES, **more.CASES}.items():
         net = text_format.Parse(text, caffe_pb2.NetParameter())
         inputs = [spec for spec in net.layer if spec.type == "Input"]
-        others = [spec for spec in net.layer if spec.type != "Input"]
-        if len(others) == 1 and others[0].type not in NOT_DIFFERENTIABLE and not case.endswith(LEFT_OUT):
+        specs = [spec for spec in net.layer if spec.type != "Input"]
+        if len(specs) == 1 and specs[0].type not in NOT_DIFFERENTIABLE and not case.endswith(LEFT_OUT):
             shapes = {spec.top[0]: tuple(spec.input_param.shape[0].dim) for spec in inputs}
-            others[0].phase = net.state.phase
-            found.append(pytest.param(shapes, others[0], id=case))
-    return found
+            specs[0].phase = net.state.phase
+            cases.append(pytest.param(shapes, specs[0], id=case))
+    return cases
 
 
 CASES = single_layers()
@@ -92,7 +92,7 @@ def test_bfloat16_bottoms(shapes, spec):
     ]
     expected = layer.forward([p.clone() for p in params], *[x.float() for x in exact])
     with torch.autocast("cpu", torch.bfloat16):
-        found = layer.forward([p.clone() for p in params], *exact)
-    pairs = zip(expected, found, strict=True) if isinstance(found, tuple) else [(expected, found)]
+        actual = layer.forward([p.clone() for p in params], *exact)
+    pairs = zip(expected, actual, strict=True) if isinstance(actual, tuple) else [(expected, actual)]
     for a, b in pairs:  # bfloat16 has 8 bits
         assert (a - b.float()).abs().max() <= 0.02 * a.abs().max()

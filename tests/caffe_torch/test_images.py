@@ -19,18 +19,18 @@ def folder(image_folder):
 
 def test_random_crops_and_mirrors_are_of_the_image(folder):
     device.set_random_seed(2)
-    whole = image_net("batch_size: 1").forward()["data"][0].copy()
+    image = image_net("batch_size: 1").forward()["data"][0].copy()
     Path("one.txt").write_text("0.png 1\n")
-    net, seen = image_net("batch_size: 1", "crop_size: 9 mirror: true", "one.txt", TRAIN), set()
+    net, crops = image_net("batch_size: 1", "crop_size: 9 mirror: true", "one.txt", TRAIN), set()
     windows = {
-        whole[:, y : y + 9, x : x + 9][:, :, ::step].tobytes(): (y, x, step)
+        image[:, y : y + 9, x : x + 9][:, :, ::step].tobytes(): (y, x, step)
         for y in range(4)
         for x in range(2)
         for step in (1, -1)
     }
     for _ in range(200):
-        seen.add(windows[net.forward()["data"][0].tobytes()])
-    assert len(seen) == len(windows) == 16
+        crops.add(windows[net.forward()["data"][0].tobytes()])
+    assert len(crops) == len(windows) == 16
 
 
 @pytest.mark.parametrize(
@@ -76,10 +76,10 @@ def test_float_records_are_read(folder):
     datum = caffe_pb2.Datum(channels=1, height=1, width=3, float_data=[0.5, -1, 2], label=4)
     with lmdb.open("db") as environment, environment.begin(write=True) as transaction:
         transaction.put(b"7", datum.SerializeToString())
-    found = source_net(
+    outputs = source_net(
         "Data", f'data_param {{ source: "db" {LMDB} }} transform_param {{ scale: 2 }}'
     ).forward()
-    assert found["data"].ravel().tolist() == [1, -2, 4] and found["label"].tolist() == [4]
+    assert outputs["data"].ravel().tolist() == [1, -2, 4] and outputs["label"].tolist() == [4]
 
 
 def test_a_database_that_another_thread_is_closing_is_opened(tmp_path):

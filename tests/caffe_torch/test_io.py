@@ -30,6 +30,15 @@ def test_images_are_read_as_colour_or_gray(pictures):
     assert io.load_image(pictures / "gray.png", color=False).shape == (4, 6, 1)
 
 
+@pytest.mark.parametrize("content", [None, b"", b"no picture"])
+def test_a_file_that_is_no_image_is_an_os_error(tmp_path, content):
+    pytest.importorskip("skimage.io")
+    if content is not None:
+        (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(OSError):
+        io.load_image(tmp_path / "a.png")
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "reason"),
     [

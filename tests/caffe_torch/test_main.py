@@ -142,8 +142,10 @@ def test_a_relative_path_is_told_to_be_one(text, arguments, capfd, folder):
     Path("solver.prototxt").write_text(text + settings)
     command = ["train", "-solver", "solver.prototxt"]
     assert run_caffe(*command, *arguments) == 1
-    told = "caffe: error: no/net: No such file or directory (paths are relative to the folder caffe runs in)"
-    assert capfd.readouterr().err.splitlines()[-1] == told
+    message = (
+        "caffe: error: no/net: No such file or directory (paths are relative to the folder caffe runs in)"
+    )
+    assert capfd.readouterr().err.splitlines()[-1] == message
     absent = str(folder / "no/net")
     Path("solver.prototxt").write_text(text.replace("no/net", absent) + settings)
     assert run_caffe(*command, *(word.replace("no/net", absent) for word in arguments)) == 1
@@ -197,15 +199,15 @@ def test_several_weights_in_turn():
     first = caffe.Net("net.prototxt", caffe.TRAIN)
     first.save("a.caffemodel")
     cases.first_weights(first)
-    other = caffe.Net("net.prototxt", caffe.TRAIN)
-    other.copy_from(str(GOLDEN / "snapshots/first.caffemodel"))
-    other.save("b.caffemodel")
+    second = caffe.Net("net.prototxt", caffe.TRAIN)
+    second.copy_from(str(GOLDEN / "snapshots/first.caffemodel"))
+    second.save("b.caffemodel")
     Path("solver.prototxt").write_text(
         'net: "net.prototxt" base_lr: 0 lr_policy: "fixed" max_iter: 1 snapshot_prefix: "end"'
     )
     assert run_caffe("train", "-solver", "solver.prototxt", "-weights", "a.caffemodel,b.caffemodel") == 0
     end = caffe.Net("net.prototxt", "end_iter_1.caffemodel", caffe.TEST)
-    np.testing.assert_array_equal(end.params["conv1"][0].data, other.params["conv1"][0].data)
+    np.testing.assert_array_equal(end.params["conv1"][0].data, second.params["conv1"][0].data)
 
 
 def test_another_batch_is_what_the_net_would_have_said(capfd):
@@ -214,10 +216,10 @@ def test_another_batch_is_what_the_net_would_have_said(capfd):
     text += "test_interval: 5"
     weights = ["-weights", str(GOLDEN / "snapshots/first.caffemodel")]
     start, end = re.search(r"layer \{[^{}]*HDF5Data.*?\}\s*\}", cases.NET, re.S).span()
-    data, rest = cases.NET[start:end].removesuffix("}"), cases.NET[end:]
+    data, other_layers = cases.NET[start:end].removesuffix("}"), cases.NET[end:]
     six = data.replace("batch_size: 4", "batch_size: 6")
-    phases = [f"{one} include {{ phase: {phase} }} }}" for one, phase in ((six, "TRAIN"), (data, "TEST"))]
-    Path("six.net").write_text(cases.NET[:start] + "\n".join(phases) + rest)
+    phases = [f"{layer} include {{ phase: {phase} }} }}" for layer, phase in ((six, "TRAIN"), (data, "TEST"))]
+    Path("six.net").write_text(cases.NET[:start] + "\n".join(phases) + other_layers)
     logs, ends = [], []
     for name, net, batch in (("flag", "net.prototxt", ["-batch", "6"]), ("file", "six.net", [])):
         Path(name).write_text(f'net: "{net}" snapshot_prefix: "{name}" {text}')
@@ -273,14 +275,14 @@ def test_a_nan_ends_with_status_1(capfd):
     assert re.search(r"caffe: error: iteration \d+: the loss is", capfd.readouterr().err)
 
 
-@pytest.mark.parametrize("said, shown", [((), ""), (("no\nroom",), " (no)")])
-def test_pythons_memory_errors_too(said, shown, capfd, monkeypatch):
+@pytest.mark.parametrize("arguments, reason", [((), ""), (("no\nroom",), " (no)")])
+def test_pythons_memory_errors_too(arguments, reason, capfd, monkeypatch):
     def fail(flags):
-        raise MemoryError(*said)
+        raise MemoryError(*arguments)
 
     monkeypatch.setitem(command.COMMANDS, "time", fail)
     assert run_caffe("time") == 1
-    assert capfd.readouterr().err == f"caffe: error: out of memory: a smaller batch_size needs less{shown}\n"
+    assert capfd.readouterr().err == f"caffe: error: out of memory: a smaller batch_size needs less{reason}\n"
 
 
 def test_other_errors_are_not_taken_for_the_users(monkeypatch):
@@ -316,8 +318,8 @@ def test_time_gives_caffes_lines(capfd):
     lines = [re.sub(r"^.*?\] ", "", line) for line in capfd.readouterr().err.splitlines()]
     assert sum(line.startswith("Iteration: ") for line in lines) == 3
     for name in ("data", "conv1", "relu1", "conv2", "conv3", "loss"):
-        for way in ("forward", "backward"):
-            assert any(re.match(rf" *{name}\t{way}: \S+ ms\.$", line) for line in lines)
+        for direction in ("forward", "backward"):
+            assert any(re.match(rf" *{name}\t{direction}: \S+ ms\.$", line) for line in lines)
     for start in ("Average Forward pass", "Average Backward pass", "Average Forward-Backward", "Total Time"):
         assert any(re.match(rf"{start}: \S+ ms\.$", line) for line in lines)
 
@@ -374,9 +376,9 @@ def test_resuming_after_kill_9_gives_the_uninterrupted_numbers(folder):
     """Killed twice at random moments, resumed from what is there: the same end, bit for bit."""
     Path("net.prototxt").write_text(cases.NET.replace("batch_size: 4", "batch_size: 4 shuffle: true"))
     Path("solver.prototxt").write_text(LONG)
-    whole = caffe.get_solver("solver.prototxt")
-    whole.param.snapshot_prefix = "whole"
-    whole.solve()
+    uninterrupted = caffe.get_solver("solver.prototxt")
+    uninterrupted.param.snapshot_prefix = "whole"
+    uninterrupted.solve()
 
     random = np.random.default_rng()
     resume = []
@@ -394,8 +396,8 @@ def test_resuming_after_kill_9_gives_the_uninterrupted_numbers(folder):
     assert process.wait() == 0
     process.stderr.close()
     nets = [caffe.Net("net.prototxt", f"{run}_iter_400.caffemodel", caffe.TEST) for run in ("run", "whole")]
-    for one, other in zip(*(net.learnable_params for net in nets), strict=True):
-        np.testing.assert_array_equal(one.data, other.data)
+    for resumed, expected in zip(*(net.learnable_params for net in nets), strict=True):
+        np.testing.assert_array_equal(resumed.data, expected.data)
     states = [snapshot.load_state(f"{run}_iter_400.solverstate") for run in ("run", "whole")]
     assert states[0].history == states[1].history
     assert states[0].resume == states[1].resume

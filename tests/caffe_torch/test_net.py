@@ -55,9 +55,9 @@ def test_inputs_are_anything_like_an_array(net):
     n = net(FC)
     n.params["fc"][0].data[...] = 1
     assert n.forward(x=[[1, 2, 3]] * 4)["y"].tolist() == [[6, 6]] * 4
-    for given, message in (([[1, 2, 3]], "1 rows given, the net takes 4"), (3, "no rows given")):
+    for array, message in (([[1, 2, 3]], "1 rows given, the net takes 4"), (3, "no rows given")):
         with pytest.raises(ValueError, match=f"input 'x': {message}"):
-            n.forward(x=given)
+            n.forward(x=array)
 
 
 def test_arrays_that_do_not_fit_are_named(net):

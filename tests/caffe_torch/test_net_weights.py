@@ -95,11 +95,11 @@ def test_layers_of_one_side_only_are_passed_over():
         layers["conv1"].name = "other"
 
     net = caffe.Net("net.prototxt", caffe.TEST)
-    before = weights_of(net)
+    weights_before = weights_of(net)
     net.copy_from(changed("first.caffemodel", rename))
-    after = weights_of(net)
-    np.testing.assert_array_equal(after[0], before[0])
-    assert not np.array_equal(after[2], before[2])
+    weights_after = weights_of(net)
+    np.testing.assert_array_equal(weights_after[0], weights_before[0])
+    assert not np.array_equal(weights_after[2], weights_before[2])
 
 
 def test_phase_and_weight_of_a_loss_are_saved():
@@ -128,8 +128,8 @@ def test_weights_of_layers_that_the_net_lacks(capfd):
     net.save_hdf5("w.h5")
     ignored = ["Ignoring source layer x_x_0_split", "Ignoring source layer b"]
     assert log_of_net(capfd, INPUT_X + inner.format("a"), weights="w.caffemodel")[-2:] == ignored
-    said = ["Datatype class: H5T_FLOAT", *ignored[::-1]]  # once
-    assert log_of_net(capfd, INPUT_X + inner.format("a"), weights="w.h5")[-3:] == said
+    lines = ["Datatype class: H5T_FLOAT", *ignored[::-1]]  # once
+    assert log_of_net(capfd, INPUT_X + inner.format("a"), weights="w.h5")[-3:] == lines
     assert "Datatype class: H5T_FLOAT" not in log_of_net(capfd, INPUT_X + inner.format("a"), weights="w.h5")
 
 

@@ -40,10 +40,10 @@ def test_a_gradient_to_labels_is_refused_unless_disabled(net):
     wrong.forward()
     with pytest.raises(ValueError, match="sends no gradient to 'label'"):
         wrong.backward()
-    right = net(text.replace("SENT", "propagate_down: true propagate_down: false"))
-    right.forward()
-    right.backward()
-    assert not right.params["inner"][0].diff.any()
+    disabled = net(text.replace("SENT", "propagate_down: true propagate_down: false"))
+    disabled.forward()
+    disabled.backward()
+    assert not disabled.params["inner"][0].diff.any()
 
 
 def test_gradients_of_parameters_add_up_until_cleared(net):
@@ -70,13 +70,18 @@ def test_functions_are_called_around_layers(tmp_path):
     (tmp_path / "net.prototxt").write_text(HOOKED)
     net, calls = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST), []
     net.params["ip"][0].data[...] = 1
-    for when in ("before_forward", "after_forward", "before_backward", "after_backward"):
-        getattr(net, when)(lambda i, when=when: calls.append((when, i, net.blobs["ip"].data[0, 0])))
+    for hook in ("before_forward", "after_forward", "before_backward", "after_backward"):
+        getattr(net, hook)(lambda i, hook=hook: calls.append((hook, i, net.blobs["ip"].data[0, 0])))
     net.forward(x=np.ones((1, 2)))
     net.backward()
-    ways = [("forward", range(3)), ("backward", range(2, -1, -1))]
-    wanted = [(f"{at}_{way}", i) for way, layers in ways for i in layers for at in ("before", "after")]
-    assert [call[:2] for call in calls] == wanted  # BVLC Caffe's order
+    directions = [("forward", range(3)), ("backward", range(2, -1, -1))]
+    expected = [
+        (f"{moment}_{direction}", i)
+        for direction, layers in directions
+        for i in layers
+        for moment in ("before", "after")
+    ]
+    assert [call[:2] for call in calls] == expected  # BVLC Caffe's order
     assert [value for *_, value in calls] == [0, 0, 0] + [2] * 9
     net.forward(start="out", end="out")
     assert [call[:2] for call in calls[12:]] == [("before_forward", 2), ("after_forward", 2)]

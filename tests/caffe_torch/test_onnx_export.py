@@ -176,10 +176,10 @@ def test_windows_at_the_edges(pool, tmp_path):
         for stride in range(1, kernel + 1 + (pool == "MAX")):
             for pad in range(kernel):
                 for rounding in ("CEIL", "FLOOR"):
-                    given = f"pool: {pool} kernel_size: {kernel} stride: {stride} pad: {pad}"
-                    given += f" round_mode: {rounding}"
+                    settings = f"pool: {pool} kernel_size: {kernel} stride: {stride} pad: {pad}"
+                    settings += f" round_mode: {rounding}"
                     name = f"y_{kernel}_{stride}_{pad}_{rounding}"
-                    text += golden.layer("Pooling", f"pooling_param {{ {given} }}", "x", name, name)
+                    text += golden.layer("Pooling", f"pooling_param {{ {settings} }}", "x", name, name)
     net, random = parse(text, tmp_path), np.random.RandomState(3)
     runtime = session(onnx_export.to_onnx(net))
     for size in ((8, 9), (11, 5), (4, 6)):
@@ -233,7 +233,7 @@ def test_names_are_kept(tmp_path):
     graph = onnx_export.to_onnx(net).graph
     layers = {
         spec.name
-        for spec in (one.spec for one in net.layers)
+        for spec in (layer.spec for layer in net.layers)
         if spec.type not in ("Input", "Split", "Dropout")
     }
     assert layers <= {node.name for node in graph.node}
@@ -308,7 +308,7 @@ def test_the_command(tmp_path, capfd):
     assert command.main(["export", *flags]) == 0
     assert f"Wrote {output}" in capfd.readouterr().err
     model = onnx.load(str(output))
-    assert [(one.domain, one.version) for one in model.opset_import] == [("", onnx_export.OPSET)]
+    assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", onnx_export.OPSET)]
     assert model.ir_version == onnx_export.IR_VERSION
     assert command.main(["export", *flags[:4]]) == 1
     assert "this command needs -output" in capfd.readouterr().err

@@ -67,11 +67,11 @@ def test_processes_share_a_larger_batch(lengths, batch, count, shuffle):
         finally:
             parallel.rank, parallel.count = 0, 1
 
-    together, after = drawn(batch * count, 0, 1)
+    together, state_after = drawn(batch * count, 0, 1)
     for rank in range(count):
-        own, state = drawn(batch, rank, count)
-        assert own == together[rank::count]
-        assert state == after
+        share, state = drawn(batch, rank, count)
+        assert share == together[rank::count]
+        assert state == state_after
 
 
 def test_test_data_is_not_shared_out():
@@ -98,15 +98,15 @@ def test_two_processes_equal_one_with_twice_the_batch(shuffle, capfd):
     assert parallel.launch([*write_solver(text, "two", 4, shuffle), *weights], 2) == 0
     log = capfd.readouterr().err
     assert log.count("Iteration 4, Testing net") == 1  # the root speaks for both
-    one = write_solver(text, "one", 8, shuffle)
-    assert run_caffe(*one, *weights) == 0
+    single = write_solver(text, "one", 8, shuffle)
+    assert run_caffe(*single, *weights) == 0
     for iteration in (4, 8):
         nets = [
             caffe.Net("net.prototxt", f"{name}_iter_{iteration}.caffemodel", caffe.TEST)
             for name in ("one", "two")
         ]
-        for one, two in zip(*(net.learnable_params for net in nets), strict=True):
-            np.testing.assert_allclose(two.data, one.data, rtol=1e-5, atol=1e-6)
+        for single, double in zip(*(net.learnable_params for net in nets), strict=True):
+            np.testing.assert_allclose(double.data, single.data, rtol=1e-5, atol=1e-6)
 
 
 ENDLESS = 'base_lr: 1e-5 lr_policy: "fixed" type: "Adam" momentum: 0.9 max_iter: 10000000 snapshot: 20'
@@ -136,15 +136,15 @@ def children_of(process):
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds processes in /proc")
-@pytest.mark.parametrize("which", [pytest.param(0, marks=pytest.mark.slow), 1])
-def test_a_dying_process_ends_the_others_after_a_whole_snapshot(which, folder):
+@pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.slow), 1])
+def test_a_dying_process_ends_the_others_after_a_whole_snapshot(victim, folder):
     launcher = start()
     pids = children_of(launcher)
-    os.kill(pids[which], signal.SIGKILL)
+    os.kill(pids[victim], signal.SIGKILL)
     log = launcher.stderr.read()
     assert launcher.wait(30) == 1
-    other = f"caffe: error: process {1 - which} of 2: another process of this training has ended"
-    assert other in log
+    message = f"caffe: error: process {1 - victim} of 2: another process of this training has ended"
+    assert message in log
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
     assert_resumable(folder)
 

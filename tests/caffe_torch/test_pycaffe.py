@@ -16,17 +16,17 @@ GOLDEN = dict(np.load(Path(script.__file__).with_suffix(".npz")))
 
 
 @pytest.fixture(scope="module")
-def found():
+def arrays():
     return script.run()
 
 
-def test_the_script_finds_the_same_things(found):
-    assert set(found) == set(GOLDEN)
+def test_the_script_finds_the_same_things(arrays):
+    assert set(arrays) == set(GOLDEN)
 
 
-@pytest.mark.parametrize("what", GOLDEN)
-def test_the_script_finds_the_same(found, what):
-    ours, theirs = np.asarray(found[what]), GOLDEN[what]
+@pytest.mark.parametrize("array_name", GOLDEN)
+def test_the_script_finds_the_same(arrays, array_name):
+    ours, theirs = np.asarray(arrays[array_name]), GOLDEN[array_name]
     assert ours.shape == theirs.shape
     if theirs.dtype.kind == "U":
         assert ours.tolist() == theirs.tolist()
@@ -41,6 +41,18 @@ def test_names_that_scripts_take_from_pycaffe():
     pytest.importorskip("skimage")
     assert io.resize(np.zeros((2, 2)), (3, 4)).shape == io.zoom(np.zeros((3, 2)), (1, 2)).shape == (3, 4)
     assert callable(io.skimage.io.imread)
+
+
+def test_the_compiled_module_has_one_list_with_caffe():
+    assert set(caffe._caffe.__all__) < set(caffe.__all__)
+    for module in (caffe, caffe._caffe):
+        assert set(module.__all__) <= set(dir(module)) and len(set(module.__all__)) == len(module.__all__)
+    for name in caffe._caffe.__all__:
+        assert getattr(caffe, name) is getattr(caffe._caffe, name)
+    in_the_module_alone = {"Blob", "BlobVec", "Solver"}
+    public = {name for name in dir(caffe._caffe) if not name.startswith("_")}
+    assert public == in_the_module_alone | set(caffe._caffe.__all__)
+    assert not in_the_module_alone & set(dir(caffe))
 
 
 def test_the_solver_classes_of_pycaffe(training_folder):

@@ -7,7 +7,7 @@ from caffe.signals import Signals
 
 
 def test_signals_are_noted_one_by_one_and_handlers_put_back():
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGHUP)
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGHUP)
     with Signals("stop", "snapshot") as action:
         assert action() is None
         signal.raise_signal(signal.SIGHUP)
@@ -16,7 +16,7 @@ def test_signals_are_noted_one_by_one_and_handlers_put_back():
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGHUP)) == before
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGHUP)) == handlers
     with Signals("none", "none") as action:
         signal.raise_signal(signal.SIGHUP)
         assert action() is None

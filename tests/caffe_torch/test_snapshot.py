@@ -126,8 +126,8 @@ def test_real_caffe_reads_our_files(form, end):
     read = np.load("real.npz")
     np.testing.assert_array_equal(read["w"], solver.net.params["conv2"][0].data)
     np.testing.assert_array_equal(read["s"], solver.net.params["conv1"][1].data)
-    after = np.load("step.npz")["w"]
-    np.testing.assert_allclose(after, ours.net.params["conv2"][0].data, rtol=1e-5, atol=1e-6)
+    weights = np.load("step.npz")["w"]
+    np.testing.assert_allclose(weights, ours.net.params["conv2"][0].data, rtol=1e-5, atol=1e-6)
 
 
 # Going on as if nothing had happened
@@ -148,33 +148,33 @@ def test_resuming_equals_not_having_stopped(name, net, form, end):
         cases.SOLVER + cases.SOLVERS[name] + " random_seed: 3 test_iter: 1 test_interval: 2 "
         f"average_loss: 4 snapshot_format: {form} "
     )
-    whole = solver_of(text)
-    cases.first_weights(whole.net)
-    whole.step(5)
-    whole.snapshot()
-    whole.solve()
+    uninterrupted = solver_of(text)
+    cases.first_weights(uninterrupted.net)
+    uninterrupted.step(5)
+    uninterrupted.snapshot()
+    uninterrupted.solve()
     resumed = solver_of(text)
     resumed.solve("solver_iter_5.solverstate" + end)
-    assert resumed.iter == whole.iter == 10
-    assert_arrays_equal(weights_of(resumed.net), weights_of(whole.net))
-    histories = [[h.cpu().numpy() for h in solver._rule.history] for solver in (resumed, whole)]
+    assert resumed.iter == uninterrupted.iter == 10
+    assert_arrays_equal(weights_of(resumed.net), weights_of(uninterrupted.net))
+    histories = [[h.cpu().numpy() for h in solver._rule.history] for solver in (resumed, uninterrupted)]
     assert_arrays_equal(*histories)
-    assert resumed._smoothed() == whole._smoothed()
-    for one, other in zip(whole.test_nets, resumed.test_nets, strict=True):
-        assert_arrays_equal([one.blobs["x"].data], [other.blobs["x"].data])
+    assert resumed._smoothed() == uninterrupted._smoothed()
+    for expected, actual in zip(uninterrupted.test_nets, resumed.test_nets, strict=True):
+        assert_arrays_equal([expected.blobs["x"].data], [actual.blobs["x"].data])
 
 
 def test_random_numbers_go_on_too():
     Path("net.prototxt").write_text(DROPOUT)
     text = cases.SOLVER + cases.SOLVERS["adam"] + " random_seed: 3"
-    whole = solver_of(text)
-    whole.step(5)
-    whole.snapshot()
-    whole.step(3)
+    uninterrupted = solver_of(text)
+    uninterrupted.step(5)
+    uninterrupted.snapshot()
+    uninterrupted.step(3)
     resumed = solver_of(text)
     resumed.restore("solver_iter_5.solverstate")
     resumed.step(3)
-    assert_arrays_equal(weights_of(resumed.net), weights_of(whole.net))
+    assert_arrays_equal(weights_of(resumed.net), weights_of(uninterrupted.net))
 
 
 def test_other_data_begins_at_its_first_row(capfd):
@@ -235,13 +235,13 @@ def test_the_hdf5_state_has_caffes_layout():
     solver = solver_of(cases.COMMAND + "snapshot_format: HDF5")
     solver.step(5)
     theirs, ours = {}, {}
-    for path, found in (
+    for path, datasets in (
         (GOLDEN / "snapshots/snap_iter_5.solverstate.h5", theirs),
         ("snap_iter_5.solverstate.h5", ours),
     ):
         with h5py.File(path) as file:
             file.visititems(
-                lambda name, item, found=found: found.update(
+                lambda name, item, datasets=datasets: datasets.update(
                     {name: (item.shape, item.dtype)} if isinstance(item, h5py.Dataset) else {}
                 )
             )
@@ -265,12 +265,12 @@ def test_hdf5_weights_that_do_not_fit_are_refused():
 def test_the_form_is_told_by_the_content():
     """Whatever the file is called, as BVLC Caffe does with weights."""
     expected = weights_of(caffe.Net("net.prototxt", "snap_iter_5.caffemodel", caffe.TEST))
-    for name, other in (
+    for name, other_name in (
         (name, name + ".h5") for name in ("snap_iter_5.caffemodel", "snap_iter_5.solverstate")
     ):
         Path(name).rename("moved")
-        Path(other).rename(name)
-        Path("moved").rename(other)
+        Path(other_name).rename(name)
+        Path("moved").rename(other_name)
     for end in FORMS.values():
         assert_arrays_equal(
             weights_of(caffe.Net("net.prototxt", "snap_iter_5.caffemodel" + end, caffe.TEST)), expected
@@ -299,10 +299,10 @@ def test_a_truncated_state_is_refused(cut):
 def test_truncated_weights_are_refused_unless_cut_between_layers(cut):
     data = (GOLDEN / "snapshots/first.caffemodel").read_bytes()
     net = caffe.Net("net.prototxt", caffe.TEST)
-    whole = caffe_pb2.NetParameter.FromString(data)
+    intact = caffe_pb2.NetParameter.FromString(data)
     ends = [
-        caffe_pb2.NetParameter(name=whole.name, layer=whole.layer[:n]).ByteSize()
-        for n in range(1, len(whole.layer))
+        caffe_pb2.NetParameter(name=intact.name, layer=intact.layer[:n]).ByteSize()
+        for n in range(1, len(intact.layer))
     ]
     Path("cut.caffemodel").write_bytes(data[:cut])
     if cut in ends:

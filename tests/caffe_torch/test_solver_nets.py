@@ -37,14 +37,14 @@ def test_states_choose_the_layers_of_each_net():
 
 def test_all_ways_to_name_nets():
     net = Path("net.prototxt").read_text()
-    rest = 'base_lr: 0.001 lr_policy: "fixed" max_iter: 1'
+    settings = 'base_lr: 0.001 lr_policy: "fixed" max_iter: 1'
     tests = "test_iter: 2 test_interval: 1"
     for text, count in (
-        (f'train_net: "net.prototxt" {rest}', 0),
-        (f'train_net: "net.prototxt" test_net: "net.prototxt" {tests} {rest}', 1),
-        (f'net: "net.prototxt" test_net: "net.prototxt" test_iter: 1 {tests} {rest}', 2),
-        (f"net_param {{ {net} }} {tests} {rest}", 1),
-        (f"train_net_param {{ {net} }} test_net_param {{ {net} }} {tests} {rest}", 1),
+        (f'train_net: "net.prototxt" {settings}', 0),
+        (f'train_net: "net.prototxt" test_net: "net.prototxt" {tests} {settings}', 1),
+        (f'net: "net.prototxt" test_net: "net.prototxt" test_iter: 1 {tests} {settings}', 2),
+        (f"net_param {{ {net} }} {tests} {settings}", 1),
+        (f"train_net_param {{ {net} }} test_net_param {{ {net} }} {tests} {settings}", 1),
     ):
         solver = solver_with_first_weights(text)
         assert len(solver.test_nets) == count

@@ -49,14 +49,14 @@ def test_ten_iterations_are_caffes(name, captured, folder, monkeypatch):
 @pytest.mark.parametrize("name", solvers.RULES)
 def test_rates_may_be_tensors(name):
     param = solver_param(f'type: "{name}"')
-    made = []
+    results = []
     for as_tensors in (False, True):
         rule = solvers.RULES[name](param, [torch.zeros(3, 2), torch.zeros(5)])
         for rates in ([0.1, 0.3], [0.2, 0.0]):
             rates = list(torch.tensor(rates)) if as_tensors else rates
             steps = rule.step([torch.arange(6.0).reshape(3, 2), torch.ones(5)], rates)
-        made.append(steps)
-    for numbers, tensors in zip(*made, strict=True):
+        results.append(steps)
+    for numbers, tensors in zip(*results, strict=True):
         torch.testing.assert_close(tensors, numbers)
 
 
@@ -123,9 +123,11 @@ def test_adam_is_not_pytorchs():
 def test_a_step_is_odd_in_the_gradient_and_linear_in_the_rate(name, gradients, factor):
     momentum = "" if name in ("AdaGrad", "RMSProp") else "momentum: 0.5"
     text = f'type: "{name}" {momentum}'
-    taken = steps(text, *gradients)
-    assert steps(text, *[-g for g in gradients]) == [-s for s in taken]
-    assert steps(text, *gradients, rate=0.1 * factor) == pytest.approx([factor * s for s in taken], rel=1e-5)
+    expected = steps(text, *gradients)
+    assert steps(text, *[-g for g in gradients]) == [-s for s in expected]
+    assert steps(text, *gradients, rate=0.1 * factor) == pytest.approx(
+        [factor * s for s in expected], rel=1e-5
+    )
 
 
 # Learning rates

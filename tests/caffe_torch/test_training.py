@@ -66,29 +66,29 @@ def run_events(text, capfd):
     solver_with_first_weights(cases.SOLVER.replace("snapshot_after_train: false", "") + text).solve()
     lines = log_lines(capfd.readouterr().err)
 
-    def found(pattern):
+    def iterations(pattern):
         return [int(m[1]) for m in (re.match(pattern, line) for line in lines) if m]
 
     return {
-        "shown": found(r"Iteration (\d+)[ ,].*loss ="),
-        "tested": found(r"Iteration (\d+), Testing net"),
-        "saved": found(r"Snapshotting to binary proto file \S+_iter_(\d+)"),
+        "displayed": iterations(r"Iteration (\d+)[ ,].*loss ="),
+        "tested": iterations(r"Iteration (\d+), Testing net"),
+        "saved": iterations(r"Snapshotting to binary proto file \S+_iter_(\d+)"),
     }
 
 
 @pytest.mark.parametrize(
     "text, expected",
     [
-        ("", {"shown": [], "tested": [], "saved": [10]}),
-        ("snapshot_after_train: false", {"shown": [], "tested": [], "saved": []}),
-        ("snapshot: 4", {"shown": [], "tested": [], "saved": [4, 8, 10]}),
-        ("snapshot: 5", {"shown": [], "tested": [], "saved": [5, 10]}),
-        ("display: 4", {"shown": [0, 4, 8], "tested": [], "saved": [10]}),
-        ("display: 5", {"shown": [0, 5, 10], "tested": [], "saved": [10]}),
-        ("test_iter: 1 test_interval: 4", {"shown": [], "tested": [0, 4, 8], "saved": [10]}),
+        ("", {"displayed": [], "tested": [], "saved": [10]}),
+        ("snapshot_after_train: false", {"displayed": [], "tested": [], "saved": []}),
+        ("snapshot: 4", {"displayed": [], "tested": [], "saved": [4, 8, 10]}),
+        ("snapshot: 5", {"displayed": [], "tested": [], "saved": [5, 10]}),
+        ("display: 4", {"displayed": [0, 4, 8], "tested": [], "saved": [10]}),
+        ("display: 5", {"displayed": [0, 5, 10], "tested": [], "saved": [10]}),
+        ("test_iter: 1 test_interval: 4", {"displayed": [], "tested": [0, 4, 8], "saved": [10]}),
         (
             "test_iter: 1 test_interval: 5 test_initialization: false",
-            {"shown": [], "tested": [5, 10], "saved": [10]},
+            {"displayed": [], "tested": [5, 10], "saved": [10]},
         ),
     ],
 )
@@ -119,9 +119,11 @@ def test_average_loss_is_the_mean_of_the_last(capfd):
     solver.solve()
     losses.append(0.25 * float(solver.net.blobs["loss"].data))
     lines = log_lines(capfd.readouterr().err)
-    shown = [float(m[1]) for m in (re.match(r"Iteration \d+[ ,].*loss = (\S+)", line) for line in lines) if m]
+    logged = [
+        float(m[1]) for m in (re.match(r"Iteration \d+[ ,].*loss = (\S+)", line) for line in lines) if m
+    ]
     expected = [np.mean(losses[max(0, i - 3) : i + 1]) for i in range(11)]
-    np.testing.assert_allclose(shown, expected, rtol=1e-5)
+    np.testing.assert_allclose(logged, expected, rtol=1e-5)
 
 
 # Which nets
@@ -196,11 +198,11 @@ def test_steps_beyond_the_end_of_a_policy_are_refused():
 
 def act_at(solver, iteration, action):
     """Make the solver's action function ask for something after an iteration."""
-    asked = []
+    actions = []
 
     def ask():
-        if solver.iter >= iteration and not asked:
-            asked.append(action)
+        if solver.iter >= iteration and not actions:
+            actions.append(action)
             return action
         return None
 
@@ -288,7 +290,15 @@ def test_steps_by_hand_count(text, weights):
 def test_after_a_step_the_diffs_are_the_step(rule):
     solver = solver_with_first_weights(cases.SOLVER + cases.SOLVERS[rule])
     solver.step(2)
-    before = [blob.data.copy() for blob in solver.net.learnable_params]
+    weights = [blob.data.copy() for blob in solver.net.learnable_params]
     solver.step(1)
-    for old, blob in zip(before, solver.net.learnable_params, strict=True):
+    for old, blob in zip(weights, solver.net.learnable_params, strict=True):
         np.testing.assert_array_equal(old - blob.diff, blob.data)
+
+
+def test_a_step_that_cannot_write_its_snapshot_is_an_os_error(training_folder):
+    text = cases.SOLVER + 'base_lr: 0.001 lr_policy: "fixed" snapshot: 1 snapshot_prefix: "kept/s"'
+    solver = solver_with_first_weights(text.replace('snapshot_prefix: "snap"', ""))
+    Path("kept").write_text("a file, not a folder")
+    with pytest.raises(OSError):
+        solver.step(1)

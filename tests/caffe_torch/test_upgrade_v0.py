@@ -75,9 +75,9 @@ def test_every_field_of_2013_is_in_the_table():
     """Of each field what becomes of it: a setting, a field of the layer, or nothing as in BVLC Caffe."""
     fields = {field.name for field in caffe_pb2.V0LayerParameter.DESCRIPTOR.fields}
     settings = {name for name, _, _ in upgrade_v0._FIELDS}
-    own = {"name", "type", "blobs", "blobs_lr", "weight_decay", "hdf5_output_param"}
+    layer_fields = {"name", "type", "blobs", "blobs_lr", "weight_decay", "hdf5_output_param"}
     unused = {"new_num", "new_channels"}
-    assert fields == settings | set(upgrade_v0._TRANSFORMATION) | own | unused
+    assert fields == settings | set(upgrade_v0._TRANSFORMATION) | layer_fields | unused
 
 
 def test_transformation_fields_of_before_2014_are_moved(capfd):

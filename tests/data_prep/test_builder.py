@@ -79,10 +79,10 @@ def test_two_photographs_are_enough(folder, tmp_path, make):
 
 
 def test_many_files_and_a_limit_for_validation(folder, tmp_path, monkeypatch, make, rows):
-    whole = make(folder, tmp_path / "one", val_patches=4)
+    manifest = make(folder, tmp_path / "one", val_patches=4)
     monkeypatch.setattr(database, "MAX_FILE_BYTES", 7 * 12 * 16**2)
     make(folder, tmp_path / "many", val_patches=4)
-    assert whole["rows"] == {"train": 66, "val": 4}
+    assert manifest["rows"] == {"train": 66, "val": 4}
     assert len((tmp_path / "many" / "train.txt").read_text().split()) == 10
     for split in ("train", "val"):
         one, many = rows(tmp_path / "one", split), rows(tmp_path / "many", split)
@@ -123,14 +123,14 @@ def test_what_cannot_serve_is_named_skipped_and_counted(folder, tmp_path, monkey
     Image.new("L", (9, 9), 255).save(folder / "02.png")
     judged = photographs.read(folder / "05.png")[1]
     monkeypatch.setattr(fetch, "evaluation_hashes", lambda: {judged})
-    said = []
-    manifest = make(folder, tmp_path / "data", warn=said.append)
+    messages = []
+    manifest = make(folder, tmp_path / "data", warn=messages.append)
     assert manifest["skipped"] == {"unreadable": 1, "duplicate": 1, "small": 1, "evaluation": 1}
     assert len(manifest["photographs"]) == 11
     assert judged not in {entry["sha256"] for entry in manifest["photographs"]}
     assert {entry["region"] for entry in manifest["photographs"]} == {"shape"}
     for name in ("broken.jpg", "again.png", "narrow.png", "05.png", "02.png: mask of 9x9"):
-        assert any(name in line for line in said)
+        assert any(name in line for line in messages)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError("no space left"), MemoryError])
@@ -191,16 +191,16 @@ def test_of_two_runs_at_once_the_second_is_refused(folder, tmp_path, make):
 
 
 def test_ctrl_c_while_a_pool_takes_jobs_waits_for_it():
-    taken = []
+    jobs = []
 
     def submit(function, item):
-        taken.append(Future())
+        jobs.append(Future())
         signal.raise_signal(signal.SIGINT)
-        return taken[-1]
+        return jobs[-1]
 
     with pytest.raises(KeyboardInterrupt):
         builder.parallel_map(SimpleNamespace(submit=submit), None, range(5), "")
-    assert [future.cancelled() for future in taken] == [True] * 5
+    assert [future.cancelled() for future in jobs] == [True] * 5
 
 
 def test_a_folder_of_something_else_is_not_replaced(folder, tmp_path, make, contents):
@@ -256,8 +256,8 @@ SHARED = {
     ids=lambda x: getattr(x, "kind", ""),
 )
 def test_all_code_that_is_used_counts(spec, own, others):
-    found = set(provenance.source_files(*builder.code_modules(spec)))
-    assert {*SHARED, *own} <= found and not found & set(others)
+    files = set(provenance.source_files(*builder.code_modules(spec)))
+    assert {*SHARED, *own} <= files and not files & set(others)
 
 
 @pytest.mark.parametrize("module", ["data_prep.regions", "two_stream_fusion.base.lens"])
@@ -274,10 +274,10 @@ def test_a_change_of_code_changes_the_manifest(tmp_path, monkeypatch, module):
 def test_masks_do_not_matter_without_regions(smooth_photographs, tmp_path):
     Image.open(smooth_photographs / "05.png").save(smooth_photographs / "05.jpg")
     Image.new("L", (128, 112), 255).save(smooth_photographs / "05.png")  # no region, a warning for pairs
-    said, found = [], photographs.find(smooth_photographs)
+    messages, sources = [], photographs.find(smooth_photographs)
     spec = CnnPatches(samples=2)
-    manifest = builder.build(found, smooth_photographs, tmp_path / "cnn", spec, 2, said.append)
-    assert not any("warning" in line for line in said)
+    manifest = builder.build(sources, smooth_photographs, tmp_path / "cnn", spec, 2, messages.append)
+    assert not any("warning" in line for line in messages)
     assert manifest["kind"] == "cnn" and not any("region" in entry for entry in manifest["photographs"])
 
 
@@ -294,22 +294,22 @@ def test_masks_do_not_matter_without_regions(smooth_photographs, tmp_path):
     ],
 )
 def test_a_database_of_another_kind_is_not_replaced(smooth_photographs, tmp_path, first, second, words):
-    found = photographs.find(smooth_photographs)[:4]
-    builder.build(found, smooth_photographs, tmp_path / "data", first)
+    sources = photographs.find(smooth_photographs)[:4]
+    builder.build(sources, smooth_photographs, tmp_path / "data", first)
     path = tmp_path / "data" / "manifest.json"
     before = path.read_bytes()
     with pytest.raises(ValueError, match=words):
-        builder.build(found, smooth_photographs, tmp_path / "data", second)
+        builder.build(sources, smooth_photographs, tmp_path / "data", second)
     assert path.read_bytes() == before
-    builder.build(found, smooth_photographs, tmp_path / "data", first)
+    builder.build(sources, smooth_photographs, tmp_path / "data", first)
 
 
 def test_the_mask_is_planned_and_an_unfit_one_is_not(folder):
     source = SourcePhotograph(str(folder / "02.jpg"), str(folder / "02.png"))
     assert builder.inspect(source).mask == source.mask
     Image.new("L", (9, 9), 255).save(source.mask)
-    found = builder.inspect(source)
-    assert found.mask is None and found.error is None and "mask of 9x9" in found.warning
+    photograph = builder.inspect(source)
+    assert photograph.mask is None and photograph.error is None and "mask of 9x9" in photograph.warning
 
 
 def test_files_of_the_user_in_a_database_are_kept(folder, tmp_path, make):
@@ -325,3 +325,10 @@ def test_photographs_that_are_no_files_are_skipped(tmp_path):
     os.mkfifo(tmp_path / "a.png")
     with pytest.raises(ValueError, match="is a FIFO, a socket or a device"):
         photographs.read(tmp_path / "a.png")
+
+
+def test_the_path_of_a_database_may_be_any_bytes(folder, tmp_path, make):
+    out = tmp_path / "é\udcff"
+    make(folder, out)
+    lines = (out / "train.txt").read_bytes().splitlines()
+    assert lines and all(os.path.isfile(line) for line in lines)

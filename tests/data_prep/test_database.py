@@ -39,10 +39,10 @@ class ShortWrites:
 
 
 def test_a_short_write_raises(tmp_path, monkeypatch):
-    made = database.Database(tmp_path / "rows", 3, {"data": ((4, 4), np.uint8)})
-    made.put(0, [np.ones((4, 4), np.uint8)])
+    rows = database.Database(tmp_path / "rows", 3, {"data": ((4, 4), np.uint8)})
+    rows.put(0, [np.ones((4, 4), np.uint8)])
     real = builtins.open
     monkeypatch.setattr(database, "open", lambda *a, **k: ShortWrites(real(*a, **k)), raising=False)
     with pytest.raises(OSError, match="8 of 16 bytes were written") as caught:
-        made.put(1, [np.ones((4, 4), np.uint8)])
+        rows.put(1, [np.ones((4, 4), np.uint8)])
     assert caught.value.filename == str(tmp_path / "rows" / "000.h5")

@@ -8,7 +8,7 @@ import pytest
 from data_prep import database_command, make_database
 
 
-def test_a_folder_that_cannot_be_read_is_told(folder, tmp_path, capsys, monkeypatch):
+def test_a_folder_that_cannot_be_read_is_reported(folder, tmp_path, capsys, monkeypatch):
     (folder / "private").mkdir()
     scandir = os.scandir
 

@@ -94,13 +94,13 @@ def test_a_file_that_is_gone(host, tmp_path):
 
 
 def test_the_given_folder_is_used_where_it_has_the_same_bytes(host, tmp_path, monkeypatch):
-    given = tmp_path / "given"
+    data = tmp_path / "given"
     for file in ("pairs/one/clock/clock_A.bmp", "pairs/one/clock/clock_B.bmp", "train/0001.png"):
-        (given / file).parent.mkdir(parents=True, exist_ok=True)
-        (given / file).write_bytes(b"other" if file.endswith("B.bmp") else FILES[file])
-    monkeypatch.setenv("FUSION_DATA", str(given))
+        (data / file).parent.mkdir(parents=True, exist_ok=True)
+        (data / file).write_bytes(b"other" if file.endswith("B.bmp") else FILES[file])
+    monkeypatch.setenv("FUSION_DATA", str(data))
     a, b = fetch.pair_files("one/clock", tmp_path / "to")
-    assert a == given / "pairs/one/clock/clock_A.bmp" and len(host.asked) == 1
+    assert a == data / "pairs/one/clock/clock_A.bmp" and len(host.asked) == 1
     assert b == tmp_path / "to/pairs/one/clock/clock_B.bmp" and b.read_bytes() == b"far clock"
     # A mask has to lie beside its photograph, and there is no hash to tell whether it is the same.
     assert fetch.fetch("train/0001.png", tmp_path / "to") == tmp_path / "to/train/0001.png"
@@ -139,7 +139,7 @@ def test_names(host):
         fetch.list_files("unknown")
 
 
-def test_the_command_goes_on_where_it_stopped(host, tmp_path, capsys):
+def test_the_command_resumes_where_it_stopped(host, tmp_path, capsys):
     missing = host.folder / "stacks/fly/2.jpg"
     missing.rename(missing.with_suffix(".away"))
     with pytest.raises(OSError, match="7 of 8 files"):
@@ -163,11 +163,11 @@ def test_without_a_network_it_gives_up_early(host, tmp_path, monkeypatch):
         raise OSError("no connection")
 
     monkeypatch.setattr(fetch, "fetch", fails)
-    there, failures = fetch.fetch_all([f"train/{i}.jpg" for i in range(1000)], tmp_path)
-    assert there == [] and len(failures) == 8 and len(tried) < 1000
+    fetched, failures = fetch.fetch_all([f"train/{i}.jpg" for i in range(1000)], tmp_path)
+    assert fetched == [] and len(failures) == 8 and len(tried) < 1000
 
 
-def test_no_connection_is_said_in_a_line(host, tmp_path):
+def test_no_connection_is_reported_in_a_line(host, tmp_path):
     host.shutdown()
     host.server_close()
     with pytest.raises(OSError, match=r"^1.jpg cannot be fetched: no connection to 127.0.0.1$"):
@@ -209,7 +209,7 @@ def test_the_given_folder_holds_what_the_registry_says():
             assert Path(os.environ["FUSION_DATA"]) in fetch.fetch(name, "/dev/null").parents
 
 
-def test_failures_are_told_by_reason_in_short_lines():
+def test_failures_are_grouped_by_reason_in_short_lines():
     url = "https://raw.githubusercontent.com/owner/repository/" + 40 * "a" + "/images/of/photographs.jpg"
     offline = "no connection to raw.githubusercontent.com"
     failures = [fetch.FetchError(f"pairs/lytro/lytro-0{i}/lytro-0{i}_A.jpg", offline, url) for i in (1, 2)]

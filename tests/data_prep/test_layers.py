@@ -52,3 +52,14 @@ def test_depth_is_of_the_nearest():
 def test_hairs_are_thin():
     matte = layers.draw_hairs((80, 100), 5, np.random.default_rng(0))
     assert matte.min() == 0 and 0.7 < matte.max() <= 1 and 0.01 < matte.mean() < 0.2
+
+
+def test_golden_width_of_hairs():
+    assert layers.draw_hairs((80, 100), 5, np.random.default_rng(0)).mean() == pytest.approx(0.0624, abs=5e-4)
+
+
+def test_depths_are_rounded_to_half_planes():
+    everywhere = np.ones(SHAPE, np.float32)
+    for depth, rounded in ((0.2, 0), (0.3, 0.5), (0.7, 0.5), (0.8, 1)):
+        layer = Layer(np.zeros((*SHAPE, 3), np.uint8), everywhere, depth * everywhere)
+        assert (layers.visible_depth([layer]) == rounded).all()

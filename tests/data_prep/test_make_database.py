@@ -24,7 +24,7 @@ def slow_command(folder, tmp_path):
     return [*COMMAND, *map(str, options)]
 
 
-def test_what_a_killed_run_left_is_not_taken_for_whole(folder, tmp_path, make, rows):
+def test_a_partial_folder_of_a_killed_run_is_rebuilt(folder, tmp_path, make, rows):
     killed = subprocess.Popen(slow_command(folder, tmp_path), stdout=subprocess.DEVNULL)
     until = time.monotonic() + 60
     while not list(tmp_path.glob("data.part/train/*.h5")) and time.monotonic() < until:
@@ -67,10 +67,10 @@ def test_the_last_lines_say_what_to_train_with(folder, tmp_path, capsys, monkeyp
     monkeypatch.chdir(tmp_path)
     arguments = ["--photos", str(folder), "--val-share", "0.5"]
     make_database.main([*arguments, "--patch", "8"])
-    *_, few, unread, _ = capsys.readouterr().out.splitlines()
-    assert few.startswith("210 validation patches: with batch_size 15 to test")
-    assert "test_iter 14 in the solver goes over each once" in few
-    assert unread.startswith("no net reads build/data_p8 as it is: name its lists in a copy")
+    *_, first_line, second_line, _ = capsys.readouterr().out.splitlines()
+    assert first_line.startswith("210 validation patches: with batch_size 15 to test")
+    assert "test_iter 14 in the solver goes over each once" in first_line
+    assert second_line.startswith("no net reads build/data_p8 as it is: name its lists in a copy")
     make_database.main([*arguments, "--patch", "4", "--stride", "2", "--out", "data"])
     assert capsys.readouterr().out.splitlines()[-1] == "data/val.txt: 1600 patches of 6 photographs"
 

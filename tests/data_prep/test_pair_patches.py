@@ -57,10 +57,10 @@ def test_several_pairs_of_each_photograph_to_train_on(folder, tmp_path, make, ro
     one, three = rows(tmp_path / "one"), rows(tmp_path / "three")
     labels = [Counter(patch.tobytes() for patch in data["label"]) for data in (one, three)]
     assert labels[1] == Counter({patch: 3 * count for patch, count in labels[0].items()})
-    drawn = {}  # each pair has a blur and a region of its own
+    patches_of = {}  # each pair has a blur and a region of its own
     for a, b, label in zip(*(three[key] for key in ("a", "b", "label"))):
-        drawn.setdefault(label.tobytes(), set()).add(a.tobytes() + b.tobytes())
-    assert np.mean([len(pairs) for pairs in drawn.values()]) > 2.5
+        patches_of.setdefault(label.tobytes(), set()).add(a.tobytes() + b.tobytes())
+    assert np.mean([len(pairs) for pairs in patches_of.values()]) > 2.5
     pairs = {(a.tobytes(), b.tobytes()) for a, b in zip(three["a"], three["b"])}
     assert all((a.tobytes(), b.tobytes()) in pairs for a, b in zip(one["a"], one["b"]))
     val = [contents(tmp_path / name / "val") for name in ("one", "three")]
@@ -68,14 +68,16 @@ def test_several_pairs_of_each_photograph_to_train_on(folder, tmp_path, make, ro
 
 
 def test_other_colours_to_train_on_alone(folder, tmp_path, make, rows, contents):
-    made = {name: make(folder, tmp_path / name, pairs=8, recolour=name == "new") for name in ("old", "new")}
-    assert made["old"]["rows"] == made["new"]["rows"]
+    manifests = {
+        name: make(folder, tmp_path / name, pairs=8, recolour=name == "new") for name in ("old", "new")
+    }
+    assert manifests["old"]["rows"] == manifests["new"]["rows"]
     assert contents(tmp_path / "old" / "val") == contents(tmp_path / "new" / "val")
     photographed = {patch.tobytes() for patch in rows(tmp_path / "old")["label"]}
     labels = rows(tmp_path / "new")["label"]
-    kept = np.array([patch.tobytes() in photographed for patch in labels])
-    assert 0.3 < kept.mean() < 0.7
-    strongest = labels[~kept][:, :3].mean((2, 3))
+    is_photographed = np.array([patch.tobytes() in photographed for patch in labels])
+    assert 0.3 < is_photographed.mean() < 0.7
+    strongest = labels[~is_photographed][:, :3].mean((2, 3))
     assert (strongest.max(1) > 1.5 * strongest.min(1)).mean() > 0.8  # the photographs are gray
     assert len(np.unique(strongest.argmax(1))) == 3
 

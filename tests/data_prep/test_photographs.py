@@ -29,24 +29,24 @@ def test_find_in_depth_in_order_with_masks(tmp_path, picture):
     for name in ("b/2.JPG", "b/2.png", "a/c/1.jpeg", "z.png", "a/.hidden.jpg", "3.jpg"):
         save(tmp_path / name, picture)
     (tmp_path / "notes.txt").write_text("no photograph")
-    found = [
+    paths = [
         tuple(path and str(path)[len(str(tmp_path)) + 1 :] for path in pair)
         for pair in photographs.find(tmp_path)
     ]
-    assert found == [("3.jpg", None), ("z.png", None), ("a/c/1.jpeg", None), ("b/2.JPG", "b/2.png")]
+    assert paths == [("3.jpg", None), ("z.png", None), ("a/c/1.jpeg", None), ("b/2.JPG", "b/2.png")]
 
 
 def names(folder, **options):
     """As `photographs.find`, by names relative to the folder."""
-    found = photographs.find(folder, **options)
-    return [tuple(path and os.path.relpath(path, folder) for path in pair) for pair in found]
+    sources = photographs.find(folder, **options)
+    return [tuple(path and os.path.relpath(path, folder) for path in pair) for pair in sources]
 
 
 def test_masks_are_found_for_any_format_and_in_capitals(tmp_path):
     for name in ("1.jpg", "1.PNG", "2.Jpg", "2.png", "3.tif", "3.png", "4.WEBP", "4.Png", "5.PNG", "6.bmp"):
         (tmp_path / name).touch()
-    found = [("1.jpg", "1.PNG"), ("2.Jpg", "2.png"), ("3.tif", "3.png"), ("4.WEBP", "4.Png")]
-    assert names(tmp_path) == [*found, ("5.PNG", None), ("6.bmp", None)]
+    expected = [("1.jpg", "1.PNG"), ("2.Jpg", "2.png"), ("3.tif", "3.png"), ("4.WEBP", "4.Png")]
+    assert names(tmp_path) == [*expected, ("5.PNG", None), ("6.bmp", None)]
 
 
 def test_linked_folders_are_searched_once(tmp_path):
@@ -59,11 +59,11 @@ def test_linked_folders_are_searched_once(tmp_path):
     assert names(tmp_path / "photos") == [("1.jpg", None), ("away/3.jpg", None), ("in/2.jpg", None)]
 
 
-def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_read_is_reported(tmp_path, monkeypatch):
     for name in ("1.jpg", "private/2.jpg", "public/3.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    scandir, told = os.scandir, []
+    scandir, errors = os.scandir, []
 
     def forbidden(path):  # the permissions of a folder do not keep root out
         if os.path.basename(path) == "private":
@@ -71,8 +71,8 @@ def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch):
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", forbidden)
-    assert names(tmp_path, unreadable=told.append) == [("1.jpg", None), ("public/3.jpg", None)]
-    assert [error.filename for error in told] == [str(tmp_path / "private")]
+    assert names(tmp_path, unreadable=errors.append) == [("1.jpg", None), ("public/3.jpg", None)]
+    assert [error.filename for error in errors] == [str(tmp_path / "private")]
 
 
 def test_read_gives_the_pixels_and_the_hash(tmp_path, picture):
@@ -207,9 +207,9 @@ def test_unfit_masks_are_refused(mask, reason, tmp_path):
 
 
 def test_bundled_photographs_are_read_and_not_judged_on():
-    found = photographs.bundled_photographs()
-    assert len(found) >= 8
-    for path, mask in found:
+    sources = photographs.bundled_photographs()
+    assert len(sources) >= 8
+    for path, mask in sources:
         pixels, sha256 = photographs.read(path)
         assert min(pixels.shape[:2]) >= 100 and mask is None
         assert sha256 not in fetch.evaluation_hashes()
@@ -224,13 +224,13 @@ def test_default_photographs(folder, tmp_path, monkeypatch):
     assert "FUSION_DATA" in photographs.training_photographs().description
     shutil.copytree(folder, tmp_path / "fetched" / "train")
     monkeypatch.setattr(fetch, "ROOT", tmp_path / "fetched")
-    found, root, words = photographs.training_photographs()
-    assert "fetched" in words and len(found) == 12 and Path(root) == tmp_path / "fetched" / "train"
+    sources, root, description = photographs.training_photographs()
+    assert "fetched" in description and len(sources) == 12 and Path(root) == tmp_path / "fetched" / "train"
 
 
 def test_the_more_complete_photographs_are_the_default(folder, tmp_path, monkeypatch):
-    given, fetched = tmp_path / "given" / "train", tmp_path / "fetched" / "train"
-    shutil.copytree(folder, given)
+    local, fetched = tmp_path / "given" / "train", tmp_path / "fetched" / "train"
+    shutil.copytree(folder, local)
     fetched.mkdir(parents=True)
     # The last is a mask whose photograph is not there.
     for name in ("0001.jpg", "0002.jpg", "0002.png", "0003.png"):
@@ -239,21 +239,21 @@ def test_the_more_complete_photographs_are_the_default(folder, tmp_path, monkeyp
     monkeypatch.setenv("FUSION_DATA", str(tmp_path / "given"))
     assert len(photographs.training_photographs().photographs) == 12
     monkeypatch.delenv("FUSION_DATA")
-    found, _, words = photographs.training_photographs()
-    assert [os.path.basename(path) for path, _ in found] == ["0001.jpg", "0002.jpg"]
+    sources, _, description = photographs.training_photographs()
+    assert [os.path.basename(path) for path, _ in sources] == ["0001.jpg", "0002.jpg"]
     missing = len(fetch.list_files("train")) - 4
     resumes = "data_prep/fetch.py train resumes"
-    assert words == f"build/photos/train (fetched; {missing} files are missing: {resumes})"
+    assert description == f"build/photos/train (fetched; {missing} files are missing: {resumes})"
     monkeypatch.setattr(fetch, "list_files", lambda _: ["train/0001.jpg", "train/0002.jpg", "train/0002.png"])
     monkeypatch.setenv("FUSION_DATA", str(tmp_path / "given"))
     (fetched / "0003.png").unlink()
     assert photographs.training_photographs().description == "build/photos/train (fetched)"  # whole, if fewer
 
 
-def test_a_wrong_folder_of_data_is_said(tmp_path, monkeypatch):
+def test_a_wrong_folder_of_data_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(fetch, "ROOT", tmp_path / "none")
     monkeypatch.setenv("FUSION_DATA", str(tmp_path / "wrong"))
-    told = []
-    words = photographs.training_photographs(None, told.append).description
-    assert told == []  # that nothing is fetched is no failure
-    assert "scikit-image" in words and f"FUSION_DATA has none: {tmp_path}/wrong/train" in words
+    errors = []
+    description = photographs.training_photographs(None, errors.append).description
+    assert errors == []  # that nothing is fetched is no failure
+    assert "scikit-image" in description and f"FUSION_DATA has none: {tmp_path}/wrong/train" in description

@@ -52,9 +52,9 @@ def test_a_recipe_keeps_its_inputs_and_repeats_itself(recipe, scene):
     clean, region = scene
     before = clean.copy(), region.copy()
     for seed in range(10):
-        made = [recipes.RECIPES[recipe](clean, region, np.random.default_rng(seed)) for _ in range(2)]
-        assert all(np.array_equal(x, y) for x, y in zip(*made))
-        assert all(x.shape == clean.shape and x.dtype == np.uint8 for x in made[0])
+        triples = [recipes.RECIPES[recipe](clean, region, np.random.default_rng(seed)) for _ in range(2)]
+        assert all(np.array_equal(x, y) for x, y in zip(*triples))
+        assert all(x.shape == clean.shape and x.dtype == np.uint8 for x in triples[0])
     assert np.array_equal(clean, before[0]) and np.array_equal(region, before[1])
 
 
@@ -62,11 +62,11 @@ def test_a_recipe_keeps_its_inputs_and_repeats_itself(recipe, scene):
     ("asked", "gaussian", "disc"), [(0.4, 0.28, 0.52), (0.5, 0.46, 0.63), (1, 1.00, 1.08), (2, 2.00, 2.03)]
 )
 def test_the_spread_of_small_blurs_is_as_stated(asked, gaussian, disc):
-    point, place = np.zeros((41, 41), np.float32), np.arange(-20, 21)
+    point, offset = np.zeros((41, 41), np.float32), np.arange(-20, 21)
     point[20, 20] = 1
-    for kind, spread in (("gaussian", gaussian), ("disc", disc)):
-        profile = recipes._blur(point, kind, asked).sum(axis=0)
-        assert (profile @ place**2) ** 0.5 == pytest.approx(spread, abs=0.005)
+    for shape, spread in (("gaussian", gaussian), ("disc", disc)):
+        profile = recipes._blur(point, shape, asked).sum(axis=0)
+        assert (profile @ offset**2) ** 0.5 == pytest.approx(spread, abs=0.005)
 
 
 def test_the_luma_of_handheld_noise_is_as_stated():
@@ -127,13 +127,13 @@ def test_other_colours_are_the_channels_weakened(seed):
     """In another order; one as it is, none weaker than an eighth; in half the draws all as they are."""
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 256, (6, 7, 3), dtype=np.uint8)
-    made = recipes.recolour(image, rng)
-    assert made.dtype == np.uint8 and made.shape == image.shape
+    recoloured = recipes.recolour(image, rng)
+    assert recoloured.dtype == np.uint8 and recoloured.shape == image.shape
     orders = [list(order) for order in itertools.permutations(range(3))]
     fits = []
     for order in orders:
-        share = (made * 1.0).sum((0, 1)) / image[..., order].sum((0, 1))
-        exact = np.abs(made - share * image[..., order]).max() < 1.6
+        share = (recoloured * 1.0).sum((0, 1)) / image[..., order].sum((0, 1))
+        exact = np.abs(recoloured - share * image[..., order]).max() < 1.6
         fits.append(exact and share.max() == 1 and share.min() > 0.1)
     assert any(fits)
 
@@ -153,13 +153,14 @@ def pattern():
         ("paper", 0, 13.5889, 31.0571, 0.0),
         ("defocus", 29, 6.2497, 13.9797, 0.0),
         ("handheld", 5, 12.3779, 19.3344, 8.5335),
+        ("photographs", 5, 50.3180, 52.3424, 48.6869),
     ],
 )
 def test_recipes_differ_from_the_photograph_as_before(recipe, sharp, a, b, label):
     """Golden, of 150 seeds: how often a is the photograph, and mean differences of all from it."""
     clean, region = pattern()
-    made = [recipes.RECIPES[recipe](clean, region, np.random.default_rng(seed)) for seed in range(150)]
-    errors = np.array([[np.abs(x.astype(int) - clean).mean() for x in images] for images in made])
+    triples = [recipes.RECIPES[recipe](clean, region, np.random.default_rng(seed)) for seed in range(150)]
+    errors = np.array([[np.abs(x.astype(int) - clean).mean() for x in images] for images in triples])
     assert (errors[:, 0] == 0).sum() == sharp
     assert errors.mean(0) == pytest.approx([a, b, label], abs=0.002)
 
@@ -167,6 +168,40 @@ def test_recipes_differ_from_the_photograph_as_before(recipe, sharp, a, b, label
 def test_recolouring_is_as_before():
     """Golden, of 60 seeds: in how many nothing changes, and the mean level."""
     clean, _ = pattern()
-    made = [recipes.recolour(clean, np.random.default_rng(seed)) for seed in range(60)]
-    assert sum(image is clean for image in made) == 26
-    assert np.mean(made) == pytest.approx(91.6116, abs=0.01)
+    recoloured = [recipes.recolour(clean, np.random.default_rng(seed)) for seed in range(60)]
+    assert sum(image is clean for image in recoloured) == 26
+    assert np.mean(recoloured) == pytest.approx(91.6116, abs=0.01)
+
+
+def test_darkened_and_low_ranges_keep_order_and_stay_in_range():
+    """A straight line of the levels each; dark ones begin at 0, none ends beyond 255."""
+    ramp = np.dstack([np.arange(256, dtype=np.uint8).reshape(16, 16)] * 3)
+    kinds = {"same": 0, "dark": 0, "low range": 0}
+    for seed in range(300):
+        reduced = recipes.reduce_range(ramp, np.random.default_rng(seed))
+        levels = reduced[..., 0].ravel().astype(int)
+        line = np.linspace(levels[0], levels[-1], 256)
+        assert np.abs(levels - line).max() <= 1 and levels[-1] - levels[0] >= 255 * recipes.LEAST_RANGE - 1
+        kind = "same" if reduced is ramp else "dark" if levels[0] == 0 else "low range"
+        kinds[kind] += 1
+    shares = recipes.DARK_SHARE, recipes.LOW_RANGE_SHARE
+    assert kinds["dark"] / 300 == pytest.approx(shares[0], abs=0.05)
+    assert kinds["low range"] / 300 == pytest.approx(shares[1], abs=0.05)
+
+
+def test_shares_of_photographs_are_as_stated(monkeypatch):
+    """How many captures have noise, JPEG and motion, of pairs that are not two equal photographs."""
+    captures = []
+
+    def capture(image, noise, quality, motion, rng):
+        captures.append([noise is not None, quality is not None, motion is not None])
+        return image
+
+    monkeypatch.setattr(recipes, "_capture", capture)
+    monkeypatch.setattr(recipes, "_defocus_pair", lambda clean, region, rng: (clean, clean.copy()))
+    clean, region = (image[:8, :8] for image in pattern())
+    for seed in range(600):
+        recipes.blur_photographs(clean, region, np.random.default_rng(seed))
+    shares = np.mean(captures, axis=0) * [1, 1, 2]  # b alone moves
+    expected = [recipes.NOISY_SHARE, recipes.JPEG_SHARE, recipes.MOVED_SHARE]
+    np.testing.assert_allclose(shares, expected, atol=0.04)

@@ -20,9 +20,9 @@ def test_regions_are_one_piece_of_a_fair_size(height, width, seed):
 
 
 def test_a_region_does_not_depend_on_its_strips(monkeypatch):
-    whole = regions.random_region(100, 80, np.random.default_rng(5))
+    expected = regions.random_region(100, 80, np.random.default_rng(5))
     monkeypatch.setattr(regions, "STRIP_ROWS", 7)
-    assert np.array_equal(regions.random_region(100, 80, np.random.default_rng(5)), whole)
+    assert np.array_equal(regions.random_region(100, 80, np.random.default_rng(5)), expected)
 
 
 GOLDEN = [(0, 7795, 66.27, 65.79), (4, 4889, 78.06, 80.21), (9, 2418, 77.78, 66.1)]
@@ -33,7 +33,7 @@ def test_regions_of_some_seeds_are_as_before(seed, pixels, row, column):
     """Golden: the area, and the centre of gravity."""
     region = regions.random_region(120, 160, np.random.default_rng(seed))
     assert region.sum() == pixels
-    assert [place.mean() for place in np.nonzero(region)] == pytest.approx([row, column], abs=0.01)
+    assert [indices.mean() for indices in np.nonzero(region)] == pytest.approx([row, column], abs=0.01)
 
 
 def test_the_outline_has_a_floor():

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep import make_srcnn_database
+from data_prep import make_srcnn_database, srcnn_patches
 from data_prep.pair_patches import channels
-from two_stream_fusion.methods import srcnn, uwt
+from two_stream_fusion.methods import registry, srcnn, uwt
 
 
 @pytest.mark.parametrize("planes", ["approximation", "detail"])
@@ -24,17 +24,28 @@ def test_srcnn_rows_are_planes_of_the_transform(smooth_photographs, tmp_path, pl
     image = cv2.imread(str(smooth_photographs / "05.png"))[..., ::-1]
     gray = channels(image)[3].astype(np.float32)
     transform = uwt.transform(gray, srcnn.LEVELS, spacing=srcnn.SCALE)
-    wanted = [p for i, p in enumerate(transform) if (i == 0) == (planes == "approximation")]
+    expected = [p for i, p in enumerate(transform) if (i == 0) == (planes == "approximation")]
     crops = np.concatenate([rows(out, split)["label"] for split in ("train", "val")])[:, 0]
-    found = 0
+    matches = 0
     for crop in crops * srcnn.PLANE_SCALES[planes]:
         best = min(
             cv2.minMaxLoc(
                 cv2.matchTemplate(p.astype(np.float32), crop.astype(np.float32), cv2.TM_SQDIFF)
             )[0]
-            for p in wanted
+            for p in expected
         )  # fmt: skip
-        found += crop.var() > 0 and best < 1e-3 * (crop.astype(float) ** 2).sum()
-    assert found == 6
+        matches += crop.var() > 0 and best < 1e-3 * (crop.astype(float) ** 2).sum()
+    assert matches == 6
     flat = train["data"].var((1, 2, 3)) < 1e-8
     assert not np.allclose(train["data"][~flat], train["label"][~flat], atol=1e-4)
+
+
+@pytest.mark.parametrize(("side", "rows"), [(103, 0), (104, 8)])
+def test_borders_of_24_pixels_are_left_out(side, rows):
+    """Of the 104 pixels 48 are a patch, and 8 are left to choose its place by."""
+    assert srcnn_patches.SrcnnPatches().count_rows((side, 200)) == rows
+
+
+def test_rows_are_of_the_scale_and_the_levels_of_the_method():
+    options = registry.options("srcnn")
+    assert (options["scale"], options["levels"]) == (srcnn.SCALE, srcnn.LEVELS)

@@ -16,16 +16,16 @@ def test_a_picture_shows_four(tmp_path, monkeypatch):
     monkeypatch.setattr(gallery, "ROOT", tmp_path)
     monkeypatch.setenv("FUSION_DATA", str(tmp_path))
     assert gallery.main(["--out", str(tmp_path)]) == 0
-    made = images.read(tmp_path / "ring.jpg")
-    assert made.shape == (2 * 525 + 1, 2 * 700 + 1, 3)
-    assert not made[540:, 710:].any()  # all from the first
+    picture = images.read(tmp_path / "ring.jpg")
+    assert picture.shape == (2 * 525 + 1, 2 * 700 + 1, 3)
+    assert not picture[540:, 710:].any()  # all from the first
     assert images.read(tmp_path / "build/gallery/ring.png").shape == photo.shape
 
 
 @pytest.mark.parametrize(
     ("data", "names", "words"), [("", [], "FUSION_DATA"), ("x", ["none"], "no stack none")]
 )
-def test_what_is_missing_is_said(monkeypatch, capsys, data, names, words):
+def test_missing_files_are_reported(monkeypatch, capsys, data, names, words):
     monkeypatch.setenv("FUSION_DATA", data)
     with pytest.raises(SystemExit) as stop:
         gallery.main(names)

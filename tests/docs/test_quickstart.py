@@ -18,5 +18,5 @@ def test_the_notebook_runs(tmp_path, monkeypatch):
     run = nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}})
     run.execute()
     kinds = [set(output.get("data", {})) for cell in run.nb.cells for output in cell.get("outputs", [])]
-    assert any("image/png" in kind for kind in kinds)
+    assert any("image/png" in types for types in kinds)
     assert "PSNR" in str(run.nb.cells[-1].outputs)

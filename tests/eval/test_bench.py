@@ -8,10 +8,12 @@ def test_bench_prints_metrics_methods_and_memory(capsys, monkeypatch):
     monkeypatch.setattr(bench.metrics, "select_names", lambda text: list(few)[:3])
     bench.main(["--rounds", "1", "--megapixels", "0.3"])
     out = capsys.readouterr().out
-    assert "six metrics on 512 x 512" in out and "peak memory" in out
+    assert "metrics together on 512 x 512" in out and "peak memory" in out
     times = dict(line.split()[:2] for line in out.split("each metric alone")[1].splitlines()[1:5])
     assert list(times) == list(few) and all(float(time) > 0 for time in times.values())
-    assert "  all but variants: " in out
+    for row, goal in (("six of the paper", "30"), ("all but variants", "500")):
+        (line,) = (line for line in out.splitlines() if line.startswith(f"  {row} "))
+        assert float(line[len(row) + 2 :].split()[0]) > 0 and line.endswith(f"goal {goal}")
     for title, limit in (("LP", "15"), ("GF", "60")):
         first, second = (part.splitlines()[0].split() for part in out.split(f"  {title} ")[1:])
         assert float(first[0]) > 0 and first[-1] == limit

@@ -25,6 +25,6 @@ def test_the_document_is_up_to_date(tmp_path):
     if not os.environ.get("FUSION_DATA"):
         pytest.skip("FUSION_DATA does not name the folder with the evaluation pairs")
     calibrate.main(["-o", str(tmp_path / "CALIBRATION.md")])
-    written = (tmp_path / "CALIBRATION.md").read_text(encoding="utf-8")
-    assert written == Path(calibrate.ROOT, "eval", "CALIBRATION.md").read_text(encoding="utf-8")
+    document = (tmp_path / "CALIBRATION.md").read_text(encoding="utf-8")
+    assert document == Path(calibrate.ROOT, "eval", "CALIBRATION.md").read_text(encoding="utf-8")
     assert [p.name for p in tmp_path.iterdir()] == ["CALIBRATION.md"]

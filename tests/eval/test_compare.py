@@ -48,8 +48,8 @@ def test_pairs_of_a_folder(photos):
     for name in ("overview.png", "mean.png"):  # two without a role, beside pairs: no pair
         shutil.copy(photos / "one_A.png", photos / name)
     no_pair = "neither NAME_A nor one of two alone in a folder"
-    found, rest = pairs.find_pairs(photos, photos / "out")
-    assert [pair.name for pair in found] == ["photos/one", "photos/x", "photos/second"]
+    pairs_found, rest = pairs.find_pairs(photos, photos / "out")
+    assert [pair.name for pair in pairs_found] == ["photos/one", "photos/x", "photos/second"]
     assert rest == {
         "photos/lonely": "lonely_A.png is without its other image",
         **{f"photos/many/{name}.png": no_pair for name in "123"},
@@ -79,10 +79,10 @@ def test_two_folders_pair_by_name(tmp_path, first, second):
         "truth/2.png",
     )
     touch(tmp_path / "set", f"{first}/x_1.png", f"{first}/x_2.png", f"{second}/x_1.png", f"{first}/3.png")
-    found, rest = pairs.find_pairs(tmp_path / "set")
+    pairs_found, rest = pairs.find_pairs(tmp_path / "set")
     base = (tmp_path / "set").resolve()
     a, b = (second, first) if first == "b" else (first, second)
-    assert found == [
+    assert pairs_found == [
         ("set/1", base / a / "1.png", base / b / "1.png", None),
         (
             "set/2",
@@ -108,9 +108,9 @@ def test_two_folders_pair_by_name(tmp_path, first, second):
 )
 def test_folders_of_one_scene_each_stay_pairs(tmp_path, names):
     touch(tmp_path, *names)
-    found, rest = pairs.find_pairs(tmp_path)
-    assert rest == {} and len(found) == len(names) // 2
-    assert all(pair.a.parent == pair.b.parent for pair in found)
+    pairs_found, rest = pairs.find_pairs(tmp_path)
+    assert rest == {} and len(pairs_found) == len(names) // 2
+    assert all(pair.a.parent == pair.b.parent for pair in pairs_found)
 
 
 def test_linked_folders_a_and_b(tmp_path):
@@ -133,17 +133,17 @@ def test_images_of_two_scenes_are_refused(tmp_path, capsys):
     (tmp_path / "set").mkdir()
     for name, image in {"x_A": first, "x_B": cv2.blur(first, (5, 5)), "y_A": first, "y_B": second}.items():
         images.write(tmp_path / "set" / f"{name}.png", image)
-    arguments = ["--out", str(tmp_path / "out"), "--methods", "CP", "--workers", "1"]
+    arguments = ["--out", str(tmp_path / "out"), "--methods", "CP", "--jobs", "1"]
     assert compare.main([str(tmp_path / "set"), *arguments]) == 1
-    said, errors = capsys.readouterr()
+    output, errors = capsys.readouterr()
     folder = (tmp_path / "set").resolve()
-    assert "Mean of one pair" in said
+    assert "Mean of one pair" in output
     assert errors.endswith(f"missing: set/y: {folder}/y_A.png and {folder}/y_B.png do not show one scene\n")
 
 
 def test_a_16_bit_copy_scores_as_its_original(tmp_path, capsys):
     (sharp,) = textures(1)
-    found = {}
+    scores = {}
     for name, factor in (("eight", np.uint8(1)), ("sixteen", np.uint16(257))):
         folder = tmp_path / name / "set"
         folder.mkdir(parents=True)
@@ -154,9 +154,9 @@ def test_a_16_bit_copy_scores_as_its_original(tmp_path, capsys):
         }.items():
             images.write(folder / f"x_{role}.png", image * factor)
         out = tmp_path / name / "out"
-        assert compare.main([str(folder), "--out", str(out), "--methods", "LP,GF", "--workers", "1"]) == 0
-        found[name] = (out / "scores.csv").read_text()
-    assert found["eight"] == found["sixteen"] and "PSNR" in found["eight"]
+        assert compare.main([str(folder), "--out", str(out), "--methods", "LP,GF", "--jobs", "1"]) == 0
+        scores[name] = (out / "scores.csv").read_text()
+    assert scores["eight"] == scores["sixteen"] and "PSNR" in scores["eight"]
     capsys.readouterr()
 
 
@@ -166,19 +166,19 @@ def test_pairs_of_linked_folders_and_of_one_name(photos, tmp_path, capsys):
     (tmp_path / "linked").mkdir()
     (tmp_path / "linked/here").symlink_to(photos)
     assert [pair.a.name for pair in pairs.find_pairs(tmp_path / "linked")[0]] == ["one_A.png", "far.png"]
-    asked = [str(photos), f"{photos}/", f"{photos}/../photos", str(other), "--out", str(tmp_path / "out")]
-    assert compare.main([*asked, "--methods", "CP", "--workers", "1"]) == 0
+    arguments = [str(photos), f"{photos}/", f"{photos}/../photos", str(other), "--out", str(tmp_path / "out")]
+    assert compare.main([*arguments, "--methods", "CP", "--jobs", "1"]) == 0
     with open(tmp_path / "out/scores.csv", newline="") as file:
-        named = [row["pair"] for row in csv.DictReader(file)]
-    assert len(set(named)) == 4 and str(other / "one_A.png") in named
+        pair_names = [row["pair"] for row in csv.DictReader(file)]
+    assert len(set(pair_names)) == 4 and str(other / "one_A.png") in pair_names
     assert len(list((tmp_path / "out/fused").rglob("*.png"))) == 4
     capsys.readouterr()
 
 
 def test_scores_and_means(photos, triple, tmp_path, capsys):
     out = tmp_path / "out"
-    asked = [str(photos), "--out", str(out), "--set", "LP:levels=2"]
-    assert compare.main([*asked, "--methods", "LP,CP", "--workers", "1"]) == 0
+    arguments = [str(photos), "--out", str(out), "--set", "LP:levels=2"]
+    assert compare.main([*arguments, "--methods", "LP,CP", "--jobs", "1"]) == 0
     with open(out / "scores.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["pair", "method", *metrics.METRICS]  # PSNR is of one of them alone
@@ -188,17 +188,17 @@ def test_scores_and_means(photos, triple, tmp_path, capsys):
     a, b, _ = triple
     expected = metrics.evaluate(a, b, registry.fuse("lp", [a, b], levels=2).image)
     assert {m: float(rows[0][m]) for m in expected} == pytest.approx(expected, abs=1e-6)
-    said = capsys.readouterr().out
-    assert said.startswith("## Mean of 2 pairs") and (out / "summary.md").read_text() in said
-    made = {path: path.stat().st_mtime_ns for path in (out / "fused").rglob("*.png")}
-    assert len(made) == 4
-    assert compare.main([*asked, "--methods", "LP,CP", "--workers", "1"]) == 0
-    assert made == {path: path.stat().st_mtime_ns for path in (out / "fused").rglob("*.png")}
+    output = capsys.readouterr().out
+    assert output.startswith("## Mean of 2 pairs") and (out / "summary.md").read_text() in output
+    times = {path: path.stat().st_mtime_ns for path in (out / "fused").rglob("*.png")}
+    assert len(times) == 4
+    assert compare.main([*arguments, "--methods", "LP,CP", "--jobs", "1"]) == 0
+    assert times == {path: path.stat().st_mtime_ns for path in (out / "fused").rglob("*.png")}
 
 
 def test_ground_truth_adds_psnr(photos, triple, tmp_path, capsys):
     shutil.rmtree(photos / "second")
-    compare.main([str(photos), "--out", str(tmp_path / "out"), "--methods", "CP", "--workers", "1"])
+    compare.main([str(photos), "--out", str(tmp_path / "out"), "--methods", "CP", "--jobs", "1"])
     with open(tmp_path / "out" / "scores.csv", newline="") as file:
         (row,) = csv.DictReader(file)
     a, b, sharp = triple
@@ -207,7 +207,7 @@ def test_ground_truth_adds_psnr(photos, triple, tmp_path, capsys):
     capsys.readouterr()
 
 
-def test_what_cannot_be_done_is_named(photos, tmp_path, capsys):
+def test_mistakes_are_named(photos, tmp_path, capsys):
     damaged = photos / "second" / "far.png"
     damaged.write_bytes(damaged.read_bytes()[:200])
     images.write(photos / "sizes_1.png", np.zeros((30, 40), np.uint8))
@@ -216,10 +216,10 @@ def test_what_cannot_be_done_is_named(photos, tmp_path, capsys):
     images.write(photos / "small_2.png", np.zeros((3, 3), np.uint8))
     shutil.copy(photos / "one_A.png", photos / "lonely_A.png")
     out = tmp_path / "out"
-    arguments = ["--out", str(out), "--methods", "CP,LP", "--workers", "1"]
+    arguments = ["--out", str(out), "--methods", "CP,LP", "--jobs", "1"]
     assert compare.main([str(photos), *arguments]) == 1
-    said, missing = capsys.readouterr()
-    assert "Mean of one pair" in said and "in no mean:\n\n- photos/lonely: " in said
+    output, missing = capsys.readouterr()
+    assert "Mean of one pair" in output and "in no mean:\n\n- photos/lonely: " in output
     lines = [line.split("missing: ", 1)[1] for line in missing.splitlines()]
     assert sorted(line.split(":")[0] for line in lines) == [
         "CP on photos/small",
@@ -236,7 +236,7 @@ def test_what_cannot_be_done_is_named(photos, tmp_path, capsys):
     (photos.parent / "none").mkdir()
     mistakes = {
         "no set or pair 'nosuch'": ["nosuch"],
-        "--workers 0": [str(photos), "--workers", "0"],
+        "--jobs 0": [str(photos), "--jobs", "0"],
         "no pair there: NAME_A and NAME_B": [str(photos.parent / "none")],
     }
     for words, wrong in mistakes.items():
@@ -273,9 +273,9 @@ def test_images_of_other_methods(photos, triple, tmp_path, capsys, one_process):
     )
     others(photos / "fused", Beside={"one": a, "second": a})
     out = tmp_path / "out"
-    arguments = [str(photos), "--fused", str(folder), "--out", str(out), "--workers", "1"]
+    arguments = [str(photos), "--fused", str(folder), "--out", str(out), "--jobs", "1"]
     assert compare.main([*arguments, "--methods", "CP", "--metrics", "Qcv,SD"]) == 1
-    said, missing = capsys.readouterr()
+    output, missing = capsys.readouterr()
     assert "CP (images) on photos/one: " in missing and "one-x.png and one_y.png are both of one" in missing
     assert "CP (images) on photos/second: " in missing and "same size" in missing
     with open(out / "scores.csv", newline="") as file:
@@ -285,7 +285,7 @@ def test_images_of_other_methods(photos, triple, tmp_path, capsys, one_process):
     row = rows["photos/one", "Net"]
     assert list(row) == ["pair", "method", "Qcv", "SD"]
     assert float(row["SD"]) == pytest.approx(metrics.REGISTRY["SD"].function(a, b, sharp), abs=1e-6)
-    assert "Less is better for Qcv, more for all others." in said
+    assert "Less is better for Qcv, more for all others." in output
     best = min(titles, key=lambda title: float(rows["photos/one", title]["Qcv"]))
     assert tables.best({t: {"Qcv": float(rows["photos/one", t]["Qcv"])} for t in titles}, "Qcv") == {best}
     latex = (out / "summary.tex").read_text()
@@ -306,7 +306,7 @@ def test_images_of_other_methods(photos, triple, tmp_path, capsys, one_process):
 def test_ground_truth_of_a_folder(photos, triple, tmp_path, capsys, one_process):
     (tmp_path / "clean").mkdir()
     images.write(tmp_path / "clean/second_clean.png", triple[2])
-    arguments = [str(photos), "--out", str(tmp_path / "out"), "--methods", "CP", "--workers", "1"]
+    arguments = [str(photos), "--out", str(tmp_path / "out"), "--methods", "CP", "--jobs", "1"]
     assert compare.main([*arguments, "--truth", str(tmp_path / "clean")]) == 0
     with open(tmp_path / "out" / "scores.csv", newline="") as file:
         assert all(float(row["PSNR"]) > 10 for row in csv.DictReader(file))
@@ -320,3 +320,22 @@ def test_ground_truth_of_a_folder(photos, triple, tmp_path, capsys, one_process)
     with pytest.raises(SystemExit):
         compare.main([*arguments, "--methods", "none"])
     assert "nothing to score without --fused" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("correlation", [0.21, 0.29])
+def test_one_scene_correlates_by_a_quarter_where_no_motion_is_found(monkeypatch, correlation):
+    monkeypatch.setattr(pairs.align, "misalignment", lambda a, b: float("inf"))
+    monkeypatch.setattr(pairs.align, "correlate_images", lambda a, b: correlation)
+    if correlation > 0.25:
+        pairs.check_one_scene(pairs.Files("x", "a", "b", None), pairs.Pair(None, None, None))
+    else:
+        with pytest.raises(ValueError, match="do not show one scene"):
+            pairs.check_one_scene(pairs.Files("x", "a", "b", None), pairs.Pair(None, None, None))
+
+
+def test_images_of_a_pair_that_differ_are_refused(tmp_path):
+    paths = [tmp_path / "x_A.png", tmp_path / "x_B.png"]
+    for path, shape in zip(paths, ((20, 30), (20, 31))):
+        images.write(path, np.zeros(shape, np.uint8))
+    with pytest.raises(ValueError, match=r"x_A\.png is 30x20 8 bit gray, .*x_B\.png is 31x20 8 bit gray"):
+        pairs.load(pairs.Files("x", *paths, None))

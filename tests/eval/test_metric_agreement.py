@@ -17,13 +17,13 @@ def rows(**columns):
 
 
 def test_rank_agreement_by_hand():
-    found = rows(
+    scores = rows(
         PSNR=[30, 31, 35, 40], MI=[0.1, 0.2, 0.9, 1.0], Q=[4, 3, 2, 1], IE=[7, 7, 7, 7], Qcv=[9, 8, 7, 1]
     )
-    assert agreement.rank_agreement(found, "MI", "PSNR") == pytest.approx(1)
-    assert agreement.rank_agreement(found, "Q", "PSNR") == pytest.approx(-1)
-    assert agreement.rank_agreement(found, "Qcv", "PSNR") == pytest.approx(1)  # less is better
-    assert math.isnan(agreement.rank_agreement(found, "IE", "PSNR"))
+    assert agreement.rank_agreement(scores, "MI", "PSNR") == pytest.approx(1)
+    assert agreement.rank_agreement(scores, "Q", "PSNR") == pytest.approx(-1)
+    assert agreement.rank_agreement(scores, "Qcv", "PSNR") == pytest.approx(1)  # less is better
+    assert math.isnan(agreement.rank_agreement(scores, "IE", "PSNR"))
     ties = rows(PSNR=[1, 2, 3, 4], SF=[1, 2, 2, 3])
     # ranks 1, 2.5, 2.5, 4
     assert agreement.rank_agreement(ties, "SF", "PSNR") == pytest.approx(4.5 / math.sqrt(5 * 4.5))
@@ -34,8 +34,8 @@ def test_rank_agreement_by_hand():
 def test_means_leave_out_what_has_no_rank():
     first = rows(PSNR=[1, 2, 3], SSIM=[3, 2, 1], SF=[1, 2, 3], MI=[0, 0, 0])
     second = rows(PSNR=[1, 2, 3], SSIM=[1, 2, 3], SF=[1, 1, 1], MI=[0, 0, 0])
-    for found in (first, second):
-        found["A"] = {"PSNR": 0, "SSIM": 0, "SF": 9, "MI": 9}
+    for scores in (first, second):
+        scores["A"] = {"PSNR": 0, "SSIM": 0, "SF": 9, "MI": 9}
     means = agreement.mean_agreement({"x": first, "y": second}, ["MI", "SF"])
     assert list(means) == ["SF", "MI"]
     assert means["SF"][:2] == pytest.approx((1, -1))
@@ -54,10 +54,10 @@ def test_command(tmp_path, capsys):
     agreement.main(
         [*arguments, "--count", "1", "--side", "64", "--methods", "DWT,LP,CP", "--metrics", "SF,Qcv"]
     )
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert (
-        said == (tmp_path / "out/summary.md").read_text()
-        and "over DWT, LP, CP; one pair, recipe defocus:" in said
+        output == (tmp_path / "out/summary.md").read_text()
+        and "over DWT, LP, CP; one pair, recipe defocus:" in output
     )
     with open(tmp_path / "out/scores.csv", newline="") as file:
         lines = list(csv.DictReader(file))

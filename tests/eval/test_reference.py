@@ -84,8 +84,8 @@ def test_every_method_of_the_paper_is_compared_with_a_reference():
 def small(monkeypatch):
     """Two pairs of noise in the place of the Lytro pairs, and what LP scores on them as theirs."""
     rng = np.random.default_rng(0)
-    found = {name: pairs.Pair(*rng.integers(0, 256, (2, 20, 30), np.uint8), None) for name in "xy"}
-    monkeypatch.setattr(pairs, "LYTRO", tuple(found))
+    images = {name: pairs.Pair(*rng.integers(0, 256, (2, 20, 30), np.uint8), None) for name in "xy"}
+    monkeypatch.setattr(pairs, "LYTRO", tuple(images))
     monkeypatch.setattr(
         reference.results,
         "score_pairs",
@@ -95,13 +95,13 @@ def small(monkeypatch):
                     label: metrics.evaluate(a, b, registry.fuse(method, [a, b], **options).image)
                     for label, (method, options) in entries.items()
                 }
-                for name, (a, b, _) in found.items()
+                for name, (a, b, _) in images.items()
             },
             {},
             {},
         ),
     )  # the processes of the real one would not know these pairs
-    ours = results.mean_scores(reference.results.score_pairs(found, {"LP": ("lp", {})})[0])["LP"]
+    ours = results.mean_scores(reference.results.score_pairs(images, {"LP": ("lp", {})})[0])["LP"]
     return reference.PublishedScores("LP", {}, "LP", "somebody", {m: round(v, 4) for m, v in ours.items()})
 
 
@@ -110,8 +110,8 @@ def test_what_is_near_and_what_is_far(small, monkeypatch, capsys):
     far = small._replace(label="LP far", values={**small.values, "Qe": small.values["Qe"] - 0.006})
     monkeypatch.setattr(reference, "read_rows", lambda: [near])
     assert reference.main([]) == 0
-    said = capsys.readouterr().out
-    assert f"({near.values['MI']:.4f})" in said and "| somebody |" in said and "apart: none" in said
+    output = capsys.readouterr().out
+    assert f"({near.values['MI']:.4f})" in output and "| somebody |" in output and "apart: none" in output
     monkeypatch.setattr(reference, "read_rows", lambda: [near, far])
     assert reference.main([]) == 1
     assert "More than 0.005 apart: LP far." in capsys.readouterr().out

@@ -12,7 +12,7 @@ from two_stream_fusion.methods import registry
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def tables_folder(tmp_path_factory):
     """Tables of the camera pair by two methods, as eval/tables.py writes them."""
     folder = tmp_path_factory.mktemp("tables")
     rows = {t: results.score_pair("camera", t, t.lower(), {}, folder / "fused") for t in ("LP", "DWT")}
@@ -20,8 +20,8 @@ def made(tmp_path_factory):
     return folder
 
 
-def test_scores_are_read_with_those_against_the_truth(made):
-    scores = report.read_scores(made)
+def test_scores_are_read_with_those_against_the_truth(tables_folder):
+    scores = report.read_scores(tables_folder)
     assert list(scores) == ["camera"] and list(scores["camera"]) == ["LP", "DWT"]
     assert set(scores["camera"]["LP"]) == {*metrics.METRICS, *report.FIDELITY}
 
@@ -31,8 +31,8 @@ def test_a_folder_without_tables_is_refused(tmp_path):
         report.read_scores(tmp_path)
 
 
-def test_the_page_has_pairs_differences_and_plots(made, tmp_path):
-    page = report.make_tables_page(made, tmp_path / "page.html")
+def test_the_page_has_pairs_differences_and_plots(tables_folder, tmp_path):
+    page = report.make_tables_page(tables_folder, tmp_path / "page.html")
     camera, _, misleading, *_ = page.sections
     assert misleading.heading == "Where a metric misleads" and camera.heading == "Table 3: camera"
     (view,) = camera.views
@@ -55,20 +55,23 @@ def test_the_page_has_pairs_differences_and_plots(made, tmp_path):
     assert not any(cell.is_best for cell in by_title[report.TRUTH].values())
 
 
-def test_the_command_writes_a_page(made, tmp_path, capsys):
+def test_the_command_writes_a_page(tables_folder, tmp_path, capsys):
     out = tmp_path / "new" / "page.html"
-    assert report.main(["--tables", str(made), "--out", str(out), "--no-lytro"]) == 0
+    assert report.main(["--tables", str(tables_folder), "--out", str(out), "--no-lytro"]) == 0
     assert re.fullmatch(r".*page\.html: \d\.\d MB\n", capsys.readouterr().out)
     html = out.read_text(encoding="utf-8")
     assert "brightest at 32 of 255 levels" in html and "Not among the tables." in html
     with pytest.raises(SystemExit):
-        report.main(["--tables", str(made), "--out", str(tmp_path / "page.txt")])
+        report.main(["--tables", str(tables_folder), "--out", str(tmp_path / "page.txt")])
 
 
 def test_images_and_photographs_that_lack_are_named(tmp_path, monkeypatch):
     (tmp_path / "fused/camera").mkdir(parents=True)
     images.write(tmp_path / "fused/camera/DWT-0123456789abcdef.png", np.zeros((4, 4), np.uint8))
-    shown = report.show_pair("camera", {"LP": {}, "DWT": {}}, tmp_path / "fused", tmp_path / "page.html")
+    rows = {"LP": {}, "DWT": {}}
+    files = report._fused_files("camera", rows, tmp_path / "fused")
+    assert list(files) == ["DWT"]
+    shown = report.show_pair("camera", rows, files, tmp_path / "page.html")
     assert shown.notes == ["No fused image of LP, DWT; `make tables` makes it."]
     assert len(shown.view.pictures) == 3
 
@@ -76,7 +79,7 @@ def test_images_and_photographs_that_lack_are_named(tmp_path, monkeypatch):
         raise OSError(f"{name}: cannot be fetched")
 
     monkeypatch.setattr(results, "load_pair", fail)
-    shown = report.show_pair("clock", {"LP": {}}, tmp_path, tmp_path / "page.html")
+    shown = report.show_pair("clock", {"LP": {}}, {}, tmp_path / "page.html")
     assert shown.view is None and shown.notes == ["The photographs cannot be shown: clock: cannot be fetched"]
 
 

@@ -117,7 +117,7 @@ def test_maps_show_where_a_fusion_fails(files, tmp_path, triple, capsys):
         assert (bad > good + 50 and good == 0) if name == "loss" else (bad < good - 50 and good > 245), name
 
 
-def test_sixteen_bits_are_said(files, tmp_path, triple, capsys):
+def test_sixteen_bits_are_reported(files, tmp_path, triple, capsys):
     for path, image in zip(files, triple):
         images.write(path, image.astype(np.uint16) * 257)
     score.main([*files[:3], "--json"])
@@ -201,3 +201,9 @@ def test_metrics_are_the_columns(files, triple, capsys):
     assert "--metrics: 'XX' is none of paper, all, IE" in capsys.readouterr().err
     assert score.main([*files[:3], "--source", files[1], "--metrics", "Qy"]) == 1
     assert "defined for two sources; 3 given" in capsys.readouterr().err
+
+
+def test_ssim_needs_11_pixels_a_side():
+    small = np.random.default_rng(0).integers(0, 256, (10, 30), np.uint8)
+    with pytest.raises(ValueError, match=r"^F is \(10, 30\): SSIM needs 11 x 11 pixels or more"):
+        score.score([small, small], small, reference=small, columns=["IE"])

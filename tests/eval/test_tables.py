@@ -11,8 +11,8 @@ import pytest
 
 from data_prep import depth_pair
 from eval import figures, pairs, results, tables
-from two_stream_fusion import metrics
-from two_stream_fusion.base import parallel, provenance
+from two_stream_fusion import memory_estimate, metrics
+from two_stream_fusion.base import memory, parallel, provenance
 from two_stream_fusion.io import images
 from two_stream_fusion.methods import models, registry
 
@@ -134,7 +134,7 @@ def small(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, rendered_pair):
+def tables_folder(tmp_path_factory, rendered_pair):
     """The folder of a run on Camera and the colour pair, whose sources are inside scikit-image."""
     folder = tmp_path_factory.mktemp("tables")
     monkeypatch = pytest.MonkeyPatch()
@@ -148,41 +148,41 @@ def made(tmp_path_factory, rendered_pair):
     return folder
 
 
-def test_tables_are_written_in_three_forms(made):
-    with open(made / "table3.csv", newline="") as file:
-        found = list(csv.DictReader(file))
-    assert [row["method"] for row in found] == FAST.split(",")
-    assert list(found[0]) == ["table", "pair", "method", "IE", "MI", "Qabf", "Q", "Qw", "Qe"]
+def test_tables_are_written_in_three_forms(tables_folder):
+    with open(tables_folder / "table3.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["method"] for row in rows] == FAST.split(",")
+    assert list(rows[0]) == ["table", "pair", "method", "IE", "MI", "Qabf", "Q", "Qw", "Qe"]
     a, b, _ = pairs.load("camera")
     from two_stream_fusion.methods import registry
 
     fused = registry.fuse("lp", [a, b]).image
     for metric, function in metrics.METRICS.items():
-        assert float(found[1][metric]) == pytest.approx(function(a, b, fused), abs=1e-6)
-    text = (made / "table3.md").read_text()
+        assert float(rows[1][metric]) == pytest.approx(function(a, b, fused), abs=1e-6)
+    text = (tables_folder / "table3.md").read_text()
     assert f"| LP | {metrics.METRICS['IE'](a, b, fused):.4f} (" in text.replace("*", "")
     assert "stand-in" in text
-    assert (made / "table3.tex").read_text().count(r"\\") == 4
+    assert (tables_folder / "table3.tex").read_text().count(r"\\") == 4
     assert re.search(r"Spearman\): IE -?\d\.\d\d, MI ", text)
-    truth = (made / "truth_camera.md").read_text()
+    truth = (tables_folder / "truth_camera.md").read_text()
     assert "| method | PSNR | SSIM | PSNR at outlines |" in truth and "| LP | " in truth
     assert "| ground truth | " in truth
-    summary = (made / "summary.md").read_text()
+    summary = (tables_folder / "summary.md").read_text()
     assert "## Cells won" not in summary  # Ours is not among FAST
     for stem in ("table3", "table4", "truth_camera", "truth_colour"):
-        assert all((made / f"{stem}.{kind}").is_file() for kind in ("csv", "md", "tex")), stem
-    assert not list(made.rglob("*.part"))
+        assert all((tables_folder / f"{stem}.{suffix}").is_file() for suffix in ("csv", "md", "tex")), stem
+    assert not list(tables_folder.rglob("*.part"))
 
 
-def test_what_is_kept_is_the_same_without_images(made):
-    kept = {p.name: p.read_text() for p in (made / "kept").iterdir()}
-    assert kept == {p.name: p.read_text() for p in made.iterdir() if p.is_file()}
-    assert not list((made / "kept").rglob("*.png"))
+def test_what_is_kept_is_the_same_without_images(tables_folder):
+    kept_tables = {p.name: p.read_text() for p in (tables_folder / "kept").iterdir()}
+    assert kept_tables == {p.name: p.read_text() for p in tables_folder.iterdir() if p.is_file()}
+    assert not list((tables_folder / "kept").rglob("*.png"))
 
 
-def test_only_what_changed_is_made_again(made, tmp_path, monkeypatch):
+def test_only_what_changed_is_made_again(tables_folder, tmp_path, monkeypatch):
     folder = tmp_path / "fused"
-    shutil.copytree(made / "fused", folder)
+    shutil.copytree(tables_folder / "fused", folder)
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*.png")}
     assert len(before) == 6
     same = results.fuse_pair("camera", "LP", "lp", {}, folder)
@@ -201,18 +201,41 @@ def test_a_damaged_image_is_made_again(tmp_path, triple, size):
     images.write(tmp_path / "x_B.png", b)
     name = pairs.Files("x", tmp_path / "x_A.png", tmp_path / "x_B.png")
     path = results.fuse_pair(name, "LP", "lp", {}, tmp_path / "fused")
-    whole = path.read_bytes()
-    assert len(whole) > size
-    path.write_bytes(whole[:size])
+    original = path.read_bytes()
+    assert len(original) > size
+    path.write_bytes(original[:size])
     assert results.fuse_pair(name, "LP", "lp", {}, tmp_path / "fused") == path
-    assert path.read_bytes() == whole
+    assert path.read_bytes() == original
 
 
-def test_what_cannot_be_had_is_said(small, tmp_path, capsys):
-    tables.main(["--out", str(tmp_path), "--methods", "LP", "--no-lytro", "--workers", "1"])
+def test_missing_pairs_are_reported(small, tmp_path, capsys):
+    tables.main(["--out", str(tmp_path), "--methods", "LP", "--no-lytro", "--jobs", "1"])
     said = capsys.readouterr().out
     assert "Table 1: clock\n\nNot made: clock: cannot be fetched" in said
     assert (tmp_path / "table3.csv").is_file() and not (tmp_path / "table1.csv").exists()
+
+
+@pytest.mark.parametrize(("free", "used"), [(100, 16), (2.5, 2), (0.5, 16)])
+def test_no_more_workers_than_memory_holds_are_started(free, used, tmp_path, monkeypatch, caplog):
+    """Pairs that memory does not hold alone do not count."""
+    files = [tmp_path / name for name in ("a.png", "b.png")]
+    for path in files:
+        images.write(path, np.random.default_rng(0).integers(0, 255, (40, 50), np.uint8))
+    names = [pairs.Files(f"pair{i}", *files) for i in range(5)]
+    needed = memory_estimate.estimate_memory(files, "dwt").needed
+    counts = []
+
+    def stop(count, environment):
+        counts.append(count)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(memory, "available", lambda: int(free * needed))
+    monkeypatch.setattr(results, "_find_missing", lambda names, entries: {})
+    monkeypatch.setattr(results, "process_pool", stop)
+    with pytest.raises(KeyboardInterrupt):
+        results.score_pairs(names, {"DWT": ("dwt", {})}, tmp_path, workers=16)
+    assert counts == [used] and len(caplog.messages) == (used == 2)
+    assert all(line.startswith("--workers 16: memory holds only 2 at a time") for line in caplog.messages)
 
 
 def test_methods_without_weights_are_left_out(tmp_path, monkeypatch):
@@ -223,12 +246,12 @@ def test_methods_without_weights_are_left_out(tmp_path, monkeypatch):
     assert "weights" in missing["CNN"] and list(scores["camera"]) == ["LP"]
 
 
-def failing(kind):
+def failing(exception):
     """registry.fuse that fails where LP is asked for colour."""
 
     def fuse(name, images, whole=registry.fuse, **options):
         if name == "lp" and images[0].ndim == 3:
-            raise kind("gray only")
+            raise exception("gray only")
         return whole(name, images, **options)
 
     return fuse
@@ -252,9 +275,9 @@ def test_a_metric_more_is_a_column_more(here, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(pairs, "TABLES", {3: "camera"})
     assert tables.main(["--out", str(tmp_path), "--methods", "LP,CP", "--no-lytro"]) == 0
     with open(tmp_path / "table3.csv", newline="") as file:
-        found = list(csv.DictReader(file))
+        rows = list(csv.DictReader(file))
     a, b, _ = pairs.load("camera")
-    assert float(found[0]["SD"]) == pytest.approx(registry.fuse("lp", [a, b]).image.std(), abs=1e-6)
+    assert float(rows[0]["SD"]) == pytest.approx(registry.fuse("lp", [a, b]).image.std(), abs=1e-6)
     text = (tmp_path / "table3.md").read_text()
     assert "| method | IE | MI | Qabf | Q | Qw | Qe | SD |" in text
     assert "SD" not in re.search(r"Spearman.*", text)[0]
@@ -263,15 +286,13 @@ def test_a_metric_more_is_a_column_more(here, tmp_path, monkeypatch, capsys):
 
 def test_tables_not_made_this_time_are_removed(small, tmp_path, capsys):
     (tmp_path / "mine.md").write_text("stays")
-    for kind in ("csv", "md", "tex"):
-        (tmp_path / f"table1.{kind}").write_text("of an earlier run")
+    for suffix in ("csv", "md", "tex"):
+        (tmp_path / f"table1.{suffix}").write_text("of an earlier run")
     (tmp_path / "lytro.md").write_text("of an earlier run, not asked for now")
     kept = tmp_path / "kept"
     kept.mkdir()
     (kept / "table1.md").write_text("kept")
-    tables.main(
-        ["--out", str(tmp_path), "--methods", "LP", "--no-lytro", "--workers", "1", "--keep", str(kept)]
-    )
+    tables.main(["--out", str(tmp_path), "--methods", "LP", "--no-lytro", "--jobs", "1", "--keep", str(kept)])
     assert not list(tmp_path.glob("table1.*")) and (tmp_path / "mine.md").read_text() == "stays"
     assert (tmp_path / "lytro.md").exists() and (kept / "table1.md").read_text() == "kept"
     capsys.readouterr()
@@ -294,26 +315,26 @@ def test_unknown_methods_are_refused(capsys):
 
 
 def test_methods_of_figures_take_options_and_are_titled_by_them():
-    chosen = {"LP": ("lp", {}), "RP": ("rp", {}), "Ours": ("two_stream", {"model": "x"})}
-    varied = results.set_options(chosen, ["RP:rule=area_max,window=5", "Ours:refine=select"])
+    methods = {"LP": ("lp", {}), "RP": ("rp", {}), "Ours": ("two_stream", {"model": "x"})}
+    varied = results.set_options(methods, ["RP:rule=area_max,window=5", "Ours:refine=select"])
     assert list(varied) == ["LP", "RP (rule=area_max,window=5)", "Ours (refine=select)"]
     assert varied["RP (rule=area_max,window=5)"] == ("rp", {"rule": "area_max", "window": 5})
     assert varied["Ours (refine=select)"] == ("two_stream", {"model": "x", "refine": "select"})
-    assert chosen["RP"] == ("rp", {})
+    assert methods["RP"] == ("rp", {})
     two = results.set_options({"PSFs": ("psfs", {})}, ["PSFs:sigmas=1,2,area=0.01"])
     assert list(two.values()) == [("psfs", {"sigmas": (1, 2), "area": 0.01})]
     with pytest.raises(ValueError, match="--set XX:window=3: 'XX' is none of LP, RP, Ours"):
-        results.set_options(chosen, ["XX:window=3"])
+        results.set_options(methods, ["XX:window=3"])
     with pytest.raises(ValueError, match="'windw=3': rp takes levels=4"):
-        results.set_options(chosen, ["RP:windw=3"])
+        results.set_options(methods, ["RP:windw=3"])
     with pytest.raises(ValueError, match="--set RP:window=5: RP has options already"):
-        results.set_options(chosen, ["RP:rule=area_max", "RP:window=5"])
+        results.set_options(methods, ["RP:rule=area_max", "RP:window=5"])
 
 
-def test_figures(made, tmp_path, monkeypatch, capsys):
+def test_figures(tables_folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(figures, "FIGURES", {8: "camera"})
     monkeypatch.setattr(results, "list_entries", lambda: {"LP": ("lp", {})})
-    figures.main(["--tables", str(made), "--out", str(tmp_path), "--workers", "1"])
+    figures.main(["--tables", str(tables_folder), "--out", str(tmp_path), "--jobs", "1"])
     assert images.read(tmp_path / "fig8.png").std() > 10
     assert "fig8.png: camera, 3 images" in capsys.readouterr().out
     assert sorted(p.name for p in tmp_path.iterdir()) == ["fig8.png"]
@@ -324,9 +345,9 @@ def test_camera_is_the_pair_of_the_paper():
     inside = pairs.photographer_mask() > 0
     assert a.shape == (256, 256) and a.dtype == np.uint8
     # One is blurred where he is, the other everywhere else; away from the outline they are the truth.
-    both = [np.abs(x.astype(int) - truth) for x in (a, b)]
-    sharp_inside = both[0][inside].mean() < both[1][inside].mean()
-    of_him, of_rest = both if sharp_inside else both[::-1]
+    errors = [np.abs(x.astype(int) - truth) for x in (a, b)]
+    sharp_inside = errors[0][inside].mean() < errors[1][inside].mean()
+    of_him, of_rest = errors if sharp_inside else errors[::-1]
     assert of_him[inside].max() <= 1 and of_rest[~inside].max() <= 1
     assert of_him[~inside].mean() > 2 and of_rest[inside].mean() > 2
     assert 0.1 < inside.mean() < 0.4
@@ -335,7 +356,7 @@ def test_camera_is_the_pair_of_the_paper():
 def test_outlines_are_near_where_depth_jumps():
     inside = pairs.photographer_mask()
     to_other = np.where(inside, *(cv2.distanceTransform(x, cv2.DIST_C, 3) for x in (inside, 1 - inside)))
-    np.testing.assert_array_equal(pairs.outline_mask("camera"), to_other <= pairs.BAND + 1)
+    np.testing.assert_array_equal(pairs.outline_mask("camera"), to_other <= 10 + 1)
     depth = depth_pair.scene()[1]
     band = pairs.outline_mask("colour")
     jump = np.abs(np.diff(depth, axis=1)) > depth_pair.SHARP / 2

@@ -14,21 +14,21 @@ def database(lab):
 
 
 def test_databases_have_folders_of_their_own(lab):
-    kept = {
+    kept_names = {
         "": "default",
         "--gray": "gray",
         "--gray --recipe defocus": "gray_recipe_defocus",
         "--patch 25": "patch_25",
         "--patch 16 --val-share 0.5": "patch_16_val_share_0.5",
     }
-    assert {options: databases.database_name(options) for options in kept} == kept
+    assert {options: databases.database_name(options) for options in kept_names} == kept_names
     photos = ["'/tmp/p x'", "/tmp/p-x", "/tmp/p_x", "p_x", "P.x", "'p x'", "p.x", "p_gray", "'p --gray'"]
-    made = [databases.database_name(f"--photos {path}") for path in photos] + [
+    names = [databases.database_name(f"--photos {path}") for path in photos] + [
         databases.database_name("--photos p --gray")
     ]
-    assert len(set(made)) == len(made) and not any(" " in name or "/" in name for name in made)
-    assert made[0].startswith("photos_tmp_p_x-") and made[-1] == "photos_p_gray"
-    assert databases.database_name("--photos /tmp/p-x") == made[1]
+    assert len(set(names)) == len(names) and not any(" " in name or "/" in name for name in names)
+    assert names[0].startswith("photos_tmp_p_x-") and names[-1] == "photos_p_gray"
+    assert databases.database_name("--photos /tmp/p-x") == names[1]
     assert len(databases.database_name("--photos " + 300 * "A")) < 100
 
 

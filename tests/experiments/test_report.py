@@ -4,7 +4,7 @@ from experiments import report, run
 
 
 def test_curves_and_spread_are_those_of_the_logs(stub, lab):
-    run.main([*stub(), "--workers", "2"])
+    run.main([*stub(), "--jobs", "2"])
     losses = {r["iteration"]: float(r["loss"]) for r in lab.rows("curves") if r["set"] == "val"}
     assert losses == {str(i): pytest.approx(1000 / (i + 1), rel=1e-5) for i in range(5)}
     (row,) = lab.rows()
@@ -20,8 +20,8 @@ def test_databases_of_several_experiments_are_all_validated_on(stub, lab):
     options = stub()
     run.main(["both", *options])
     assert len(list((lab.folder / "out" / "runs").iterdir())) == 1
-    found = {row["validated on"]: row["PSNR"] for row in lab.rows(experiment="both")}
-    assert found == {"patch_16": "14.08", "patch_12": "11.58"}
+    psnr_of = {row["validated on"]: row["PSNR"] for row in lab.rows(experiment="both")}
+    assert psnr_of == {"patch_16": "14.08", "patch_12": "11.58"}
 
 
 def test_the_table_leaves_out_what_is_the_same():

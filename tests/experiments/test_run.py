@@ -26,11 +26,11 @@ def test_two_iterations_by_caffe_itself(trained, forbid_processes):
     loss = float(log.read_text().split("Loss: ")[1].split()[0])
     assert float(row["PSNR"]) == pytest.approx(10 * np.log10(4 * 16 * 16 / loss), abs=0.006)
     curve = [(r["iteration"], r["set"]) for r in lab.rows("curves")]
-    assert curve == [(str(i), kind) for kind in ("train", "val") for i in (0, 1, 2)]
+    assert curve == [(str(i), set_name) for set_name in ("train", "val") for i in (0, 1, 2)]
     assert "tiny: rough, 2 iterations of 16 patches" in printed
     assert f"| fast | {row['PSNR']} | 33348 |" in printed
-    kept = [path.name for path in lab.runs_csv.parent.iterdir()]
-    assert sorted(kept) == ["curves.csv", "plot.png", "runs.csv", "summary.csv"]
+    kept_files = [path.name for path in lab.runs_csv.parent.iterdir()]
+    assert sorted(kept_files) == ["curves.csv", "plot.png", "plot.svg", "runs.csv", "summary.csv"]
     forbid_processes()
     run.main(options)  # nothing is left to do
 
@@ -96,14 +96,14 @@ def test_a_moved_caffe_and_explicit_float32_do_not_train_again(stub, lab, monkey
     forbid_processes()
     monkeypatch.setattr(timing, "time_training", None)
     for folder in ("moved", "link"):
-        again = [*options[:4], str(lab.folder / folder), *options[5:]]
+        new_options = [*options[:4], str(lab.folder / folder), *options[5:]]
         assert options[3] == "--caffe"
-        run.main(again)
-        run.main([*again, "--precision", "float32"])
+        run.main(new_options)
+        run.main([*new_options, "--precision", "float32"])
     program.write_text(program.read_text() + "# another\n")
     monkeypatch.setattr(timing, "time_training", lambda *_: 20.0)
     with pytest.raises(AssertionError, match="was started"):
-        run.main(again)
+        run.main(new_options)
 
 
 def test_the_same_rows_made_again_do_not_train_again(stub, lab, forbid_processes):
@@ -141,9 +141,9 @@ def test_one_at_a_time_in_a_folder(stub, lab):
         (["--caffe", "/nowhere"], "no program `caffe`"),
     ],
 )
-def test_bad_options_are_said(lab, capsys, options, words):
-    listed = lab.runs_csv
-    listed.write_text(listed.read_text().replace("random", "half"))
+def test_bad_options_are_refused(lab, capsys, options, words):
+    runs_csv = lab.runs_csv
+    runs_csv.write_text(runs_csv.read_text().replace("random", "half"))
     options += ["--out", str(lab.folder / "out")]
     with pytest.raises((SystemExit, ValueError)) as error:
         run.main(options)
@@ -164,7 +164,7 @@ def test_commands_are_run_with_their_folder(lab, capfd):
 @pytest.mark.parametrize(
     "path", sorted((ROOT / "experiments").glob("*/commands.txt")), ids=lambda p: p.parent.name
 )
-def test_commands_are_there(path):
+def test_commands_are_installed(path):
     for line in path.read_text().splitlines():
         assert (ROOT / shlex.split(line)[0]).is_file()
 

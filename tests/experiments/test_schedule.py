@@ -15,10 +15,10 @@ def test_every_test_of_a_short_training_sees_the_same_patches(stub, lab):
     training = trainings.plan_training(row, 0, settings.iterations, settings.caffe, settings.out)
     (path,) = schedule.write_sample(training).read_text().split()
     val = lab.folder / "out" / "data" / "patch_8" / "val"
-    with h5py.File(path) as few, h5py.File(val / "000.h5") as whole:
-        assert whole["a"].shape == (48, 4, 8, 8)
+    with h5py.File(path) as short, h5py.File(val / "000.h5") as full:
+        assert full["a"].shape == (48, 4, 8, 8)
         for name in ("a", "b", "label"):
-            np.testing.assert_array_equal(few[name], whole[name][:16])
+            np.testing.assert_array_equal(short[name], full[name][:16])
     training.solver.test_iter[:] = [3]  # as many as there are
     assert schedule.write_sample(training) == lab.folder / "out" / "data" / "patch_8" / "val.txt"
 

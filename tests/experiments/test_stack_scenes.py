@@ -46,8 +46,8 @@ def test_depth_edges_reach_twelve_pixels():
 def test_the_right_frame_shows_the_truth(photographs):
     scene = render(Recipe("0001", near=(("0002", 2, 1),), count=3, blur=2, noise=0), photographs)
     assert set(np.unique(scene.right)) == {0, 2} and 0 < scene.edges.mean() < 1
-    chosen = np.take_along_axis(np.stack(scene.frames), scene.right[None, ..., None], 0)[0]
-    np.testing.assert_array_equal(chosen[25:35, 35:45], scene.truth[25:35, 35:45])
+    composite = np.take_along_axis(np.stack(scene.frames), scene.right[None, ..., None], 0)[0]
+    np.testing.assert_array_equal(composite[25:35, 35:45], scene.truth[25:35, 35:45])
     assert np.abs(scene.frames[0].astype(int) - scene.truth)[25:35, 35:45].mean() > 3
 
 
@@ -69,12 +69,12 @@ def test_a_seed_gives_the_same_scene(photographs):
 
 
 def test_splits_share_no_photograph():
-    used = []
+    photographs_used = []
     for recipes in (scenes.DEVELOPMENT, scenes.HELD_OUT):
-        used.append(
+        photographs_used.append(
             {r.background for r in recipes.values()} | {n[0] for r in recipes.values() for n in r.near}
         )
-    assert used[0] & used[1] == {"hairs"}
+    assert photographs_used[0] & photographs_used[1] == {"hairs"}
     assert len(scenes.names(True)) >= 12 and not set(scenes.names(True)[:1]) & set(scenes.names(False))
 
 

@@ -97,11 +97,11 @@ def test_lists_from_spreadsheets_are_read_and_others_named(lab):
 
 
 @pytest.mark.parametrize("name", LISTED)
-def test_what_is_listed_is_there(name):
+def test_listed_files_exist(name):
     with open(LISTED[name], newline="") as file:
-        listed = list(csv.DictReader(file))
-    assert len({row["label"] for row in listed}) == len(listed)
-    for row in listed:
+        rows_listed = list(csv.DictReader(file))
+    assert len({row["label"] for row in rows_listed}) == len(rows_listed)
+    for row in rows_listed:
         assert (ROOT / row["solver"]).is_file()
         for options in (row["train"], *row["val"].split(";")):
             make_database.parse_arguments(shlex.split(options))

@@ -46,10 +46,12 @@ def gaussian(std):
 class Layers(list):
     """LayerParameters, each appended with a line."""
 
-    def append_layer(self, kind, name, bottom, top=None, **settings):
+    def append_layer(self, layer_type, name, bottom, top=None, **settings):
         bottoms = bottom if isinstance(bottom, list) else [bottom]
         self.append(
-            caffe_pb2.LayerParameter(type=kind, name=name, bottom=bottoms, top=[top or name], **settings)
+            caffe_pb2.LayerParameter(
+                type=layer_type, name=name, bottom=bottoms, top=[top or name], **settings
+            )
         )
 
     def data(self, name, source, transformation, batches):
@@ -66,9 +68,9 @@ class Layers(list):
                 )
             )
 
-    def learned(self, kind, name, bottom, **settings):
+    def learned(self, layer_type, name, bottom, **settings):
         rates = [{"lr_mult": 1}, {"lr_mult": 2}]
-        self.append_layer(kind, name, bottom, param=rates, **settings)
+        self.append_layer(layer_type, name, bottom, param=rates, **settings)
 
     def convolution(self, name, bottom, num_output, filler, **more):
         settings = dict(
@@ -145,15 +147,15 @@ def write_images(name, counts=(150, 60)):
     random = np.random.RandomState(0)
     os.makedirs("images", exist_ok=True)
     os.makedirs(os.path.dirname(source), exist_ok=True)
-    for which, count in zip(("train", "test"), counts):
+    for split, count in zip(("train", "test"), counts):
         lines = []
         for i in range(count):
             label = random.randint(10)
-            cv2.imwrite(f"images/{which}{i}.png", draw_digit(label, size, random))
-            lines.append(f"{which}{i}.png {label}\n")
-        Path(f"{which}.txt").write_text("".join(lines))
+            cv2.imwrite(f"images/{split}{i}.png", draw_digit(label, size, random))
+            lines.append(f"{split}{i}.png {label}\n")
+        Path(f"{split}.txt").write_text("".join(lines))
         gray = ["--gray"] if name == "lenet" else []
-        command("convert_imageset", *gray, "images/", f"{which}.txt", f"{source}_{which}_lmdb")
+        command("convert_imageset", *gray, "images/", f"{split}.txt", f"{source}_{split}_lmdb")
     if "mean_file" in transformation:
         command("compute_image_mean", f"{source}_train_lmdb", transformation["mean_file"])
 
@@ -171,13 +173,13 @@ def losses(name, iterations=2):
         fan_in = blobs[0].data[0].size
         blobs[0].data[...] = random.standard_normal(blobs[0].data.shape) / fan_in**0.5
         blobs[1].data[...] = 0
-    found = []
+    values = []
     for _ in range(iterations):
         solver.step(1)
-        found.append(float(solver.net.blobs["loss"].data))
+        values.append(float(solver.net.blobs["loss"].data))
     solver.test_nets[0].share_with(solver.net)
-    found.append(float(solver.test_nets[0].forward()["loss"]))
-    return found
+    values.append(float(solver.test_nets[0].forward()["loss"]))
+    return values
 
 
 if __name__ == "__main__":

@@ -51,20 +51,20 @@ def command(name, *arguments):
     assert main[name](list(arguments)) == 0
 
 
-def batches(kind, settings, count=3, phase=caffe.TEST, tops=2):
+def batches(layer_type, settings, count=3, phase=caffe.TEST, tops=2):
     """{name: array} of the first batches of a layer of this type."""
     names = ["data", "label"][:tops]
     tops = " ".join(f'top: "{name}"' for name in names)
-    Path("net.prototxt").write_text(f'layer {{ name: "in" type: "{kind}" {tops} {settings} }}\n')
+    Path("net.prototxt").write_text(f'layer {{ name: "in" type: "{layer_type}" {tops} {settings} }}\n')
     net = caffe.Net("net.prototxt", phase)
-    if kind == "MemoryData":
+    if layer_type == "MemoryData":
         rows = np.random.RandomState(3).standard_normal((6, 2, 3, 4)).astype(np.float32)
         net.set_input_arrays(rows, np.arange(6, dtype=np.float32))
-    found = {}
+    arrays = {}
     for i in range(count):
         net.forward()
-        found.update({f"{i} {name}": net.blobs[name].data.copy() for name in names})
-    return found
+        arrays.update({f"{i} {name}": net.blobs[name].data.copy() for name in names})
+    return arrays
 
 
 def data(name, batch, transform="", **more):
@@ -121,16 +121,16 @@ def cases():
 
 def run():
     """{"case/name": array}, found in a temporary folder."""
-    found, before = {}, os.getcwd()
+    all_arrays, before = {}, os.getcwd()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         try:
             write_images()
             for case, arrays in cases():
-                found.update({f"{case}/{name}": array for name, array in arrays.items()})
+                all_arrays.update({f"{case}/{name}": array for name, array in arrays.items()})
         finally:
             os.chdir(before)
-    return found
+    return all_arrays
 
 
 if __name__ == "__main__":

@@ -25,18 +25,18 @@ def inputs(**shapes):
     )
 
 
-def layer(kind, settings="", bottoms="x", tops="y", name="layer"):
+def layer(layer_type, settings="", bottoms="x", tops="y", name="layer"):
     """A layer in text form; bottoms and tops are names with spaces between."""
-    lines = [f'name: "{name}" type: "{kind}"']
+    lines = [f'name: "{name}" type: "{layer_type}"']
     lines += [f'bottom: "{b}"' for b in bottoms.split()] + [f'top: "{t}"' for t in tops.split()]
     return "layer {{ {} {} }}\n".format(" ".join(lines), settings)
 
 
-def one(kind, settings="", tops="y", force=True, **shapes):
+def one(layer_type, settings="", tops="y", force=True, **shapes):
     """A net of one layer that reads all inputs; gradients of everything unless `force` is False."""
     shapes = shapes or {"x": (2, 3, 4, 5)}
     head = "force_backward: true\n" if force else ""
-    return head + inputs(**shapes) + layer(kind, settings, " ".join(shapes), tops)
+    return head + inputs(**shapes) + layer(layer_type, settings, " ".join(shapes), tops)
 
 
 IMAGE, LABELS = (2, 3, 5, 4), (2, 5, 4)  # scores of 3 classes at 5 x 4 places, and labels for them
@@ -280,15 +280,15 @@ def numbers(path):
     for name, blobs in net.params.items():
         positive = net.layers[list(net._layer_names).index(name)].type == "BatchNorm"
         for blob in blobs:
-            drawn = random.standard_normal(blob.data.shape) * 0.5
-            blob.data[...] = np.abs(drawn) + 0.5 if positive else drawn
-    found = OrderedDict()
+            gradient = random.standard_normal(blob.data.shape) * 0.5
+            blob.data[...] = np.abs(gradient) + 0.5 if positive else gradient
+    arrays = OrderedDict()
     net.forward()
     for name in net.outputs:
-        found["data " + name] = net.blobs[name].data.copy()
+        arrays["data " + name] = net.blobs[name].data.copy()
     for name, blobs in net.params.items():
         for i, blob in enumerate(blobs):
-            found[f"param {name} {i}"] = blob.data.copy()
+            arrays[f"param {name} {i}"] = blob.data.copy()
     forced = "force_backward: true" in text
     for name in net.outputs:
         if not net.blob_loss_weights[name]:
@@ -296,11 +296,11 @@ def numbers(path):
     net.backward()
     if forced:
         for name in net.inputs:
-            found["diff " + name] = net.blobs[name].diff.copy()
+            arrays["diff " + name] = net.blobs[name].diff.copy()
     for name, blobs in net.params.items():
         for i, blob in enumerate(blobs):
-            found[f"diff param {name} {i}"] = blob.diff.copy()
-    return found
+            arrays[f"diff param {name} {i}"] = blob.diff.copy()
+    return arrays
 
 
 def run(text):

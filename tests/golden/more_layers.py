@@ -13,12 +13,12 @@ import numpy as np
 from tests.golden.layers import FORCE, IMAGE, LABELS, inputs, layer, one, run
 
 
-def behind_a_scale(kind, bottoms, **shapes):
+def behind_a_scale(layer_type, bottoms, **shapes):
     """A net of a layer that lets no gradient through to some of its bottoms, behind learned factors of x."""
     return (
         inputs(**shapes)
         + layer("Scale", "scale_param { axis: 0 num_axes: -1 }", "x", "h", "factors")
-        + layer(kind, "", bottoms)
+        + layer(layer_type, "", bottoms)
     )
 
 

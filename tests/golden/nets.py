@@ -95,20 +95,20 @@ def losses(name):
         file.write(SOLVER.format(net=ROOT / "prototxt" / name / "train_val.prototxt"))
     solver = caffe.get_solver("solver.prototxt")
     set_weights(solver.net)
-    found = []
+    values = []
     for _ in range(10):
         solver.step(1)
-        found.append(float(solver.net.blobs["loss"].data))
-    return found
+        values.append(float(solver.net.blobs["loss"].data))
+    return values
 
 
-def run(chosen=None):
+def run(selected=None):
     """{net: {"forward": [...], "losses": [...]}}, computed in a temporary folder."""
     before = os.getcwd()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         try:
-            return {n: {"forward": forward(n), "losses": losses(n)} for n in chosen or names()}
+            return {n: {"forward": forward(n), "losses": losses(n)} for n in selected or names()}
         finally:
             os.chdir(before)
 

@@ -43,97 +43,97 @@ def set_params(net, random):
             blob.data[...] = random.standard_normal(blob.data.shape) * 0.2
 
 
-def nets(found, random):
+def nets(arrays, random):
     proto = classifier(2)
-    found["prototxt"] = np.array(text_format.MessageToString(proto))
+    arrays["prototxt"] = np.array(text_format.MessageToString(proto))
     assert text_format.Parse(str(proto), caffe_pb2.NetParameter()) == proto
     with open("net.prototxt", "w") as file:
         file.write("force_backward: true\n" + str(proto))
     net = caffe.Net("net.prototxt", caffe.TEST)
     set_params(net, random)
-    found["blobs"] = np.array(list(net.blobs))
-    found["layers"] = np.array([n + " " + layer.type for n, layer in zip(net._layer_names, net.layers)])
-    found["params"] = np.array(
+    arrays["blobs"] = np.array(list(net.blobs))
+    arrays["layers"] = np.array([n + " " + layer.type for n, layer in zip(net._layer_names, net.layers)])
+    arrays["params"] = np.array(
         [" ".join([n] + [str(b.data.shape) for b in bs]) for n, bs in net.params.items()]
     )
-    found["tops"] = np.array([f"{n} {net.bottom_names[n]} {net.top_names[n]}" for n in net.top_names])
-    found["inputs"], found["outputs"] = np.array(net.inputs), np.array(net.outputs)
-    found["blob sizes"] = np.array([[b.num, b.count] for b in net.blobs.values()])
+    arrays["tops"] = np.array([f"{n} {net.bottom_names[n]} {net.top_names[n]}" for n in net.top_names])
+    arrays["inputs"], arrays["outputs"] = np.array(net.inputs), np.array(net.outputs)
+    arrays["blob sizes"] = np.array([[b.num, b.count] for b in net.blobs.values()])
 
     data, label = random.standard_normal((5, 3, 8, 8)), np.array([0.0, 4, 2, 1, 3])
     out = net.forward(["pool"], data=data[:2], label=label[:2])
-    found.update({"forward " + name: array.copy() for name, array in out.items()})
+    arrays.update({"forward " + name: array.copy() for name, array in out.items()})
     out = net.backward(["conv"])
-    found.update({"backward " + name: array.copy() for name, array in out.items()})
-    found["conv to ip"] = net.forward(start="conv", end="ip")["ip"].copy()
-    found["backward to pool"] = net.backward(start="ip", end="Dropout1")["pool_pool_0_split_0"].copy()
+    arrays.update({"backward " + name: array.copy() for name, array in out.items()})
+    arrays["conv to ip"] = net.forward(start="conv", end="ip")["ip"].copy()
+    arrays["backward to pool"] = net.backward(start="ip", end="Dropout1")["pool_pool_0_split_0"].copy()
     with open("deploy.prototxt", "w") as file:
         kept = [layer for layer in proto.layer if layer.name not in ("label", "loss")]
         file.write("force_backward: true\n" + str(caffe_pb2.NetParameter(layer=kept)))
     deploy = caffe.Net("deploy.prototxt", caffe.TEST)
     deploy.share_with(net)
-    found.update({"all " + n: a for n, a in deploy.forward_all(blobs=["pool"], data=data[:4]).items()})
+    arrays.update({"all " + n: a for n, a in deploy.forward_all(blobs=["pool"], data=data[:4]).items()})
     outs, diffs = deploy.forward_backward_all(
         diffs=["ip"], data=data[:4], prob=random.standard_normal((4, 5))
     )
-    found.update({"all " + n: a for n, a in outs.items()})
-    found.update({"all diffs " + n: a for n, a in diffs.items()})
+    arrays.update({"all " + n: a for n, a in outs.items()})
+    arrays.update({"all diffs " + n: a for n, a in diffs.items()})
 
     net.save("w.caffemodel")
     net.save_hdf5("w.caffemodel.h5")
     for path in ("w.caffemodel", "w.caffemodel.h5"):
         other = caffe.Net("net.prototxt", path, caffe.TEST)  # the older order of arguments
-        found[path] = other.forward(data=data[:2], label=label[:2])["prob"].copy()
+        arrays[path] = other.forward(data=data[:2], label=label[:2])["prob"].copy()
     other = caffe.Net("net.prototxt", caffe.TEST, weights="w.caffemodel")
     other.params["ip"][1].data[...] = 0
     other.share_with(net)
     net.params["ip"][1].data[...] += 1
-    found["shared"] = other.params["ip"][1].data.copy()
+    arrays["shared"] = other.params["ip"][1].data.copy()
     other.blobs["data"].reshape(1, 3, 8, 8)
     other.blobs["label"].reshape(1)
     other.reshape()
-    found["reshaped"] = np.array(other.blobs["pool"].data.shape)
+    arrays["reshaped"] = np.array(other.blobs["pool"].data.shape)
     for blob in other.blobs["data"], other.params["ip"][0]:
         assert blob.data.dtype == np.float32 and blob.diff.dtype == np.float32
         assert list(blob.shape) == list(blob.data.shape)
 
 
-def images(found, random):
+def images(arrays, random):
     image = random.random_sample((9, 7, 3)).astype(np.float32)
-    found["oversample"] = caffe.io.oversample([image, image[::-1]], (4, 5))
+    arrays["oversample"] = caffe.io.oversample([image, image[::-1]], (4, 5))
     t = caffe.io.Transformer({"data": (1, 3, 9, 7)})
     t.set_transpose("data", (2, 0, 1))
     t.set_mean("data", np.array([104.0, 117, 123]))
     t.set_raw_scale("data", 255)
     t.set_channel_swap("data", (2, 0, 1))
     t.set_input_scale("data", 0.017)
-    found["preprocess"] = t.preprocess("data", image)
-    found["deprocess"] = t.deprocess("data", found["preprocess"])
+    arrays["preprocess"] = t.preprocess("data", image)
+    arrays["deprocess"] = t.deprocess("data", arrays["preprocess"])
     for name, array in (("gray", image[:, :, :1]), ("color", image), ("deep", np.tile(image, 2))):
-        found["larger " + name] = caffe.io.resize_image(array, (18, 20))
-        found["smaller " + name] = caffe.io.resize_image(array, (4, 5))
+        arrays["larger " + name] = caffe.io.resize_image(array, (18, 20))
+        arrays["smaller " + name] = caffe.io.resize_image(array, (4, 5))
     blob = caffe.io.array_to_blobproto(image, image + 1)
-    found["blob"] = caffe.io.blobproto_to_array(blob)
-    found["blob diff"] = caffe.io.blobproto_to_array(blob, True)
+    arrays["blob"] = caffe.io.blobproto_to_array(blob)
+    arrays["blob diff"] = caffe.io.blobproto_to_array(blob, True)
     packed = caffe.io.arraylist_to_blobprotovector_str([image, image[0]])
-    found["vector"] = caffe.io.blobprotovector_str_to_arraylist(packed)[1]
+    arrays["vector"] = caffe.io.blobprotovector_str_to_arraylist(packed)[1]
     datum = caffe.io.array_to_datum((image * 255).astype(np.uint8), 3)
-    found["datum"] = np.append(caffe.io.datum_to_array(datum).ravel(), datum.label)
-    found["datum float"] = caffe.io.datum_to_array(caffe.io.array_to_datum(image.astype(float)))
+    arrays["datum"] = np.append(caffe.io.datum_to_array(datum).ravel(), datum.label)
+    arrays["datum float"] = caffe.io.datum_to_array(caffe.io.array_to_datum(image.astype(float)))
 
 
 def run():
     """{what: array}, found in a temporary folder."""
-    found, random, before = {}, np.random.RandomState(1), os.getcwd()
+    arrays, random, before = {}, np.random.RandomState(1), os.getcwd()
     caffe.set_mode_cpu()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         try:
-            nets(found, random)
-            images(found, random)
+            nets(arrays, random)
+            images(arrays, random)
         finally:
             os.chdir(before)
-    return found
+    return arrays
 
 
 if __name__ == "__main__":

@@ -100,13 +100,13 @@ def a_part_of_a_net_runs_on_what_is_written():
     net = build(NET)
     weights, bias = (blob.data for blob in net.params["fc"])
     net.blobs["c"].data[...] = np.random.RandomState(0).standard_normal(net.blobs["c"].data.shape)
-    found = net.forward(start="fc", end="fc")
-    assert list(found) == ["scores"]
+    outputs = net.forward(start="fc", end="fc")
+    assert list(outputs) == ["scores"]
     expected = net.blobs["c"].data.reshape(3, -1).dot(weights.T) + bias
     np.testing.assert_allclose(net.blobs["scores"].data, expected, rtol=1e-4, atol=1e-5)
     net.blobs["scores"].diff[...] = np.random.RandomState(1).standard_normal((3, 6))
-    found = net.backward(start="fc", end="fc")
-    assert list(found) == ["c"]
+    outputs = net.backward(start="fc", end="fc")
+    assert list(outputs) == ["c"]
     expected = net.blobs["scores"].diff.dot(weights).reshape(net.blobs["c"].diff.shape)
     np.testing.assert_allclose(net.blobs["c"].diff, expected, rtol=1e-4, atol=1e-5)
 
@@ -345,9 +345,30 @@ class Learned(Scaled):
         self.blobs[0].diff[0] = 1
 
 
+class Lost(ValueError):
+    """An error of the user's own."""
+
+
 class Faulty(Scaled):
+    """Raises Lost in the method that param_str names."""
+
     def setup(self, bottom, top):
-        raise RuntimeError("of the user")
+        self.factor = 1
+        self.raise_in("setup")
+
+    def reshape(self, bottom, top):
+        super().reshape(bottom, top)
+        self.raise_in("reshape")
+
+    def forward(self, bottom, top):
+        self.raise_in("forward")
+
+    def backward(self, top, propagate_down, bottom):
+        self.raise_in("backward")
+
+    def raise_in(self, method):
+        if self.param_str == method:
+            raise Lost(method, 3)
 
 
 class Phase(caffe.Layer):
@@ -390,11 +411,16 @@ def layers_in_python_run():
 
 @check
 def an_error_of_a_layer_in_python_is_raised():
-    try:
-        build(python_net(Scaled, Faulty))
-    except RuntimeError:
-        return
-    raise AssertionError("no RuntimeError")
+    for method in ("setup", "reshape", "forward", "backward"):
+        try:
+            net = build(python_net(Scaled, (Faulty, method)))
+            net.forward()
+            net.backward()
+        except ValueError as error:
+            # By name: this module may be __main__ too.
+            assert (type(error).__name__, error.args) == ("Lost", (method, 3))
+        else:
+            raise AssertionError("no error in " + method)
 
 
 @check

@@ -82,57 +82,57 @@ def names(random, count):
 def windows(random, name):
     """Windows in a photograph, (ymin, xmin, ymax, xmax): the whole, some at its edges, some anywhere."""
     height, width = map(int, name.split(":")[2:])
-    found = [(0, 0, height, width), (0, 0, 9, 14), (height - 11, width - 8, height, width)]
+    corners = [(0, 0, height, width), (0, 0, 9, 14), (height - 11, width - 8, height, width)]
     for _ in range(4):
         (y, x), (h, w) = random.randint(0, 20, 2), random.randint(2, 20, 2)
-        found.append((y, x, y + h, x + w))
-    return [np.array(window) for window in found]
+        corners.append((y, x, y + h, x + w))
+    return [np.array(window) for window in corners]
 
 
-def classify(found, random):
+def classify(arrays, random):
     images = [np.asarray(photograph(name)) for name in names(random, 3)]
-    for i, given in enumerate(settings(random)):
+    for i, options in enumerate(settings(random)):
         for dims in (None, (40, 33)):
             for model in ("net", "maps"):
-                net = caffe.Classifier(model + ".prototxt", "w.caffemodel", image_dims=dims, **given)
+                net = caffe.Classifier(model + ".prototxt", "w.caffemodel", image_dims=dims, **options)
                 for oversample in (True, False):
-                    what = f"classify {model} {i} {dims} {oversample}"
-                    found[what] = net.predict(images, oversample)
-    found["default"] = net.predict(images[:1])
+                    key = f"classify {model} {i} {dims} {oversample}"
+                    arrays[key] = net.predict(images, oversample)
+    arrays["default"] = net.predict(images[:1])
 
 
-def detect(found, random):
+def detect(arrays, random):
     caffe.io.load_image = photograph  # BVLC Caffe's own needs scikit-image before 0.17
     files = names(random, 2)
     given_windows = [(name, windows(random, name)) for name in files]
-    for i, given in enumerate(settings(random)):
+    for i, options in enumerate(settings(random)):
         for pad in (None, 3):
-            net = caffe.Detector("net.prototxt", "w.caffemodel", context_pad=pad, **given)
+            net = caffe.Detector("net.prototxt", "w.caffemodel", context_pad=pad, **options)
             if pad:
                 net.crop_mean = net.crop_mean.view(Lenient)
                 crops = [net.crop(photograph(name), w) for name, ws in given_windows for w in ws]
-                found[f"crops {i}"] = np.array(crops)[:, ::3, ::3]  # a part, to be small
+                arrays[f"crops {i}"] = np.array(crops)[:, ::3, ::3]  # a part, to be small
             results = net.detect_windows(given_windows)
-            what = f"detect {i} {pad}"
-            found[what] = np.array([result["prediction"] for result in results])
-            found[what + " windows"] = np.array([result["window"] for result in results])
-            found[what + " files"] = np.array([result["filename"] for result in results])
+            key = f"detect {i} {pad}"
+            arrays[key] = np.array([result["prediction"] for result in results])
+            arrays[key + " windows"] = np.array([result["window"] for result in results])
+            arrays[key + " files"] = np.array([result["filename"] for result in results])
 
 
 def run(seed=1):
     """{what: array}, found in a temporary folder."""
-    found, random, before, load_image = {}, np.random.RandomState(seed), os.getcwd(), caffe.io.load_image
+    arrays, random, before, load_image = {}, np.random.RandomState(seed), os.getcwd(), caffe.io.load_image
     caffe.set_mode_cpu()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         try:
             write_net(random)
-            classify(found, random)
-            detect(found, random)
+            classify(arrays, random)
+            detect(arrays, random)
         finally:
             os.chdir(before)
             caffe.io.load_image = load_image
-    return found
+    return arrays
 
 
 if __name__ == "__main__":

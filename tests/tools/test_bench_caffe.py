@@ -15,7 +15,7 @@ def test_the_table_is_medians_ratios_and_shares(monkeypatch, capsys):
     monkeypatch.setattr(timing, "time_inference", lambda *_: timing.Inference(next(fuse), 100.0, 1000, 100))
     monkeypatch.setattr(timing, "time_matrix_product", lambda *_: 40.0)
     monkeypatch.setattr(bench_caffe, "patch_side", lambda: 50)
-    bench_caffe.main(["--side", "100"])
+    bench_caffe.main(["--nets", "paper", "--side", "100"])
     old, new = capsys.readouterr().out.splitlines()[-2:]
     # 2900 operations for each of 16 x 2500 pixels are 0.116 billion: in 90 ms 1.29 billion a second of 40
     assert old == "| old | 16 | 90 | 178 | 1.0 | 3 | 8 | 1.0 | 3 | 100 |"
@@ -33,7 +33,7 @@ def test_every_size_of_batches_is_a_row(monkeypatch, capsys):
     monkeypatch.setattr(timing, "time_inference", lambda *_: timing.Inference(4.0, 100.0, 1000, 100))
     monkeypatch.setattr(timing, "time_matrix_product", lambda *_: 40.0)
     monkeypatch.setattr(bench_caffe, "patch_side", lambda: 50)
-    bench_caffe.main(["--side", "100", "--rounds", "1", "--batch", "16", "64"])
+    bench_caffe.main(["--nets", "paper", "--side", "100", "--rounds", "1", "--batch", "16", "64"])
     # 2900 operations for each of 64 x 2500 pixels are 0.464 billion: in 200 ms 2.3 billion a second of 40
     assert capsys.readouterr().out.splitlines()[-4:] == [
         "| old | 16 | 90 | 178 | 1.0 | 3 | 4 | 1.0 | 6 | 100 |",
@@ -66,3 +66,19 @@ def test_counts_are_more_than_nothing(wrong, capsys):
 def test_nets_whose_work_is_not_counted_are_refused():
     with pytest.raises(ValueError, match="conv1_a has a stride"):
         bench_caffe.main(["--net", "2-1-2_f64_k5_stride5"])
+
+
+def test_small_nets_are_rows_of_their_own(monkeypatch, capsys):
+    programs = {"old": (Path("o"), None), "new": (Path("n"), "float32"), "half": (Path("n"), "bfloat16")}
+    programs = {label: bench_caffe.Program(*program) for label, program in programs.items()}
+    monkeypatch.setattr(bench_caffe, "list_programs", lambda gpu: programs)
+    # of a short and a long training: 20000 iterations more, and 50
+    seconds = iter([1, 1.8, 3, 6.2, 0, 1.5, 3, 4])
+    monkeypatch.setattr(timing, "cpu_seconds", lambda _: next(seconds))
+    bench_caffe.main(["--nets", "small", "--rounds", "1"])
+    assert capsys.readouterr().out.splitlines()[-4:] == [
+        "| logistic regression | 10 | old | 0.04 | 1 |",
+        "| logistic regression | 10 | new | 0.16 | 0.25 |",
+        "| LeNet | 64 | old | 30 | 1 |",
+        "| LeNet | 64 | new | 20 | 1.5 |",
+    ]

@@ -107,14 +107,14 @@ def cache(tmp_path):
 
 
 @needs_apt
-def test_what_is_whole_is_kept_and_the_rest_fetched(mirror, cache):
+def test_complete_packages_are_kept_and_others_fetched(mirror, cache):
     url, packages, _ = mirror
     bvlc_caffe.download(packages, cache, [url])
     one, two = (cache / package.deb for package in packages)
-    whole, before = two.read_bytes(), one.stat().st_mtime_ns
-    two.write_bytes(whole[: len(whole) // 2])  # what a broken connection or a full disk leaves
+    content, before = two.read_bytes(), one.stat().st_mtime_ns
+    two.write_bytes(content[: len(content) // 2])  # what a broken connection or a full disk leaves
     bvlc_caffe.download(packages, cache, [url])
-    assert two.read_bytes() == whole
+    assert two.read_bytes() == content
     assert one.stat().st_mtime_ns == before
     bvlc_caffe.download(packages, cache, [])  # nothing is missing, so no mirror is needed
 
@@ -169,18 +169,18 @@ def test_a_truncated_package_is_named_when_unpacked(tmp_path):
 @pytest.fixture
 def quick(monkeypatch):
     """build() without the packages: unpacking is a file, the count of them is kept."""
-    made = []
+    prefixes = []
 
     def unpack(debs, prefix):
         prefix.mkdir(exist_ok=True)
         (prefix / "file").write_text("x")
-        made.append(prefix)
+        prefixes.append(prefix)
 
     monkeypatch.setattr(bvlc_caffe, "check_host", lambda: None)
     monkeypatch.setattr(bvlc_caffe, "download", lambda packages, cache, mirrors: None)
     monkeypatch.setattr(bvlc_caffe, "unpack", unpack)
     monkeypatch.setattr(bvlc_caffe, "check_install", lambda prefix: None)
-    return made
+    return prefixes
 
 
 def test_a_prefix_is_made_once_and_again_when_the_lock_changes(tmp_path, quick):
@@ -216,7 +216,7 @@ def test_an_older_prefix_survives_a_failed_rebuild(tmp_path, quick, monkeypatch)
     assert (prefix / "file").exists()
 
 
-def test_a_folder_of_somebody_elses_is_not_replaced(tmp_path, quick):
+def test_a_folder_of_another_user_is_not_replaced(tmp_path, quick):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "precious").write_text("x")
     with pytest.raises(ValueError, match="was not made by this command"):
@@ -232,15 +232,15 @@ def test_folders_of_others_beside_the_prefix_stay(tmp_path, quick, monkeypatch, 
             raise error
 
     monkeypatch.setattr(bvlc_caffe, "check_install", fail)
-    theirs = tmp_path / f"bvlc-{ending}" / "precious"
-    theirs.parent.mkdir()
-    theirs.write_text("x")
+    foreign = tmp_path / f"bvlc-{ending}" / "precious"
+    foreign.parent.mkdir()
+    foreign.write_text("x")
     with pytest.raises(ValueError, match=f"bvlc-{ending} was not made by this command"):
         bvlc_caffe.build(tmp_path / "bvlc", ["URL"])
-    assert theirs.exists() and not (tmp_path / "bvlc").exists()
+    assert foreign.exists() and not (tmp_path / "bvlc").exists()
 
 
-def test_what_a_killed_run_left_is_taken_away(tmp_path, quick):
+def test_leftovers_of_a_killed_run_are_removed(tmp_path, quick):
     for ending in ("old", "part"):
         (tmp_path / f"bvlc-{ending}" / "usr").mkdir(parents=True)
         (tmp_path / f"bvlc-{ending}" / bvlc_caffe.STAMP).write_text("x")
@@ -264,13 +264,13 @@ def test_an_unsigned_mirror_pins_nothing(mirror, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("libc", "message"), [(("glibc", "2.28"), "needs glibc 2.31"), (("", ""), "another C library")]
 )
-def test_a_host_that_cannot_run_it_is_told_so(monkeypatch, libc, message):
+def test_a_host_that_cannot_run_it_gets_the_reason(monkeypatch, libc, message):
     monkeypatch.setattr(bvlc_caffe.platform, "libc_ver", lambda: libc)
     with pytest.raises(OSError, match=message):
         bvlc_caffe.check_host()
 
 
-def test_a_host_without_apt_is_told_what_to_install(monkeypatch):
+def test_a_host_without_apt_learns_what_to_install(monkeypatch):
     monkeypatch.setattr(bvlc_caffe.shutil, "which", lambda command: None)
     with pytest.raises(OSError, match="no apt-get and no dpkg-deb here: install the packages apt and dpkg"):
         bvlc_caffe.check_host()
@@ -319,13 +319,13 @@ def test_what_caffe_trains_pycaffe_loads(bvlc):
     # By hand: the loss is 16 (2 w - 1)^2 / 2; w starts at 1, and Adam's first step is base_lr long.
     losses = [float(value) for value in re.findall(r"Iteration \d.*, loss = (\S+)", log)]
     assert losses[:2] == pytest.approx([8, 5.12], rel=1e-6)
-    shown = bvlc(
+    output = bvlc(
         "python",
         "-c",
         "import caffe; net = caffe.Net('net.prototxt', 'snap_iter_3.caffemodel', caffe.TEST);"
         "print('weight', net.params['conv'][0].data.item())",
     )
-    weight = float(shown.rsplit("weight", 1)[1])
+    weight = float(output.rsplit("weight", 1)[1])
     assert 8 * (2 * weight - 1) ** 2 == pytest.approx(losses[-1], rel=1e-4)
 
 
@@ -352,14 +352,14 @@ def test_python_layers_run_inside_the_command(bvlc):
 
 @pytest.mark.bvlc
 def test_nothing_leaks_out_of_the_launcher(bvlc):
-    shown = bvlc(
+    output = bvlc(
         "python",
         "-c",
         "import os, subprocess, sys; print(sorted(os.environ));"
         "print(subprocess.check_output([sys.executable, '-c', 'import caffe; print(caffe.__version__)']))",
         LC_ALL="C.UTF-8",
     )
-    names, version = shown.splitlines()
+    names, version = output.splitlines()
     assert set(eval(names)) <= {"PATH", "LC_ALL", "LC_CTYPE", "PWD", "_"}
     assert version == r"b'1.0.0\n'"
 

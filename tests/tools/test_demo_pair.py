@@ -18,15 +18,15 @@ def test_coffee_is_sharp_in_one_of_the_two_everywhere(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", ["lytro/lytro-06", "board"])
-def test_without_the_real_pair_one_is_rendered_and_said(tmp_path, capsys, monkeypatch, rendered_pair, name):
+def test_without_the_real_pair_one_is_rendered(tmp_path, capsys, monkeypatch, rendered_pair, name):
     def offline(name, *_):
         raise fetch.FetchError(name, "no connection", f"https://example.org/{name}.jpg")
 
     monkeypatch.setattr(demo_pair.fetch, "fetch", offline)
     monkeypatch.setattr(demo_pair.depth_pair, "render_depth_pair", lambda: rendered_pair)
     demo_pair.main(["--pair", name, "--out", str(tmp_path)])
-    said = capsys.readouterr().out
-    assert "motorcycle" in said and "cannot be fetched: no connection)" in said and "http" not in said
+    output = capsys.readouterr().out
+    assert "motorcycle" in output and "cannot be fetched: no connection)" in output and "http" not in output
     assert images.read(tmp_path / "a.png").shape == (500, 741, 3)
 
 

@@ -26,21 +26,21 @@ def test_every_net_has_a_box_for_each_layer_below_what_it_reads(path):
 
 def test_the_papers_net():
     nodes = graph(PROTOTXT / "2-1-2_f64_k5" / "deploy.prototxt")
-    found = {node.text[0]: node for node in nodes}
-    assert found["conv2_b"].text[1] == "Convolution 64, 5x5 + ReLU"
-    assert found["deconv2"].text[1] == "Deconvolution 4, 5x5 + ReLU"
-    assert [n.text[0] for n in found["concat"].bottoms] == ["conv2_a", "conv2_b"]
-    assert found["deconv2"].rank == len(nodes) - 4  # a and b side by side, and each stream's two
+    by_name = {node.text[0]: node for node in nodes}
+    assert by_name["conv2_b"].text[1] == "Convolution 64, 5x5 + ReLU"
+    assert by_name["deconv2"].text[1] == "Deconvolution 4, 5x5 + ReLU"
+    assert [n.text[0] for n in by_name["concat"].bottoms] == ["conv2_a", "conv2_b"]
+    assert by_name["deconv2"].rank == len(nodes) - 4  # a and b side by side, and each stream's two
     x = draw_net.layout(nodes)
-    assert x[found["conv1_a"]] == x[found["a"]] == -0.5 and x[found["fusion"]] == 0
+    assert x[by_name["conv1_a"]] == x[by_name["a"]] == -0.5 and x[by_name["fusion"]] == 0
 
 
 def test_phases_and_stages_choose_layers():
     net = models.read_prototxt(PROTOTXT / "srcnn" / "train_val.prototxt", caffe_pb2.NetParameter())
     data = [layer for layer in net.layer if layer.type == "HDF5Data"]
     for phase in ("TRAIN", "TEST"):
-        (chosen,) = [layer for layer in data if draw_net.is_included(layer, phase, ["detail"])]
-        assert "detail" in chosen.hdf5_data_param.source
+        (included,) = [layer for layer in data if draw_net.is_included(layer, phase, ["detail"])]
+        assert "detail" in included.hdf5_data_param.source
     hidden = caffe_pb2.LayerParameter()
     hidden.exclude.add(phase=caffe_pb2.TEST)
     assert draw_net.is_included(hidden, "TRAIN", []) and not draw_net.is_included(hidden, "TEST", [])
@@ -53,7 +53,7 @@ def test_the_picture(tmp_path, capsys):
     assert "srcnn, 7 boxes" in capsys.readouterr().out
 
 
-def test_mistakes_are_said(tmp_path):
+def test_mistakes_are_reported(tmp_path):
     out = ["-o", str(tmp_path / "n.png")]
     with pytest.raises(FileNotFoundError):
         draw_net.main(["nothing.prototxt", *out])

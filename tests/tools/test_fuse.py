@@ -38,8 +38,8 @@ def folder(tmp_path_factory):
     for name in ("tiny_a", "tiny_b"):  # for the methods that take long
         images.write(folder / f"{name}.png", random.integers(0, 255, (16, 20, 3), np.uint8))
     images.write(folder / "tiny_deep.png", random.integers(0, 65535, (16, 20), np.uint16))
-    whole = (folder / "a.png").read_bytes()
-    (folder / "truncated.png").write_bytes(whole[: len(whole) // 2])
+    content = (folder / "a.png").read_bytes()
+    (folder / "truncated.png").write_bytes(content[: len(content) // 2])
     (folder / "text.png").write_text("not an image")
     (folder / "folder.png").mkdir()
     net = caffe.Net(str(DEPLOY), caffe.TEST)
@@ -79,9 +79,9 @@ NET = ("--net", DEPLOY, "--weights", "w.caffemodel")
 
 def test_fuses_and_shows(run, tmp_path):
     out, panel = tmp_path / "out.png", tmp_path / "panel.png"
-    status, said, errors = run("a.png", "b.png", "-o", out, "--panel", panel, *NET)
+    status, output, errors = run("a.png", "b.png", "-o", out, "--panel", panel, *NET)
     assert status == 0, errors
-    assert str(out) in said
+    assert str(out) in output
     assert images.read(out).shape == (40, 50, 3)
     sides = images.read(panel)
     assert sides.shape == (40, 150, 3)
@@ -174,7 +174,7 @@ def test_opening_the_net_counts_as_fusing(run, tmp_path, monkeypatch):
     assert seconds == {"align": 0, "fuse": 100, "write": 0}
 
 
-def test_what_a_method_takes_is_said(run):
+def test_the_options_of_a_method_are_listed(run):
     assert "options, for --set:\n  levels=" in run("--help-method", "lp")[1]
     assert "options, given as --model, --refine and --tile:" in run("--help-method", "two_stream")[1]
 
@@ -182,11 +182,11 @@ def test_what_a_method_takes_is_said(run):
 @pytest.mark.parametrize("method", sorted(set(registry.TITLES) - {"two_stream"}))
 @pytest.mark.parametrize("sources", [("tiny_a.png", "tiny_b.png"), 3 * ("tiny_deep.png",)])
 def test_every_method_fuses(run, folder, tmp_path, method, sources):
-    status, said, errors = run(*sources, "-o", tmp_path / "out.png", "--method", method)
+    status, output, errors = run(*sources, "-o", tmp_path / "out.png", "--method", method)
     assert status == 0, errors
     source, fused = images.read(folder / sources[0]), images.read(tmp_path / "out.png")
     assert fused.shape == source.shape and fused.dtype == source.dtype
-    assert f"{len(sources)} images" in said
+    assert f"{len(sources)} images" in output
 
 
 def test_options_reach_the_method(run, tmp_path):
@@ -207,18 +207,18 @@ def test_options_that_do_not_fit_are_refused(run, tmp_path, setting):
 
 @pytest.mark.parametrize("method", registry.TITLES)
 def test_help_of_a_method_names_its_options(run, method):
-    status, said, errors = run("--help-method", method)
+    status, output, errors = run("--help-method", method)
     assert status == 0, errors
-    assert all(f"  {key}=" in said for key in registry.options(method))
+    assert all(f"  {key}=" in output for key in registry.options(method))
 
 
 def test_a_stack_has_a_map_a_report_and_a_panel(run, folder, tmp_path):
     names = ["a.png", "b.png", "a.png", "b.png", "a.png"]
     names_of = {"-o": "out.png", "--map": "map.png", "--json": "report.json", "--panel": "panel.jpg"}
     files = {key: tmp_path / name for key, name in names_of.items()}
-    status, said, errors = run(*names, *NET, *(x for pair in files.items() for x in pair), "--keep-all")
+    status, output, errors = run(*names, *NET, *(x for pair in files.items() for x in pair), "--keep-all")
     assert status == 0, errors
-    assert all(str(path) in said for key, path in files.items() if key != "--json")
+    assert all(str(path) in output for key, path in files.items() if key != "--json")
     depth = images.read(files["--map"])
     assert depth.shape == (40, 50) and set(np.unique(depth)) <= {0, 63, 127, 191, 255}
     report = json.loads(files["--json"].read_text())
@@ -243,42 +243,47 @@ def test_a_stack_in_disorder_is_put_in_order(run, tmp_path):
             if d != i:
                 frame[:, depth == d] = cv2.GaussianBlur(truth, (0, 0), 0.9 * abs(d - i))[:, depth == d]
         images.write(name, frame)
-    made = {}
+    results = {}
     for order, reference in (((3, 0, 2, 4, 1), 2), ((0, 1, 2, 3, 4), 1), ((4, 3, 2, 1, 0), 5)):
-        given = [names[i] for i in order]
+        shuffled_names = [names[i] for i in order]
         out = [tmp_path / f"{order[0]}{ending}" for ending in (".out.png", ".map.png", ".json")]
         options = ("--align", "--reference", reference, "-o", out[0], "--map", out[1], "--json", out[2])
-        status, said, errors = run(*given, *NET, *options)
+        status, output, errors = run(*shuffled_names, *NET, *options)
         assert status == 0, errors
         report = json.loads(out[2].read_text())
-        assert report["sources"] == list(map(str, given)) and report["reference"] == str(names[0])
+        assert report["sources"] == list(map(str, shuffled_names)) and report["reference"] == str(names[0])
         assert report["transforms"][reference - 1] == np.eye(3).tolist()  # in the order of sources
-        made[order] = images.read(out[0]).tobytes(), images.read(out[1]).tobytes()
+        results[order] = images.read(out[0]).tobytes(), images.read(out[1]).tobytes()
         if order == (3, 0, 2, 4, 1):
             assert report["order"] in (list(map(str, names)), list(map(str, names[::-1])))
-            assert said.startswith("in the order of their focus: ")
+            assert output.startswith("in the order of their focus: ")
             first = int(report["order"][0] == str(names[-1]))
         else:
-            assert "order" not in report and "in the order" not in said
-    shuffled, *in_order = made.values()
+            assert "order" not in report and "in the order" not in output
+    shuffled, *in_order = results.values()
     assert shuffled == in_order[first]
     status, _, errors = run(
-        *given[2:], *given[:2], "--align-only", tmp_path / "aligned", "--keep-size", "--no-exposure"
+        *shuffled_names[2:],
+        *shuffled_names[:2],
+        "--align-only",
+        tmp_path / "aligned",
+        "--keep-size",
+        "--no-exposure",
     )
     assert status == 0, errors
     for name in names:  # each under its own name: still the most like itself
         aligned = images.read(tmp_path / "aligned" / f"{name.stem}.tif").astype(int)
-        apart = {other: np.abs(images.read(other).astype(int) - aligned).mean() for other in names}
-        assert min(apart, key=apart.get) == name
+        differences = {other: np.abs(images.read(other).astype(int) - aligned).mean() for other in names}
+        assert min(differences, key=differences.get) == name
 
 
 def test_refining_two_images_is_a_choice(run, tmp_path):
-    made = {}
+    results = {}
     for refine in ((), ("--refine", "none"), ("--refine", "select")):
-        out = tmp_path / f"{len(made)}.png"
+        out = tmp_path / f"{len(results)}.png"
         assert run("a.png", "b.png", "-o", out, *NET, *refine)[0] == 0
-        made[refine] = out.read_bytes()
-    plain, none, select = made.values()
+        results[refine] = out.read_bytes()
+    plain, none, select = results.values()
     assert plain == none != select
     status, _, errors = run("a.png", "b.png", "-o", tmp_path / "x.png", "--map", tmp_path / "m.png", *NET)
     assert status == 1 and "--refine select" in errors
@@ -301,8 +306,10 @@ def test_maps_of_a_method(run, tmp_path, method):
         "a.png", "b.png", "-o", tmp_path / "o.png", "--method", method, "--maps", tmp_path / "m"
     )
     assert status == 0, errors
-    found = {p.name: images.read(p) for p in (tmp_path / "m").iterdir()}
-    assert found and all(name.startswith(f"{method}_") and x.shape == (40, 50) for name, x in found.items())
+    maps_written = {p.name: images.read(p) for p in (tmp_path / "m").iterdir()}
+    assert maps_written and all(
+        name.startswith(f"{method}_") and x.shape == (40, 50) for name, x in maps_written.items()
+    )
     status, _, errors = run(
         "a.png", "b.png", "-o", tmp_path / "p.png", "--method", method, "--maps", tmp_path / "m"
     )
@@ -354,17 +361,17 @@ def test_options_without_a_default_take_numbers(run, tmp_path):
         errors = run("a.png", "b.png", *arguments, *(x for s in settings for x in ("--set", s)))[2]
         return errors or json.loads(files[1].read_text())
 
-    found = report("psfs")["estimated"]
-    assert len(found) == 1 and all(0.2 <= sigma <= 8 for sigma in found[0]["sigmas"])
-    given = report("psfs", "sigmas=2,3.5")
-    assert given["estimated"] == [{"sigmas": [2, 3.5]}] and given["options"] == {"sigmas": [2, 3.5]}
+    estimate = report("psfs")["estimated"]
+    assert len(estimate) == 1 and all(0.2 <= sigma <= 8 for sigma in estimate[0]["sigmas"])
+    fixed = report("psfs", "sigmas=2,3.5")
+    assert fixed["estimated"] == [{"sigmas": [2, 3.5]}] and fixed["options"] == {"sigmas": [2, 3.5]}
     assert report("sp", "margin=0")["options"] == {"margin": 0}
     for method, setting in (("psfs", "sigmas=2"), ("psfs", "sigmas=2,x"), ("sp", "margin=1,2")):
         errors = report(method, setting)
         assert setting.split("=")[0] in errors and len(errors.splitlines()) == 1
 
 
-def test_sigmas_at_the_end_of_their_range_are_said(run, tmp_path):
+def test_sigmas_at_the_end_of_their_range_get_a_warning(run, tmp_path):
     arguments = ("a.png", "a.png", "-o", tmp_path / "o.png", "--method", "psfs")
     assert "the range ends at 0.2 and 8" in run(*arguments)[1]
 
@@ -388,18 +395,18 @@ def test_what_the_files_say_is_carried_over(run, folder, tmp_path):
         paths.append(tmp_path / f"{name}.png")
         xmp = PngImagePlugin.PngInfo()
         xmp.add_itxt("XML:com.adobe.xmp", f"<x:xmpmeta>{name}</x:xmpmeta>")
-        said = {"exif": exif.tobytes(), "icc_profile": b"a profile", "pnginfo": xmp, "dpi": (300, 300)}
-        Image.fromarray(pixels).save(paths[-1], **said)
+        written = {"exif": exif.tobytes(), "icc_profile": b"a profile", "pnginfo": xmp, "dpi": (300, 300)}
+        Image.fromarray(pixels).save(paths[-1], **written)
     assert run(*paths, "-o", tmp_path / "out.png", "--method", "lp")[0] == 0
-    found = images.load(tmp_path / "out.png")
-    assert found.pixels.shape == (50, 40, 3)  # upright
-    assert found.metadata.icc == b"a profile" and b"a camera" in found.metadata.exif
-    assert found.metadata.xmp == b"<x:xmpmeta>a</x:xmpmeta>"  # of the first
-    assert round(found.metadata.resolution.per("inch").x) == 300
-    np.testing.assert_array_equal(found.alpha, np.rot90(alpha, 3))
+    fused = images.load(tmp_path / "out.png")
+    assert fused.pixels.shape == (50, 40, 3)  # upright
+    assert fused.metadata.icc == b"a profile" and b"a camera" in fused.metadata.exif
+    assert fused.metadata.xmp == b"<x:xmpmeta>a</x:xmpmeta>"  # of the first
+    assert round(fused.metadata.resolution.per("inch").x) == 300
+    np.testing.assert_array_equal(fused.alpha, np.rot90(alpha, 3))
 
 
-def test_too_little_memory_is_said_before_anything_is_decoded(run, folder, tmp_path, monkeypatch):
+def test_too_little_memory_is_refused_before_decoding(run, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: 2**27)
     monkeypatch.setattr(images, "load", None)
     status, _, error = run(folder / "a.png", folder / "b.png", "-o", tmp_path / "out.png", "--method", "lp")
@@ -422,7 +429,7 @@ def test_standard_input_is_refused(run, folder, tmp_path):
         (("-o", "out.png", "--panel", "a.png", "--force"), "one of the images"),
     ],
 )
-def test_outputs_that_cannot_be_are_said_first(run, folder, monkeypatch, named, words):
+def test_outputs_that_cannot_be_written_are_refused_first(run, folder, monkeypatch, named, words):
     monkeypatch.setattr(images, "load", None)  # before anything is read
     before = sorted(folder.iterdir())
     status, _, errors = run("a.png", "b.png", *named, "--method", "lp")
@@ -436,14 +443,14 @@ def test_deep_images_need_a_deep_format(run, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_result_beside_its_sources_is_said(run, folder, tmp_path):
+def test_a_result_beside_its_sources_gets_a_warning(run, folder, tmp_path):
     """A later run of the same command would fuse it too."""
     (tmp_path / "in").mkdir()
     for name in ("a.png", "b.png"):
         (tmp_path / "in" / name).write_bytes((folder / name).read_bytes())
-    for output, said in (("in/fused.png", 1), ("fused.png", 0)):
+    for output, count in (("in/fused.png", 1), ("fused.png", 0)):
         status, _, errors = run(tmp_path / "in", "-o", tmp_path / output, "--method", "lp")
-        assert status == 0 and errors.count("would fuse it too") == said
+        assert status == 0 and errors.count("would fuse it too") == count
 
 
 def test_long_names_are_written(run, tmp_path):
@@ -451,6 +458,25 @@ def test_long_names_are_written(run, tmp_path):
     for path in (tmp_path / name, tmp_path / (251 * "a" + ".png")):
         assert run("a.png", "b.png", "-o", path, "--method", "lp")[0] == 0
         assert images.read(path).size
+
+
+@pytest.mark.parametrize("name", ["new\nline", "-o", "[0-9]*?", "\udcff", "\x1b[2J", "é🙂'\" ", "%s %d {}"])
+def test_any_name_is_read_and_said_in_a_line(run, folder, tmp_path, name):
+    source = tmp_path / f"{name}.png"
+    try:
+        source.write_bytes((folder / "a.png").read_bytes())
+    except OSError:
+        pytest.skip("no name of a file on this system")
+    out, report, page = (tmp_path / f"{name}.out{ending}" for ending in (".png", ".json", ".html"))
+    arguments = (source, "b.png", "-o", out, "--method", "lp", "--json", report, "--report", page)
+    status, said, errors = run(*arguments)
+    assert status == 0 and len(said.splitlines()) == 2, errors
+    assert len(errors.splitlines()) == errors.count("warning: ")
+    assert images.read(out).size and json.loads(report.read_text())["sources"][0] == str(source)
+    assert page.stat().st_size > 1000
+    assert name.isprintable() or repr(name)[1:-1] in said
+    status, said, errors = run(*arguments)
+    assert status == 1 and not said and len(errors.splitlines()) == 1
 
 
 def test_a_full_disk_leaves_nothing(run, folder, tmp_path, monkeypatch):
@@ -467,11 +493,11 @@ def test_a_full_disk_leaves_nothing(run, folder, tmp_path, monkeypatch):
 
 def test_a_result_made_meanwhile_stays(run, tmp_path, monkeypatch):
     """Two programs make one output: the second is refused, or replaces it where --force says so."""
-    path, whole = tmp_path / "out.png", fuse.pipeline.fuse
+    path, original = tmp_path / "out.png", fuse.pipeline.fuse
 
     def slow(*arguments, **options):
         path.write_bytes(b"of another program")
-        return whole(*arguments, **options)
+        return original(*arguments, **options)
 
     monkeypatch.setattr(fuse.pipeline, "fuse", slow)
     status, _, errors = run("a.png", "b.png", "-o", path, "--method", "lp")
@@ -583,26 +609,26 @@ def test_images_are_brought_into_register(run, shifted, tmp_path):
     arguments = (*shifted, "-o", out, "--json", report, "--method", "lp", "--align", "translation", "--force")
     status, _, errors = run(*arguments)
     assert status == 0, errors
-    said = json.loads(report.read_text())
-    assert said["reference"] == str(shifted[1]) and said["align"] == "translation"
-    assert [round(matrix[0][2]) for matrix in said["transforms"]] == [-6, 0, 6]
-    left, top = said["window"]["left"], said["window"]["top"]
+    written = json.loads(report.read_text())
+    assert written["reference"] == str(shifted[1]) and written["align"] == "translation"
+    assert [round(matrix[0][2]) for matrix in written["transforms"]] == [-6, 0, 6]
+    left, top = written["window"]["left"], written["window"]["top"]
     fused = images.read(out).astype(int)
     assert 144 <= fused.shape[1] <= 148 and 116 <= fused.shape[0] <= 120
-    wanted = images.read(shifted[1])[top:, left:][: fused.shape[0], : fused.shape[1]]
-    assert np.abs(fused - wanted).mean() < 2  # in place, and as bright as the reference
+    expected = images.read(shifted[1])[top:, left:][: fused.shape[0], : fused.shape[1]]
+    assert np.abs(fused - expected).mean() < 2  # in place, and as bright as the reference
     assert run(*arguments, "--keep-size", "--reference", "1", "--no-exposure")[0] == 0
-    kept = images.read(out)
-    assert kept.shape == (120, 160, 3)
+    replaced = images.read(out)
+    assert replaced.shape == (120, 160, 3)
 
 
-def test_aligned_images_can_be_had(run, shifted, tmp_path):
-    status, said, errors = run(*shifted, "--align-only", tmp_path / "aligned", "-v")
+def test_aligned_images_are_written(run, shifted, tmp_path):
+    status, output, errors = run(*shifted, "--align-only", tmp_path / "aligned", "-v")
     assert status == 0, errors
     assert sorted(p.name for p in (tmp_path / "aligned").iterdir()) == ["in0.tif", "in1.tif", "in2.tif"]
-    found = [images.read(p).astype(int) for p in sorted((tmp_path / "aligned").iterdir())]
-    assert all(np.abs(x - found[1]).mean() < 2 for x in found)
-    assert "in0.png: shifted by -6" in said.replace("-5.9", "-6.0")
+    aligned = [images.read(p).astype(int) for p in sorted((tmp_path / "aligned").iterdir())]
+    assert all(np.abs(x - aligned[1]).mean() < 2 for x in aligned)
+    assert "in0.png: shifted by -6" in output.replace("-5.9", "-6.0")
     assert run(*shifted, "--align-only", tmp_path / "aligned")[0] == 1  # they are there
 
 
@@ -629,8 +655,8 @@ def test_an_image_of_one_pixel_is_named(run, tmp_path):
 def test_aligned_images_have_a_report_and_names_of_their_own(run, shifted, tmp_path):
     report = tmp_path / "report.json"
     assert run(*shifted, "--align-only", tmp_path / "aligned", "--crop", "--json", report)[0] == 0
-    said = json.loads(report.read_text())
-    assert len(said["transforms"]) == 3 and said["output"] == str(tmp_path / "aligned")
+    written = json.loads(report.read_text())
+    assert len(written["transforms"]) == 3 and written["output"] == str(tmp_path / "aligned")
     (tmp_path / "other").mkdir()
     same = tmp_path / "other/in0.jpg"
     images.write(same, images.read(shifted[0]))
@@ -646,9 +672,9 @@ def test_aligned_images_have_a_report_and_names_of_their_own(run, shifted, tmp_p
         (("--align", "sideways"), 2, "sideways"),
     ],
 )
-def test_wrong_alignments_are_said(run, shifted, tmp_path, arguments, status, words):
-    found = run(*shifted, "-o", tmp_path / "out.png", "--method", "lp", *arguments)
-    assert found[0] == status and words in found[2]
+def test_wrong_alignments_are_refused(run, shifted, tmp_path, arguments, status, words):
+    result = run(*shifted, "-o", tmp_path / "out.png", "--method", "lp", *arguments)
+    assert result[0] == status and words in result[2]
     assert not (tmp_path / "out.png").exists()
 
 
@@ -667,7 +693,7 @@ def test_a_flat_reference_is_named_too(run, shifted, tmp_path):
     assert status == 1 and errors.startswith(f"fuse.py: error: {tmp_path / 'flat.png'}: ")
 
 
-def test_images_out_of_register_are_said(run, shifted, tmp_path):
+def test_images_out_of_register_are_reported(run, shifted, tmp_path):
     warned = run(shifted[0], shifted[2], "-o", tmp_path / "out.png", "--method", "lp")[2]
     assert warned.startswith("fuse.py: warning: ") and "--align" in warned and len(warned.splitlines()) == 1
     assert run(shifted[0], shifted[0], "-o", tmp_path / "o.png", "--method", "lp")[2] == ""
@@ -683,23 +709,23 @@ def test_what_only_fusing_makes_is_not_asked_of_aligning(run, folder, tmp_path, 
     )
 
 
-def test_the_file_that_is_named_twice_is_said(run, tmp_path):
+def test_a_file_named_for_two_outputs_is_refused(run, tmp_path):
     twice = tmp_path / "p.png"
-    found = run("a.png", "b.png", "-o", tmp_path / "o.png", "--panel", twice, "--map", twice)
-    assert found[0] == 1 and f"{twice}: named for two outputs" in found[2]
+    result = run("a.png", "b.png", "-o", tmp_path / "o.png", "--panel", twice, "--map", twice)
+    assert result[0] == 1 and f"{twice}: named for two outputs" in result[2]
 
 
 @pytest.mark.parametrize(
     ("shape", "name", "words"),
     [((16, 20, 4), "o.jpg", "JPEG has no alpha"), ((16, 16400, 3), "o.webp", "ends at 16383 pixels")],
 )
-def test_what_a_format_cannot_hold_is_said_before_the_work(run, tmp_path, monkeypatch, shape, name, words):
+def test_pixels_a_format_cannot_hold_are_refused_first(run, tmp_path, monkeypatch, shape, name, words):
     monkeypatch.setattr(registry, "fuse", None)  # what is not come to
     pixels = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
     for i in "ab":
         images.write(tmp_path / f"{i}.png", pixels[..., :3], pixels[..., 3] if shape[2] == 4 else None)
-    found = run(tmp_path / "a.png", tmp_path / "b.png", "-o", tmp_path / name, "--method", "lp")
-    assert found[0] == 1 and words in found[2] and len(found[2].splitlines()) == 1
+    result = run(tmp_path / "a.png", tmp_path / "b.png", "-o", tmp_path / name, "--method", "lp")
+    assert result[0] == 1 and words in result[2] and len(result[2].splitlines()) == 1
 
 
 FAILS_WHILE_READING = """
@@ -722,7 +748,7 @@ fuse.command()
 """
 
 
-def test_an_error_is_said_while_the_next_image_is_read(tmp_path):
+def test_an_error_is_printed_while_the_next_image_is_read(tmp_path):
     """OpenCV reads them with stderr turned away."""
     images.write(tmp_path / "x.png", np.random.default_rng(0).integers(0, 65535, (40, 50, 3), np.uint16))
     names = [str(tmp_path / "x.png")] * 3
@@ -736,8 +762,8 @@ def test_too_little_memory_is_a_line(run, tmp_path, monkeypatch):
         raise RuntimeError("[enforce fail] . DefaultCPUAllocator: can't allocate memory: you tried")
 
     monkeypatch.setattr(registry, "fuse", short)
-    found = run("a.png", "b.png", "-o", tmp_path / "o.png", "--method", "lp")
-    assert found == (1, "", "fuse.py: error: not enough memory\n")
+    result = run("a.png", "b.png", "-o", tmp_path / "o.png", "--method", "lp")
+    assert result == (1, "", "fuse.py: error: not enough memory\n")
 
 
 def test_nets_of_before_2015_are_refused(run, tmp_path):
@@ -747,8 +773,8 @@ def test_nets_of_before_2015_are_refused(run, tmp_path):
     )
     (tmp_path / "old.prototxt").write_text(old)
     net = ("--net", tmp_path / "old.prototxt", "--weights", "w.caffemodel")
-    found = run("a.png", "b.png", "-o", tmp_path / "o.png", *net)
-    assert found[0] == 1 and "old.prototxt: a net from before 2015" in found[2]
+    result = run("a.png", "b.png", "-o", tmp_path / "o.png", *net)
+    assert result[0] == 1 and "old.prototxt: a net from before 2015" in result[2]
 
 
 def test_a_bad_frame_is_reported(run, tmp_path):
@@ -758,9 +784,9 @@ def test_a_bad_frame_is_reported(run, tmp_path):
     out, report = tmp_path / "out.tif", tmp_path / "r.json"
     status, _, errors = run(*files, "-o", out, "--json", report, "--method", "lp")
     assert status == 0 and f"{files[1]} is left out" in errors and "--keep-all" in errors
-    written = json.loads(report.read_text())
-    assert [entry["source"] for entry in written["left_out"]] == [str(files[1])]
-    assert written["sources"] == list(map(str, files))
+    content = json.loads(report.read_text())
+    assert [entry["source"] for entry in content["left_out"]] == [str(files[1])]
+    assert content["sources"] == list(map(str, files))
     status, _, errors = run(*files, "-o", out, "--force", "--method", "lp", "--keep-all", "--keep-order")
     assert status == 0 and "left out" not in errors
     status, _, errors = run(*files, "--align-only", tmp_path / "aligned", "--json", report, "--force")
@@ -773,11 +799,11 @@ def test_a_page_shows_what_was_fused(run, folder, tmp_path):
     evil = tmp_path / "<script>.png"
     images.write(evil, images.read(folder / "a.png"))
     page, out = tmp_path / "look.html", tmp_path / "out.png"
-    status, said, errors = run(
+    status, output, errors = run(
         evil, "b.png", "-o", out, "--method", "dwt", "--set", "levels=2", "--report", page
     )
     assert status == 0, errors
-    assert f"{page}: a page to look at" in said
+    assert f"{page}: a page to look at" in output
     text = page.read_text(encoding="utf-8")
     assert "&lt;script&gt;.png" in text and text.count("<script>") == 1 and 'href="%3Cscript%3E.png"' in text
     assert "<dt>levels</dt><dd>2</dd>" in text
@@ -809,6 +835,6 @@ def test_a_batch_gives_a_page_for_each_result(run, folder, tmp_path):
     arguments = ("--batch", tmp_path / "batch.csv", "-o", tmp_path / "fused", "--report", tmp_path / "pages")
     status, _, errors = run(*arguments, "--method", "dwt")
     assert status == 0, errors
-    found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.html")}
-    assert found == {"pages/x/one.html", "pages/two.html"}
+    pages = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.html")}
+    assert pages == {"pages/x/one.html", "pages/two.html"}
     assert 'href="../../fused/x/one.png"' in (tmp_path / "pages/x/one.html").read_text(encoding="utf-8")

@@ -24,8 +24,8 @@ def test_losses_are_read_from_a_log():
 
 
 def test_of_iterations_run_again_the_later_stands():
-    again = LOG + "I1 1 1 x] Iteration 10 (4 iter/s, 2.5s/10 iters), loss = 15\n"
-    assert plot_log.parse(again.splitlines())[0][1] == (10, 15.0)
+    resumed = LOG + "I1 1 1 x] Iteration 10 (4 iter/s, 2.5s/10 iters), loss = 15\n"
+    assert plot_log.parse(resumed.splitlines())[0][1] == (10, 15.0)
 
 
 def test_psnr_is_that_of_the_mean_square():

@@ -22,7 +22,7 @@ def test_other_filters_are_a_row_for_each_channel(tiny, tmp_path):
     assert images.read(tmp_path / "f.png").shape == (7, 11)  # 4 x 6 weights of a pixel
 
 
-def test_mistakes_are_said(tiny, tmp_path):
+def test_mistakes_are_reported(tiny, tmp_path):
     out = ["-o", str(tmp_path / "f.png")]
     with pytest.raises(ValueError, match="no layer with weights 'relu': there are conv_a, conv_b, fusion"):
         show_filters.main([*tiny, "--layer", "relu", *out])

@@ -22,14 +22,14 @@ def pair(tmp_path):
 def test_maps_are_the_nets_for_the_whole_images(tiny, pair):
     net = caffe.Net(tiny[1], caffe.TEST, weights=tiny[3])
     a, b = map(images.read, pair)
-    found = show_maps.compute_maps(net, a, b, ["conv_a", "fusion"])
-    assert {name: planes.shape for name, planes in found.items()} == {
+    maps = show_maps.compute_maps(net, a, b, ["conv_a", "fusion"])
+    assert {name: planes.shape for name, planes in maps.items()} == {
         "conv_a": (3, 10, 14),
         "fusion": (4, 10, 14),
     }
     filters, channels = net.params["conv_a"][0].data, to_channels(a)
     value = (filters[0] * channels[:, 3:6, 6:9]).sum()
-    assert found["conv_a"][0, 4, 7] == pytest.approx(max(value, 0), abs=1e-5)
+    assert maps["conv_a"][0, 4, 7] == pytest.approx(max(value, 0), abs=1e-5)
 
 
 def test_the_most_varied_maps_in_their_order():
@@ -46,7 +46,7 @@ def test_the_picture(tiny, pair, tmp_path, capsys):
     assert "conv_a (3, 10, 14), conv_b (3, 10, 14)" in capsys.readouterr().out
 
 
-def test_mistakes_are_said(tiny, pair, tmp_path):
+def test_mistakes_are_reported(tiny, pair, tmp_path):
     out = ["-o", str(tmp_path / "m.png")]
     with pytest.raises(ValueError, match="no blob 'conv9': there are a, b, conv_a, conv_b, concat, fusion"):
         show_maps.main([*pair, *tiny, *out, "--blobs", "conv9"])

@@ -19,8 +19,8 @@ def database(tmp_path):
 
 
 def test_patches_across_files(database):
-    found = show_patches.read_patches(database, 2, 2)
-    assert {row: values[:, 0, 0, 0].tolist() for row, values in found.items()} == {
+    patches = show_patches.read_patches(database, 2, 2)
+    assert {row: values[:, 0, 0, 0].tolist() for row, values in patches.items()} == {
         "a": [2, 3],
         "b": [52, 53],
         "label": [102, 103],
@@ -38,11 +38,11 @@ def test_the_picture_has_the_rows_of_figure_4(database, tmp_path, capsys):
 
 
 def test_floats_and_one_channel_are_shown():
-    shown = show_patches.to_colour(np.full((1, 1, 2, 2), 0.2, np.float32))
-    assert shown.shape == (1, 2, 2, 3) and (shown == 51).all()
+    colours = show_patches.to_colour(np.full((1, 1, 2, 2), 0.2, np.float32))
+    assert colours.shape == (1, 2, 2, 3) and (colours == 51).all()
 
 
-def test_mistakes_are_said(database, tmp_path):
+def test_mistakes_are_reported(database, tmp_path):
     out = ["-o", str(tmp_path / "p.png")]
     with pytest.raises(ValueError, match="ends before patch --first"):
         show_patches.main([str(database), *out, "--first", "5"])

@@ -86,7 +86,7 @@ def test_a_grown_net_gives_what_the_small_one_gives(work, pair, small, large):
     np.testing.assert_allclose(run(grown, *pair), run(own, *pair), rtol=0, atol=2e-6)
 
 
-def test_mistakes_are_said(work, capsys):
+def test_mistakes_are_reported(work, capsys):
     start("2-1-2_f64_k5")
     with pytest.raises(
         ValueError, match=r"conv1_a: filters of 64 x 4 x 5 x 5 do not fit into 32 x 4 x 3 x 3"

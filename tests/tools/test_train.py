@@ -1,5 +1,10 @@
 import io
+import os
+import signal
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +70,57 @@ def test_a_run_that_resumes_adds_to_its_log(tmp_path):
     assert train.train(["-solver", "a"], "echo", log) == 0
     assert (tmp_path / "a.log.1").read_text().startswith("before")
     assert log.read_text() == "train -solver a\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="SIGKILL ends caffe on Linux alone")
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGKILL", -9)])
+def test_caffe_ends_with_a_killed_command(name, status, tmp_path):
+    script, number = tmp_path / "caffe", tmp_path / "number"
+    script.write_text(f"#!/bin/sh\necho $$ > {number}.new && mv {number}.new {number}\nexec sleep 60\n")
+    script.chmod(0o755)
+    command = [sys.executable, train.__file__, "--caffe", script, "--log", tmp_path / "x.log"]
+    process = subprocess.Popen([*command, "-solver", "a.prototxt"])
+    wait_until(number.exists)
+    process.send_signal(getattr(signal, name))
+    assert process.wait(10) == status
+    wait_until(lambda: not is_running(int(number.read_text())))
+
+
+def test_caffe_ends_where_its_log_cannot_be_written(tmp_path, monkeypatch):
+    def read(self, line):
+        raise OSError("No space left")
+
+    monkeypatch.setattr(train.Progress, "read", read)
+    script, number = tmp_path / "caffe", tmp_path / "number"
+    script.write_text(f"#!/bin/sh\necho $$ > {number}\necho a line\nexec sleep 60\n")
+    script.chmod(0o755)
+    with pytest.raises(OSError, match="No space left"):
+        train.train(["-solver", "a.prototxt"], str(script), tmp_path / "x.log")
+    wait_until(lambda: not is_running(int(number.read_text())))
+
+
+def test_a_log_is_a_file(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    for log in (Path(os.devnull), tmp_path / "fifo"):
+        with pytest.raises(ValueError, match=r"is a (device|FIFO)"):
+            train.train(["-solver", "a.prototxt"], "true", log)
+    assert os.listdir(tmp_path) == ["fifo"] and os.path.exists(os.devnull)
+
+
+def is_running(number):
+    """Whether a process is left that is no zombie."""
+    status = Path(f"/proc/{number}/stat")
+    try:
+        return status.read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(condition):
+    until = time.monotonic() + 20
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert condition()
 
 
 def test_a_solver_is_needed():

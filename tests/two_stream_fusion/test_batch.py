@@ -15,8 +15,10 @@ import pytest
 
 from tools import fuse
 from two_stream_fusion import batch
+from two_stream_fusion.base import memory
 from two_stream_fusion.base.files import atomic_write
 from two_stream_fusion.io import images
+from two_stream_fusion.memory_estimate import estimate_memory
 from two_stream_fusion.outputs import Outputs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,25 +67,25 @@ SETTINGS = fuse.settings_from(fuse.parse_arguments(["x", "-o", "y", "--method", 
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_it_goes_on_and_says_what_failed(folder, capfd, jobs):
+def test_a_batch_continues_and_reports_what_failed(folder, capfd, jobs):
     assert run("--batch", "in", "-o", "out", "--jobs", jobs) == 1
-    said, errors = capfd.readouterr()
+    output, errors = capfd.readouterr()
     assert sorted(p.name for p in (folder / "out").iterdir()) == ["one.png", "ten.png", "two.png"]
     assert errors == "fuse.py: error: in/bad/1.png: not an image, or a damaged one (12 bytes)\n"
-    assert said.splitlines()[-1] == "3 fused, 0 skipped as complete, 1 failed"
+    assert output.splitlines()[-1] == "3 fused, 0 skipped as complete, 1 failed"
 
 
 def test_resuming_does_what_is_missing_or_broken(folder, capfd):
     assert run("--batch", "in", "-o", "out") == 1
     untouched, broken, missing = (folder / "out" / f"{name}.png" for name in ("one", "two", "ten"))
-    whole = broken.read_bytes()
-    broken.write_bytes(whole[:500])
+    content = broken.read_bytes()
+    broken.write_bytes(content[:500])
     missing.unlink()
     before = untouched.stat().st_mtime_ns
     capfd.readouterr()
     assert run("--batch", "in", "-o", "out", "--resume") == 1
     assert untouched.stat().st_mtime_ns == before
-    assert broken.read_bytes() == whole and missing.is_file()
+    assert broken.read_bytes() == content and missing.is_file()
     assert "2 fused, 1 skipped as complete, 1 failed" in capfd.readouterr().out
     assert run("--batch", "in", "-o", "out") == 1  # without --resume nothing is replaced
     assert capfd.readouterr().err.count("exists; --force") == 3
@@ -123,7 +125,7 @@ def test_an_output_of_two_items_is_refused(folder, capfd):
         ("\udcff", "CSV"),
     ],
 )
-def test_faults_of_the_file_are_said(folder, capfd, text, words):
+def test_faults_of_the_file_are_reported(folder, capfd, text, words):
     (folder / "wrong.csv").write_bytes(text.encode("utf-8", "surrogateescape"))
     assert run("--batch", "wrong.csv", "-o", "out") == 1
     errors = capfd.readouterr().err
@@ -131,7 +133,7 @@ def test_faults_of_the_file_are_said(folder, capfd, text, words):
     assert not (folder / "out").exists()
 
 
-def test_a_missing_batch_is_said(folder, capfd):
+def test_a_missing_batch_is_reported(folder, capfd):
     assert run("--batch", "none.csv", "-o", "out") == 1
     assert capfd.readouterr().err == "fuse.py: error: none.csv: No such file or directory\n"
 
@@ -141,16 +143,16 @@ def test_only_readable_images_are_whole(folder):
     assert not batch.is_whole("in/bad/1.png") and not batch.is_whole("in/none.png")
 
 
-def test_warnings_are_said(folder, capfd):
+def test_warnings_are_printed(folder, capfd):
     """A pair out of register, as it is said of one; with -q not."""
     scene = cv2.GaussianBlur(np.random.default_rng(5).random((160, 240), np.float32), (0, 0), 2)
     scene = cv2.normalize(scene, None, 20, 240, cv2.NORM_MINMAX).astype(np.uint8)
     (folder / "moved/pair").mkdir(parents=True)
     for i in range(2):
         images.write(folder / f"moved/pair/{i}.png", scene[20:140, 40 - 12 * i : 200 - 12 * i])
-    for more, said in (((), 1), (("-q",), 0)):
+    for more, count in (((), 1), (("-q",), 0)):
         assert run("--batch", "moved", "-o", "out", "--force", *more) == 0
-        assert capfd.readouterr().err.count("fuse.py: warning: ") == said
+        assert capfd.readouterr().err.count("fuse.py: warning: ") == count
 
 
 @pytest.mark.parametrize("more", [["--force"], ["--resume"], ["--force", "--json", "."]])
@@ -176,27 +178,27 @@ def test_one_output_in_two_spellings_is_refused(folder, capfd, monkeypatch):
     (folder / "out/deep").mkdir(parents=True)
     (folder / "out/linked").symlink_to("deep")
     for first, second in (("x.png", "./x.png"), ("x", "x.png"), ("x", "deep/../x"), ("deep/x", "linked/x")):
-        said = refusal(folder, capfd, [first + one, second + two])
-        assert said.endswith(f": named for {first} and for {second}"), said
+        message = refusal(folder, capfd, [first + one, second + two])
+        assert message.endswith(f": named for {first} and for {second}"), message
     (folder / "out/y.png").touch()
     os.link(folder / "out/y.png", folder / "out/y.PNG")  # as a file system has it that ignores case
-    said = refusal(folder, capfd, ["y.png" + one, "y.PNG" + two], "--force")
-    assert said == "out/y.PNG: named for y.png and for y.PNG"
+    message = refusal(folder, capfd, ["y.png" + one, "y.PNG" + two], "--force")
+    assert message == "out/y.PNG: named for y.png and for y.PNG"
     monkeypatch.setattr(batch, "_ignores_case", lambda path: True)
-    said = refusal(folder, capfd, ["z.png" + one, "Z.PNG" + two])
-    assert said == "out/Z.PNG: named for z.png and for Z.PNG"
+    message = refusal(folder, capfd, ["z.png" + one, "Z.PNG" + two])
+    assert message == "out/Z.PNG: named for z.png and for Z.PNG"
 
 
 def test_no_output_becomes_an_image_of_another(folder, capfd):
     """Neither does one that does not exist yet: which of the two came first would be chance."""
     first = "x.png,in/one/0.png,in/one/1.png"
     for words in ("out/x.png,in/two/0.png", "in/../out/x.png,in/two/0.png"):
-        said = refusal(folder, capfd, [first, f"y.png,{words}"])
-        assert said == "out/x.png: is one of the images to fuse"
+        message = refusal(folder, capfd, [first, f"y.png,{words}"])
+        assert message == "out/x.png: is one of the images to fuse"
     (folder / "out").mkdir()
     for words in ("out", "out/*.png"):
-        said = refusal(folder, capfd, [first, f"deep/y.png,{words},in/two/0.png"])
-        assert said == "out/x.png: would be one of the images to fuse for deep/y.png"
+        message = refusal(folder, capfd, [first, f"deep/y.png,{words},in/two/0.png"])
+        assert message == "out/x.png: would be one of the images to fuse for deep/y.png"
 
 
 def test_outputs_leave_the_folder_with_anywhere_alone(folder, capfd):
@@ -205,8 +207,8 @@ def test_outputs_leave_the_folder_with_anywhere_alone(folder, capfd):
     (folder / "out").mkdir()
     (folder / "out/linked").symlink_to(folder / "elsewhere/deep")
     for name in (str(folder / "elsewhere/x.png"), "../elsewhere/x", "in/../../x.png", "linked/../x.png"):
-        said = refusal(folder, capfd, [name + images_of_line])
-        assert said == f"wrong.csv: {name} leaves the folder out; --anywhere allows that"
+        message = refusal(folder, capfd, [name + images_of_line])
+        assert message == f"wrong.csv: {name} leaves the folder out; --anywhere allows that"
     (folder / "right.csv").write_text(
         f"../elsewhere/x{images_of_line}\n{folder}/elsewhere/y.png{images_of_line}\nin/../z{images_of_line}\n"
     )
@@ -230,7 +232,7 @@ def killed(item):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_process_that_is_killed_is_said(folder):
+def test_a_process_that_is_killed_is_reported(folder):
     outcomes = run_items(["--batch", "pairs.csv", "-o", "out"], killed)
     assert outcomes == {
         name: f"{name}: a process was killed, as where memory ends"
@@ -265,7 +267,7 @@ def killed_after_writing(item):
     return error
 
 
-def test_what_a_killed_process_has_written_is_its_own(folder):
+def test_files_of_a_killed_process_count_as_its_own(folder):
     (folder / "out").mkdir()
     images.write(folder / "out/one.png", np.zeros((9, 9), np.uint8))
     before = (folder / "out/one.png").read_bytes()
@@ -276,6 +278,19 @@ def test_what_a_killed_process_has_written_is_its_own(folder):
     )
     assert outcomes["out/two.png"] is None and outcomes["out/ten.png"] is None
     assert images.read(folder / "out/ten.png").shape == (30, 40, 3)
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_more_jobs_than_memory_holds_are_not_started(folder, capfd, monkeypatch, jobs):
+    needed = estimate_memory([Path("in/one/0.png"), Path("in/one/1.png")], "lp").needed
+    monkeypatch.setattr(memory, "available", lambda: 3 * needed - 1)
+    run_with = []
+    monkeypatch.setattr(batch, "run_batch", lambda items, fuse_one, jobs: run_with.append(jobs) or ())
+    assert run("--batch", "pairs.csv", "-o", "out", "--jobs", jobs) == 0
+    assert run("--batch", "in", "-o", "out", "--jobs", jobs) == 0
+    assert run_with == [jobs, min(jobs, 2)]
+    warned = "fuse.py: warning: --jobs 3: memory holds only 2 at a time: " in capfd.readouterr().err
+    assert warned == (jobs == 3)
 
 
 @pytest.mark.parametrize("jobs", [1, 3])

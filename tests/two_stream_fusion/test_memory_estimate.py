@@ -43,3 +43,35 @@ def test_more_is_needed_than_the_images_take(method):
 def test_methods_that_take_all_images_need_more_for_each():
     assert needed_bytes("gf", 9, big()) >= needed_bytes("gf", 2, big()) + 7 * big().size
     assert needed_bytes("lp", 9, big()) == needed_bytes("lp", 2, big())
+
+
+@pytest.mark.parametrize(
+    ("free", "jobs", "fitting"),
+    [(2**40, 16, 16), (16, 16, 16), (3.5, 16, 3), (3.5, 2, 2), (1.5, 16, 1), (0.5, 16, 16)],
+)  # fmt: skip
+def test_no_more_jobs_than_memory_holds_at_a_time(free, jobs, fitting, pair, monkeypatch, caplog):
+    needed = memory_estimate.estimate_memory(pair, "lp").needed
+    monkeypatch.setattr(memory, "available", lambda: int(free * needed))
+    assert memory_estimate.limit_jobs([pair] * 20, jobs, "lp") == fitting
+    if fitting < jobs:
+        (line,) = caplog.messages
+        assert line.startswith(f"--jobs 16: memory holds only {fitting} at a time: the largest needs 0.")
+    else:
+        assert not caplog.messages
+
+
+def test_the_largest_of_a_batch_limit_its_jobs(pair, tmp_path, monkeypatch):
+    large = [tmp_path / name for name in ("c.png", "d.png")]
+    for path in large:
+        images.write(path, np.zeros((2000, 3000, 3), np.uint8))
+    (tmp_path / "damaged.png").write_bytes(b"x")
+    batch = [pair] * 5 + [large] * 2 + [[tmp_path / "damaged.png", tmp_path / "none.png"]]
+    small, needed = (memory_estimate.estimate_memory(sources, "lp").needed for sources in (pair, large))
+    for free, fitting in (
+        (2 * needed - 1, 1),
+        (2 * needed, 2),
+        (2 * needed + small, 3),
+        (needed - 1, (needed - 1) // small),
+    ):
+        monkeypatch.setattr(memory, "available", lambda free=free: free)
+        assert memory_estimate.limit_jobs(batch, 4, "lp") == fitting, free

@@ -1,7 +1,7 @@
 """How a command begins and ends: its parser, its exit status, and errors in one line.
 
 A command imports this module before all others (ruff sorts it there), so that Ctrl-C during its imports,
-which take seconds, ends it as it does later.
+which take seconds, ends it as it does later. Its workers end with it during theirs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import os
 import signal
 import sys
 import threading
+import time
 
+PARENT = "TWO_STREAM_FUSION_PARENT"  # the variable that tells a worker the number of its parent
 COMMAND_FOLDERS = ("tools", "eval", "experiments", "data_prep", "docs")
 
 
@@ -27,6 +29,27 @@ def _is_command():
     return os.path.relpath(os.path.realpath(program), root).split(os.sep)[0] in COMMAND_FOLDERS
 
 
+def _is_starting_worker():
+    """Whether this is a process of multiprocessing that imports its parent's program, before its work."""
+    process = sys.modules.get("multiprocessing.process")
+    is_worker = process is not None and process.current_process().name != "MainProcess"
+    return is_worker and process.parent_process() is None
+
+
+def _end_if_orphaned(parent):
+    """End this process if its parent has ended, until `base.parallel` watches instead.
+
+    multiprocessing knows no parent so early, so this asks again and again.
+    """
+    while _is_starting_worker():
+        if os.getppid() != parent:
+            os._exit(1)
+        time.sleep(0.05)
+
+
+if os.name == "posix" and PARENT in os.environ and _is_starting_worker():
+    threading.Thread(target=_end_if_orphaned, args=(int(os.environ[PARENT]),), daemon=True).start()
+
 # Where a shell runs it in the background, SIGINT is ignored and stays so.
 if (
     threading.current_thread() is threading.main_thread()
@@ -37,6 +60,10 @@ if (
 
 # What takes time to import comes after the handler.
 import argparse  # noqa: E402
+import contextlib  # noqa: E402
+import io  # noqa: E402
+import logging  # noqa: E402
+import unicodedata  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Callable  # noqa: E402
 
@@ -77,16 +104,56 @@ def run(main: Callable[[], int | None]) -> None:
         SystemExit: always, but for faults of ours.
     """
     end_imports()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be any bytes; as stderr has it
     try:
-        sys.exit(main())
+        status = main()
+        if sys.stdout is not None:
+            sys.stdout.flush()  # a full disk is an error too
+        sys.exit(status)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # who read standard output has ended, as `head` does
+        sys.exit(1)
     except Exception as error:
         message = user_message(error)
         if message is None:
             raise
+    finally:
+        _drop_output()
     # Outside of the handler: a thread that still decodes for what the error held keeps stderr until then.
     sys.exit(f"{Path(sys.argv[0]).name}: error: {message}")
+
+
+def _drop_output():
+    """Drop what standard output, full or closed, does not take: Python would complain at its end."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def printable(text: str) -> str:
+    """A text as one line that does nothing to a terminal, for names of files may hold any characters.
+
+    Args:
+        text: any text.
+
+    Returns:
+        The text, with control characters, ends of lines and what is no Unicode escaped: \\n, \\x1b, \\udcff.
+    """
+    hidden = ("Cc", "Cs", "Zl", "Zp")
+    return "".join(ascii(c)[1:-1] if unicodedata.category(c) in hidden else c for c in text)
+
+
+class LineFormatter(logging.Formatter):
+    """A formatter whose lines are `printable`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of a record."""
+        return printable(super().format(record))
 
 
 def user_message(error: BaseException) -> str | None:
@@ -96,17 +163,17 @@ def user_message(error: BaseException) -> str | None:
         error: any exception.
 
     Returns:
-        The line, without the name of the program; None for a fault of ours.
+        The line, `printable` and without the name of the program; None for a fault of ours.
     """
     if isinstance(error, NotEnoughMemory):
-        return str(error)
+        return printable(str(error))
     if isinstance(error, MemoryError) or _is_torch_out_of_memory(error):
         return "not enough memory"
     if not isinstance(error, (ValueError, OSError, ImportError)):
         return None
     path = getattr(error, "filename", None)
     reason = getattr(error, "strerror", None)
-    return f"{path}: {reason}" if path and reason else str(error)
+    return printable(f"{path}: {reason}" if path and reason else str(error))
 
 
 def _is_torch_out_of_memory(error):

@@ -21,6 +21,8 @@ MARK = ".two_stream_fusion.lock"  # in a folder that `atomic_folder` makes or re
 # What os.link raises where a file system has no hard links.
 NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK}
 
+TEXT_LIMIT = 2**26  # bytes: no list or net is longer
+
 _partial_files: set[Path] = set()  # what `atomic_write` has in work
 
 
@@ -102,32 +104,37 @@ def read_text(path: str | Path, kind: str) -> str:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is a FIFO, a socket or a device, whose reading might never end, or no UTF-8.
+        ValueError: it is a FIFO, a socket or a device, whose reading might never end, too large, or no UTF-8.
     """
-    check_regular(path)
+    check_regular(path, TEXT_LIMIT)
     try:
         return Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError(f"{path}: not {kind}") from None
 
 
-def check_regular(path: str | Path) -> None:
-    """Refuse what is no file on a disk.
+def check_regular(path: str | Path, limit: int | None = None) -> None:
+    """Refuse a path that is not a file on a disk.
 
     Args:
         path: of something to be read.
+        limit: the largest size in bytes.
 
     Raises:
         OSError: there is nothing at `path`.
-        ValueError: it is a FIFO, a socket or a device, whose reading might never end.
+        ValueError: it is a FIFO, a socket or a device, whose reading might never end, or larger than `limit`.
     """
-    mode = os.stat(path).st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
         raise ValueError(f"{path}: is a FIFO, a socket or a device; only files are read")
+    if limit is not None and status.st_size > limit:
+        raise ValueError(f"{path}: larger than {(limit + 1) >> 20} MiB, which no such file is")
 
 
 def write_text(path: str | Path, text: str, replace: bool = True) -> None:
     """Write a text file in UTF-8, whole or not at all; its folder is made where there is none.
+
+    What is no Unicode, as in names of files, is written as escapes: \\udcff.
 
     Args:
         path: the file.
@@ -136,7 +143,7 @@ def write_text(path: str | Path, text: str, replace: bool = True) -> None:
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path, replace) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def remove_partial_files(*_: object) -> None:

@@ -85,9 +85,9 @@ def _cgroups():
 def _left_in(folder, limit_file, usage_file, reclaimable):
     """What one control group leaves; the page cache that it can drop counts as free."""
     try:
-        limit, used = (int((folder / name).read_text()) for name in (limit_file, usage_file))
+        limit, usage = (int((folder / name).read_text()) for name in (limit_file, usage_file))
         fields = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-        return limit - used + int(fields.get(reclaimable, 0))
+        return limit - usage + int(fields.get(reclaimable, 0))
     except (OSError, ValueError):  # no such file, or "max"
         return UNLIMITED
 
@@ -100,7 +100,7 @@ def _address_space():
         limit = resource.getrlimit(resource.RLIMIT_AS)[0]
         if limit == resource.RLIM_INFINITY:
             return UNLIMITED
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-        return limit - used
+        usage = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        return limit - usage
     except (ImportError, OSError, ValueError):
         return UNLIMITED

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from two_stream_fusion.base.cli import PARENT
+
 import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor
 from typing import Iterator, Mapping
@@ -28,8 +31,10 @@ def process_pool(count: int, environment: Mapping[str, str] | None = None) -> It
     Yields:
         The pool.
     """
-    before = {name: os.environ.get(name) for name in environment or {}}
-    os.environ.update(environment or {})  # processes begin as work comes, and inherit it then
+    _start_quiet_tracker()
+    environment = {**(environment or {}), PARENT: str(os.getpid())}
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)  # processes begin as work comes, and inherit it then
     pool = ProcessPoolExecutor(
         count, multiprocessing.get_context("spawn"), _end_with_parent, (files.remove_partial_files,)
     )
@@ -47,8 +52,26 @@ def process_pool(count: int, environment: Mapping[str, str] | None = None) -> It
                 os.environ[name] = value
 
 
+def _start_quiet_tracker():
+    """Start multiprocessing's tracker, which frees the semaphores of this process wherever that is killed.
+
+    It would warn of them then, on a standard error that belongs to the user's shell again. Another process
+    tells it what to ignore as Python does, by the options of its command.
+    """
+    if os.name != "posix":  # Windows frees semaphores itself
+        return
+    from multiprocessing import resource_tracker
+
+    sys.warnoptions.append("ignore:resource_tracker")
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.pop()
+
+
 def _end_with_parent(end):
     """Call `end` at SIGTERM, and when the parent has ended. A function of ours: Python 3.8 can send it."""
+    multiprocessing.set_start_method("spawn", force=True)  # as it was; rawpy warns where it finds "fork"
     signal.signal(signal.SIGTERM, end)
     threading.Thread(target=_wait_for_parent, args=(end,), daemon=True).start()
 

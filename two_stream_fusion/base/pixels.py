@@ -130,8 +130,8 @@ def extend_visible(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
     left, top, width, height = cv2.boundingRect(hidden.astype(np.uint8))
     # Next to the rectangle of hidden pixels lie the nearest visible ones.
     part = slice(max(0, top - 1), top + height + 1), slice(max(0, left - 1), left + width + 1)
-    here, colours = hidden[part], pixels[part]
-    extended[part][here] = colours.reshape(here.size, *pixels.shape[2:])[nearest_index(~here)[here]]
+    holes, colours = hidden[part], pixels[part]
+    extended[part][holes] = colours.reshape(holes.size, *pixels.shape[2:])[nearest_index(~holes)[holes]]
     return extended
 
 

@@ -8,7 +8,7 @@ from typing import Any, Callable, Sequence, Tuple
 import cv2
 import numpy as np
 
-TILE = 384  # pixels: side of the squares of map_tiles; the data of a tile fit a core's cache
+TILE = 384  # pixels: side of the squares of map_tiles, for speed alone; the data of a tile fit a core's cache
 Tile = Tuple[Tuple[slice, slice], Tuple[slice, slice], Tuple[slice, slice]]  # inner, outer, inside
 
 
@@ -69,6 +69,6 @@ def map_tiles(compute: Callable, arrays: Sequence[np.ndarray], margin: int = 0) 
         for inner, parts in pool.map(work, tiles(size, TILE, margin)):
             if not results:
                 results = [np.empty(size + part.shape[2:], part.dtype) for part in parts]
-            for whole, part in zip(results, parts):
-                whole[inner] = part
+            for result, part in zip(results, parts):
+                result[inner] = part
     return results[0] if len(results) == 1 else results

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import re
@@ -30,7 +31,7 @@ MAX_MEGAPIXELS_UNQUESTIONED = 16
 MIN_BYTES_A_MEGAPIXEL = 500  # photographs take a hundred times as many; deflate needs 970 for plain black
 NETPBM_HEAD = 4096  # bytes that hold its size and white
 READ_FORMATS = "PNG, TIFF, JPEG, WebP, BMP, PPM, RAW and HEIC"  # for messages
-BAND = 256  # rows of an image that are converted at once
+BAND = 256  # rows of an image that are converted at once, for memory alone
 OPENCV_NO_MEMORY = -4  # cv2.error.code where an allocation fails
 # How files of kinds that are not read begin.
 OTHER_FORMATS = {
@@ -69,7 +70,9 @@ def decoder_errors(path: Path) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, cv2.error) and error.code == OPENCV_NO_MEMORY:
             raise MemoryError from None
-        if isinstance(error, OSError) and error.errno is not None:  # an error of the disk, not of the decoder
+        # An error of the disk, not of the decoder or of a place in the file that is none.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            error.filename = error.filename or str(path)
             raise
         raise ValueError(f"{path}: not an image, or a damaged one ({path.stat().st_size} bytes)") from None
 
@@ -132,7 +135,7 @@ def check_header(path: Path, header: Header) -> None:
 
     Raises:
         UnsupportedImage: it claims more than MAX_MEGAPIXELS, or far more pixels than its bytes can describe.
-        NotEnoughMemory: memory cannot hold it.
+        MemoryError: memory cannot hold it.
     """
     pixels, size = header.width * header.height, f"{header.width}x{header.height}"
     if pixels > MAX_MEGAPIXELS * 1e6:
@@ -187,12 +190,12 @@ def _pillow_header(path, file):
                 decoding = 28 * channels  # scaled in float64
     else:
         channels, itemsize = len(_pillow_mode(file)), 1
-        held = 1 if file.mode in ("1", "L", "P") else 4
-        decoding = channels + held
+        pillow_bytes = 1 if file.mode in ("1", "L", "P") else 4
+        decoding = channels + pillow_bytes
         if file.format == "WEBP":
             decoding = 24  # two canvases, the frame and two copies of it
         elif file.info.get("progressive"):
-            decoding = max(decoding, 6 + held)  # libjpeg holds all coefficients, 2 bytes each
+            decoding = max(decoding, 6 + pillow_bytes)  # libjpeg holds all coefficients, 2 bytes each
     width, height = file.size
     return Header(width, height, channels, itemsize, width * height * decoding)
 

@@ -32,7 +32,7 @@ class Structure(NamedTuple):
 
     scans: how often the image is gone through. components: gray 1, colour 3. is_progressive: it comes in
     passes of growing detail. is_refined: all passes that the file begins reach the last bit. has_end: the
-    end marker is there.
+    end marker is there. width, height: in pixels, 0 where the file does not say.
     """
 
     scans: int
@@ -40,6 +40,8 @@ class Structure(NamedTuple):
     is_progressive: bool
     is_refined: bool
     has_end: bool
+    width: int = 0
+    height: int = 0
 
 
 def read_structure(data: bytes) -> Structure:
@@ -51,7 +53,7 @@ def read_structure(data: bytes) -> Structure:
     Returns:
         The structure, of a truncated file as far as it goes.
     """
-    scans, components, is_progressive, has_end = 0, 0, False, False
+    scans, components, is_progressive, has_end, width, height = 0, 0, False, False, 0, 0
     lowest_bits: dict[tuple[int, int], int] = {}  # of each component and coefficient
     offset = data.find(b"\xff", 2)
     while 0 <= offset < len(data) - 1:
@@ -71,6 +73,7 @@ def read_structure(data: bytes) -> Structure:
             break
         if marker in SOF_MARKERS and len(body) > 5:
             components, is_progressive = body[5], marker in PROGRESSIVE
+            height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
         if marker == 0xDA and body:
             scans += 1
             count = body[0]
@@ -86,7 +89,7 @@ def read_structure(data: bytes) -> Structure:
     is_refined = len(named) >= components and not any(lowest_bits.values())
     if is_progressive:
         is_refined = is_refined and len(lowest_bits) == 64 * len(named)
-    return Structure(scans, components, is_progressive, is_refined, has_end)
+    return Structure(scans, components, is_progressive, is_refined, has_end, width, height)
 
 
 def max_scans(width: int, height: int) -> int:

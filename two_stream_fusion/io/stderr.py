@@ -41,10 +41,10 @@ def captured_stderr(messages: re.Pattern[bytes]) -> Iterator[list[bytes]]:
             file.seek(0)
             printed = file.read()
             captured += messages.findall(printed)
-            others = messages.sub(b"", printed)
-            if others:  # of another thread
+            other_output = messages.sub(b"", printed)
+            if other_output:  # of another thread
                 with suppress(OSError):
-                    os.write(2, others)
+                    os.write(2, other_output)
 
 
 @contextmanager

@@ -115,6 +115,10 @@ def _check_page(path, page):
     if page.compression not in COMPRESSIONS:
         kind = getattr(page.compression, "name", page.compression)
         raise UnsupportedImage(f"{path}: packed by {kind}, which is not read; LZW and deflate are")
+    if page.photometric in (2, 6) and page.samplesperpixel < 3:
+        raise UnsupportedImage(f"{path}: damaged: RGB of {page.samplesperpixel} channels")
+    if page.samplesperpixel > 1 and page.planarconfig not in (1, 2):
+        raise UnsupportedImage(f"{path}: damaged: PlanarConfiguration is {int(page.planarconfig)}")
     if page.extrasamples and 0 in page.extrasamples:
         raise UnsupportedImage(
             f"{path}: {page.samplesperpixel} channels, and the file does not say what the last one is;"
@@ -146,8 +150,8 @@ def _decode_page(path, page, plane):
 def _decode_samples(path, page, plane):
     """The samples of a page and their orientation; None where the library has applied it already."""
     tagged = page.tags[ORIENTATION].value if ORIENTATION in page.tags else 1
+    _check_segments(page)
     if page.compression in OWN_COMPRESSIONS and page.photometric in (0, 1, 2) and page.bitspersample >= 8:
-        _check_segments(page)
         try:
             pixels = _read_plane(page, plane.number) if plane.number is not None else page.asarray()
         except ValueError as error:
@@ -193,7 +197,15 @@ def _check_jpeg_segments(path, page):
         page.parent.filehandle.seek(offset)
         segment = page.parent.filehandle.read(count)
         segments.append(segment[:2] + tables + segment[2:])
-    if not all(jpeg.read_structure(one).has_end for one in segments) or jpeg.lacks_pixels(*segments):
+    structures = [jpeg.read_structure(one) for one in segments]
+    width, rows = (page.tilewidth, page.tilelength) if page.is_tiled else (page.imagewidth, page.rowsperstrip)
+    rows = min(rows or page.imagelength, page.imagelength)
+    last = rows if page.is_tiled else page.imagelength - rows * (len(segments) - 1)  # of a shorter strip
+    if page.planarconfig == 2:  # planes of colour may be smaller
+        width, rows, last = 1, 1, 1
+    heights = [rows] * (len(segments) - 1) + [last]
+    is_small = any(one.width < width or one.height < high for one, high in zip(structures, heights))
+    if is_small or not all(one.has_end for one in structures) or jpeg.lacks_pixels(*segments):
         raise UnsupportedImage(f"{path}: truncated or damaged: data of its pixels is missing")
 
 
@@ -208,15 +220,19 @@ def _read_plane(page, index):
 
 
 def _check_segments(page):
-    """Raise ValueError where strips or tiles are missing: tifffile would fill them."""
+    """Raise ValueError where strips or tiles are missing: libraries would fill them with black."""
     rows, columns = page.imagelength, page.imagewidth
     if page.is_tiled:
         expected = -(-rows // page.tilelength) * -(-columns // page.tilewidth)
     else:
         expected = -(-rows // min(page.rowsperstrip or rows, rows))
     expected *= page.samplesperpixel if page.planarconfig == 2 else 1
-    contiguous = len(page.dataoffsets) == 1  # tifffile joins strips that lie one after another
-    if (not contiguous and len(page.dataoffsets) < expected) or not all(page.databytecounts):
+    is_single = len(page.dataoffsets) == len(page.databytecounts) == 1
+    if is_single and page.compression == 1:  # tifffile joins strips that follow one another
+        size = rows * columns * page.samplesperpixel * page.bitspersample // 8
+        expected = 1 if sum(page.databytecounts) >= size else expected
+    complete = len(page.dataoffsets) >= expected and len(page.databytecounts) >= expected
+    if not complete or not all(page.dataoffsets) or not all(page.databytecounts):
         raise ValueError("strips or tiles are missing")
 
 
@@ -281,8 +297,8 @@ def _check_decoded(path, page, pixels, orientation):
     samples = 3 if page.photometric == 3 else page.samplesperpixel
     shape = size if samples == 1 else (*size, samples)
     bits = 8 if page.photometric == 3 or page.bitspersample < 8 else page.bitspersample
-    kind = "u" if page.dtype is None or page.photometric == 3 or page.dtype.kind == "b" else page.dtype.kind
-    is_other = pixels.dtype.kind != kind or (bits in (8, 16, 32, 64) and 8 * pixels.dtype.itemsize != bits)
+    code = "u" if page.dtype is None or page.photometric == 3 or page.dtype.kind == "b" else page.dtype.kind
+    is_other = pixels.dtype.kind != code or (bits in (8, 16, 32, 64) and 8 * pixels.dtype.itemsize != bits)
     if pixels.shape != shape or is_other:
         actual = "x".join(map(str, pixels.shape))
         expected = "x".join(map(str, shape))

@@ -156,7 +156,7 @@ def _check_choice(path, sizes, axes, channel, time):
         UnsupportedImage: an axis of several channels or times has no choice, or not that one.
     """
     choices = {"C": channel, "T": time}
-    chosen, missing = {}, []
+    indices, missing = {}, []
     for axis, (noun, option) in CHOSEN_AXES.items():
         size, choice = sizes.get(axis, 1), choices[axis]
         if choice is None and size > 1:
@@ -164,13 +164,13 @@ def _check_choice(path, sizes, axes, channel, time):
         elif choice is not None and not 1 <= choice <= size:
             plural = "" if size == 1 else "s"
             raise UnsupportedImage(f"{path}: {option} {choice}: {size} {noun}{plural} (axes {axes})")
-        chosen[axis] = (choice or 1) - 1
+        indices[axis] = (choice or 1) - 1
     if missing:
         missing_axes, options = (" and ".join(words) for words in zip(*missing))
         raise UnsupportedImage(
             f"{path}: {missing_axes} (axes {axes}), which are not fused: choose one by {options}"
         )
-    return chosen
+    return indices
 
 
 def refuse_choice(path: Path, channel: int | None, time: int | None) -> None:

@@ -26,7 +26,7 @@ from two_stream_fusion.methods.coefficients import fuse_planes
 from two_stream_fusion.methods.gf import guided_filter
 
 PATCH = 16  # pixels a side
-TILE = 512  # pixels a side of the part that is classified at once
+TILE = 512  # pixels a side of the part that is classified at once, for memory alone
 MARGIN = 4  # pixels around a patch that change its score inside an image: 2 rows after pooling
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from two_stream_fusion.methods import coefficients, pyramids
 
-_E = 1e-6
+_E = 1e-6  # against division by zero
 
 
 def fuse(

@@ -27,7 +27,7 @@ from two_stream_fusion.base.pixels import check_fusable, gray
 from two_stream_fusion.methods.coefficients import fuse_planes, to_levels
 
 BASE = (31, 31)  # window of the mean that is the base layer
-_TINY = 1e-12  # keeps the sum of the weights from zero
+_TINY = 1e-12  # against division by zero, where all weights are zero
 
 
 def apply(images: Sequence[np.ndarray], decision: dict[str, np.ndarray]) -> np.ndarray:

@@ -6,6 +6,8 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from two_stream_fusion.base.files import TEXT_LIMIT, check_regular
+
 if TYPE_CHECKING:
     import argparse
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 DEFAULT = "2-1-2_f64_k5-defocus"
 FAST = "2-1-2_f32_k3-defocus"
+CAFFEMODEL_LIMIT = 2**31 - 1  # bytes: the longest message of protobuf
 CARD_KEYS = ("method", "net", "caffemodel", "sha256")  # the lines KEY: VALUE that every card has
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -89,8 +92,8 @@ def add_model_arguments(parser: argparse._ActionsContainer, default: str | None 
         parser: an ArgumentParser or a group of one.
         default: of --model. None lets the command tell whether the option was given.
     """
-    shown = f"a model of models/ (default: {default or DEFAULT})"
-    parser.add_argument("--model", default=default, metavar="NAME", help=shown)
+    model_help = f"a model of models/ (default: {default or DEFAULT})"
+    parser.add_argument("--model", default=default, metavar="NAME", help=model_help)
     parser.add_argument("--net", metavar="DEPLOY", help="a deploy.prototxt instead; needs --weights")
     parser.add_argument("--weights", metavar="CAFFEMODEL", help="weights for --net")
 
@@ -163,10 +166,11 @@ def read_prototxt(path: str | Path, message: M) -> M:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is no such message, or a net in a format from before 2015.
+        ValueError: it is not such a message, a net in a format from before 2015, not a file, or too large.
     """
     from google.protobuf import text_format  # late: names and cards need no Caffe
 
+    check_regular(path, TEXT_LIMIT)
     with open(path, encoding="utf-8", errors="surrogateescape") as file:
         text = file.read().encode("utf-8", "replace").decode()
     try:
@@ -189,10 +193,11 @@ def read_caffemodel(path: str | Path) -> caffe_pb2.NetParameter:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is not a caffemodel.
+        ValueError: it is not a caffemodel, or no file on a disk.
     """
     from caffe.proto import caffe_pb2  # late: names and cards need no Caffe
 
+    check_regular(path, CAFFEMODEL_LIMIT)
     data, net = Path(path).read_bytes(), caffe_pb2.NetParameter()
     try:
         net.ParseFromString(data)
@@ -208,9 +213,13 @@ def _layers_with_weights(path):
     """
     import h5py
 
+    check_regular(path)
     if h5py.is_hdf5(path):
-        with h5py.File(path, "r") as file:
-            return {name: len(group) > 0 for name, group in file.get("data", {}).items()}
+        try:
+            with h5py.File(path, "r") as file:
+                return {name: len(group) > 0 for name, group in file.get("data", {}).items()}
+        except (OSError, RuntimeError, KeyError, TypeError, AttributeError):  # a damaged part, or no groups
+            raise ValueError(f"{path}: not a whole HDF5 file of weights") from None
     net = read_caffemodel(path)
     return {layer.name: True for layer in (*net.layer, *net.layers) if layer.blobs}
 

@@ -29,7 +29,7 @@ from two_stream_fusion.methods.coefficients import fuse_planes, merge_lowpass, s
 SCALE = 2  # the factor that the nets are trained for
 LEVELS = 2
 PLANE_SCALES = {"approximation": 255.0, "detail": 16.0}  # planes are divided by this for the nets
-TILE = 512  # pixels: the largest side of the part of the sources that is computed at once
+TILE = 512  # pixels: the largest side of the sources' part computed at once, for memory alone
 
 
 def fuse(
@@ -136,11 +136,11 @@ class RaisingNets:
         """
         raised = np.empty((len(planes), *(SCALE * n for n in planes.shape[1:])))
         for i, plane in enumerate(planes):
-            kind = "detail" if i else "approximation"
+            band = "detail" if i else "approximation"
             data = interpolate(plane)
-            net = self.nets[kind]
+            net = self.nets[band]
             net.blobs["data"].reshape(1, 1, *data.shape)
             net.reshape()
-            net.blobs["data"].data[...] = data / PLANE_SCALES[kind]
-            raised[i] = net.forward()["raised"][0, 0] * PLANE_SCALES[kind]
+            net.blobs["data"].data[...] = data / PLANE_SCALES[band]
+            raised[i] = net.forward()["raised"][0, 0] * PLANE_SCALES[band]
         return raised

@@ -16,7 +16,7 @@ from two_stream_fusion.base.pixels import LUMA, check_alike, check_fusable, roun
 from two_stream_fusion.base.tiles import tiles
 from two_stream_fusion.methods import models
 
-TILE = 512  # pixels a side: BVLC Caffe needs 6 GB for it, caffe_torch a tenth
+TILE = 512  # pixels a side, for memory alone: BVLC Caffe needs 6 GB for it, caffe_torch a tenth
 
 
 def fuse(a: np.ndarray, b: np.ndarray, *, model: str = models.DEFAULT, tile: int = TILE) -> np.ndarray:
@@ -140,7 +140,7 @@ def receptive_field_radius(deploy: str | Path) -> int:
 
     Raises:
         OSError: there is no such file.
-        ValueError: it is no net, or a layer has a stride.
+        ValueError: it is not a net, or a layer has a stride.
     """
     net = models.read_prototxt(deploy, caffe_pb2.NetParameter())
     refuse_strides(net, deploy)

@@ -18,7 +18,16 @@ from typing import Sequence
 
 import numpy as np
 
-from two_stream_fusion.metrics import entropy, mutual_information, piella, preprocess, registry, xydeas
+from two_stream_fusion.metrics import (
+    entropy,
+    local_similarity,
+    mutual_information,
+    piella,
+    preprocess,
+    registry,
+    visual_information,
+    xydeas,
+)
 from two_stream_fusion.metrics.registry import REGISTRY, is_higher_better, select_names
 
 __all__ = ["METRICS", "REGISTRY", "VARIANTS", "evaluate", "is_higher_better", "select_names"]
@@ -30,7 +39,7 @@ VARIANTS = {name: metric.function for name, metric in REGISTRY.items() if metric
 def evaluate(
     *images: np.ndarray, names: Sequence[str] | None = None, columns: Sequence[str] | None = None
 ) -> dict[str, float]:
-    """Compute several metrics; the six of the paper share what they have in common.
+    """Compute several metrics; the six of the paper share what they have in common, and so do others.
 
     Args:
         images: two or more sources, then the fused image, as `preprocess.prepare` takes them.
@@ -55,6 +64,10 @@ def evaluate(
         shared["Qabf"] = xydeas.evaluate_gray(sources, fused)
     # The others get the gray images: colour is converted once.
     gray = [*sources, fused]
+    if {"VIF", "VIFF"} <= set(columns):
+        shared["VIF"], shared["VIFF"] = visual_information.evaluate_gray(sources, fused)
+    if {"Qc", "Qy"} <= set(columns):
+        shared["Qc"], shared["Qy"] = local_similarity.evaluate_gray(*preprocess.prepare_pair(*gray))
     return {name: shared[name] if name in shared else functions[name](*gray) for name in columns}
 
 

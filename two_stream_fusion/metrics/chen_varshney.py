@@ -39,17 +39,19 @@ def qcv(*images: np.ndarray) -> float:
     Raises:
         ValueError: as `preprocess.prepare` raises it.
     """
+    from scipy.fft import irfft2, rfft2  # late, as all of SciPy; they take half the time of NumPy's
+
     sources, fused = preprocess.prepare(*images)
     sensitivity = _contrast_sensitivity(*fused.shape)
     f = preprocess.stretch(fused)
-    seen = weights = 0.0
+    visible_error = weights = 0.0
     for source in sources:
         x = preprocess.stretch(source)
         saliency = _block_sums(_fifth_power_of_gradient(x))
-        difference = np.fft.irfft2(np.fft.rfft2(x - f) * sensitivity, f.shape)
-        seen += float((saliency * _block_sums(difference * difference)).sum()) / _WINDOW**2
+        difference = irfft2(rfft2(x - f) * sensitivity, f.shape)
+        visible_error += float((saliency * _block_sums(difference * difference)).sum()) / _WINDOW**2
         weights += float(saliency.sum())
-    return seen / weights if weights > 0 else math.nan
+    return visible_error / weights if weights > 0 else math.nan
 
 
 def _contrast_sensitivity(height, width):

@@ -142,9 +142,9 @@ def nonlinear_correlation(*images: np.ndarray) -> float:
 def _normalised_tsallis(information, a, b, fused):
     between = histogram(a, b)
     shared = sum(information(histogram(x, fused), _ORDER_NAVA) for x in (a, b))
-    whole = sum(entropy_of_histogram(between.sum(axis)) ** _ORDER_NAVA for axis in (0, 1))
-    whole += information(between, _ORDER_NAVA)
-    return shared / whole if whole else math.nan
+    total = sum(entropy_of_histogram(between.sum(axis)) ** _ORDER_NAVA for axis in (0, 1))
+    total += information(between, _ORDER_NAVA)
+    return shared / total if total else math.nan
 
 
 def _tsallis_information(joint, order):

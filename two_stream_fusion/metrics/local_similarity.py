@@ -49,8 +49,7 @@ def qc(*images: np.ndarray) -> float:
             7x7 pixels.
     """
     share, with_a, with_b = _shares_and_similarities(*images)
-    share = np.clip(share, 0, 1)
-    return float((share * with_a + (1 - share) * with_b).mean())
+    return float(_mix(np.clip(share, 0, 1, out=share), with_a, with_b).mean())
 
 
 def qc_2012(*images: np.ndarray) -> float:
@@ -68,7 +67,7 @@ def qc_2012(*images: np.ndarray) -> float:
     share, with_a, with_b = _shares_and_similarities(*images)
     inside = (share >= 0) & (share <= 1)
     local = np.where(share > 1, 1.0, 0.0)
-    np.copyto(local, share * with_a + (1 - share) * with_b, where=inside)
+    np.copyto(local, _mix(share, with_a, with_b), where=inside)
     return float(local.mean())
 
 
@@ -84,12 +83,35 @@ def qy(*images: np.ndarray) -> float:
     Raises:
         ValueError: as `qc` raises it.
     """
-    a, b, fused = (_Moments.of(image) for image in preprocess.prepare_pair(*images))
-    with_a, with_b = _similarity(a, fused)[0], _similarity(b, fused)[0]
-    share = _quotient(a.variance, a.variance + b.variance)
-    both = share * with_a + (1 - share) * with_b
+    return evaluate_gray(*preprocess.prepare_pair(*images))[1]
+
+
+def evaluate_gray(first: np.ndarray, second: np.ndarray, fused_image: np.ndarray) -> tuple[float, float]:
+    """Qc and Qy of images that `preprocess.prepare_pair` has returned.
+
+    Args:
+        first, second: gray images, H x W.
+        fused_image: the gray fused image, of the same shape and dtype.
+
+    Returns:
+        Qc and Qy, as `qc` and `qy`.
+
+    Raises:
+        ValueError: the images are smaller than 7x7 pixels.
+    """
+    a, b, fused = (_Moments.of(image) for image in (first, second, fused_image))
+    (with_a, covariance_a), (with_b, covariance_b) = _similarity(a, fused), _similarity(b, fused)
+    share = _quotient(covariance_a, covariance_a + covariance_b)
+    by_covariance = _mix(np.clip(share, 0, 1, out=share), with_a, with_b)
+    by_variance = _mix(_quotient(a.variance, a.variance + b.variance), with_a, with_b)
     alike = _similarity(a, b)[0] >= _SIMILAR
-    return float(np.where(alike, both, np.maximum(with_a, with_b)).mean())
+    np.maximum(with_a, with_b, out=with_a)
+    np.copyto(with_a, by_variance, where=alike)
+    return float(by_covariance.mean()), float(with_a.mean())
+
+
+def _mix(share, with_a, with_b):
+    return share * with_a + (1 - share) * with_b
 
 
 class _Moments(NamedTuple):

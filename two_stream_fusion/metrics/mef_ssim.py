@@ -97,7 +97,7 @@ def _mean_quality(xs, f):
     np.clip(consistency, _EPSILON, 1 - _EPSILON, out=consistency)
     power = np.minimum(np.tan(np.pi / 2 * consistency), _MAX_POWER)
     lengths = [length + 0.001 for length in lengths]
-    weights = [(length / _SIZE) ** power + _EPSILON for length in lengths]
+    weights = [cv2.exp(power * cv2.log(length / _SIZE)) + _EPSILON for length in lengths]
     total = sum(weights)
     factors = [weight / total / length for weight, length in zip(weights, lengths)]
     norm = np.sqrt(np.maximum(_quadratic_form(box, factors), 0))

@@ -21,6 +21,7 @@ Elsewhere: toolboxes give NaN for images that hold flat areas only, where 0/0 co
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -38,6 +39,8 @@ _CUTOFF, _SHARPNESS = 0.5, 10  # of the weight for the spread of frequencies
 _EPSILON = 0.0001
 _FEATURE = 0.1  # pixels with more phase congruency are features
 _C = 0.0001
+_ROWS = 32  # of an image at a time: they fit the processor's cache
+_KEPT = 2**19  # pixels: filters of larger images are made again each time
 
 
 class Features(NamedTuple):
@@ -102,65 +105,112 @@ def _gaussian(x):
 
 def _phase_congruency(images):
     """The Features of gray images of one shape."""
-    from scipy.fft import fft2  # late, as all of SciPy; it takes half the time of NumPy's
-
     height, width = images[0].shape
-    radial, angles = _filters(height, width)
-    spectra = [fft2(preprocess.levels(image)) for image in images]
-    energies, amplitudes = ([np.zeros((height, width)) for _ in images] for _ in range(2))
-    moments = [np.zeros((3, height, width)) for _ in images]  # of x x, y y and x y
+    bank = _filter_bank(height, width)
+    spectra = [_spectrum(preprocess.levels(image) / image.size) for image in images]
+    energies, amplitudes = np.zeros((2, len(images), height, width))
+    moments = np.zeros((len(images), 3, height, width))  # of x x, y y and x y
     for orientation in range(_ORIENTATIONS):
         angle = orientation * math.pi / _ORIENTATIONS
-        # The distance of two angles, 0..pi
-        turned = np.abs((angles - angle + math.pi) % (2 * math.pi) - math.pi)
-        spread = np.exp(-(turned**2) / (2 * _ANGULAR_SIGMA**2))
-        filters = [of_scale * spread for of_scale in radial]
-        noise = _noise_gain(filters)
+        cosine, sine = math.cos(angle), math.sin(angle)
+        factors = [[cosine * cosine], [sine * sine], [cosine * sine]]
+        spread = _angular_spread(bank.angles, angle)
+        noise = _noise_gain(bank.radial, spread)
+        spread = np.repeat(spread, 2, axis=1)
         for i, spectrum in enumerate(spectra):
-            energy, amplitude = _energy(spectrum, filters, noise)
-            energies[i] += energy
-            amplitudes[i] += amplitude
-            congruency = np.divide(energy, amplitude, out=energy, where=amplitude > 0)
-            congruency *= congruency
-            moments[i][0] += congruency * math.cos(angle) ** 2
-            moments[i][1] += congruency * math.sin(angle) ** 2
-            moments[i][2] += congruency * (math.cos(angle) * math.sin(angle))
+            oriented = spectrum * spread
+            responses = [cv2.split(_inverse(oriented * of_scale)) for of_scale in bank.doubled]
+            add_to = energies[i], amplitudes[i], moments[i]
+            _add_orientation(responses, noise, np.array(factors), *add_to)
     return [
         Features(energy / (amplitude + _EPSILON), *_principal_moments(*of_image))
         for energy, amplitude, of_image in zip(energies, amplitudes, moments)
     ]
 
 
-def _energy(spectrum, filters, noise):
-    """Weighted energy above the noise, and the sum of amplitudes, of one orientation."""
-    from scipy.fft import ifft2
+def _add_orientation(responses, noise, factors, energies, amplitudes, moments):
+    """Add energy, amplitude and moments of one orientation to those of the others."""
+    threshold = math.sqrt(_median_square(cv2.magnitude(*responses[0])) * noise)
+    for top in range(0, len(energies), _ROWS):
+        rows = np.s_[top : top + _ROWS]
+        energy, amplitude = _energy([(x[rows], y[rows]) for x, y in responses], threshold)
+        energies[rows] += energy
+        amplitudes[rows] += amplitude
+        congruency = np.divide(energy, amplitude, out=energy, where=amplitude > 0)
+        congruency *= congruency
+        for factor, moment in zip(factors, moments):
+            moment[rows] += congruency * factor
 
-    responses = [ifft2(spectrum * of_scale, overwrite_x=True) for of_scale in filters]
-    amplitudes = [np.abs(response) for response in responses]
-    threshold = math.sqrt(np.median(amplitudes[0] ** 2) * noise)
-    total, amplitude = sum(responses), sum(amplitudes)
-    square = total.real**2 + total.imag**2
-    energy = square.copy()
-    for response in responses:
-        energy -= np.abs(response.real * total.imag - response.imag * total.real)
-    energy /= np.sqrt(square) + _EPSILON
+
+def _energy(responses, threshold):
+    """Weighted energy above the threshold, and the sum of amplitudes; overwrites the responses."""
+    amplitudes = [cv2.magnitude(real, imaginary) for real, imaginary in responses]
+    amplitude, largest = amplitudes[0].copy(), amplitudes[0]
+    real_sum, imaginary_sum = (plane.copy() for plane in responses[0])
+    for (real, imaginary), of_scale in zip(responses[1:], amplitudes[1:]):
+        real_sum += real
+        imaginary_sum += imaginary
+        amplitude += of_scale
+        np.maximum(largest, of_scale, out=largest)
+    energy = real_sum * real_sum
+    energy += imaginary_sum * imaginary_sum
+    length = cv2.sqrt(energy)
+    for real, imaginary in responses:
+        real *= imaginary_sum
+        imaginary *= real_sum
+        real -= imaginary
+        energy -= np.abs(real, out=real)
+    length += _EPSILON
+    energy /= length
     energy -= threshold
     np.maximum(energy, 0, out=energy)
-    spread = amplitude / (np.maximum.reduce(amplitudes) + _EPSILON) / len(filters)
-    energy /= 1 + np.exp((_CUTOFF - spread) * _SHARPNESS)
+    largest += _EPSILON
+    exponent = amplitude / largest
+    exponent *= -_SHARPNESS / len(responses)
+    exponent += _CUTOFF * _SHARPNESS
+    cv2.exp(exponent, exponent)
+    exponent += 1
+    energy /= exponent
     return energy, amplitude
 
 
-def _noise_gain(filters):
+def _median_square(x):
+    """The median of the squares of numbers from 0 upward."""
+    half = x.size // 2
+    parted = np.partition(x.reshape(-1), half)  # for two places it takes five times as long
+    upper = parted[half]
+    lower = upper if x.size % 2 else parted[:half].max()
+    return (lower * lower + upper * upper) / 2
+
+
+def _noise_gain(radial, spread):
     """What the median squared amplitude on the smallest scale is multiplied by for the squared threshold."""
     # Of the real part of a filter's response to an impulse; its sum of squares by Parseval.
-    total = sum(filters)
+    total = sum(radial) * spread
     mirrored = np.roll(total[::-1, ::-1], 1, (0, 1))
-    even = ((total + mirrored) ** 2).sum() / 4
-    power = even / (filters[0] ** 2).sum() / math.log(2)
+    even = np.square(total + mirrored).sum() / 4
+    power = even / np.square(radial[0] * spread).sum() / math.log(2)
     # Mean and deviation of a Rayleigh distribution; 1.7 is Kovesi's correction.
     sigmas = math.sqrt(math.pi / 2) + _NOISE_SIGMAS * math.sqrt(2 - math.pi / 2)
     return power * (sigmas / 1.7) ** 2
+
+
+def _spectrum(image):
+    """The Fourier transform, H x 2 W: real and imaginary parts side by side."""
+    from scipy.fft import fft2  # late, as all of SciPy; it takes half the time of NumPy's
+
+    return fft2(image).view(np.float64)
+
+
+def _inverse(spectrum):
+    """The inverse Fourier transform of H x 2 W without its factor 1 / (H W): H x W x 2."""
+    height, width = spectrum.shape[0], spectrum.shape[1] // 2
+    if all(cv2.getOptimalDFTSize(n) == n for n in (height, width)):
+        return cv2.dft(spectrum.reshape(height, width, 2), flags=cv2.DFT_INVERSE)  # faster than SciPy's
+    from scipy.fft import ifft2
+
+    response = ifft2(spectrum.view(np.complex128), norm="forward", overwrite_x=True)
+    return response.view(np.float64).reshape(height, width, 2)
 
 
 def _principal_moments(xx, yy, xy):
@@ -171,20 +221,46 @@ def _principal_moments(xx, yy, xy):
     return (yy + xx + root) / 2, (yy + xx - root) / 2
 
 
-def _filters(height, width):
-    """Radial factors of the log-Gabor filters, one a scale, and the angle of every frequency."""
+class _Bank(NamedTuple):
+    """What the log-Gabor filters of a size are made of."""
+
+    angles: np.ndarray  # of every frequency, H x W, -pi to pi
+    radial: list  # a factor H x W of each scale
+    doubled: list  # the same H x 2 W, each number twice: for real and imaginary part
+
+
+def _filter_bank(height, width):
+    """The _Bank of a size; that of the last small size is kept."""
+    return (_last_bank if height * width <= _KEPT else _last_bank.__wrapped__)(height, width)
+
+
+@functools.lru_cache(maxsize=1)
+def _last_bank(height, width):
     x, y = _frequencies(width)[None], _frequencies(height)[:, None]
     radius = np.hypot(x, y)
     radius[0, 0] = 1
     # A low-pass keeps the corners of the spectrum, which have no orientation, out.
     u, v = np.fft.fftfreq(width)[None], np.fft.fftfreq(height)[:, None]
     lowpass = 1 / (1 + (np.hypot(u, v) / 0.45) ** 30)
+    logarithm = np.log(radius)
     radial = []
     for wavelength in _WAVELENGTHS:
-        factor = np.exp(-(np.log(radius * wavelength) ** 2) / (2 * math.log(_RADIAL_WIDTH) ** 2)) * lowpass
+        exponent = np.square(logarithm + math.log(wavelength))
+        exponent /= -2 * math.log(_RADIAL_WIDTH) ** 2
+        factor = cv2.exp(exponent)
+        factor *= lowpass
         factor[0, 0] = 0
         radial.append(factor)
-    return radial, np.arctan2(-y, x)
+    return _Bank(np.arctan2(-y, x), radial, [np.repeat(factor, 2, axis=1) for factor in radial])
+
+
+def _angular_spread(angles, angle):
+    """The angular factor of the filters of an orientation, H x W."""
+    distance = np.abs(angles - angle)
+    np.minimum(distance, 2 * math.pi - distance, out=distance)
+    distance *= distance
+    distance /= -2 * _ANGULAR_SIGMA**2
+    return cv2.exp(distance)
 
 
 def _frequencies(n):

@@ -12,6 +12,7 @@ from two_stream_fusion.metrics import (
     feature_information,
     image_statistics,
     information,
+    learned,
     local_similarity,
     mef_ssim,
     mutual_information,
@@ -88,7 +89,7 @@ def select_names(text: str) -> list[str]:
 
     Args:
         text: names of REGISTRY between commas; `paper` stands for the six of the paper, `all` for all but the
-            variants.
+            variants. Names of learned.NAMES may stand among them.
 
     Returns:
         The names, each once, in the order of the text.
@@ -102,12 +103,12 @@ def select_names(text: str) -> list[str]:
     }
     names: list[str] = []
     for name in text.split(","):
-        if name not in REGISTRY and name not in groups:
-            raise ValueError(f"{name!r} is none of paper, all, {', '.join(REGISTRY)}")
+        if name not in REGISTRY and name not in groups and name not in learned.NAMES:
+            raise ValueError(f"{name!r} is none of paper, all, {', '.join((*REGISTRY, *learned.NAMES))}")
         names += groups.get(name, [name])
     return list(dict.fromkeys(names))
 
 
 def is_higher_better(name: str) -> bool:
     """Whether more of a column is better; of columns that are no fusion metric (PSNR, SSIM) too."""
-    return name not in REGISTRY or REGISTRY[name].higher_is_better
+    return REGISTRY[name].higher_is_better if name in REGISTRY else name not in learned.NAMES

@@ -78,8 +78,8 @@ def qabf_2012(*images: np.ndarray) -> float:
     """
     sources, fused = preprocess.prepare(*images)
     total = 0.0
-    for _, kept, g in _tiles(sources, fused, _gradients, _preservation_2012):
-        total += ((kept * g[:-1]).sum(0) / g[:-1].sum(0)).sum()
+    for _, preserved, g in _tiles(sources, fused, _gradients, _preservation_2012):
+        total += ((preserved * g[:-1]).sum(0) / g[:-1].sum(0)).sum()
     return float(total / fused.size)
 
 
@@ -101,10 +101,10 @@ def maps(*images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     sources, fused = preprocess.prepare(*images)
     quality, loss = np.empty((2, *fused.shape), np.float32)
-    for tile, kept, g in _tiles(sources, fused, _gradients, _preservation):
-        quality[tile] = (kept * g[:-1]).sum(0) / g[:-1].sum(0)
+    for tile, preserved, g in _tiles(sources, fused, _gradients, _preservation):
+        quality[tile] = (preserved * g[:-1]).sum(0) / g[:-1].sum(0)
         weaker = (g[-1] < g[:-1]).any(0)
-        loss[tile] = weaker * ((1 - kept) * g[:-1]).sum(0) / preprocess.level_scale(fused)
+        loss[tile] = weaker * ((1 - preserved) * g[:-1]).sum(0) / preprocess.level_scale(fused)
     return quality, loss
 
 
@@ -126,10 +126,10 @@ def evaluate_gray(
         As `qabf`.
     """
     kept_sum = weight_sum = 0.0
-    for _, kept, g in _tiles(sources, fused, gradients or _gradients, preservation or _preservation):
+    for _, preserved, g in _tiles(sources, fused, gradients or _gradients, preservation or _preservation):
         weight_sum += g[:-1].sum()
-        kept *= g[:-1]  # not np.vdot: BLAS would wake its threads for it
-        kept_sum += kept.sum()
+        preserved *= g[:-1]  # not np.vdot: BLAS would wake its threads for it
+        kept_sum += preserved.sum()
     return float(kept_sum / weight_sum) if weight_sum > 0 else math.nan
 
 
@@ -178,20 +178,21 @@ def _preservation_hong(g, a):
     larger = np.maximum(g[:-1], g[-1])
     strength = np.minimum(g[:-1], g[-1]) / np.where(larger == 0, 1, larger)
     strength = np.where(g[:-1] == g[-1], g[-1], strength)
-    kept = 1 - np.abs(a[:-1] - a[-1]) * (2 / math.pi)
-    return _sigmoids(-15 * (strength - 0.5), -22 * (kept - 0.8), 0.9994 * 0.9879)
+    preserved = 1 - np.abs(a[:-1] - a[-1]) * (2 / math.pi)
+    return _sigmoids(-15 * (strength - 0.5), -22 * (preserved - 0.8), 0.9994 * 0.9879)
 
 
 def _preservation_2012(g, a):
     strength = np.minimum(g[:-1], g[-1]) / np.maximum(g[:-1], g[-1])
-    kept = np.abs(np.abs(a[:-1] - a[-1]) - math.pi / 2) * (2 / math.pi)
-    return _sigmoids(-10 * (strength - 0.5), -20 * (kept - 0.75), 1.0)
+    preserved = np.abs(np.abs(a[:-1] - a[-1]) - math.pi / 2) * (2 / math.pi)
+    return _sigmoids(-10 * (strength - 0.5), -20 * (preserved - 0.75), 1.0)
 
 
 def _sigmoids(x, y, gain):
-    """gain / (1 + exp(x)) / (1 + exp(y)); overwrites x and y."""
-    for exponent in (x, y):
-        np.exp(exponent, out=exponent)
-        exponent += 1
-    x *= y
-    return np.divide(gain, x, out=x)
+    """gain / (1 + exp(x)) / (1 + exp(y))."""
+    # cv2's exp takes a quarter of the time of NumPy's.
+    first, second = (cv2.exp(exponent.reshape(-1, x.shape[-1])) for exponent in (x, y))
+    first += 1
+    second += 1
+    first *= second
+    return np.divide(gain, first, out=first).reshape(x.shape)

@@ -115,7 +115,7 @@ def relative_link(target: str | Path, page: str | Path) -> str:
         A relative link, with all characters escaped that mean something in a link.
     """
     path = os.path.relpath(os.path.realpath(target), os.path.realpath(Path(page).parent))
-    return urllib.parse.quote(Path(path).as_posix())
+    return urllib.parse.quote(os.fsencode(Path(path).as_posix()))  # a name may be any bytes
 
 
 def render(page: Page, max_bytes: int = MAX_BYTES) -> str:
@@ -132,10 +132,10 @@ def render(page: Page, max_bytes: int = MAX_BYTES) -> str:
         ValueError: there are too many pictures.
     """
     pictures = [picture for section in page.sections for view in section.views for picture in view.pictures]
-    shown = [part for picture in pictures for part in (picture.shown, picture.difference) if part]
-    uris = iter(encode_all(shown, max_bytes))
+    shown_images = [part for picture in pictures for part in (picture.shown, picture.difference) if part]
+    uris = iter(encode_all(shown_images, max_bytes))
     # Keyed by identity: equal pixels may stand in two views.
-    sources = {id(part): next(uris) for part in shown}
+    sources = {id(part): next(uris) for part in shown_images}
     script = (FOLDER / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     environment = jinja2.Environment(

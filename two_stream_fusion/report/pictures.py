@@ -64,8 +64,8 @@ def choice_colours(count: int) -> np.ndarray:
     """
     if count <= 2:
         return np.array(TWO_COLOURS[:count], np.uint8)
-    places = np.linspace(0, 255, count).round().astype(np.uint8)
-    return cv2.applyColorMap(places[:, None], cv2.COLORMAP_VIRIDIS)[:, 0, ::-1].copy()
+    levels = np.linspace(0, 255, count).round().astype(np.uint8)
+    return cv2.applyColorMap(levels[:, None], cv2.COLORMAP_VIRIDIS)[:, 0, ::-1].copy()
 
 
 def difference_picture(image: np.ndarray, truth: np.ndarray) -> np.ndarray:

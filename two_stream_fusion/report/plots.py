@@ -81,13 +81,16 @@ def draw(plot: Plot) -> Drawing:
     def place_y(value):
         return HEIGHT - BOTTOM - (value - y_low) / (y_high - y_low) * (HEIGHT - TOP - BOTTOM)
 
-    places = [(place_x(point.x), place_y(point.y)) for point in points]
+    centres = [(place_x(point.x), place_y(point.y)) for point in points]
     line = (place_x(plot.line[0]), plot.line[1]) if plot.line else None
     return Drawing(
         plot,
         [(place_x(value), f"{value:.4g}") for value in ticks(x_low, x_high)],
         [(place_y(value), f"{value:.4g}") for value in ticks(y_low, y_high)],
-        [Mark(point, *place, *label) for point, place, label in zip(points, places, _labels(points, places))],
+        [
+            Mark(point, *centre, *label)
+            for point, centre, label in zip(points, centres, _labels(points, centres))
+        ],
         line,
     )
 
@@ -99,11 +102,11 @@ def _range(values):
     return low - margin, high + margin
 
 
-def _labels(points, places):
+def _labels(points, centres):
     """(x, y, anchor, is_far) for each point: of some places around it the one that covers least else."""
-    boxes = [(x - 5, y - 5, x + 5, y + 5) for x, y in places]
+    boxes = [(x - 5, y - 5, x + 5, y + 5) for x, y in centres]
     labels = []
-    for point, (x, y) in zip(points, places):
+    for point, (x, y) in zip(points, centres):
         width = 0.6 * TEXT * len(point.name)
         best = None
         for dx, dy in ((9, 4), (-9, 4), (6, -8), (6, 16), (-6, -8), (-6, 16), (9, 22), (9, -18), *FAR):

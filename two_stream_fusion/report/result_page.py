@@ -70,13 +70,13 @@ def make_result_page(
     count, bits = len(frames), frames.level_map.bits
     fused = frames.level_map.spread(result.image)
     name = Path(report["output"]).name
-    shown = set(np.linspace(0, count - 1, min(count, MAX_FRAMES)).round().astype(int).tolist())
+    shown_indices = set(np.linspace(0, count - 1, min(count, MAX_FRAMES)).round().astype(int).tolist())
     labels = [_short(frames.name(i)) for i in range(count)]
     pictures, measured = [], []
     for i in range(count):
         image, alpha = frames.with_alpha(i)
         measured.append(sharpness(image))
-        if i in shown:
+        if i in shown_indices:
             alt = f"Source {i + 1} of {count} in the order of focus: {labels[i]}"
             entry = frames.entries[i]
             link = relative_link(entry.path, path) if entry.pixels is None else ""
@@ -209,9 +209,9 @@ def _facts(report, settings):
     facts += [
         (name, str(report[name])) for name in ("refine", "net", "weights", "reference") if name in report
     ]
-    known = ("method", "options", "refine", "net", "weights", "reference")
+    printed_keys = ("method", "options", "refine", "net", "weights", "reference")
     for name, value in settings.items():
-        if name not in known and value not in (None, False):
+        if name not in printed_keys and value not in (None, False):
             facts.append((name.replace("_", " "), "yes" if value is True else str(value)))
     facts += [(f"time to {stage}", f"{seconds:.2f} s") for stage, seconds in report["seconds"].items()]
     facts.append(("version", report["version"]))

@@ -16,7 +16,7 @@ import numpy as np
 FINE_SIGMA, BROAD_SIGMA = 2, 12  # pixels: what lies between these two Gaussians is compared
 MAX_SHIFT = 0.05  # of the longer side
 ROUNDS = 1  # in which each frame is matched to the mean of the others, after one to a single frame
-MIN_SHAKE = 0.005  # of the longer side: what is less, breathing of the focus too, does not change the order
+MIN_SHAKE = 0.003  # of the longer side: what is less does not change the order
 MIN_CORRELATION = 0.5  # with the mean of the others, below which a shift is not believed
 
 
@@ -85,6 +85,6 @@ def _peak(scores, i):
     """How far the peak of the parabola through three scores lies from the middle one, at i."""
     if not 0 < i < len(scores) - 1:
         return 0.0
-    before, here, after = map(float, scores[i - 1 : i + 2])
-    curvature = before - 2 * here + after
+    before, middle, after = map(float, scores[i - 1 : i + 2])
+    curvature = before - 2 * middle + after
     return 0.5 * (before - after) / curvature if curvature else 0.0

@@ -18,7 +18,7 @@ import numpy as np
 from two_stream_fusion.base.pixels import depth_scale, round_half_up
 from two_stream_fusion.base.tiles import map_tiles
 from two_stream_fusion.stack.details import gaussian_blur
-from two_stream_fusion.stack.noise import noise_variance
+from two_stream_fusion.stack.noise import measure_noise
 
 STEP_SHARE = 0.25  # of the frames: depth edges are where neighbours come from frames so far apart
 MIN_STEP = 3  # frames: a slope has neighbours one apart, and two where a frame was skipped
@@ -98,7 +98,7 @@ def blend_network(
     window = np.ones((RANGE_WINDOW,) * 2, np.uint8)
     network_image = cv2.min(cv2.max(network_image, cv2.erode(low, window)), cv2.dilate(high, window))
     scale = np.float32(depth_scale(image))
-    alike = np.float32(DIFFERENCE + 2 * noise_variance(image))
+    alike = np.float32(DIFFERENCE + 2 * measure_noise(image).sigma ** 2)
 
     def mix(image, network_image, weight):
         change = network_image.astype(np.float32) - image

@@ -44,7 +44,7 @@ def fill_spots(gray: np.ndarray, spots: np.ndarray) -> np.ndarray:
     Returns:
         H x W float32; other pixels are unchanged.
     """
-    kept = (~spots).astype(np.float32)
-    total = cv2.GaussianBlur(gray * kept, (0, 0), FILL_SIGMA)
-    weight = cv2.GaussianBlur(kept, (0, 0), FILL_SIGMA)
+    is_clean = (~spots).astype(np.float32)
+    total = cv2.GaussianBlur(gray * is_clean, (0, 0), FILL_SIGMA)
+    weight = cv2.GaussianBlur(is_clean, (0, 0), FILL_SIGMA)
     return np.where(spots, total / np.maximum(weight, 1e-6), gray)

@@ -48,11 +48,11 @@ def exposure_gains(reference: np.ndarray, image: np.ndarray) -> list[float]:
         ValueError: the images differ in shape or dtype.
     """
     check_fusable(reference, image)
-    (theirs, usable), (ours, also_usable) = _small_planes(reference), _small_planes(image)
+    (reference_planes, usable), (planes, also_usable) = _small_planes(reference), _small_planes(image)
     usable &= also_usable
     if not usable.any():
         return []
-    gains = [_weighted_median(a[usable] / b[usable], b[usable]) for a, b in zip(theirs, ours)]
+    gains = [_weighted_median(a[usable] / b[usable], b[usable]) for a, b in zip(reference_planes, planes)]
     return [] if all(abs(gain - 1) <= TOLERANCE for gain in gains) else gains
 
 

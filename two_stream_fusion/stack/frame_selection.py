@@ -23,11 +23,11 @@ from two_stream_fusion.base.pixels import check_fusable, remove_small_regions
 from two_stream_fusion.base.tiles import map_tiles
 from two_stream_fusion.stack import potts
 from two_stream_fusion.stack.details import detail_distance, gaussian_radius
-from two_stream_fusion.stack.noise import noise_variance
+from two_stream_fusion.stack.noise import measure_noise
 
 DETAIL_SIGMA = 4  # pixels: the Gaussian that is subtracted from differences
 WINDOW = 3  # pixels: side of the mean over squared differences
-FLOOR = 2  # mean square of differences, in levels of 255, that counts as noise in frames without any
+FLOOR = 8  # mean square of differences, in levels of 255, that counts as noise in frames without any
 BOUNDARY_COST = 0.5  # of a pixel of boundary; a pixel that leaves no doubt is worth up to 1 for each frame
 MIN_AREA = 0.00005  # a region of a smaller share of the image is given to its surroundings
 
@@ -58,11 +58,11 @@ def select_frames(
     previous = next(frames)
     score = np.zeros(previous.shape[:2], np.float32)
     best_score, choice = score.copy(), np.zeros(score.shape, np.uint16)
-    variance = noise_variance(previous)
+    variance = measure_noise(previous).sigma ** 2
     for i, frame in enumerate(frames, start=1):
         check_fusable(previous, frame)
         fused = net(previous, frame, progress=progress, **options)
-        noise, variance = FLOOR + variance, noise_variance(frame)
+        noise, variance = FLOOR + variance, measure_noise(frame).sigma ** 2
         wins = partial(_wins, noise=np.float32(noise + variance))
         score += map_tiles(wins, (previous, frame, fused), gaussian_radius(DETAIL_SIGMA) + WINDOW // 2)
         better = potts.binary_potts((best_score - score) / np.float32(BOUNDARY_COST))

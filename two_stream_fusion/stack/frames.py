@@ -143,8 +143,8 @@ class Frames:
             pixels = levels.spread(pixels)  # first, so that less is lost by rounding
         pixels = np.ascontiguousarray(align.warp(pixels, self.matrices[i])[self.window])
         if self._exposure_reference is not None:
-            seen = levels.spread(pixels) if levels.clips else pixels
-            gains = exposure_gains(self._exposure_reference, seen)
+            spread_pixels = levels.spread(pixels) if levels.clips else pixels
+            gains = exposure_gains(self._exposure_reference, spread_pixels)
             pixels = apply_gains(pixels, gains, levels.base)
         if levels.clips:
             return levels.spread(pixels) if self._is_spread else pixels
@@ -153,8 +153,8 @@ class Frames:
     @property
     def has_alpha(self) -> bool:
         """Whether an image is not opaque. Images that have not been read yet are read for it."""
-        known = [self._opaque.get(entry.position) for entry in self.entries]
-        return False in known or not all(map(self.is_opaque, range(len(self))))
+        known_opaque = [self._opaque.get(entry.position) for entry in self.entries]
+        return False in known_opaque or not all(map(self.is_opaque, range(len(self))))
 
     def is_opaque(self, i: int) -> bool:
         """Whether image i has no alpha. It is read for it, unless it was read before."""
@@ -177,6 +177,10 @@ class Frames:
         frames = copy.copy(self)
         frames._is_spread = True
         return frames
+
+    def level_step(self) -> float:
+        """The step between the levels of `spread` images, in levels of 255."""
+        return 255 * 2**self.level_map.bits / np.iinfo(self.dtype).max
 
     def restore(self, image: np.ndarray) -> np.ndarray:
         """Give an image that was made of `spread` images the levels of the sources, rounded."""
@@ -230,8 +234,8 @@ class Frames:
         except align.AlignmentError as error:
             name = "" if error.frame is None else f"{self.name(error.frame)}: "
             raise ValueError(f"{name}{error}") from None
-        whole = (slice(0, self.shape[0]), slice(0, self.shape[1]))
-        window = align.common_window(frames.matrices, self.shape) if crop else whole
+        full_window = (slice(0, self.shape[0]), slice(0, self.shape[1]))
+        window = align.common_window(frames.matrices, self.shape) if crop else full_window
         frames.window = window
         frames.shape = (*(side.stop - side.start for side in window), *self.shape[2:])
         frames._exposure_reference = None
@@ -328,7 +332,7 @@ def find_images(patterns: Iterable[str | Path]) -> list[Path]:
 
     Raises:
         OSError: a list cannot be read.
-        ValueError: there is no image for a pattern, folder or list.
+        ValueError: a pattern, folder or list names no image.
     """
     all_paths: list[Path] = []
     for pattern in map(str, patterns):
@@ -352,8 +356,8 @@ def images_in_folder(folder: str | Path) -> list[Path]:
     Raises:
         ValueError: a link in it leads nowhere, or photographs are there twice, RAW and developed.
     """
-    named = (p for p in Path(folder).iterdir() if not p.name.startswith("."))
-    paths = sorted((p for p in named if p.suffix.lower() in ENDINGS and not p.is_dir()), key=natural_key)
+    visible = (p for p in Path(folder).iterdir() if not p.name.startswith("."))
+    paths = sorted((p for p in visible if p.suffix.lower() in ENDINGS and not p.is_dir()), key=natural_key)
     for path in paths:
         if path.is_symlink() and not path.exists():
             raise ValueError(f"{path}: is a link to {os.readlink(path)}, which is not there")
@@ -381,5 +385,9 @@ def _match(pattern):
 
 
 def _read_list(path):
-    lines = [line.strip() for line in read_text(path, "a list of names").splitlines()]
+    kind = "a list of names"
+    text = read_text(path, kind)
+    if "\0" in text:
+        raise ValueError(f"{path}: not {kind}")
+    lines = [line.strip() for line in text.splitlines()]
     return [path.parent / line for line in lines if line and not line.startswith("#")]

@@ -42,9 +42,11 @@ class LevelMap(NamedTuple):
         """
         if not self.clips:
             return image << image.dtype.type(self.bits) if self.bits else image
-        kind = image.dtype.type
+        dtype = image.dtype.type
         top = np.iinfo(image.dtype).max >> self.bits
-        return (np.clip(image, kind(self.base), kind(self.base + top)) - kind(self.base)) << kind(self.bits)
+        return (np.clip(image, dtype(self.base), dtype(self.base + top)) - dtype(self.base)) << dtype(
+            self.bits
+        )
 
     def restore(self, image: np.ndarray) -> np.ndarray:
         """Invert `spread`.
@@ -54,11 +56,11 @@ class LevelMap(NamedTuple):
         """
         if not self.bits:
             return image
-        kind = image.dtype.type
-        half = (image >> kind(self.bits - 1)) & kind(1)
-        levels = image >> kind(self.bits)  # both parts, so that no sum leaves the type
-        levels = np.minimum(levels + half, kind(np.iinfo(image.dtype).max >> self.bits))
-        return levels + kind(self.base) if self.base else levels
+        dtype = image.dtype.type
+        half = (image >> dtype(self.bits - 1)) & dtype(1)
+        levels = image >> dtype(self.bits)  # both parts, so that no sum leaves the type
+        levels = np.minimum(levels + half, dtype(np.iinfo(image.dtype).max >> self.bits))
+        return levels + dtype(self.base) if self.base else levels
 
     def outside(self, image: np.ndarray) -> np.ndarray:
         """Where `spread` clips an image, in any channel: H x W bool."""
@@ -83,22 +85,22 @@ def find_level_map(images: Iterable[np.ndarray]) -> LevelMap:
     Returns:
         The map; IDENTITY where nothing changes.
     """
-    found: list[_Range] = []
+    ranges: list[_Range] = []
     for image in images:
-        found.append(_measure_range(image))
-        if found[-1].is_full:
+        ranges.append(_measure_range(image))
+        if ranges[-1].is_full:
             return IDENTITY
-    size, top = found[0].size, 2 ** found[0].size - 1
-    highest = max(one.highest for one in found)
+    size, top = ranges[0].size, 2 ** ranges[0].size - 1
+    highest = max(r.highest for r in ranges)
     unused = size - highest.bit_length() if highest else 0
-    inner = [(one.low, one.high) for one in found if one.low is not None and one.high is not None]
+    inner = [(r.low, r.high) for r in ranges if r.low is not None and r.high is not None]
     if not inner:
         return LevelMap(0, unused, False)
-    low, high = min(one for one, _ in inner), max(one for _, one in inner)
+    low, high = min(low for low, _ in inner), max(high for _, high in inner)
     bits = _spare(high - low, size)
     if bits < unused + MIN_GAIN:
         return LevelMap(0, unused, False)
-    length = highest - min(one.lowest for one in found)
+    length = highest - min(r.lowest for r in ranges)
     if top >> bits < length <= top >> (bits - 1):
         bits -= 1  # clips nothing
     span = top >> bits

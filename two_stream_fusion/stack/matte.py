@@ -121,8 +121,8 @@ class Matte:
         for i in range(len(self.frames)):
             source = self._fill(i).source
             if source is not None:
-                chosen = choice == i
-                shown[chosen] = source[chosen]
+                selected = choice == i
+                shown[selected] = source[selected]
         return shown
 
     def clip_alpha(self, alpha: np.ndarray) -> np.ndarray:

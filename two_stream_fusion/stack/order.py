@@ -23,7 +23,8 @@ MAP_SIDE = 200  # pixels: the longer side of maps of detail, which can be shifte
 GRID = 24  # cells a side, of the grid on which frames are compared
 DETAIL_SIGMA = 1.5  # pixels: what is finer than this Gaussian counts as detail
 MAX_STARTS = 50  # paths that are tried at most, each from another frame
-KEEP_ORDER_RATIO = 1.1  # of the length of its path and of the shortest; the original order stays up to it
+KEEP_ORDER_RATIO = 1.01  # of the length of its path and of the shortest: the original order stays up to it
+ALIKE_RATIO = 1.05  # of the mean distance of all frames and of neighbours: frames have no order up to it
 
 
 def focus_order(frames: Iterable[np.ndarray]) -> list[int]:
@@ -40,7 +41,8 @@ def focus_order(frames: Iterable[np.ndarray]) -> list[int]:
 
     Returns:
         The indices of the frames in their order, from either end of the stack. The original order stays where
-        its path is hardly longer than the shortest (KEEP_ORDER_RATIO).
+        its path is hardly longer than the shortest (KEEP_ORDER_RATIO), and where all frames are about as far
+        from each other as neighbours are (ALIKE_RATIO).
     """
     maps, small = [], []
     for frame in map(downscale_frame, frames):
@@ -54,7 +56,7 @@ def order_by_details(maps: Sequence[np.ndarray], shifts: np.ndarray | None = Non
 
     Args:
         maps: of each frame.
-        shifts: as camera_shift.estimate_shifts gives them; shifts that are no shake (is_shaken there)
+        shifts: as camera_shift.estimate_shifts gives them; shifts too small for shake (is_shaken there)
             change nothing.
 
     Returns:
@@ -101,7 +103,9 @@ def _sort(distances):
     starts = original[:: -(-len(original) // MAX_STARTS)]
     paths = (_nearest_neighbour_path(distances, start) for start in starts)
     shortest = min(paths, key=lambda path: _path_length(distances, path))
-    if _path_length(distances, original) <= KEEP_ORDER_RATIO * _path_length(distances, shortest):
+    length = _path_length(distances, shortest)
+    has_order = distances.sum() / len(original) > ALIKE_RATIO * length  # the mean of all, times the steps
+    if not has_order or _path_length(distances, original) <= KEEP_ORDER_RATIO * length:
         return original
     return shortest if shortest[0] < shortest[-1] else shortest[::-1]
 

@@ -79,7 +79,7 @@ def _steps(cost, values, across, down):
     length of their pair is at most 1 / DUAL_STEP.
     """
     values, across, down = values.copy(), across.copy(), down.copy()
-    across[:, -1] = down[-1] = 0  # beyond the image is no neighbour
+    across[:, -1] = down[-1] = 0  # pixels outside the image are not neighbours
     longest = 1 / DUAL_STEP
     cost = cost * np.float32(PRIMAL_STEP)
     ahead, new, length = values.copy(), np.empty_like(values), np.empty_like(values)

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from two_stream_fusion.base.pixels import gray
+from two_stream_fusion.stack.noise import Noise, find_noisy
 
 SIDE = 256  # pixels: the longer side of the small versions
 BROAD_SIGMA = 6  # pixels: the Gaussian under which focus does not matter
@@ -27,8 +28,6 @@ DETAIL_SIGMA = 1.5  # pixels: what is finer than this Gaussian counts as detail
 NOISE = 0.3  # gray levels: added to detail before a ratio, so that noise counts for little
 WHITE = -0.06  # correlation of neighbouring pixels in the fine detail of white noise; over 0.3 in real stacks
 MIN_STRUCTURE = 0.2  # the same of the other frames, below which noise is not told from them
-NOISY = 0.8  # share of noise in the fine detail of a frame that is left out, if also
-MIN_NOISE = 1.5  # times as strong as in any other frame
 BLANK = 0.05  # of the largest standard deviation of broad structure among the frames, and
 MAX_BLANK = 1  # gray level: a frame below both shows nothing
 FLICKER = 1.25  # brightness against the median of the frames that gets a warning
@@ -40,6 +39,11 @@ MOTION_CELLS = 12  # a side
 MOTION_HAS_DETAIL = 1.0  # gray levels
 MAX_LOSS = 0.08  # of detail along the motion (logarithm), below both neighbours: 0.01 in real stacks
 MAX_ASYMMETRY = 0.1  # how much more is lost along than across the motion: 0.02 in real stacks that lose some
+END_ASYMMETRY = 0.12  # the same of the first and last frame, where details get sharper towards it, and
+MAX_CELL_ASYMMETRY = 0.04  # the same in three quarters of those cells: 0 in real stacks
+RISE = 0.5  # of the steepest rise of detail towards an end of the stack: cells that rise more are compared
+MIN_RISE = 0.02  # of detail (logarithm): the least that counts as the steepest rise
+NOISY = "far noisier than the others"
 
 
 class Misfit(NamedTuple):
@@ -61,67 +65,88 @@ def small_gray(frame: np.ndarray) -> np.ndarray:
     return _reduce(frame, SIDE)
 
 
-def find_misfits(small: Sequence[np.ndarray], sort: Callable[[list[int]], list[int]] = list) -> list[Misfit]:
+def find_misfits(
+    small: Sequence[np.ndarray],
+    sort: Callable[[list[int]], list[int]] = list,
+    noise: Sequence[Noise] = (),
+    step: float = 0,
+) -> list[Misfit]:
     """Find the frames of a stack that would harm a fusion.
 
     Args:
         small: `small_gray` of each frame.
         sort: puts indices of frames into the order of their focus; the default leaves them as they are.
+        noise: of each frame (noise.measure_noise). Empty: no frame counts as noisy.
+        step: as of noise.find_noisy.
 
     Returns:
         The misfits, by their indices. None where there are fewer than three frames. Blank frames are misfits
-        where any other frame is not blank. The others are only where they are fewer than half of the
-        frames that are not blank: otherwise it is not known which are the right ones.
+        where any other frame is not blank. Noisy frames are where others show what they show. The others are
+        only where they are fewer than half of the frames that are not blank: otherwise it is not known which
+        are the right ones.
     """
     if len(small) < 3:
         return []
     broad = np.array([cv2.GaussianBlur(levels, (0, 0), BROAD_SIGMA) for levels in small])
     blank = _blank(broad)
-    shown = [i for i in range(len(small)) if i not in blank]
-    median = np.median(broad[shown], axis=0)
+    not_blank = [i for i in range(len(small)) if i not in blank]
+    median = np.median(broad[not_blank], axis=0)
     blanks = [Misfit(i, _unlike_brightness(median, broad[i], MAX_GAIN) or "blank throughout") for i in blank]
-    correlations = {i: _correlation(broad[i], median) for i in shown}
+    correlations = {i: _correlation(broad[i], median) for i in not_blank}
     agree = np.median(list(correlations.values())) >= MIN_AGREEMENT
-    noise = dict(zip(shown, _noise_shares([small[i] for i in shown])))
     misfits = []
-    for i in shown:
+    for i in not_blank:
         brightness = _unlike_brightness(median, broad[i], MAX_GAIN)
         if brightness:
             misfits.append(Misfit(i, brightness))
         elif agree and correlations[i] < MIN_CORRELATION:
             misfits.append(Misfit(i, "of another scene"))
-        elif _is_noisy(i, small, noise):
-            misfits.append(Misfit(i, "far noisier than the others"))
     excluded = {misfit.frame for misfit in misfits}
-    rest = sort([i for i in shown if i not in excluded])
+    rest = [i for i in not_blank if i not in excluded]
+    noisy = find_noisy([noise[i] for i in rest], step) if noise and len(rest) > 2 else {}
+    noises = [Misfit(rest[i], NOISY) for i, needed in noisy.items() if not needed]
+    rest = sort([i for i in rest if i not in {misfit.frame for misfit in noises}])
     details = [_detail(small[i]) for i in rest]
-    real = [(detail - NOISE) * np.sqrt(1 - noise[i]) + NOISE for i, detail in zip(rest, details)]
+    shares = _noise_shares([small[i] for i in rest]) if rest else []
+    real = [(detail - NOISE) * np.sqrt(1 - share) + NOISE for share, detail in zip(shares, details)]
     for i, frame in enumerate(rest):
         neighbours = [real[j] for j in (i - 1, i + 1) if 0 <= j < len(rest)]
         if neighbours and _is_blurred(details[i], np.max(neighbours, axis=0)):
             misfits.append(Misfit(frame, "blurred throughout"))
-    return sorted(blanks + (misfits if 2 * len(misfits) < len(shown) else []))
+    return sorted(blanks + noises + (misfits if 2 * len(misfits) < len(not_blank) else []))
 
 
-def find_doubtful(small: Sequence[np.ndarray], *, compare_brightness: bool = True) -> list[Misfit]:
+def find_doubtful(
+    small: Sequence[np.ndarray],
+    *,
+    compare_brightness: bool = True,
+    noise: Sequence[Noise] = (),
+    step: float = 0,
+) -> list[Misfit]:
     """Find frames that may not belong, too little unlike the others to be left out.
 
     They are somewhat brighter or darker than the others, or have a large area of one exact level where
-    the others show something, as files have that lost data.
+    the others show something, as files have that lost data. Or they are far noisier, and alone are sharp
+    somewhere.
 
     Args:
         small: `small_gray` of each frame that is fused.
         compare_brightness: whether brightness counts; where it will be matched, it need not.
+        noise, step: as of `find_misfits`.
 
     Returns:
         The doubtful frames, by their indices.
     """
     if len(small) < 3:
         return []
+    noisy = find_noisy(noise, step) if noise else {}
     median = np.median(small, axis=0)
     shows = _range(median) > PLAIN_RANGE
     misfits = []
     for i, levels in enumerate(small):
+        if i in noisy:
+            misfits.append(Misfit(i, NOISY + (", which are not sharp where it is" if noisy[i] else "")))
+            continue
         plain = (_range(levels) < 1e-3) & shows
         largest = 0.0
         if plain.mean() >= PLAIN_SHARE:
@@ -129,8 +154,8 @@ def find_doubtful(small: Sequence[np.ndarray], *, compare_brightness: bool = Tru
         if largest >= PLAIN_SHARE:
             misfits.append(Misfit(i, f"of one level in {100 * largest:.0f} % of its area, unlike the others"))
             continue
-        pair = (cv2.GaussianBlur(one, (0, 0), BROAD_SIGMA) for one in (median, levels))
-        brightness = _unlike_brightness(*pair, FLICKER)
+        usual, own = (cv2.GaussianBlur(one, (0, 0), BROAD_SIGMA) for one in (median, levels))
+        brightness = _unlike_brightness(usual, own, FLICKER)
         if brightness and compare_brightness:
             misfits.append(Misfit(i, brightness))
     return misfits
@@ -161,7 +186,8 @@ def find_motion_blur(
 
     The sharpness of a detail rises to one frame of a stack and falls behind it. So a frame between two others
     is not less sharp than both. One that is, in most cells and in one direction far more than across it, is
-    blurred by motion. The ends of a stack cannot be judged.
+    blurred by motion. The first and the last frame may be less sharp than their neighbours, but not where the
+    two next frames get sharper towards them. There one direction is compared with the one across it, too.
 
     Args:
         details: `directional_detail` of each frame.
@@ -174,13 +200,15 @@ def find_motion_blur(
     """
     remaining, misfits = list(indices), []
     while len(remaining) > 2:
+        rows = [details[i] for i in remaining]
         scores = [
-            _motion_score(*(details[j] for j in remaining[i - 1 : i + 2]))
-            for i in range(1, len(remaining) - 1)
+            _end_motion_score(*rows[:3]),
+            *(_motion_score(*rows[i - 1 : i + 2]) for i in range(1, len(rows) - 1)),
+            _end_motion_score(*rows[:-4:-1]),
         ]
-        worst = int(np.argmin(scores)) + 1
+        worst = int(np.argmin(scores))
         others = remaining[:worst] + remaining[worst + 1 :]
-        if scores[worst - 1] >= 0 or sort(others) != others:
+        if scores[worst] >= 0 or sort(others) != others:
             break
         misfits.append(Misfit(remaining[worst], "blurred by motion"))
         remaining = others
@@ -199,6 +227,25 @@ def _motion_score(before, detail, after):
             scores.append(
                 max(np.median(loss[along][usable]) + MAX_LOSS, np.median(asymmetry[usable]) + MAX_ASYMMETRY)
             )
+    return min(scores)
+
+
+def _end_motion_score(detail, next_one, second):
+    """Negative where the first or last frame is blurred by motion, compared to the two next ones."""
+    rise = (next_one - second).mean(axis=0)
+    rising = rise > RISE * max(np.quantile(rise, 0.95), MIN_RISE)
+    scores = [1.0]
+    for along in range(4):
+        cells = rising & (np.exp(next_one[along]) - NOISE > MOTION_HAS_DETAIL)
+        if np.count_nonzero(cells) >= MIN_CELLS:
+            losses = [(detail - other)[:, cells] for other in (next_one, second)]
+            asymmetries = np.array([loss[along] - loss[(along + 2) % 4] for loss in losses])
+            score = max(
+                np.median(losses[0][along]) + MAX_LOSS,
+                np.median(asymmetries, axis=1).max() + END_ASYMMETRY,
+                np.quantile(asymmetries, 0.75, axis=1).max() + MAX_CELL_ASYMMETRY,
+            )
+            scores.append(float(score))
     return min(scores)
 
 
@@ -268,13 +315,6 @@ def _structure(fine):
     return float(across + down) / 2 / power if power else 0.0
 
 
-def _is_noisy(i, small, noise):
-    if noise[i] < NOISY:
-        return False
-    strength = {i: float(_detail(small[i]).mean()) for i in noise}
-    return strength.pop(i) > MIN_NOISE * max(strength.values())
-
-
 def _range(levels):
     """The range of levels in the window around each pixel."""
     window = np.ones((PLAIN_SIDE, PLAIN_SIDE), np.uint8)
@@ -286,10 +326,10 @@ def _gain(reference, levels):
 
 
 def _is_blurred(detail, neighbour):
-    told = np.maximum(detail, neighbour) > HAS_DETAIL
-    if np.count_nonzero(told) < MIN_CELLS:
+    has_detail = np.maximum(detail, neighbour) > HAS_DETAIL
+    if np.count_nonzero(has_detail) < MIN_CELLS:
         return False
-    return bool(np.quantile(detail[told] / neighbour[told], BEST_CELLS) < MIN_DETAIL)
+    return bool(np.quantile(detail[has_detail] / neighbour[has_detail], BEST_CELLS) < MIN_DETAIL)
 
 
 def _correlation(first, second):

@@ -202,8 +202,10 @@ def _refusal(name):
             f"{refused}: recurrent nets are outside the scope of this package; {_INSTEAD}, unroll the steps "
             "into InnerProduct layers that share parameters by name, or use BVLC Caffe"
         )
-    known = {other.lower(): other for other in type_list()}
-    nearest = [known[match] for match in difflib.get_close_matches(name.lower(), known)]
+    types_by_lower_case = {type_name.lower(): type_name for type_name in type_list()}
+    nearest = [
+        types_by_lower_case[match] for match in difflib.get_close_matches(name.lower(), types_by_lower_case)
+    ]
     similar = f"; the nearest are {', '.join(nearest)}" if nearest else ""
     return f"{refused}{similar}; if it is a type of another Caffe fork, {_INSTEAD}"
 

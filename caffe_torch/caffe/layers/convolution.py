@@ -25,15 +25,15 @@ def read_geometry(opt: caffe_pb2.ConvolutionParameter, dims: int) -> tuple:
     """
 
     def sizes(name, default, stem):
-        both = [f"{stem}_h", f"{stem}_w"]
+        split_fields = [f"{stem}_h", f"{stem}_w"]
         values = list(getattr(opt, name))
-        if any(hasattr(opt, field) and opt.HasField(field) for field in both):
+        if any(hasattr(opt, field) and opt.HasField(field) for field in split_fields):
             single = name == "pad"  # a missing pad is 0; a kernel or stride of 0 does not exist
-            if values or dims != 2 or not (single or all(opt.HasField(field) for field in both)):
+            if values or dims != 2 or not (single or all(opt.HasField(field) for field in split_fields)):
                 raise ValueError(
-                    f"convolution_param: give {name}, or both {both[0]} and {both[1]} (2-D only)"
+                    f"convolution_param: give {name}, or both {' and '.join(split_fields)} (2-D only)"
                 )
-            return tuple(getattr(opt, field) for field in both)
+            return tuple(getattr(opt, field) for field in split_fields)
         if not values and default is not None:
             return (default,) * dims
         if len(values) not in (1, dims):

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import torch
 
-from .. import atomic_files, device, fillers, parallel
+from .. import atomic_files, bounded_files, device, fillers, parallel
 from ..proto import caffe_pb2
 from . import Layer, Source, register
 
@@ -96,26 +96,26 @@ class HDF5Data(Source):
         return [torch.cat(pieces) for pieces in zip(*parts, strict=True)]
 
     def _datasets(self, index):
-        where = device.device()
+        target_device = device.device()
         if self._resident is None:
             # A single file is in use all the time.
-            self._resident = len(self.paths) == 1 or self.bytes < _free_memory(where) // 2
+            self._resident = len(self.paths) == 1 or self.bytes < _free_memory(target_device) // 2
         if index not in self._files:
             if self._resident:
-                self._files[index] = self._read(index, where)
+                self._files[index] = self._read(index, target_device)
             else:
-                self._files = {index: self._take_prefetched(index, where)}
+                self._files = {index: self._take_prefetched(index, target_device)}
                 following = int(self._file_order[(self._place + 1) % len(self.paths)])
-                self._prefetched = following, _READER.submit(self._read, following, where)
+                self._prefetched = following, _READER.submit(self._read, following, target_device)
         return self._files[index]
 
-    def _take_prefetched(self, index, where):
+    def _take_prefetched(self, index, target_device):
         if self._prefetched is None or self._prefetched[0] != index:
-            return self._read(index, where)
+            return self._read(index, target_device)
         return self._prefetched[1].result()
 
-    def _read(self, index, where):
-        return _read(self.paths[index], self.spec.top, self.lengths[index], where)
+    def _read(self, index, target_device):
+        return _read(self.paths[index], self.spec.top, self.lengths[index], target_device)
 
     # Resuming an interrupted run
 
@@ -136,15 +136,22 @@ class HDF5Data(Source):
             ValueError: the position does not fit the files listed now.
             TypeError: it is not a position.
         """
-        files, place, row, rows = (state[name] for name in ("files", "place", "row", "rows"))
+        files, file_index, row, rows = (state[name] for name in ("files", "place", "row", "rows"))
         if not (
-            _is_order(files) and _is_index(place) and _is_index(row) and (rows is None or _is_order(rows))
+            _is_order(files)
+            and _is_index(file_index)
+            and _is_index(row)
+            and (rows is None or _is_order(rows))
         ):
             raise TypeError("the position in the data is not one")
-        fits = len(files) == len(self.paths) and place < len(files) and row < self.lengths[files[place]]
-        if not fits or (rows is not None and len(rows) != self.lengths[files[place]]):
+        fits_files = (
+            len(files) == len(self.paths)
+            and file_index < len(files)
+            and row < self.lengths[files[file_index]]
+        )
+        if not fits_files or (rows is not None and len(rows) != self.lengths[files[file_index]]):
             raise ValueError("the position in the data does not fit the files listed now")
-        self._file_order, self._place, self._row = np.array(files), place, row
+        self._file_order, self._place, self._row = np.array(files), file_index, row
         self._row_order = None if rows is None else np.array(rows)
         self._random.bit_generator.state = state["random"]
 
@@ -205,10 +212,12 @@ class DummyData(Source):
         self.fillers = self._for_each_top("fillers", data_fillers)
         self._constants: dict = {}
 
-    def _for_each_top(self, what, values):
+    def _for_each_top(self, field, values):
         tops = len(self.spec.top)
         if len(values) not in (1, tops):
-            raise ValueError(f"dummy_data_param: {len(values)} {what} for {tops} tops: give one, or one each")
+            raise ValueError(
+                f"dummy_data_param: {len(values)} {field} for {tops} tops: give one, or one each"
+            )
         return values if len(values) == tops else values * tops
 
     def top_shapes(self):
@@ -241,13 +250,12 @@ def _read_paths(source):
     """The paths that the text file `source` lists, one a line."""
     if not source:
         raise ValueError("hdf5_data_param.source must be given")
-    if h5py.is_hdf5(source):
+    if os.path.isfile(source) and h5py.is_hdf5(source):
         raise ValueError(
             f"hdf5_data_param.source {source!r} is an HDF5 file: give a text file that lists such, one a line"
         )
     try:
-        with open(source, encoding="utf-8", errors="surrogateescape") as file:
-            paths = file.read().split()
+        paths = bounded_files.read_text(source).split()
     except OSError as error:
         hint = ""
         if isinstance(error, FileNotFoundError):
@@ -291,8 +299,8 @@ def _head(path, names):
         return rows.pop(), [d.shape[1:] for d in datasets], size, floats
 
 
-def _read(path, names, rows, where):
-    """The datasets as tensors on the device `where`: uint8 as uint8, other types as float32."""
+def _read(path, names, rows, target_device):
+    """The datasets as tensors on the device `target_device`: uint8 as uint8, other types as float32."""
     arrays = []
     with atomic_files.hdf5(path) as file:
         for name in names:
@@ -308,12 +316,12 @@ def _read(path, names, rows, where):
                 if not np.isfinite(array).all():
                     raise ValueError(f"{path}: dataset {name!r} holds NaN or infinite values")
             arrays.append(array)
-    return [torch.from_numpy(array).to(where) for array in arrays]
+    return [torch.from_numpy(array).to(target_device) for array in arrays]
 
 
-def _free_memory(where):
-    if where.type == "cuda":
-        return torch.cuda.mem_get_info(where)[0]
+def _free_memory(target_device):
+    if target_device.type == "cuda":
+        return torch.cuda.mem_get_info(target_device)[0]
     try:
         with open("/proc/meminfo") as file:
             return next(int(line.split()[1]) for line in file if line.startswith("MemAvailable")) * 1024

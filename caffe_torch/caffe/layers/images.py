@@ -91,7 +91,7 @@ class _Images(Source):
 
     def _read_batch(self):
         """The images and labels of the next batch, and the state before it."""
-        before = {"position": self.position(), "random": self._random.bit_generator.state}
+        state = {"position": self.position(), "random": self._random.bit_generator.state}
         share, rank = (parallel.count, parallel.rank) if self.phase == caffe_pb2.TRAIN else (1, 0)
         images: list[np.ndarray] = []
         labels = np.empty(self.opt.batch_size, np.float32)
@@ -108,7 +108,7 @@ class _Images(Source):
                         f"the batch begins with {images[0].shape}: resize the images, or take batches of 1"
                     )
                 images.append(image)
-        return np.stack(images), labels, before
+        return np.stack(images), labels, state
 
     def load(self):
         prefetched, self._prefetched = self._prefetched, None

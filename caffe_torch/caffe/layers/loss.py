@@ -118,9 +118,11 @@ class _CrossEntropy(Layer):
 
     def divisor(self, kept, rows):
         """The number that the sum of the losses is divided by."""
-        if self.mode == _VALID:
+        if self.mode == _VALID and self.opt.HasField("ignore_label"):
             return kept.sum().clamp(min=1)
-        return {_BATCH_SIZE: max(rows, 1), _NONE: 1}.get(self.mode, kept.numel())
+        return {_VALID: max(kept.numel(), 1), _BATCH_SIZE: max(rows, 1), _NONE: 1}.get(
+            self.mode, kept.numel()
+        )
 
 
 @register("SoftmaxWithLoss")
@@ -144,11 +146,14 @@ class SoftmaxWithLoss(_CrossEntropy):
     def forward(self, params, scores, labels):
         self.top_shapes(scores.shape, labels.shape)
         logits, classes = by_class(scores, labels, self.spec.softmax_param.axis)
-        kept = self.kept(classes)
-        logs = at_labels(torch.log_softmax(logits, 1), torch.where(kept, classes, 0))
+        ignores = self.opt.HasField("ignore_label")
+        kept = self.kept(classes) if ignores else classes  # for their number
+        labels = torch.where(kept, classes, 0) if ignores else classes
+        logs = at_labels(torch.log_softmax(logits, 1), labels)
         minimum = math.log(torch.finfo(torch.float32).tiny)
         logs = logs + (logs.clamp(min=minimum) - logs).detach()  # the gradient ignores the bound
-        loss = -(logs * kept).sum() / self.divisor(kept, classes.shape[0])
+        losses = logs * kept if ignores else logs
+        loss = -losses.sum() / self.divisor(kept, classes.shape[0])
         if len(self.spec.top) == 1:
             return loss
         return loss, torch.softmax(logits.detach(), 1).reshape(scores.shape)
@@ -201,14 +206,14 @@ class Accuracy(Layer):
             kept = labels != self.opt.ignore_label
         labels = torch.where(kept, labels, 0)
         of_label = at_labels(scores, labels)
-        right = kept & ((scores >= of_label[:, None]).sum(1) <= self.opt.top_k)
-        overall = right.sum() / kept.sum().clamp(min=1)
+        correct = kept & ((scores >= of_label[:, None]).sum(1) <= self.opt.top_k)
+        overall = correct.sum() / kept.sum().clamp(min=1)
         overall = torch.where(of_label.isnan().any(), math.nan, overall)
         if len(self.spec.top) == 1:
             return overall
         classes = torch.arange(scores.shape[1], device=labels.device)[:, None, None]
         of_class = kept & (labels == classes)
-        each = (right & of_class).sum((1, 2)) / of_class.sum((1, 2)).clamp(min=1)
+        each = (correct & of_class).sum((1, 2)) / of_class.sum((1, 2)).clamp(min=1)
         return overall, each
 
 

@@ -77,9 +77,10 @@ class HingeLoss(Layer):
     def forward(self, params, scores, labels):
         self.top_shapes(scores.shape, labels.shape)
         rows, classes = at_least_float32(scores).flatten(1)[..., None], labels.reshape(-1, 1).long()
-        own = at_labels(rows, classes)
-        others = (1 + rows).clamp(min=0).squeeze(2)
-        losses = others.scatter(1, classes.clamp(0, others.shape[1] - 1), (1 - own).clamp(min=0))
+        label_scores = at_labels(rows, classes)
+        losses = (1 + rows).clamp(min=0).squeeze(2)  # of the classes beside the label
+        columns = classes.clamp(0, losses.shape[1] - 1)
+        losses = losses.scatter(1, columns, (1 - label_scores).clamp(min=0))
         if self.opt.norm == caffe_pb2.HingeLossParameter.L2:
             losses = losses.square()
         return losses.sum() / scores.shape[0]
@@ -99,8 +100,8 @@ class MultinomialLogisticLoss(Layer):
 
     def forward(self, params, scores, labels):
         self.top_shapes(scores.shape, labels.shape)
-        own = at_labels(at_least_float32(scores).flatten(1)[..., None], labels.reshape(-1, 1).long())
-        return -_log(own).sum() / scores.shape[0]
+        label_scores = at_labels(at_least_float32(scores).flatten(1)[..., None], labels.reshape(-1, 1).long())
+        return -_log(label_scores).sum() / scores.shape[0]
 
 
 @register("InfogainLoss")

@@ -48,11 +48,13 @@ class Pooling(Layer):
 
     def _pair(self, name, stem, required=False):
         """(height, width) from `name`, or from `stem`_h and `stem`_w."""
-        opt, both = self.opt, [f"{stem}_h", f"{stem}_w"]
-        single, split = opt.HasField(name), [opt.HasField(field) for field in both]
+        opt, split_fields = self.opt, [f"{stem}_h", f"{stem}_w"]
+        single, split = opt.HasField(name), [opt.HasField(field) for field in split_fields]
         if (any(split) and (single or not all(split))) or (required and not single and not any(split)):
-            raise ValueError(f"pooling_param: give {name}, or both {both[0]} and {both[1]}")
-        return tuple(getattr(opt, field) for field in both) if all(split) else (getattr(opt, name),) * 2
+            raise ValueError(f"pooling_param: give {name}, or both {' and '.join(split_fields)}")
+        if all(split):
+            return tuple(getattr(opt, field) for field in split_fields)
+        return (getattr(opt, name),) * 2
 
     def _windows(self, size, kernel, stride, pad):
         """The number of windows along an axis."""

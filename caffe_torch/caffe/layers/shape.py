@@ -84,27 +84,31 @@ class Crop(Layer):
     options, supported = "crop_param", ("axis", "offset")
     bottom_count = (2, 2)
 
-    def _starts(self, shape, like):
+    def _starts(self, shape, reference_shape):
         """{axis: the start of the part along it}."""
-        if len(shape) != len(like):
-            raise ValueError(f"bottoms of shape {tuple(shape)} and {tuple(like)}: give as many axes")
+        if len(shape) != len(reference_shape):
+            raise ValueError(
+                f"bottoms of shape {tuple(shape)} and {tuple(reference_shape)}: give as many axes"
+            )
         axis, offset = canonical_axis(self.opt.axis, len(shape)), list(self.opt.offset) or [0]
         axes = range(axis, len(shape))
         if len(offset) not in (1, len(axes)):
             raise ValueError(f"crop_param.offset: {len(offset)} values for {len(axes)} axes, give one or all")
         starts = dict(zip(axes, offset if len(offset) == len(axes) else offset * len(axes), strict=True))
         for i, start in starts.items():
-            if start + like[i] > shape[i]:
-                raise ValueError(f"{like[i]} values from {start} on do not fit axis {i} of {tuple(shape)}")
+            if start + reference_shape[i] > shape[i]:
+                raise ValueError(
+                    f"{reference_shape[i]} values from {start} on do not fit axis {i} of {tuple(shape)}"
+                )
         return starts
 
-    def top_shapes(self, shape, like):
-        starts = self._starts(shape, like)
-        return [tuple(like[i] if i in starts else n for i, n in enumerate(shape))]
+    def top_shapes(self, shape, reference_shape):
+        starts = self._starts(shape, reference_shape)
+        return [tuple(reference_shape[i] if i in starts else n for i, n in enumerate(shape))]
 
-    def forward(self, params, x, like):
-        for i, start in self._starts(x.shape, like.shape).items():
-            x = x.narrow(i, start, like.shape[i])
+    def forward(self, params, x, reference):
+        for i, start in self._starts(x.shape, reference.shape).items():
+            x = x.narrow(i, start, reference.shape[i])
         return x.clone()
 
 
@@ -153,8 +157,8 @@ class Reshape(Layer):
             raise ValueError("reshape_param.shape: a 0 stands where the bottom has no axis to copy")
         new = [old[i] if n == 0 else n for i, n in enumerate(new)]
         shape = (*x.shape[:first], *new, *x.shape[last:])
-        rest = math.prod(n for n in shape if n != -1)
-        if (rest == 0 or x.numel() % rest) if -1 in new else x.numel() != rest:
+        known_count = math.prod(n for n in shape if n != -1)
+        if (known_count == 0 or x.numel() % known_count) if -1 in new else x.numel() != known_count:
             raise ValueError(f"a blob of shape {tuple(x.shape)} cannot be reshaped to {shape}")
         return x.reshape(shape)  # in C order: a channels-last tensor is copied
 

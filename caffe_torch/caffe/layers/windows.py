@@ -93,9 +93,9 @@ class WindowData(Source):
         self._progress: list = []  # lines of the log
         self._windows: tuple = ([], [])  # of background, of objects
         self._read_windows()
-        for windows, what in zip(self._windows, ("background", "objects"), strict=True):
+        for windows, label in zip(self._windows, ("background", "objects"), strict=True):
             if not windows:
-                raise ValueError(f"window_data_param.source {opt.source!r} has no windows of {what}")
+                raise ValueError(f"window_data_param.source {opt.source!r} has no windows of {label}")
         self._mean = self._mean_window()
         self.setup_lines = self._lines()
         self._random = np.random.default_rng([int(device.rng().integers(2**63)), parallel.rank])
@@ -118,9 +118,9 @@ class WindowData(Source):
                     label, overlap, *box = islice(words, 6)
                     self._add(int(label), float(overlap), tuple(map(int, box)))
             except ValueError:
-                place = f"image {len(self._images)}"
+                location = f"image {len(self._images)}"
                 raise ValueError(
-                    f"window_data_param.source {source!r}: {place}: an image is `# number path channels "
+                    f"window_data_param.source {source!r}: {location}: an image is `# number path channels "
                     "height width windows`, a window `label overlap x1 y1 x2 y2`, an object's label above 0"
                 ) from None
         if not self._images or self._channels != 3:
@@ -197,9 +197,9 @@ class WindowData(Source):
         width, height = min(width, crop - left), min(height, crop - top)  # both may have been rounded up
         resized = opencv().resize(pixels[y1 : y2 + 1, x1 : x2 + 1], (width, height))
         resized = (resized[:, ::-1] if mirrored else resized).transpose(2, 0, 1).astype(np.float32)
-        place = np.s_[:, top : top + height, left : left + width]
-        mean = np.broadcast_to(self._mean, target.shape)[place]
-        target[place] = (resized - mean) * np.float32(self.opt.scale)
+        region = np.s_[:, top : top + height, left : left + width]
+        mean = np.broadcast_to(self._mean, target.shape)[region]
+        target[region] = (resized - mean) * np.float32(self.opt.scale)
 
     def _pixels(self, index):
         if index in self._cache:

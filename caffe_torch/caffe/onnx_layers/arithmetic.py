@@ -41,9 +41,11 @@ def _second(export):
 
 @exports("Scale")
 def _scale(export):
-    own = len(export.inputs) == 1
-    y = export.op("Mul", export.inputs[0], _spread(export, 0, "weight") if own else _second(export))
-    return export.op("Add", y, _spread(export, int(own), "bias")) if export.opt.bias_term else y
+    has_parameters = len(export.inputs) == 1
+    y = export.op(
+        "Mul", export.inputs[0], _spread(export, 0, "weight") if has_parameters else _second(export)
+    )
+    return export.op("Add", y, _spread(export, int(has_parameters), "bias")) if export.opt.bias_term else y
 
 
 @exports("Bias")

@@ -26,26 +26,26 @@ def _pool(export, x, layer, with_indices=False):
     same graph fits every n.
     """
     maximum = layer.opt.pool == caffe_pb2.PoolingParameter.MAX
-    kernel, stride, before = layer.kernel, layer.stride, layer.pad
-    axes = list(zip(export.shapes[0][2:], kernel, stride, before, strict=True))
-    behind = [_padding_behind(layer, *axis) for axis in axes]
-    sizes = {"kernel_shape": list(kernel), "strides": list(stride), "pads": [*before, *behind]}
-    beyond = any(q >= k for q, k in zip(behind, kernel, strict=True))
+    kernel, stride, pads_begin = layer.kernel, layer.stride, layer.pad
+    axes = list(zip(export.shapes[0][2:], kernel, stride, pads_begin, strict=True))
+    pads_end = [_padding_behind(layer, *axis) for axis in axes]
+    sizes = {"kernel_shape": list(kernel), "strides": list(stride), "pads": [*pads_begin, *pads_end]}
+    beyond = any(q >= k for q, k in zip(pads_end, kernel, strict=True))
     if beyond and (with_indices or not maximum):
         export.fixed(0, 2, 3)  # perhaps no window is empty at the net's own size
         raise ValueError("the last window is empty (the stride is above the kernel): use round_mode: FLOOR")
     if not maximum:
-        return _average(export, x, sizes, before, behind)
+        return _average(export, x, sizes, pads_begin, pads_end)
     if beyond:
-        pads = export.ints([0, 0, *before, 0, 0, *behind], "pads")
+        pads = export.ints([0, 0, *pads_begin, 0, 0, *pads_end], "pads")
         return export.op(
             "MaxPool",
             export.op("Pad", x, pads, export.const(_LOWEST, "lowest")),
             **{**sizes, "pads": [0] * 4},
         )
     # Where no window begins in the padding behind, ceil_mode is the same, and more runtimes have it.
-    if behind != list(before) and all(n is None and p + s <= k for n, k, s, p in axes):
-        sizes.update(ceil_mode=1, pads=[*before, *before])
+    if pads_end != list(pads_begin) and all(n is None and p + s <= k for n, k, s, p in axes):
+        sizes.update(ceil_mode=1, pads=[*pads_begin, *pads_begin])
     if not with_indices:
         return export.op("MaxPool", x, **sizes)
     top, index = export.op("MaxPool", x, outputs=2, **sizes)
@@ -53,25 +53,25 @@ def _pool(export, x, layer, with_indices=False):
     return [top, export.op("Cast", export.op("Mod", index, plane), to=FLOAT)]
 
 
-def _padding_behind(layer, size, kernel, stride, before):
+def _padding_behind(layer, size, kernel, stride, pad_begin):
     if layer.opt.round_mode == caffe_pb2.PoolingParameter.FLOOR:
-        return before
+        return pad_begin
     if size is None:
-        return min(before + stride - 1, kernel - 1) if before else stride - 1
-    count = layer._windows(size, kernel, stride, before)
-    if (size + 2 * before - kernel) // stride + 1 == count:
-        return before
-    return max(0, (count - 1) * stride + kernel - before - size)
+        return min(pad_begin + stride - 1, kernel - 1) if pad_begin else stride - 1
+    count = layer._windows(size, kernel, stride, pad_begin)
+    if (size + 2 * pad_begin - kernel) // stride + 1 == count:
+        return pad_begin
+    return max(0, (count - 1) * stride + kernel - pad_begin - size)
 
 
-def _average(export, x, sizes, before, behind):
+def _average(export, x, sizes, pads_begin, pads_end):
     """Means whose divisor counts Caffe's own padding, and not what a window covers beyond."""
-    if all(q <= p for p, q in zip(before, behind, strict=True)):
+    if all(q <= p for p, q in zip(pads_begin, pads_end, strict=True)):
         return export.op("AveragePool", x, count_include_pad=1, **sizes)
-    if any(before):
-        x = export.op("Pad", x, export.ints([0, 0, *before] * 2, "pads"))
-    rest = [max(0, q - p) for p, q in zip(before, behind, strict=True)]
-    return export.op("AveragePool", x, **{**sizes, "pads": [0, 0, *rest]}, count_include_pad=0)
+    if any(pads_begin):
+        x = export.op("Pad", x, export.ints([0, 0, *pads_begin] * 2, "pads"))
+    excess = [max(0, q - p) for p, q in zip(pads_begin, pads_end, strict=True)]
+    return export.op("AveragePool", x, **{**sizes, "pads": [0, 0, *excess]}, count_include_pad=0)
 
 
 @exports("SPP")

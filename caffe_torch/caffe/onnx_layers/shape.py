@@ -19,12 +19,14 @@ class Axis(NamedTuple):
 
 def reshaped(export, x, new, old):
     """`x`, of shape `old`, reshaped to `new`: sizes, `Axis`es of the first bottom, one -1 for the rest."""
-    given = export.shapes[0]
-    new = [given[n.index] if isinstance(n, Axis) and given[n.index] is not None else n for n in new]
+    bottom_shape = export.shapes[0]
+    new = [
+        bottom_shape[n.index] if isinstance(n, Axis) and bottom_shape[n.index] is not None else n for n in new
+    ]
     free = [i for i, n in enumerate(new) if not isinstance(n, int)]
     if -1 not in new and len(free) < 2:
         return export.op("Reshape", x, export.ints([n if isinstance(n, int) else -1 for n in new], "shape"))
-    kept = all(new[i].index == i and len(old) == len(given) for i in free)
+    kept = all(new[i].index == i and len(old) == len(bottom_shape) for i in free)
     if kept:  # 0 keeps the size at the same axis
         return export.op("Reshape", x, export.ints([n if isinstance(n, int) else 0 for n in new], "shape"))
     parts = [export.sizes(0, [n.index]) if isinstance(n, Axis) else export.ints([n]) for n in new]
@@ -33,15 +35,15 @@ def reshaped(export, x, new, old):
 
 def _added_ones(short, long):
     """The axes at which `long` has a 1 that `short` has not; None where they differ otherwise."""
-    axes, rest = [], list(short)
+    axes, remaining = [], list(short)
     for i, n in enumerate(long):
-        if rest and rest[0] == n:
-            rest.pop(0)
+        if remaining and remaining[0] == n:
+            remaining.pop(0)
         elif n == 1:
             axes.append(i)
         else:
             return None
-    return None if rest or not axes else axes
+    return None if remaining or not axes else axes
 
 
 def _with_shape(export, new):
@@ -153,12 +155,14 @@ def _cut(export, starts, ends):
 
 @exports("Crop")
 def _crop(export):
-    shape, like = export.shapes
+    shape, reference_shape = export.shapes
     axis = canonical_axis(export.opt.axis, len(shape))
     axes, offset = list(range(axis, len(shape))), list(export.opt.offset) or [0]
     starts = dict(zip(axes, offset if len(offset) == len(axes) else offset * len(axes), strict=True))
-    if None not in like[axis:]:
-        return _cut(export, starts, export.ints([start + like[i] for i, start in starts.items()], "ends"))
+    if None not in reference_shape[axis:]:
+        return _cut(
+            export, starts, export.ints([start + reference_shape[i] for i, start in starts.items()], "ends")
+        )
     sizes = export.sizes(1, axes)
     return _cut(
         export, starts, export.op("Add", sizes, export.ints(list(starts.values()))) if any(offset) else sizes

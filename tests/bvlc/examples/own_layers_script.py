@@ -11,27 +11,27 @@ from caffe import layers as L
 from caffe.coord_map import coord_map_from_to, crop
 
 caffe.set_mode_cpu()
-found = {}
+arrays = {}
 
 net = caffe.Net("own_layers.prototxt", "first.caffemodel", caffe.TRAIN)
 for step in range(3):
     net.clear_param_diffs()
-    found[f"loss {step}"] = net.forward()["loss"].copy()
+    arrays[f"loss {step}"] = net.forward()["loss"].copy()
     net.backward()
     for name, blobs in net.params.items():
-        found[f"{name} diff {step}"] = blobs[0].diff.copy()
-    found[f"conv gradient {step}"] = net.blobs["conv"].diff.copy()
-    found[f"count {step}"] = net.blobs["count"].data.copy()
+        arrays[f"{name} diff {step}"] = blobs[0].diff.copy()
+    arrays[f"conv gradient {step}"] = net.blobs["conv"].diff.copy()
+    arrays[f"count {step}"] = net.blobs["count"].data.copy()
 layer = net.layers[list(net._layer_names).index("waves")]
-found["own attribute"] = np.array([layer.params["seed"], layer.phase, len(layer.blobs)])
-found["types"] = np.array([layer.type for layer in net.layers])
+arrays["own attribute"] = np.array([layer.params["seed"], layer.phase, len(layer.blobs)])
+arrays["types"] = np.array([layer.type for layer in net.layers])
 net.params["offset"][0].data[...] = 7
 net.save("saved.caffemodel")
 other = caffe.Net("own_layers.prototxt", caffe.TEST)
-found["as set up"] = other.params["offset"][0].data.copy()
+arrays["as set up"] = other.params["offset"][0].data.copy()
 other.copy_from("saved.caffemodel")
-found["as saved"] = other.params["offset"][0].data.copy()
-found["phase"] = other.forward()["count"].copy()
+arrays["as saved"] = other.params["offset"][0].data.copy()
+arrays["phase"] = other.forward()["count"].copy()
 
 
 def upsampled(pads, factor, offset=None):
@@ -53,10 +53,10 @@ def upsampled(pads, factor, offset=None):
 
 n = upsampled([20, 1, 1], 8)
 n.score = crop(n.up, n.data)
-found["cropped"] = np.array(str(n.to_proto()))
+arrays["cropped"] = np.array(str(n.to_proto()))
 for pads, factor in (([1], 2), ([20, 1], 4), ([0, 3, 1], 8), ([1, 1], 2)):
     n = upsampled(pads, factor, offset=3)
     for top in (n.up, n.cut):
         axis, scale, shift = coord_map_from_to(top, n.data)
-        found[f"map {pads} {factor} {top is n.cut}"] = np.array([axis, scale[0], shift[0]])
-np.savez(sys.argv[1], **found)
+        arrays[f"map {pads} {factor} {top is n.cut}"] = np.array([axis, scale[0], shift[0]])
+np.savez(sys.argv[1], **arrays)

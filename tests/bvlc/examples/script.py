@@ -12,7 +12,7 @@ from caffe import params as P
 
 caffe.set_mode_cpu()
 caffe.set_random_seed(1)
-found = {}
+arrays = {}
 
 # Training by hand, and a test loop on the solver's own test net
 solver = caffe.SGDSolver("classifier_solver.prototxt")
@@ -21,8 +21,8 @@ print([(k, v.data.shape) for k, v in solver.net.blobs.items()])
 print([(k, v[0].data.shape, v[1].data.shape) for k, v in solver.net.params.items()])
 solver.net.forward()
 solver.test_nets[0].forward()
-found["first rows"] = solver.net.blobs["data"].data[:8, 0].transpose(1, 0, 2).reshape(12, -1)
-found["labels"] = solver.net.blobs["label"].data[:8].copy()
+arrays["first rows"] = solver.net.blobs["data"].data[:8, 0].transpose(1, 0, 2).reshape(12, -1)
+arrays["labels"] = solver.net.blobs["label"].data[:8].copy()
 conv1, accuracy = solver.net.params["conv1"], solver.test_nets[0].blobs["accuracy"]
 loss, scores, slopes = (solver.net.blobs["loss"].data, solver.net.blobs["ip2"].data, conv1[0].diff)
 niter, test_interval = 12, 4
@@ -43,8 +43,8 @@ for it in range(niter):
                 solver.test_nets[0].blobs["ip2"].data.argmax(1) == solver.test_nets[0].blobs["label"].data
             )
         test_acc[it // test_interval] = correct / 75.0
-found.update(train_loss=train_loss, test_acc=test_acc, output=output, norms=norms)
-found.update(accuracy=accuracy.data.copy(), filters=conv1[0].data.copy(), iter=solver.iter)
+arrays.update(train_loss=train_loss, test_acc=test_acc, output=output, norms=norms)
+arrays.update(accuracy=accuracy.data.copy(), filters=conv1[0].data.copy(), iter=solver.iter)
 
 # What BVLC Caffe's own loop would do, step by step
 net = solver.net
@@ -55,7 +55,7 @@ for blobs in net.params.values():
     for blob in blobs:
         blob.data[...] -= 0.01 * blob.diff
         blob.diff[...] *= 0
-found["by hand"] = net.forward()["loss"].copy()
+arrays["by hand"] = net.forward()["loss"].copy()
 net.save("trained.caffemodel")
 
 # Watching the layers run, and the clock
@@ -69,7 +69,7 @@ net.forward()
 net.backward(end="ip1")
 net.forward(start="ip1", end="relu3")
 timer.stop()
-found["watched"] = np.array(calls)
+arrays["watched"] = np.array(calls)
 assert timer.ms >= 0
 caffe.log(f"{len(calls)} calls of layers, {caffe.solver_count()} solver, NCCL: {caffe.has_nccl()}")
 
@@ -100,11 +100,11 @@ transformer.set_channel_swap("data", (2, 1, 0))
 image = np.random.RandomState(3).random_sample((12, 12, 3))
 deploy.blobs["data"].data[...] = transformer.preprocess("data", image)
 out = deploy.forward()
-found["top class"] = out["prob"][0].argmax()
-deploy.blobs["prob"].diff[0, found["top class"]] = 1
-found["saliency"] = deploy.backward()["data"].copy()
-found["back to conv2"] = deploy.backward(end="pool2")["conv2"].copy()
-found["features"] = deploy.forward_all(blobs=["ip1"], data=np.tile(image.transpose(2, 0, 1), (3, 1, 1, 1)))[
+arrays["top class"] = out["prob"][0].argmax()
+deploy.blobs["prob"].diff[0, arrays["top class"]] = 1
+arrays["saliency"] = deploy.backward()["data"].copy()
+arrays["back to conv2"] = deploy.backward(end="pool2")["conv2"].copy()
+arrays["features"] = deploy.forward_all(blobs=["ip1"], data=np.tile(image.transpose(2, 0, 1), (3, 1, 1, 1)))[
     "ip1"
 ]
 
@@ -125,8 +125,8 @@ for name in "ip1", "ip2":
     surgery.params[name + "-conv"][0].data.flat = deploy.params[name][0].data.flat
     surgery.params[name + "-conv"][1].data[...] = deploy.params[name][1].data
 surgery.blobs["data"].data[...] = np.random.RandomState(4).random_sample((3, 24, 20)) * 255
-found["map"] = surgery.forward()["prob"].copy()
+arrays["map"] = surgery.forward()["prob"].copy()
 surgery.blobs["data"].reshape(2, 3, 16, 16)
-found["reshaped"] = surgery.forward(data=np.full((2, 3, 16, 16), 100))["prob"].copy()
+arrays["reshaped"] = surgery.forward(data=np.full((2, 3, 16, 16), 100))["prob"].copy()
 
-np.savez(sys.argv[1], **found)
+np.savez(sys.argv[1], **arrays)

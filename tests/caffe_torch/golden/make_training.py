@@ -52,9 +52,9 @@ def commands():
         "debug": caffe_train(cases.DEBUG, *first),
     }
     del logs["hdf5"]  # run for its snapshots
-    before = logs["command"][0]
+    command_log = logs["command"][0]
     # Caffe says so of each file of integers
-    logs["building"] = None, re.sub(r"(?m)^Datatype class: H5T_INTEGER\n", "", before)
+    logs["building"] = None, re.sub(r"(?m)^Datatype class: H5T_INTEGER\n", "", command_log)
     for name, (_, text) in logs.items():
         with open(os.path.join(HERE, name + ".log"), "w") as file:
             file.write(text)
@@ -71,8 +71,8 @@ def main():
         os.chdir(folder)
         cases.write_inputs()
         for name, text in cases.SOLVERS.items():
-            for what, values in zip(("losses", "weights", "history", "step"), cases.trained(text)):
-                results[name + "/" + what] = values
+            for quantity, values in zip(("losses", "weights", "history", "step"), cases.trained(text)):
+                results[name + "/" + quantity] = values
         commands()
         os.chdir(HERE)
     np.savez_compressed(os.path.join(HERE, "training.npz"), **results)

@@ -48,8 +48,8 @@ def test_what_does_not_fit_is_refused(text, message):
         net_of(text)
 
 
-@pytest.mark.parametrize("kind, expected", [("Scale", 9), ("Bias", 6)])
-def test_a_scalar_is_scaled_by_itself(net, kind, expected):
-    scalar = net(inputs(x=()) + layer(kind, "", "x x"))
+@pytest.mark.parametrize("layer_type, expected", [("Scale", 9), ("Bias", 6)])
+def test_a_scalar_is_scaled_by_itself(net, layer_type, expected):
+    scalar = net(inputs(x=()) + layer(layer_type, "", "x x"))
     scalar.blobs["x"].data[...] = 3
     assert scalar.forward()["y"] == expected

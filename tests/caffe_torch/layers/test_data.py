@@ -43,10 +43,10 @@ def test_shuffled_passes_are_permutations_that_keep_files_whole(lengths, batch, 
     source = hdf5_data(batch, shuffle=True)
     source._resident = resident
     total = sum(lengths)
-    drawn = load_rows(source, 3 * total)[: 3 * total]
+    rows = load_rows(source, 3 * total)[: 3 * total]
     file_of = np.repeat(np.arange(len(lengths)), lengths)
     for begin in range(0, 3 * total, total):
-        one_pass = drawn[begin : begin + total]
+        one_pass = rows[begin : begin + total]
         assert sorted(one_pass) == list(range(total))
         changes = np.count_nonzero(np.diff(file_of[one_pass]))
         assert changes == len(lengths) - 1
@@ -72,11 +72,11 @@ def test_the_seed_decides_the_shuffle():
     st.integers(0, 6),
     st.booleans(),
 )
-def test_a_restored_layer_goes_on_where_the_state_was_taken(lengths, batch, before, shuffle):
+def test_a_restored_layer_goes_on_where_the_state_was_taken(lengths, batch, batches_before, shuffle):
     write_rows(*lengths, folder=tempfile.mkdtemp(dir="."))
     device.set_random_seed(2)
     source = hdf5_data(batch, shuffle=shuffle)
-    load_rows(source, before)
+    load_rows(source, batches_before)
     state = source.state()
     expected = load_rows(source, 6)
     again = hdf5_data(batch, shuffle=shuffle)
@@ -91,8 +91,8 @@ def test_a_position_in_other_files_is_refused():
         source = hdf5_data(4, shuffle=shuffle)
         source.load()
         state = source.state()
-        for others in ((5,), (4, 4), (7, 7) if shuffle else (3, 3)):
-            write_rows(*others)
+        for other_lengths in ((5,), (4, 4), (7, 7) if shuffle else (3, 3)):
+            write_rows(*other_lengths)
             with pytest.raises(ValueError, match="does not fit the files"):
                 hdf5_data(4).restore(state)
 
@@ -297,7 +297,7 @@ def test_dummy_constants_stay_and_others_are_drawn_anew():
              shape { dim: 2 dim: 3 } shape { dim: 4 }
              data_filler { type: "constant" value: 1.5 } data_filler { type: "gaussian" std: 2 } }""",
         tops=("a", "b"),
-        kind="DummyData",
+        layer_type="DummyData",
     )
     assert source.top_shapes() == [(2, 3), (4,)]
     (a1, b1), (a2, b2) = source.load(), source.load()
@@ -323,13 +323,13 @@ def test_dummy_legacy_shapes_and_default_zeros():
 )
 def test_unclear_dummies_are_refused(text, message):
     with pytest.raises(ValueError, match=message):
-        data_layer(f"dummy_data_param {{ {text} }}", kind="DummyData")
+        data_layer(f"dummy_data_param {{ {text} }}", layer_type="DummyData")
 
 
 def test_whether_files_stay_in_memory_is_decided_by_their_size(monkeypatch):
     write_rows(4, 4)  # 32 bytes in memory, half of what is free at most
     for free, resident in ((66, True), (64, False)):
-        monkeypatch.setattr(data, "_free_memory", lambda where, free=free: free)
+        monkeypatch.setattr(data, "_free_memory", lambda device, free=free: free)
         source = hdf5_data(8)
         source.load()
         assert source._resident is resident

@@ -24,10 +24,10 @@ def test_batches_are_bvlc_caffes(image_batches):
 
 def test_shuffled_passes_are_permutations(folder):
     device.set_random_seed(1)
-    drawn = next_labels(image_net("batch_size: 5 shuffle: true"), 20)
-    passes = [drawn[i : i + 5] for i in range(0, 100, 5)]
-    assert all(sorted(one) == [0, 1, 2, 3, 4] for one in passes)
-    assert len(set(map(tuple, passes))) > 5
+    labels = next_labels(image_net("batch_size: 5 shuffle: true"), 20)
+    epochs = [labels[i : i + 5] for i in range(0, 100, 5)]
+    assert all(sorted(epoch) == [0, 1, 2, 3, 4] for epoch in epochs)
+    assert len(set(map(tuple, epochs))) > 5
 
 
 def test_rand_skip_begins_elsewhere(folder):
@@ -38,19 +38,19 @@ def test_rand_skip_begins_elsewhere(folder):
     assert starts == {1, 4, 2}  # the labels of the first three images
 
 
-@pytest.mark.parametrize("kind", ["Data", "ImageData"])
-def test_a_restored_layer_goes_on_as_if_not_stopped(folder, kind):
-    if kind == "Data":
+@pytest.mark.parametrize("layer_type", ["Data", "ImageData"])
+def test_a_restored_layer_goes_on_as_if_not_stopped(folder, layer_type):
+    if layer_type == "Data":
         golden.command("convert_imageset", "./", "list.txt", "db")
         settings = 'data_param { source: "db" batch_size: 2 backend: LMDB }'
     else:
         settings = 'image_data_param { source: "list.txt" batch_size: 2 shuffle: true }'
     settings += "transform_param { crop_size: 6 mirror: true }"
-    net, other = source_net(kind, settings, TRAIN), source_net(kind, settings, TRAIN)
-    next_labels(net, 3), next_labels(other, 1)
-    other.layers[0].restore(net.layers[0].state())
+    net, restored = source_net(layer_type, settings, TRAIN), source_net(layer_type, settings, TRAIN)
+    next_labels(net, 3), next_labels(restored, 1)
+    restored.layers[0].restore(net.layers[0].state())
     for _ in range(6):
-        for a, b in zip(net.forward().values(), other.forward().values(), strict=True):
+        for a, b in zip(net.forward().values(), restored.forward().values(), strict=True):
             assert (a == b).all()
 
 
@@ -89,7 +89,7 @@ def test_an_lmdb_is_read_where_the_backend_is_not_given(folder):
 
 
 @pytest.mark.parametrize(
-    ("kind", "settings", "message"),
+    ("layer_type", "settings", "message"),
     [
         ("Data", "data_param { batch_size: 1 }", "data_param.source must be given"),
         ("Data", 'data_param { source: "db" backend: LEVELDB }', "LEVELDB, the default"),
@@ -113,13 +113,13 @@ def test_an_lmdb_is_read_where_the_backend_is_not_given(folder):
         ("MemoryData", "memory_data_param { batch_size: 2 }", "channels, height, width must be given"),
     ],
 )
-def test_settings_that_do_not_fit_are_refused(folder, kind, settings, message):
+def test_settings_that_do_not_fit_are_refused(folder, layer_type, settings, message):
     Path("empty.txt").touch()
     Path("gone.txt").write_text("gone.png 1\n")
     Path("text.txt").write_text("list.txt 1\n")
     golden.command("convert_imageset", "./", "list.txt", "db")
     with pytest.raises(ValueError, match=message):
-        source_net(kind, settings)
+        source_net(layer_type, settings)
 
 
 def test_memory_data_needs_arrays_that_fit():

@@ -38,7 +38,7 @@ def test_layers_are_listed_as_caffe_names_them():
 
 
 @pytest.mark.parametrize(
-    ("kind", "message"),
+    ("layer_type", "message"),
     [
         ("LSTM", "^layer type 'LSTM' is not supported: recurrent nets .* Python layer .* or use BVLC Caffe$"),
         ("LSTMUnit", "recurrent nets are outside the scope"),
@@ -51,9 +51,9 @@ def test_layers_are_listed_as_caffe_names_them():
         ("", "^type must be given$"),
     ],
 )
-def test_a_type_that_is_refused_says_what_to_do_instead(kind, message):
+def test_a_type_that_is_refused_says_what_to_do_instead(layer_type, message):
     with pytest.raises(ValueError, match=message):
-        layers.create(caffe.proto.caffe_pb2.LayerParameter(name="odd", type=kind), caffe.TEST)
+        layers.create(caffe.proto.caffe_pb2.LayerParameter(name="odd", type=layer_type), caffe.TEST)
 
 
 def test_the_readme_lists_the_layers():
@@ -64,11 +64,11 @@ def test_the_readme_lists_the_layers():
 def test_the_shapes_said_are_those_computed(net):
     for text in golden.CASES.values():
         built = net(text, caffe.TRAIN if "phase: TRAIN" in text else caffe.TEST)
-        said = {name: blob.shape for name, blob in built.blobs.items()}
+        declared = {name: blob.shape for name, blob in built.blobs.items()}
         for name in built.inputs:
             built.blobs[name].data[...] = 1
         built.forward()
-        assert {name: blob.shape for name, blob in built.blobs.items()} == said, text
+        assert {name: blob.shape for name, blob in built.blobs.items()} == declared, text
 
 
 def test_building_a_net_does_not_load_pytorchs_compiler():

@@ -40,16 +40,16 @@ def test_refusals_name_the_file_the_layer_and_the_reason(case, tmp_path):
     assert_refused(*REFUSED[case], tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["SoftmaxWithLoss", "Accuracy"])
+@pytest.mark.parametrize("layer_type", ["SoftmaxWithLoss", "Accuracy"])
 @pytest.mark.parametrize("label", [3, -1])
-def test_a_label_that_is_no_class_is_found(net, kind, label):
-    loss = net(inputs(w=(2, 3), label=(2,)) + layer(kind, "", "w label"))
+def test_a_label_that_is_no_class_is_found(net, layer_type, label):
+    loss = net(inputs(w=(2, 3), label=(2,)) + layer(layer_type, "", "w label"))
     loss.blobs["label"].data[...] = label, 0
     if device.device().type == "cuda":  # it cannot raise
         (value,) = loss.forward().values()
         assert np.isnan(value)
         return
-    message = rf"^layer 'layer' \({kind}\): the label {label} is none of 3 classes, 0 to 2$"
+    message = rf"^layer 'layer' \({layer_type}\): the label {label} is none of 3 classes, 0 to 2$"
     with pytest.raises(ValueError, match=message):
         loss.forward()
 

@@ -56,5 +56,5 @@ def test_infogain_reads_its_matrix_from_a_file(tmp_path):
     scores = np.random.default_rng(2).random((4, 3), np.float32)
     of_file = net_of(one("InfogainLoss", f'infogain_loss_param {{ source: "{path}" }}', x=(4, 3), label=(4,)))
     of_blob = net_of(one("InfogainLoss", x=(4, 3), label=(4,), w=(1, 1, 3, 3), force=False))
-    given = {"x": scores, "label": np.array([0, 1, 2, 1], np.float32)}
-    assert of_file.forward(**given)["y"] == of_blob.forward(**given, w=gains)["y"]
+    input_arrays = {"x": scores, "label": np.array([0, 1, 2, 1], np.float32)}
+    assert of_file.forward(**input_arrays)["y"] == of_blob.forward(**input_arrays, w=gains)["y"]

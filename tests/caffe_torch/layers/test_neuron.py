@@ -50,8 +50,8 @@ def test_what_does_not_fit_is_refused(text, message):
 
 
 def test_prelu_starts_with_a_quarter(net):
-    made = net(X + layer("PReLU", "", "x", "y"))
-    np.testing.assert_array_equal(made.params["layer"][0].data, [0.25] * 3)
+    built = net(X + layer("PReLU", "", "x", "y"))
+    np.testing.assert_array_equal(built.params["layer"][0].data, [0.25] * 3)
 
 
 def test_dropout_keeps_the_mean_and_does_nothing_in_testing(net):

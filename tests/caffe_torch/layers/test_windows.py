@@ -17,7 +17,7 @@ def test_windows_are_bvlc_caffes(image_batches):
 
 
 @pytest.mark.parametrize(
-    ("kind", "settings", "message"),
+    ("layer_type", "settings", "message"),
     [
         (
             "WindowData",
@@ -31,6 +31,6 @@ def test_windows_are_bvlc_caffes(image_batches):
         ),
     ],
 )
-def test_settings_that_do_not_fit_are_refused(folder, kind, settings, message):
+def test_settings_that_do_not_fit_are_refused(folder, layer_type, settings, message):
     with pytest.raises(ValueError, match=message):
-        source_net(kind, settings)
+        source_net(layer_type, settings)

@@ -120,14 +120,14 @@ def test_wire_format_by_hand():
     ],
 )
 def test_defaults(message, defaults):
-    given = getattr(caffe_pb2, message)()
+    empty = getattr(caffe_pb2, message)()
     for name, value in defaults.items():
         expected = pytest.approx(value, rel=1e-6, abs=0) if isinstance(value, float) else value  # float32
-        assert getattr(given, name) == expected, name
+        assert getattr(empty, name) == expected, name
 
 
 @pytest.mark.parametrize(
-    ("text", "where"),
+    ("text", "message"),
     [
         ('name: "n"\nlayer {\n  convolution_param { kernal_size: 3 }\n}', r'^3:\d+.*"kernal_size"'),
         ('layer { name: "a" }\nlayer { convolution_parameter { } }', r'^2:\d+.*"convolution_parameter"'),
@@ -138,8 +138,8 @@ def test_defaults(message, defaults):
         ("layer {\n", r"^2:\d+|^1:\d+"),
     ],
 )
-def test_a_mistake_in_text_is_named_with_its_line(text, where):
-    with pytest.raises(text_format.ParseError, match=where):
+def test_a_mistake_in_text_is_named_with_its_line(text, message):
+    with pytest.raises(text_format.ParseError, match=message):
         text_format.Parse(text, caffe_pb2.NetParameter())
 
 

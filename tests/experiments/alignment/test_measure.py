@@ -31,11 +31,11 @@ def test_motions_stay_within_their_limits():
 
 
 def test_stacks_are_measured(tmp_path):
-    place = tmp_path / "stacks" / "two"
-    place.mkdir(parents=True)
+    stack_folder = tmp_path / "stacks" / "two"
+    stack_folder.mkdir(parents=True)
     photo = measure.read_photograph("chelsea.png").astype(np.uint8)
     for i in range(2):
-        images.write(place / f"{i}.png", photo[:200, 4 * i : 4 * i + 300])
+        images.write(stack_folder / f"{i}.png", photo[:200, 4 * i : 4 * i + 300])
     name, frames, size, pixels, before, after, _ = next(measure.measure_folder(tmp_path))
     assert (name, frames, size, pixels) == ("two", "2", "300x200", "4.0")
     assert float(before) < 0.9 < float(after)

@@ -39,9 +39,9 @@ def test_the_older_folder_comes_back_where_the_new_one_fails(tmp_path, monkeypat
 def test_a_folder_just_finished_by_another_run_is_refused(tmp_path, monkeypatch):
     flock = files.fcntl.flock
 
-    def late(file, how):
+    def late(file, action):
         (tmp_path / "data.part").rename(tmp_path / "data")
-        flock(file, how)
+        flock(file, action)
 
     monkeypatch.setattr(files.fcntl, "flock", late)
     with pytest.raises(ValueError, match="another run"), files.atomic_folder(tmp_path / "data"):
@@ -57,19 +57,19 @@ def listing(folder):
 @pytest.mark.parametrize("kind", ["folder", "file", "link"])
 @pytest.mark.parametrize("older", [False, True])
 def test_a_folder_of_the_user_is_refused_by_name(ending, kind, older, tmp_path):
-    out, theirs = tmp_path / "out", tmp_path / f"out.{ending}"
+    out, foreign = tmp_path / "out", tmp_path / f"out.{ending}"
     if older:
         out.mkdir()
         (out / "old.h5").touch()
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "precious").touch()
     if kind == "folder":
-        theirs.mkdir()
-        (theirs / "precious").touch()
+        foreign.mkdir()
+        (foreign / "precious").touch()
     elif kind == "file":
-        theirs.write_text("precious")
+        foreign.write_text("precious")
     else:
-        theirs.symlink_to(tmp_path / "elsewhere")
+        foreign.symlink_to(tmp_path / "elsewhere")
     before = listing(tmp_path)
     with pytest.raises(
         ValueError, match=rf"out\.{ending}: was not made by this program"
@@ -92,7 +92,7 @@ def test_what_a_user_makes_meanwhile_stays(fails, tmp_path):
     assert listing(tmp_path) == ["out", "out.old", "out.old/precious", "out/old.h5"]
 
 
-def test_what_a_killed_run_left_is_taken_away(tmp_path):
+def test_leftovers_of_a_killed_run_are_removed(tmp_path):
     for name in ("out.old", "out.part"):
         (tmp_path / name / "train").mkdir(parents=True)
         (tmp_path / name / files.MARK).touch()
@@ -137,10 +137,10 @@ def test_a_file_that_appears_meanwhile_stays(tmp_path, monkeypatch, has_links):
 def test_fifos_devices_and_links_to_nothing_stay(tmp_path):
     fifo = tmp_path / "fifo.png"
     os.mkfifo(fifo)
-    for path, kind in ((fifo, "a FIFO"), (Path(os.devnull), "a device")):
-        with pytest.raises(ValueError, match=f"{path}: is {kind}; output goes to files"):
+    for path, description in ((fifo, "a FIFO"), (Path(os.devnull), "a device")):
+        with pytest.raises(ValueError, match=f"{path}: is {description}; output goes to files"):
             files.check_output(path, force=True)
-        with pytest.raises(ValueError, match=f"is {kind}"), files.atomic_write(path):
+        with pytest.raises(ValueError, match=f"is {description}"), files.atomic_write(path):
             raise AssertionError("not begun")
     with pytest.raises(ValueError, match="/dev/stdout: is a device"):  # where it leads to a file too
         files.check_output("/dev/stdout", force=True)
@@ -149,3 +149,17 @@ def test_fifos_devices_and_links_to_nothing_stay(tmp_path):
         files.check_output(tmp_path / "link.png")
     files.check_output(tmp_path / "link.png", force=True)
     assert fifo.is_fifo()
+
+
+def test_texts_may_name_any_file(tmp_path):
+    files.write_text(tmp_path / "x.txt", "é \udcff.png")
+    assert (tmp_path / "x.txt").read_text(encoding="utf-8") == "é \\udcff.png"
+
+
+def test_a_text_has_an_end(tmp_path):
+    (tmp_path / "x.csv").touch()
+    os.truncate(tmp_path / "x.csv", 2**40)  # takes no room
+    with pytest.raises(ValueError, match=r"x\.csv: larger than 64 MiB, which no such file is"):
+        files.read_text(tmp_path / "x.csv", "a list")
+    with pytest.raises(ValueError, match="/dev/zero: is a FIFO, a socket or a device"):
+        files.read_text("/dev/zero", "a list")

@@ -52,10 +52,10 @@ def test_a_program_of_others_keeps_its_handler(tmp_path):
     program.write_text(
         "import signal\nimport two_stream_fusion.base.cli\nprint(signal.getsignal(signal.SIGINT))\n"
     )
-    shown = subprocess.check_output(
+    output = subprocess.check_output(
         [sys.executable, program], env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True
     )
-    assert "default_int_handler" in shown or "SIG_IGN" in shown
+    assert "default_int_handler" in output or "SIG_IGN" in output
 
 
 @pytest.mark.parametrize(

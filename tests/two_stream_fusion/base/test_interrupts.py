@@ -19,7 +19,7 @@ def test_ctrl_c_waits_until_the_block_is_over():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_an_error_in_the_block_is_what_comes_of_it():
+def test_an_error_in_the_block_is_raised():
     with pytest.raises(ValueError, match="wrong"), delay_interrupt():
         signal.raise_signal(signal.SIGINT)
         raise ValueError("wrong")

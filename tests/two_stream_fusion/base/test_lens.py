@@ -28,8 +28,8 @@ def test_a_disc_grows_steadily():
     """By hand: of a radius of 1.2 the middle and its four neighbours count 1 and 0.7, the corners 0.2858."""
     point = np.zeros((5, 5))
     point[2, 2] = 1
-    whole = 1 + 4 * 0.7 + 4 * (1.7 - 2**0.5)
+    area = 1 + 4 * 0.7 + 4 * (1.7 - 2**0.5)
     disc = lens.disc(point, 1.2)
-    assert disc[2, 2] == pytest.approx(1 / whole)
-    assert disc[1, 2] == disc[2, 3] == pytest.approx(0.7 / whole)
-    assert disc[1, 1] == pytest.approx((1.7 - 2**0.5) / whole)
+    assert disc[2, 2] == pytest.approx(1 / area)
+    assert disc[1, 2] == disc[2, 3] == pytest.approx(0.7 / area)
+    assert disc[1, 1] == pytest.approx((1.7 - 2**0.5) / area)

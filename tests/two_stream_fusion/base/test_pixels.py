@@ -55,13 +55,13 @@ def test_nearest_is_marked_and_none_is_much_nearer(height, width, seed):
     rng = np.random.default_rng(seed)
     marked = rng.random((height, width)) < 0.3
     marked.flat[rng.integers(marked.size)] = True
-    found = pixels.nearest_index(marked)
-    assert marked.ravel()[found].all()
-    places = np.argwhere(marked)
+    index_map = pixels.nearest_index(marked)
+    assert marked.ravel()[index_map].all()
+    marked_places = np.argwhere(marked)
     for at in np.ndindex(height, width):
-        least = np.hypot(*(places - at).T).min()
-        to = np.hypot(*(np.array(np.unravel_index(found[at], marked.shape)) - at))
-        assert to <= 1.03 * least + 0.01
+        nearest_distance = np.hypot(*(marked_places - at).T).min()
+        distance = np.hypot(*(np.array(np.unravel_index(index_map[at], marked.shape)) - at))
+        assert distance <= 1.03 * nearest_distance + 0.01
 
 
 def test_small_regions_go_to_what_surrounds_them():
@@ -101,7 +101,7 @@ def test_hidden_pixels_take_the_nearest_visible_colour(channels):
     extended = pixels.extend_visible(image, alpha)
     np.testing.assert_array_equal(extended[alpha > 0], image[alpha > 0])
     np.testing.assert_array_equal(extended[0, 0], image[0, 1])
-    assert any(np.array_equal(extended[1, 3], image[place]) for place in ((0, 3), (1, 2), (2, 3)))
+    assert any(np.array_equal(extended[1, 3], image[pixel]) for pixel in ((0, 3), (1, 2), (2, 3)))
     np.testing.assert_array_equal(image, before)
     assert pixels.extend_visible(image, None) is image
     assert pixels.extend_visible(image, np.ones((3, 4), np.uint8)) is image

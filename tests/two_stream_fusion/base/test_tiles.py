@@ -13,15 +13,15 @@ from two_stream_fusion.base import tiles
     height=st.integers(1, 90), width=st.integers(1, 90), tile=st.integers(0, 100), margin=st.integers(0, 20)
 )
 def test_tiles_cover_every_pixel_once_and_reach_around(height, width, tile, margin):
-    seen = np.zeros((height, width), int)
-    places = np.arange(height * width).reshape(height, width)
+    visits = np.zeros((height, width), int)
+    indices = np.arange(height * width).reshape(height, width)
     for inner, outer, inside in tiles.tiles((height, width), tile, margin):
-        seen[inner] += 1
-        assert np.array_equal(places[outer][inside], places[inner])
+        visits[inner] += 1
+        assert np.array_equal(indices[outer][inside], indices[inner])
         for i, o, length in zip(inner, outer, (height, width)):
             assert o.start == max(0, i.start - margin) and o.stop == min(length, i.stop + margin)
             assert not tile or i.stop - i.start <= tile
-    assert (seen == 1).all()
+    assert (visits == 1).all()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (16, 16), (37, 50)])

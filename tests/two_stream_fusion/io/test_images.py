@@ -31,20 +31,20 @@ def sample(dtype, channels=3, size=(13, 17)):
 
 
 def exif(orientation=None):
-    made = Image.Exif()
-    made[271], made[306] = "a camera", "2026:01:02 03:04:05"
-    made[0x8769] = {33434: 0.125}  # exposure time
+    tags = Image.Exif()
+    tags[271], tags[306] = "a camera", "2026:01:02 03:04:05"
+    tags[0x8769] = {33434: 0.125}  # exposure time
     if orientation:
-        made[274] = orientation
-    return made.tobytes()
+        tags[274] = orientation
+    return tags.tobytes()
 
 
 def retag(path, name, value):
     """Write another number over that of a tag of a TIFF."""
     with tifffile.TiffFile(path) as file:
-        place, order = file.pages[0].tags[name].valueoffset, file.byteorder
+        offset, order = file.pages[0].tags[name].valueoffset, file.byteorder
     with open(path, "r+b") as file:
-        file.seek(place)
+        file.seek(offset)
         file.write(struct.pack(order + "H", value))
 
 
@@ -70,11 +70,11 @@ def test_written_images_read_back_the_same(tmp_path, ending, dtype, channels, al
     else:
         assert back.alpha is None
     assert back.metadata.icc == b"a profile" * 20
-    found = Image.Exif()
-    found.load(back.metadata.exif)
-    assert found[271] == "a camera"
+    tags = Image.Exif()
+    tags.load(back.metadata.exif)
+    assert tags[271] == "a camera"
     if ending != ".tif":
-        assert found.get_ifd(0x8769)[33434] == 0.125
+        assert tags.get_ifd(0x8769)[33434] == 0.125
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
@@ -98,7 +98,7 @@ def test_colour_is_red_first(tmp_path):
 def test_images_are_upright_and_say_so(tmp_path, ending, orientation):
     upright = np.zeros((24, 40, 3), np.uint8)
     upright[:8, :20], upright[16:, 20:] = 250, 120
-    turned = {
+    expected_of = {
         1: upright,
         2: upright[:, ::-1],
         3: upright[::-1, ::-1],
@@ -111,28 +111,28 @@ def test_images_are_upright_and_say_so(tmp_path, ending, orientation):
     path = tmp_path / f"x{ending}"
     if ending == ".tif":
         tags = [(274, "H", 1, orientation, True)]
-        tifffile.imwrite(path, np.ascontiguousarray(turned), photometric="rgb", extratags=tags)
+        tifffile.imwrite(path, np.ascontiguousarray(expected_of), photometric="rgb", extratags=tags)
     else:
-        Image.fromarray(np.ascontiguousarray(turned)).save(path, exif=exif(orientation))
-    found = images.load(path)
-    assert found.pixels.shape == upright.shape
-    assert np.abs(found.pixels.astype(int) - upright).max() <= 6  # JPEG
-    kept = Image.Exif()
-    kept.load(found.metadata.exif)
-    assert 274 not in kept
+        Image.fromarray(np.ascontiguousarray(expected_of)).save(path, exif=exif(orientation))
+    loaded = images.load(path)
+    assert loaded.pixels.shape == upright.shape
+    assert np.abs(loaded.pixels.astype(int) - upright).max() <= 6  # JPEG
+    kept_exif = Image.Exif()
+    kept_exif.load(loaded.metadata.exif)
+    assert 274 not in kept_exif
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_pages_of_a_tiff(tmp_path, dtype, compression):
     path = tmp_path / "stack.tif"
-    whole = np.stack([sample(np.uint16), sample(np.uint16)[::-1], sample(np.uint16)[:, ::-1]])
-    stack = (whole / 65535).astype(dtype) if dtype == np.float32 else whole.astype(dtype)
+    stacked = np.stack([sample(np.uint16), sample(np.uint16)[::-1], sample(np.uint16)[:, ::-1]])
+    stack = (stacked / 65535).astype(dtype) if dtype == np.float32 else stacked.astype(dtype)
     tifffile.imwrite(path, stack, photometric="rgb", compression=compression)
     assert images.pages(path) == 3
     for i in range(3):
-        wanted = whole[i] if dtype == np.float32 else stack[i]
-        np.testing.assert_array_equal(images.read(path, i), wanted)
+        expected = stacked[i] if dtype == np.float32 else stack[i]
+        np.testing.assert_array_equal(images.read(path, i), expected)
     with pytest.raises(ValueError, match=r"stack\.tif"):
         images.read(path, 3)
 
@@ -148,37 +148,37 @@ def test_lzw_is_read(tmp_path):
 @pytest.mark.parametrize("channels", [2, 4])
 def test_alpha_of_a_tiff_leaves_the_colours_alone(tmp_path, packed, channels):
     """However it is packed: OpenCV would multiply alpha into the colours."""
-    wanted = sample(np.uint8, 4)[..., 4 - channels :]
-    planes = [Image.fromarray(np.ascontiguousarray(plane)) for plane in np.moveaxis(wanted, 2, 0)]
+    expected = sample(np.uint8, 4)[..., 4 - channels :]
+    planes = [Image.fromarray(np.ascontiguousarray(plane)) for plane in np.moveaxis(expected, 2, 0)]
     Image.merge("RGBA" if channels == 4 else "LA", planes).save(tmp_path / "x.tif", compression=packed)
-    found = images.load(tmp_path / "x.tif")
-    np.testing.assert_array_equal(np.dstack([found.pixels, found.alpha]), wanted)
+    loaded = images.load(tmp_path / "x.tif")
+    np.testing.assert_array_equal(np.dstack([loaded.pixels, loaded.alpha]), expected)
 
 
 def test_associated_alpha_is_divided_out(tmp_path):
     alpha = np.array([[255, 128, 1], [0, 200, 51]], np.uint8)
-    held = np.array([[90, 64, 1], [7, 200, 10]], np.uint8)  # colours times alpha / 255
+    stored = np.array([[90, 64, 1], [7, 200, 10]], np.uint8)  # colours times alpha / 255
     tifffile.imwrite(
         tmp_path / "x.tif",
-        np.dstack([held] * 3 + [alpha]),
+        np.dstack([stored] * 3 + [alpha]),
         photometric="rgb",
         extrasamples=["assocalpha"],
     )
-    found = images.load(tmp_path / "x.tif")
-    np.testing.assert_array_equal(found.pixels[..., 1], [[90, 128, 255], [7, 255, 50]])
-    np.testing.assert_array_equal(found.alpha, alpha)
+    loaded = images.load(tmp_path / "x.tif")
+    np.testing.assert_array_equal(loaded.pixels[..., 1], [[90, 128, 255], [7, 255, 50]])
+    np.testing.assert_array_equal(loaded.alpha, alpha)
 
 
 def test_associated_alpha_packed_by_lzw_is_divided_out_once(tmp_path):
     """Pillow, which unpacks it, divides too, and rounds down."""
     alpha = np.full((3, 4), 128, np.uint8)
-    held = np.arange(12, dtype=np.uint8).reshape(3, 4) * 10
-    planes = [Image.fromarray(plane) for plane in (held, held, held, alpha)]
+    stored = np.arange(12, dtype=np.uint8).reshape(3, 4) * 10
+    planes = [Image.fromarray(plane) for plane in (stored, stored, stored, alpha)]
     Image.merge("RGBA", planes).save(tmp_path / "x.tif", compression="tiff_lzw")
     retag(tmp_path / "x.tif", "ExtraSamples", 1)
-    found = images.load(tmp_path / "x.tif")
-    assert np.abs(found.pixels - held[..., None] * (255 / 128)).max() <= 1
-    np.testing.assert_array_equal(found.alpha, alpha)
+    loaded = images.load(tmp_path / "x.tif")
+    assert np.abs(loaded.pixels - stored[..., None] * (255 / 128)).max() <= 1
+    np.testing.assert_array_equal(loaded.alpha, alpha)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -189,15 +189,15 @@ def test_white_may_be_zero(tmp_path, dtype):
 
 
 def test_thumbnails_and_masks_are_no_pages(tmp_path):
-    whole = sample(np.uint8)
+    image = sample(np.uint8)
     with tifffile.TiffWriter(tmp_path / "x.tif") as file:
-        file.write(whole[:3, :4], photometric="rgb", subfiletype=1)
-        file.write(whole, photometric="rgb")
-        file.write(whole[..., 0] > 9, photometric="mask", subfiletype=4)
-        file.write(whole[::-1], photometric="rgb", subfiletype=2)  # a page of several
+        file.write(image[:3, :4], photometric="rgb", subfiletype=1)
+        file.write(image, photometric="rgb")
+        file.write(image[..., 0] > 9, photometric="mask", subfiletype=4)
+        file.write(image[::-1], photometric="rgb", subfiletype=2)  # a page of several
     assert images.pages(tmp_path / "x.tif") == 2
-    np.testing.assert_array_equal(images.read(tmp_path / "x.tif"), whole)
-    np.testing.assert_array_equal(images.read(tmp_path / "x.tif", 1), whole[::-1])
+    np.testing.assert_array_equal(images.read(tmp_path / "x.tif"), image)
+    np.testing.assert_array_equal(images.read(tmp_path / "x.tif", 1), image[::-1])
 
 
 FIRST_AXES = {"description": '{"axes": "ZYX", "shape": [3, 13, 17]}', "metadata": None}  # as older tifffiles
@@ -209,8 +209,8 @@ def test_descriptions_of_how_a_file_is_made_are_not_carried_over(tmp_path, how):
     stack = np.stack([sample(np.uint8, 1)] * 3)
     how = {"metadata": {"axes": "ZYX"}, **how}
     tifffile.imwrite(tmp_path / "x.tif", stack, photometric="minisblack", **how)
-    found = images.load(tmp_path / "x.tif")
-    images.write(tmp_path / "one.tif", found.pixels, None, found.metadata)
+    loaded = images.load(tmp_path / "x.tif")
+    images.write(tmp_path / "one.tif", loaded.pixels, None, loaded.metadata)
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "one.tif"), stack[0])
     tifffile.imwrite(tmp_path / "said.tif", stack[0], description="a fly", metadata=None)
     assert b"a fly" in images.load(tmp_path / "said.tif").metadata.exif
@@ -225,7 +225,7 @@ def test_colours_without_opacity_are_kept(tmp_path):
 
 def unsuitable(folder):
     """{what is said: a file}, whole files of kinds that are not fused."""
-    made = {
+    files = {
         "animated, 2": folder / "animated.webp",
         "animated, 3": folder / "animated.png",
         "CMYK": folder / "cmyk.jpg",
@@ -241,30 +241,30 @@ def unsuitable(folder):
         "RAW": folder / "x.nef",
     }
     frames = [Image.fromarray(np.roll(sample(np.uint8), i, 0)) for i in range(3)]
-    frames[0].save(made["animated, 2"], save_all=True, append_images=frames[1:2])
-    frames[0].save(made["animated, 3"], save_all=True, append_images=frames[1:])
-    Image.fromarray(sample(np.uint8, 4), "CMYK").save(made["CMYK"])
-    Image.fromarray(sample(np.uint8, 4), "CMYK").save(made["SEPARATED"])
-    frames[0].save(made["GIF"])
+    frames[0].save(files["animated, 2"], save_all=True, append_images=frames[1:2])
+    frames[0].save(files["animated, 3"], save_all=True, append_images=frames[1:])
+    Image.fromarray(sample(np.uint8, 4), "CMYK").save(files["CMYK"])
+    Image.fromarray(sample(np.uint8, 4), "CMYK").save(files["SEPARATED"])
+    frames[0].save(files["GIF"])
     floats = np.full((5, 6), 0.5, np.float32)
     for name, value in (("nan", np.nan), ("floats from -1 to", -1)):
         floats[2, 2] = value
-        tifffile.imwrite(made[name], floats)
-    tifffile.imwrite(made["int32"], floats.astype(np.int32))
-    tifffile.imwrite(made["float16"], floats.astype(np.float16))
+        tifffile.imwrite(files[name], floats)
+    tifffile.imwrite(files["int32"], floats.astype(np.int32))
+    tifffile.imwrite(files["float16"], floats.astype(np.float16))
     tifffile.imwrite(
-        made["5 channels"], np.dstack([sample(np.uint8), sample(np.uint8)[..., :2]]), photometric="rgb"
+        files["5 channels"], np.dstack([sample(np.uint8), sample(np.uint8)[..., :2]]), photometric="rgb"
     )
-    tifffile.imwrite(made["packed by ZSTD"], sample(np.uint8, 1))
-    retag(made["packed by ZSTD"], "Compression", 50000)
+    tifffile.imwrite(files["packed by ZSTD"], sample(np.uint8, 1))
+    retag(files["packed by ZSTD"], "Compression", 50000)
     small = io.BytesIO()
     Image.fromarray(sample(np.uint8, 1)).save(small, "PNG")
     data = bytearray(small.getvalue())
     data[16:24] = (60000).to_bytes(4, "big") * 2
     head = png.make_chunk(b"IHDR", bytes(data[16:29]))
-    made["million"].write_bytes(bytes(data[:8]) + head + bytes(data[33:]))
-    made["RAW"].write_bytes(b"none")
-    return made
+    files["million"].write_bytes(bytes(data[:8]) + head + bytes(data[33:]))
+    files["RAW"].write_bytes(b"none")
+    return files
 
 
 def test_unsuitable_files_are_refused_by_name(tmp_path):
@@ -299,13 +299,13 @@ def test_raw_is_developed_and_refused_where_not_whole(tmp_path):
     photograph = cv2.GaussianBlur(skimage.data.coffee()[:240, :320], (0, 0), 1)
     path = tmp_path / "x.dng"
     write_raw(path, photograph)
-    found = images.read(path)
-    assert found.shape == photograph.shape and found.dtype == np.uint16
-    inside = np.abs(found / 257 - photograph)[8:-8, 8:-8]
+    pixels = images.read(path)
+    assert pixels.shape == photograph.shape and pixels.dtype == np.uint16
+    inside = np.abs(pixels / 257 - photograph)[8:-8, 8:-8]
     assert inside.mean() < 1.5
-    whole = path.read_bytes()
+    content = path.read_bytes()
     for share in (0.01, 0.2, 0.5, 0.9):
-        path.write_bytes(whole[: int(len(whole) * share)])
+        path.write_bytes(content[: int(len(content) * share)])
         with pytest.raises(ValueError, match=r"x\.dng: not a RAW file, or incomplete: Input/output error"):
             images.read(path)
 
@@ -313,23 +313,25 @@ def test_raw_is_developed_and_refused_where_not_whole(tmp_path):
 def write_heic(path, pixels, mode, exif=None):
     """By libheif without loss of colour, where the kind of image allows."""
     heif = pytest.importorskip("pillow_heif")
-    made = heif.from_bytes(mode, pixels.shape[1::-1], pixels.tobytes())
-    made.save(path, quality=-1, chroma=444, matrix_coefficients=0, exif=exif, icc_profile=b"a profile" * 20)
+    heif_file = heif.from_bytes(mode, pixels.shape[1::-1], pixels.tobytes())
+    heif_file.save(
+        path, quality=-1, chroma=444, matrix_coefficients=0, exif=exif, icc_profile=b"a profile" * 20
+    )
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
 def test_heic_is_read(tmp_path, mode):
     pixels = sample(np.uint8, len(mode))
     write_heic(tmp_path / "x.heic", pixels, mode, exif())
-    found = images.load(tmp_path / "x.heic")
-    np.testing.assert_array_equal(found.pixels, pixels if mode == "L" else pixels[..., :3])
+    loaded = images.load(tmp_path / "x.heic")
+    np.testing.assert_array_equal(loaded.pixels, pixels if mode == "L" else pixels[..., :3])
     if mode == "RGBA":
-        np.testing.assert_array_equal(found.alpha, pixels[..., 3])
+        np.testing.assert_array_equal(loaded.alpha, pixels[..., 3])
     else:
-        assert found.alpha is None
-    kept = Image.Exif()
-    kept.load(found.metadata.exif)
-    assert kept[271] == "a camera" and found.metadata.icc == b"a profile" * 20
+        assert loaded.alpha is None
+    kept_exif = Image.Exif()
+    kept_exif.load(loaded.metadata.exif)
+    assert kept_exif[271] == "a camera" and loaded.metadata.icc == b"a profile" * 20
 
 
 @pytest.mark.parametrize(("orientation", "turns"), [(3, 2), (6, 3), (8, 1)])
@@ -337,20 +339,20 @@ def test_heic_is_turned_once(tmp_path, orientation, turns):
     """Its own field says how it is turned, EXIF says so again."""
     pixels = sample(np.uint8)
     write_heic(tmp_path / "x.heic", pixels, "RGB", exif(orientation))
-    found = images.load(tmp_path / "x.heic")
-    np.testing.assert_array_equal(found.pixels, np.rot90(pixels, turns))
-    kept = Image.Exif()
-    kept.load(found.metadata.exif)
-    assert 274 not in kept
+    loaded = images.load(tmp_path / "x.heic")
+    np.testing.assert_array_equal(loaded.pixels, np.rot90(pixels, turns))
+    kept_exif = Image.Exif()
+    kept_exif.load(loaded.metadata.exif)
+    assert 274 not in kept_exif
 
 
 def test_heic_of_ten_bits_is_16_bit(tmp_path):
     levels = np.arange(1024, dtype=np.uint16).repeat(6).reshape(32, 64, 3)
     write_heic(tmp_path / "x.heic", levels << 6, "RGB;16")
-    found = images.read(tmp_path / "x.heic")
-    assert found.dtype == np.uint16
-    np.testing.assert_allclose(found, levels * (65535 / 1023), atol=0.51)
-    assert found.max() == 65535
+    pixels_read = images.read(tmp_path / "x.heic")
+    assert pixels_read.dtype == np.uint16
+    np.testing.assert_allclose(pixels_read, levels * (65535 / 1023), atol=0.51)
+    assert pixels_read.max() == 65535
 
 
 def test_heic_is_refused_where_it_is_not_whole(tmp_path):
@@ -378,9 +380,9 @@ def test_truncated_files_are_refused(tmp_path, ending, dtype):
         pytest.skip("8 bit alone")
     path = tmp_path / f"x{ending}"
     images.write(path, sample(dtype, 3, (64, 64)))
-    whole = path.read_bytes()
+    content = path.read_bytes()
     for share in (0.01, 0.2, 0.5, 0.9):
-        path.write_bytes(whole[: int(len(whole) * share)])
+        path.write_bytes(content[: int(len(content) * share)])
         with pytest.raises(ValueError, match=path.name):
             images.read(path)
 
@@ -390,12 +392,12 @@ def damaged(rng, data):
     data = bytearray(data)
     for _ in range(rng.integers(1, 6)):
         at, length = int(rng.integers(len(data))), int(rng.integers(1, 20))
-        what = rng.integers(4)
-        if what == 0:
+        damage = rng.integers(4)
+        if damage == 0:
             data[at] = rng.integers(256)
-        elif what == 1:
+        elif damage == 1:
             del data[at : at + length]
-        elif what == 2:
+        elif damage == 2:
             data[at:at] = rng.bytes(length)
         else:
             data[at:at] = data[at : at + length]
@@ -421,9 +423,9 @@ def fuzz(folder, rounds, seed):
         path = folder / f"damaged{ending}"
         path.write_bytes(damaged(rng, data))
         try:
-            found = images.load(path)
-            assert found.pixels.dtype in (np.uint8, np.uint16) and found.pixels.ndim in (2, 3)
-            images.write(folder / "again.png", found.pixels, found.alpha, found.metadata)
+            loaded = images.load(path)
+            assert loaded.pixels.dtype in (np.uint8, np.uint16) and loaded.pixels.ndim in (2, 3)
+            images.write(folder / "again.png", loaded.pixels, loaded.alpha, loaded.metadata)
             images.pages(path)
         except ValueError as error:
             refused += 1
@@ -459,8 +461,8 @@ def test_any_size_is_kept(tmp_path_factory, height, width, ending, deep):
     path = tmp_path_factory.mktemp("size") / f"x{ending}"
     dtype = np.uint16 if deep and ending in (".png", ".tif") else np.uint8
     images.write(path, sample(dtype, 3, (height, width)))
-    found = images.read(path)
-    assert found.shape == (height, width, 3) and found.dtype == dtype
+    read_back = images.read(path)
+    assert read_back.shape == (height, width, 3) and read_back.dtype == dtype
 
 
 @pytest.mark.parametrize(
@@ -474,7 +476,7 @@ def test_any_size_is_kept(tmp_path_factory, height, width, ending, deep):
         ("x.webp", np.zeros((1, 17000), np.uint8), None, "16383"),
     ],
 )
-def test_what_a_format_cannot_hold_is_refused(tmp_path, name, pixels, alpha, words):
+def test_pixels_a_format_cannot_hold_are_refused(tmp_path, name, pixels, alpha, words):
     with pytest.raises(ValueError, match=words):
         images.write(tmp_path / name, pixels, alpha)
     assert not list(tmp_path.iterdir())
@@ -516,9 +518,9 @@ def test_pgm_and_ppm_may_name_another_white(tmp_path, kind, white):
         data = values.astype(">u2" if white > 255 else "u1").tobytes()
     (tmp_path / "x.ppm").write_bytes(head + data)
     top = 65535 if white > 255 else 255
-    found = images.read(tmp_path / "x.ppm")
-    assert found.dtype == (np.uint16 if white > 255 else np.uint8)
-    np.testing.assert_array_equal(found, np.rint(values * (top / white)))
+    pixels = images.read(tmp_path / "x.ppm")
+    assert pixels.dtype == (np.uint16 if white > 255 else np.uint8)
+    np.testing.assert_array_equal(pixels, np.rint(values * (top / white)))
 
 
 def test_floats_are_tiffs_alone(tmp_path):
@@ -612,12 +614,12 @@ def test_16_bit_png_is_read_as_it_says_or_refused(tmp_path, colour_type, is_tran
     transparent = b"\0\1" * png.CHANNELS[colour_type] if is_transparent else None
     levels = write_16_bit_png(path, colour_type, transparent)
     try:
-        found = images.load(path)
+        loaded = images.load(path)
     except ValueError as error:
         assert is_transparent and "the file says 13x17x" in str(error)
         return
-    held = found.pixels if colour_type in (0, 2) else np.dstack([found.pixels, found.alpha])
-    np.testing.assert_array_equal(held, levels)
+    stored = loaded.pixels if colour_type in (0, 2) else np.dstack([loaded.pixels, loaded.alpha])
+    np.testing.assert_array_equal(stored, levels)
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((13, 17), np.uint16), np.zeros((13, 17, 3), np.uint8)])
@@ -640,9 +642,9 @@ def test_headers_say_what_is_decoded(tmp_path, ending):
     path = tmp_path / f"x{ending}"
     for channels in (1, 3):
         Image.fromarray(sample(np.uint8, channels)).save(path)
-        header, found = images.header(path), images.read(path)
-        assert (header.height, header.width) == found.shape[:2] and header.itemsize == 1
-        assert header.size == found.size or ending == ".webp"
+        header, pixels = images.header(path), images.read(path)
+        assert (header.height, header.width) == pixels.shape[:2] and header.itemsize == 1
+        assert header.size == pixels.size or ending == ".webp"
         assert header.decoding >= header.size
 
 
@@ -651,9 +653,9 @@ def test_headers_of_raw_and_heic_say_what_is_decoded(tmp_path):
     write_raw(tmp_path / "x.dng", sample(np.uint8, size=(64, 96)))
     write_heic(tmp_path / "x.heic", sample(np.uint8, size=(64, 96)), "RGB")
     for name in ("x.dng", "x.heic"):
-        header, found = images.header(tmp_path / name), images.read(tmp_path / name)
-        assert (header.height, header.width, header.channels) == found.shape
-        assert header.itemsize == found.itemsize
+        header, pixels = images.header(tmp_path / name), images.read(tmp_path / name)
+        assert (header.height, header.width, header.channels) == pixels.shape
+        assert header.itemsize == pixels.itemsize
 
 
 @pytest.mark.parametrize("ending", [*ENDINGS, ".ppm", ".dng", ".heic"])
@@ -673,16 +675,16 @@ def test_an_image_that_memory_cannot_hold_is_refused(tmp_path, monkeypatch, endi
 
 def claims(path, width, height):
     """A small image whose header claims another size, by the ending of its name."""
-    held = io.BytesIO()
-    Image.fromarray(sample(np.uint8)).save(held, {".jpg": "JPEG", ".bmp": "BMP"}.get(path.suffix, "PNG"))
-    data = bytearray(held.getvalue())
+    buffer = io.BytesIO()
+    Image.fromarray(sample(np.uint8)).save(buffer, {".jpg": "JPEG", ".bmp": "BMP"}.get(path.suffix, "PNG"))
+    data = bytearray(buffer.getvalue())
     if path.suffix == ".webp":  # lossless, of one colour
         data = bytearray(
             bytes.fromhex("524946461a000000574542505650384c0e0000002ffebfff0f071011fd0f4444ff03")
         )
     elif path.suffix == ".jpg":
-        place = data.index(b"\xff\xc0") + 5
-        data[place : place + 4] = struct.pack(">HH", height, width)
+        marker = data.index(b"\xff\xc0") + 5
+        data[marker : marker + 4] = struct.pack(">HH", height, width)
     elif path.suffix == ".bmp":
         data[18:26] = struct.pack("<II", width, height)
     elif path.suffix == ".ppm":

@@ -13,9 +13,9 @@ END = b"\xff\xd9"
 
 def photograph(**options):
     """(data, pixels) of a small JPEG."""
-    held = io.BytesIO()
-    Image.fromarray(skimage.data.coffee()[100:170, 200:290]).save(held, "JPEG", quality=90, **options)
-    return held.getvalue(), np.array(Image.open(held))
+    buffer = io.BytesIO()
+    Image.fromarray(skimage.data.coffee()[100:170, 200:290]).save(buffer, "JPEG", quality=90, **options)
+    return buffer.getvalue(), np.array(Image.open(buffer))
 
 
 KINDS = [{}, {"progressive": True}, {"restart_marker_rows": 1}]

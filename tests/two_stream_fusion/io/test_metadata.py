@@ -23,11 +23,11 @@ def packet(inside="", attributes=""):
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_xmp_and_resolution_come_back(tmp_path, ending):
-    held = Metadata(b"", b"", packet(), Resolution(300, 150))
-    images.write(tmp_path / f"x{ending}", PIXELS, metadata=held)
-    found = images.load(tmp_path / f"x{ending}").metadata
-    assert found.xmp == packet()
-    per_inch = found.resolution.per("inch")
+    written = Metadata(b"", b"", packet(), Resolution(300, 150))
+    images.write(tmp_path / f"x{ending}", PIXELS, metadata=written)
+    loaded = images.load(tmp_path / f"x{ending}").metadata
+    assert loaded.xmp == packet()
+    per_inch = loaded.resolution.per("inch")
     assert (round(per_inch.x, 1), round(per_inch.y, 1)) == (300, 150)
 
 
@@ -54,15 +54,15 @@ def test_other_readers_find_xmp_and_resolution(tmp_path, ending):
 @pytest.mark.parametrize("unit", ["µm", "nm", "mm", "cm"])
 def test_calibrations_of_microscopes_fit_each_format(tmp_path, ending, unit):
     """Dots an inch of a microscope leave the fields of JFIF."""
-    held = Resolution(9.25, 9.25, unit)
-    images.write(tmp_path / f"x{ending}", PIXELS, metadata=Metadata(resolution=held))
-    found = images.load(tmp_path / f"x{ending}").metadata.resolution
+    written = Resolution(9.25, 9.25, unit)
+    images.write(tmp_path / f"x{ending}", PIXELS, metadata=Metadata(resolution=written))
+    loaded = images.load(tmp_path / f"x{ending}").metadata.resolution
     if unit == "nm" and ending == ".png":
-        assert found is None  # 9.25e9 a metre: more than pHYs holds
+        assert loaded is None  # 9.25e9 a metre: more than pHYs holds
         return
-    assert found.per(unit).x == pytest.approx(9.25, rel=0.03 if ending == ".jpg" else 1e-4)
+    assert loaded.per(unit).x == pytest.approx(9.25, rel=0.03 if ending == ".jpg" else 1e-4)
     if ending == ".tif":
-        assert found.unit == unit
+        assert loaded.unit == unit
 
 
 @pytest.mark.parametrize("unit", ["micron", "\\u00B5m", "um", "mm"])
@@ -70,15 +70,17 @@ def test_calibrations_of_imagej_are_carried_over(tmp_path, unit):
     stack = np.zeros((3, 9, 11), np.uint16)
     options = {"imagej": True, "resolution": (5.5, 4.0), "metadata": {"unit": unit, "axes": "ZYX"}}
     tifffile.imwrite(tmp_path / "x.tif", stack, **options)
-    found = images.load(tmp_path / "x.tif")
+    loaded = images.load(tmp_path / "x.tif")
     unit = "mm" if unit == "mm" else "µm"
-    assert found.metadata.resolution[:2] == pytest.approx((5.5, 4)) and found.metadata.resolution.unit == unit
-    images.write(tmp_path / "one.tif", found.pixels, metadata=found.metadata)
+    assert (
+        loaded.metadata.resolution[:2] == pytest.approx((5.5, 4)) and loaded.metadata.resolution.unit == unit
+    )
+    images.write(tmp_path / "one.tif", loaded.pixels, metadata=loaded.metadata)
     with tifffile.TiffFile(tmp_path / "one.tif") as file:
         assert file.imagej_metadata["unit"] == ("mm" if unit == "mm" else "micron")
         assert file.pages[0].tags[296].value == 1
         assert file.pages[0].tags[282].value[0] / file.pages[0].tags[282].value[1] == pytest.approx(5.5)
-    np.testing.assert_array_equal(tifffile.imread(tmp_path / "one.tif"), found.pixels)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "one.tif"), loaded.pixels)
 
 
 def test_calibrations_of_ome_are_carried_over(tmp_path):
@@ -90,8 +92,8 @@ def test_calibrations_of_ome_are_carried_over(tmp_path):
     }
     stack = np.zeros((3, 9, 11), np.uint16)
     tifffile.imwrite(tmp_path / "x.ome.tif", stack, ome=True, metadata={"axes": "ZYX", **sizes})
-    found = images.load(tmp_path / "x.ome.tif").metadata.resolution
-    assert (found.x, found.y, found.unit) == (pytest.approx(5), pytest.approx(4), "µm")
+    loaded = images.load(tmp_path / "x.ome.tif").metadata.resolution
+    assert (loaded.x, loaded.y, loaded.unit) == (pytest.approx(5), pytest.approx(4), "µm")
 
 
 @pytest.mark.parametrize("unit", [2, 3])
@@ -99,8 +101,8 @@ def test_resolutions_of_tiff_keep_their_unit(tmp_path, unit):
     tifffile.imwrite(
         tmp_path / "x.tif", PIXELS, photometric="rgb", resolution=(118.5, 72), resolutionunit=unit
     )
-    found = images.load(tmp_path / "x.tif").metadata.resolution
-    assert found.unit == {2: "inch", 3: "cm"}[unit] and found[:2] == pytest.approx((118.5, 72))
+    loaded = images.load(tmp_path / "x.tif").metadata.resolution
+    assert loaded.unit == {2: "inch", 3: "cm"}[unit] and loaded[:2] == pytest.approx((118.5, 72))
 
 
 def test_a_shape_of_pixels_is_no_resolution(tmp_path):
@@ -117,8 +119,8 @@ def test_a_description_stays_beside_a_calibration(tmp_path):
     images.write(
         tmp_path / "x.tif", PIXELS, metadata=Metadata(exif.tobytes(), resolution=Resolution(5, 5, "µm"))
     )
-    found = images.load(tmp_path / "x.tif").metadata
-    assert b"a fly" in found.exif and found.resolution.per("µm").x == pytest.approx(5)
+    loaded = images.load(tmp_path / "x.tif").metadata
+    assert b"a fly" in loaded.exif and loaded.resolution.per("µm").x == pytest.approx(5)
 
 
 @pytest.mark.parametrize("where", ["inside", "attributes"])
@@ -147,12 +149,12 @@ def test_what_xmp_says_of_the_old_file_is_dropped(tmp_path, ending, where):
         image.save(path, exif=exif, lossless=True, **({"xmp": xmp} if ending == ".webp" else {}))
         if ending == ".jpg":
             path.write_bytes(jpeg.with_xmp(path.read_bytes(), xmp))
-    found = images.load(path)
-    assert found.pixels.shape == (17, 13, 3)  # turned once
-    kept = found.metadata.xmp
-    assert b"Orientation" not in kept and b"Dimension" not in kept and b"ImageLength" not in kept
-    assert b"Thumbnails" not in kept and b"Red" in kept and b'xmp:Rating="4"' in kept
-    images.write(tmp_path / "again.jpg", found.pixels, metadata=found.metadata)
+    loaded = images.load(path)
+    assert loaded.pixels.shape == (17, 13, 3)  # turned once
+    kept_xmp = loaded.metadata.xmp
+    assert b"Orientation" not in kept_xmp and b"Dimension" not in kept_xmp and b"ImageLength" not in kept_xmp
+    assert b"Thumbnails" not in kept_xmp and b"Red" in kept_xmp and b'xmp:Rating="4"' in kept_xmp
+    images.write(tmp_path / "again.jpg", loaded.pixels, metadata=loaded.metadata)
     assert images.read(tmp_path / "again.jpg").shape == (17, 13, 3)
 
 
@@ -167,8 +169,8 @@ def test_long_xmp_is_left_out_of_jpeg_alone(tmp_path):
     xmp = packet("<xmp:Label>" + "x" * 70_000 + "</xmp:Label>")
     for ending in ENDINGS:
         images.write(tmp_path / f"x{ending}", PIXELS, metadata=Metadata(xmp=xmp))
-        found = images.load(tmp_path / f"x{ending}").metadata.xmp
-        assert found == (b"" if ending == ".jpg" else xmp)
+        loaded_xmp = images.load(tmp_path / f"x{ending}").metadata.xmp
+        assert loaded_xmp == (b"" if ending == ".jpg" else xmp)
 
 
 def test_hostile_xmp_takes_no_time(tmp_path):

@@ -31,7 +31,7 @@ def test_images_are_read_where_standard_error_is_closed(tmp_path):
         images.write(name, np.zeros((9, 9), dtype))
     code = f"from two_stream_fusion.io import images; print([images.read(name).shape for name in {names}])"
     closed = ["sh", "-c", 'exec "$@" 2>&-', "sh"]
-    found = subprocess.run(
+    process = subprocess.run(
         [*closed, sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False
     )
-    assert found.stdout == "[(9, 9), (9, 9)]\n"
+    assert process.stdout == "[(9, 9), (9, 9)]\n"

@@ -26,10 +26,10 @@ def noise(dtype, channels=3):
 def test_separate_planes_are_read(tmp_path, dtype, channels, compression, predictor):
     if predictor and (compression is None or np.dtype(dtype).kind == "f"):
         pytest.skip("packed integers alone")
-    held, wanted = noise(dtype, channels)
+    stored, expected = noise(dtype, channels)
     tifffile.imwrite(
         tmp_path / "x.tif",
-        np.moveaxis(held, 2, 0),
+        np.moveaxis(stored, 2, 0),
         photometric="rgb",
         planarconfig="separate",
         extrasamples=["unassalpha"] if channels == 4 else None,
@@ -37,10 +37,10 @@ def test_separate_planes_are_read(tmp_path, dtype, channels, compression, predic
         predictor=predictor,
         rowsperstrip=40,
     )
-    found = images.load(tmp_path / "x.tif")
-    np.testing.assert_array_equal(found.pixels, wanted[..., :3])
+    loaded = images.load(tmp_path / "x.tif")
+    np.testing.assert_array_equal(loaded.pixels, expected[..., :3])
     if channels == 4:
-        np.testing.assert_array_equal(found.alpha, wanted[..., 3])
+        np.testing.assert_array_equal(loaded.alpha, expected[..., 3])
 
 
 def separate_lzw(path, planes):
@@ -80,8 +80,8 @@ def separate_lzw(path, planes):
         offsets.append(len(data))
         data += part
     for name, values in {"Compression": [5], "StripOffsets": offsets, "StripByteCounts": counts}.items():
-        kind = np.dtype({3: "u2", 4: "u4", 16: "u8"}[int(kinds[name])]).newbyteorder(order)
-        values = np.array(values, kind).tobytes()
+        dtype = np.dtype({3: "u2", 4: "u4", 16: "u8"}[int(kinds[name])]).newbyteorder(order)
+        values = np.array(values, dtype).tobytes()
         data[tags[name] : tags[name] + len(values)] = values
     path.write_bytes(bytes(data))
 
@@ -109,9 +109,9 @@ def test_missing_strips_are_not_filled(tmp_path):
     tifffile.imwrite(path, noise(np.uint16)[1], photometric="rgb", rowsperstrip=40, compression="zlib")
     with tifffile.TiffFile(path) as file:
         tag = file.pages[0].tags["StripByteCounts"]
-        place, size = tag.valueoffset, {3: 2, 4: 4, 16: 8}[int(tag.dtype)]
+        offset, size = tag.valueoffset, {3: 2, 4: 4, 16: 8}[int(tag.dtype)]
     data = bytearray(path.read_bytes())
-    data[place + size : place + 2 * size] = bytes(size)
+    data[offset + size : offset + 2 * size] = bytes(size)
     path.write_bytes(data)
     with pytest.raises(ValueError, match="damaged"):
         images.read(path)
@@ -123,9 +123,9 @@ def test_a_range_scales_other_levels(tmp_path, dtype):
     tifffile.imwrite(tmp_path / "x.tif", levels)
     with pytest.raises(ValueError, match=r"(int16 pixels|floats) from -100 to 4000.*--range LOW,HIGH"):
         images.read(tmp_path / "x.tif")
-    found = images.read(tmp_path / "x.tif", value_range=(0, 2000))
-    np.testing.assert_array_equal(found, np.rint(np.clip(levels.astype(float) * (65535 / 2000), 0, 65535)))
-    assert found.dtype == np.uint16
+    pixels = images.read(tmp_path / "x.tif", value_range=(0, 2000))
+    np.testing.assert_array_equal(pixels, np.rint(np.clip(levels.astype(float) * (65535 / 2000), 0, 65535)))
+    assert pixels.dtype == np.uint16
 
 
 def test_a_range_is_for_what_is_not_read_without(tmp_path):
@@ -146,8 +146,8 @@ def test_compressions_of_ours_need_no_opencv(tmp_path, monkeypatch):
 
 def write_packed(path, levels, bits, is_deflated):
     """Write H x W levels of any number of bits, each row padded to whole bytes."""
-    places = np.arange(bits - 1, -1, -1)
-    rows = [np.packbits((row[:, None] >> places & 1).astype(np.uint8).ravel()) for row in levels]
+    shifts = np.arange(bits - 1, -1, -1)
+    rows = [np.packbits((row[:, None] >> shifts & 1).astype(np.uint8).ravel()) for row in levels]
     data = np.concatenate(rows).tobytes()
     data = zlib.compress(data) if is_deflated else data
     data += bytes(len(data) % 2)
@@ -208,17 +208,17 @@ def test_strips_that_lack_data_are_refused(tmp_path, shape, compression, fault):
     path, rng = tmp_path / "x.tif", np.random.default_rng(0)
     pixels = cv2.GaussianBlur(rng.integers(0, 256, shape, np.uint8), (0, 0), 1)
     Image.fromarray(pixels).save(path, compression=compression)
-    found = images.read(path)
-    assert cv2.PSNR(found, pixels) > 25
+    loaded = images.read(path)
+    assert cv2.PSNR(loaded, pixels) > 25
     data = bytearray(path.read_bytes())
     with tifffile.TiffFile(path) as file:
         page = file.pages[0]
         offset, count = page.dataoffsets[0], page.databytecounts[0]
-        where = page.tags["StripByteCounts"].valueoffset
+        counts_offset = page.tags["StripByteCounts"].valueoffset
         size = page.tags["StripByteCounts"].dtype
     if fault == "cut":
         width = {3: 2, 4: 4}[int(size)]
-        data[where : where + width] = (count // 2).to_bytes(width, "little")
+        data[counts_offset : counts_offset + width] = (count // 2).to_bytes(width, "little")
     else:
         data[offset + count // 2 : offset + count] = bytes(count - count // 2)
     path.write_bytes(data)
@@ -251,3 +251,47 @@ def test_a_range_that_shows_nothing_is_refused(tmp_path):
     images.write(tmp_path / "x.png", np.zeros((9, 9), np.uint8))
     with pytest.raises(ValueError, match="--range is for the levels of TIFF alone"):
         images.read(tmp_path / "x.png", value_range=(0, 1))
+
+
+CONTRADICTIONS = {
+    "strips missing": ("deflate", "RowsPerStrip", 8, 1),
+    "strips of raw data missing": ("raw strips", "StripOffsets", 4, 1),
+    "strips of LZW missing": ("lzw", "RowsPerStrip", 8, 1),
+    "a strip at the head of the file": ("deflate", "StripOffsets", 8, 0),
+    "a place before the file": ("gray", "StripOffsets", 2, 10),
+    "no order of planes": ("deflate", "PlanarConfiguration", 8, 0),
+    "another order of planes": ("deflate", "PlanarConfiguration", 8, 3),
+    "RGB of two channels": ("deflate", "SamplesPerPixel", 8, 2),
+    "RGB of one channel": ("lzw", "SamplesPerPixel", 8, 1),
+    "wider than its JPEG": ("jpeg", "ImageWidth", 8, 300),
+    "higher than its JPEG": ("jpeg", "ImageLength", 8, 300),
+}
+
+
+@pytest.mark.parametrize("fault", CONTRADICTIONS)
+def test_tags_that_contradict_the_data_are_refused(tmp_path, fault):
+    """Libraries fill what is missing, or take what follows in the file for pixels."""
+    path, pixels = tmp_path / "x.tif", cv2.GaussianBlur(noise(np.uint8)[1], (0, 0), 2)
+    kind, name, place, value = CONTRADICTIONS[fault]
+    if kind == "raw strips":
+        tifffile.imwrite(path, pixels, rowsperstrip=16)
+    elif kind == "gray":
+        pixels = pixels[..., 0]
+        tifffile.imwrite(path, pixels)
+    elif kind == "deflate":
+        tifffile.imwrite(path, pixels, compression="zlib", rowsperstrip=130)
+    elif kind == "lzw":
+        cv2.imwrite(str(path), pixels.astype(np.uint16))
+        if name == "RowsPerStrip":
+            value = 20  # fewer than it has
+    else:
+        Image.fromarray(pixels).save(path, compression="jpeg")
+    assert images.read(path).shape == pixels.shape
+    with tifffile.TiffFile(path) as file:
+        offset, order = file.pages[0].tags[name].offset, file.byteorder
+    data = bytearray(path.read_bytes())
+    field = struct.pack(order + ("H" if place == 2 else "I"), value)
+    data[offset + place : offset + place + len(field)] = field
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"x\.tif: .*damaged"):
+        images.read(path)

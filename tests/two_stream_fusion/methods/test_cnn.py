@@ -13,10 +13,10 @@ def fuse(*images, **options):
 
 def test_scores_of_parts_are_those_of_the_whole():
     a, b = np.random.default_rng(0).random((2, 75, 102))
-    whole = cnn.scores(a, b, tile=1000)
-    assert whole.shape == (75 // 2 + 1 - 7, 102 // 2 - 7)
+    untiled = cnn.scores(a, b, tile=1000)
+    assert untiled.shape == (75 // 2 + 1 - 7, 102 // 2 - 7)
     # The scores of noise are sums of 32768 products that nearly cancel: float32 leaves three digits.
-    np.testing.assert_allclose(cnn.scores(a, b, tile=22), whole, rtol=0, atol=2e-3)
+    np.testing.assert_allclose(cnn.scores(a, b, tile=22), untiled, rtol=0, atol=2e-3)
 
 
 def test_a_score_is_that_of_its_patch_inside_the_photograph():
@@ -28,14 +28,14 @@ def test_a_score_is_that_of_its_patch_inside_the_photograph():
 
 
 def test_the_focus_map_is_the_mean_over_patches_around_a_pixel():
-    found = np.random.default_rng(2).random((5, 4)).astype(np.float32)
+    scores = np.random.default_rng(2).random((5, 4)).astype(np.float32)
     size = (2 * 5 + 14 - 1, 2 * 4 + 14)  # odd and even
     total, count = np.zeros(size), np.zeros(size)
-    for (i, j), score in np.ndenumerate(found):
+    for (i, j), score in np.ndenumerate(scores):
         total[2 * i : 2 * i + 16, 2 * j : 2 * j + 16] += score
         count[2 * i : 2 * i + 16, 2 * j : 2 * j + 16] += 1
     assert count.min() > 0
-    np.testing.assert_allclose(cnn.mean_scores(found, size), total / count, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(cnn.mean_scores(scores, size), total / count, rtol=0, atol=1e-12)
 
 
 def test_small_regions_of_either_kind_are_turned_over():

@@ -86,9 +86,9 @@ def test_exact(count):
 
 def test_a_window_that_holds_all_is_as_good_as_any_wider():
     guide, values = np.random.default_rng(2).random((2, 9, 20))
-    whole = gf.guided_filter(guide, values, 20, 0.1)
-    np.testing.assert_array_equal(gf.guided_filter(guide, values, 3 * 10**9, 0.1), whole)
-    np.testing.assert_allclose(whole, plain_guided_filter(guide, values, 20, 0.1), atol=1e-12)
+    widest = gf.guided_filter(guide, values, 20, 0.1)
+    np.testing.assert_array_equal(gf.guided_filter(guide, values, 3 * 10**9, 0.1), widest)
+    np.testing.assert_allclose(widest, plain_guided_filter(guide, values, 20, 0.1), atol=1e-12)
 
 
 def test_sharp_halves_are_found():
@@ -153,3 +153,13 @@ def test_deep_images_give_the_same_picture():
 def test_what_cannot_be_fused_is_refused(sources, options, words):
     with pytest.raises(ValueError, match=words):
         fuse(*(image(0, shape) for shape in sources), **options)
+
+
+def test_the_base_is_the_mean_of_31_by_31_pixels():
+    square = np.zeros((99, 99), np.uint8)
+    square[34:65, 34:65] = 255
+    one, zero = np.ones(square.shape), np.zeros(square.shape)
+    decision = {"base_1": one, "base_2": zero, "detail_1": zero, "detail_2": zero}
+    overlap = np.maximum(0, 31 - np.abs(np.arange(99) - 49)) / 31
+    expected = np.floor(255 * np.outer(overlap, overlap) + 0.5)
+    np.testing.assert_allclose(gf.apply([square, square], decision), expected, atol=1)

@@ -1,8 +1,11 @@
+import os
 import shutil
 
 import caffe
+import h5py
 import numpy as np
 import pytest
+from caffe.proto import caffe_pb2
 
 from two_stream_fusion.methods import models
 from two_stream_fusion.methods.two_stream import TwoStream
@@ -12,7 +15,7 @@ def psnr(a, b):
     return 10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2))
 
 
-def test_the_default_is_there():
+def test_the_default_model_exists():
     assert models.DEFAULT in models.names()
 
 
@@ -99,7 +102,7 @@ def test_weights_of_another_net_are_refused(kind, tmp_path):
         models.open_net(renamed, same)
 
 
-def test_what_is_no_caffemodel_is_refused(tmp_path):
+def test_files_that_are_no_caffemodels_are_refused(tmp_path):
     deploy, _ = models.model_files(models.FAST)
     (tmp_path / "notes.caffemodel").write_text("no weights, but words")
     with pytest.raises(ValueError, match=r"notes\.caffemodel: not a caffemodel"):
@@ -111,3 +114,29 @@ def test_the_net_of_what_is_no_file_is_refused(tmp_path):
     for pair in ((tmp_path / "none", weights), (deploy, tmp_path / "none")):
         with pytest.raises(FileNotFoundError, match=r"no such file: .*none"):
             models.open_net(*pair)
+
+
+def test_files_without_an_end_are_refused(tmp_path):
+    (tmp_path / "large").touch()
+    os.truncate(tmp_path / "large", 2**40)  # takes no room
+    for path, words in (
+        (tmp_path / "large", "larger than"),
+        ("/dev/zero", "is a FIFO, a socket or a device"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            models.read_prototxt(path, caffe_pb2.NetParameter())
+        with pytest.raises(ValueError, match=words):
+            models.read_caffemodel(path)
+
+
+@pytest.mark.parametrize("data", [3, [1, 2], "text", None])
+def test_other_hdf5_is_no_file_of_weights(data, tmp_path):
+    path = tmp_path / "w.h5"
+    with h5py.File(path, "w") as file:
+        if data is None:
+            file["data/conv1"] = 3.0
+        else:
+            file["data"] = data
+    deploy = models.data_folder() / "prototxt/2-1-2_f32_k3/deploy.prototxt"
+    with pytest.raises(ValueError, match=r"w\.h5: (not a whole HDF5 file of|layer|nothing for|damaged)"):
+        models.open_net(deploy, path)

@@ -32,10 +32,10 @@ def pair(sigma_f, sigma_g, noise=0.0, size=200):
 @pytest.mark.parametrize(("f", "g", "noise"), [(1, 1, 0), (2, 3, 0), (4, 2, 2), (1, 4, 2)])
 def test_known_sigmas_are_recovered(f, g, noise, search):
     a, b, _, _ = pair(f, g, noise)
-    found = psfs.estimate(a, b, search=search)
-    assert found.f == pytest.approx(f, rel=0.1)
-    assert found.g == pytest.approx(g, rel=0.1)
-    assert not found.at_bound
+    estimates = psfs.estimate(a, b, search=search)
+    assert estimates.f == pytest.approx(f, rel=0.1)
+    assert estimates.g == pytest.approx(g, rel=0.1)
+    assert not estimates.at_bound
 
 
 def test_the_grid_is_golden():
@@ -52,11 +52,11 @@ def test_the_grid_is_golden():
 
 def test_colour_and_depth_do_not_change_the_estimate():
     a, b, _, _ = pair(2, 3)
-    found = psfs.estimate(a, b)
+    estimates = psfs.estimate(a, b)
     colour = psfs.estimate(*(np.dstack([x] * 3) for x in (a, b)))
     deep = psfs.estimate(*(x.astype(np.uint16) * 257 for x in (a, b)))
-    np.testing.assert_allclose(colour, found, atol=0.02)
-    np.testing.assert_allclose(deep, found, atol=0.02)
+    np.testing.assert_allclose(colour, estimates, atol=0.02)
+    np.testing.assert_allclose(deep, estimates, atol=0.02)
 
 
 @pytest.mark.parametrize(("window", "noise", "share"), [(7, 0, 0.99), (7, 2, 0.99), (1, 2, 0.90)])
@@ -114,7 +114,7 @@ def test_a_disc_is_found_by_the_disc_kernel():
     np.testing.assert_allclose(psfs.estimate(a, b, psf="disc"), 2.5, rtol=0.1)
 
 
-def test_one_image_sharp_all_over_is_taken_and_said():
+def test_one_image_sharp_all_over_is_taken():
     sharp = cv2.GaussianBlur(image(0, (160, 160)), (0, 0), 0.8)
     soft = cv2.GaussianBlur(sharp, (0, 0), 2)
     assert psfs.decide(sharp, soft)["decision"].mean() > 0.98
@@ -140,3 +140,10 @@ def test_one_image_sharp_all_over_is_taken_and_said():
 def test_what_cannot_be_fused_is_refused(shape_a, shape_b, options, words):
     with pytest.raises(ValueError, match=words):
         fuse(image(0, shape_a), image(1, shape_b), **options)
+
+
+@pytest.mark.parametrize(
+    ("sigmas", "at_bound"), [((0.205, 1), True), ((0.22, 1), False), ((1, 7.995), True), ((1, 7.9), False)]
+)
+def test_sigmas_range_from_a_fifth_to_eight(sigmas, at_bound):
+    assert psfs.Sigmas(*sigmas).at_bound is at_bound

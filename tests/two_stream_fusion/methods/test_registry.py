@@ -108,3 +108,26 @@ def test_rows_say_what_the_modules_have(name):
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
     assert registry.options(name) == defaults  # an option that is not keyword-only could not be set
     assert defaults or not method.in_paper
+
+
+DEFAULTS = {  # of the numbers among the options
+    "dwt": {"levels": 4, "window": 3},
+    "lp": {"levels": 4, "window": 3},
+    "sp": {"levels": 4, "orientations": 4, "window": 3},
+    "rp": {"levels": 4, "window": 3},
+    "psfs": {"window": 7, "area": 0.0},
+    "cp": {"levels": 4, "window": 3},
+    "gf": {"r1": 45, "eps1": 0.3, "r2": 7, "eps2": 1e-6},
+    "srcnn": {"scale": 2, "levels": 2, "window": 3},
+    "cnn": {"area": 0.01, "radius": 8, "eps": 0.1},
+    "two_stream": {"tile": 512},
+}
+
+
+def test_defaults_of_numbers_stay():
+    """The published tables are those of these defaults."""
+    numbers = {
+        name: {k: v for k, v in registry.options(name).items() if type(v) in (int, float)}
+        for name in registry.METHODS
+    }
+    assert numbers == DEFAULTS

@@ -23,9 +23,9 @@ def test_what_the_nets_are_given_is_the_interpolated_image():
 @pytest.mark.parametrize("scale", [1, 2])
 def test_parts_make_the_whole(scale, monkeypatch):
     a, b = np.random.default_rng(2).integers(0, 256, (2, 45, 31), dtype=np.uint8)
-    whole = srcnn.fuse(a, b, scale=scale)
+    untiled = srcnn.fuse(a, b, scale=scale)
     monkeypatch.setattr(srcnn, "TILE", 24)
-    assert np.abs(srcnn.fuse(a, b, scale=scale).astype(int) - whole).max() <= (scale > 1)
+    assert np.abs(srcnn.fuse(a, b, scale=scale).astype(int) - untiled).max() <= (scale > 1)
 
 
 @pytest.mark.parametrize(
@@ -34,9 +34,9 @@ def test_parts_make_the_whole(scale, monkeypatch):
 def test_parts_make_the_whole_with_long_filters(wavelet, tile, monkeypatch):
     rows = 700 if wavelet == "db38" else 300  # more than the margins of two parts
     a, b = np.random.default_rng(2).integers(0, 256, (2, rows, 30), dtype=np.uint8)
-    whole = srcnn.fuse(a, b, scale=1, wavelet=wavelet)
+    untiled = srcnn.fuse(a, b, scale=1, wavelet=wavelet)
     monkeypatch.setattr(srcnn, "TILE", tile)
-    assert np.array_equal(srcnn.fuse(a, b, scale=1, wavelet=wavelet), whole)
+    assert np.array_equal(srcnn.fuse(a, b, scale=1, wavelet=wavelet), untiled)
 
 
 def test_an_image_fused_with_itself_stays_near(rendered_pair):

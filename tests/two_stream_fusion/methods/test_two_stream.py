@@ -19,9 +19,9 @@ def net(tmp_path_factory):
     """The fast net with weights that are not trained, but not trivial either."""
     deploy = ROOT / "prototxt/2-1-2_f32_k3/deploy.prototxt"
     weights = tmp_path_factory.mktemp("weights") / "w.caffemodel"
-    made = caffe.Net(str(deploy), caffe.TEST)
-    nets.set_weights(made)
-    made.save(str(weights))
+    network = caffe.Net(str(deploy), caffe.TEST)
+    nets.set_weights(network)
+    network.save(str(weights))
     return TwoStream(deploy, weights)
 
 
@@ -56,9 +56,9 @@ def test_a_pixel_reaches_no_further(net):
 @pytest.mark.parametrize("tile", [16, 23, 40])
 def test_tiled_equals_untiled(net, tile):
     sources = [image(i, dtype=np.uint16) for i in range(2)]
-    whole = net(*sources, tile=0).astype(int)
+    untiled = net(*sources, tile=0).astype(int)
     tiled = net(*sources, tile=tile).astype(int)
-    assert np.abs(whole - tiled).max() <= 1  # of 65535 levels: float rounding alone
+    assert np.abs(untiled - tiled).max() <= 1  # of 65535 levels: float rounding alone
 
 
 @settings(max_examples=15, deadline=None)
@@ -137,9 +137,9 @@ def varied(tmp_path, *changes):
         text = text.replace(old, new, count)
     deploy, weights = tmp_path / "deploy.prototxt", tmp_path / "w.caffemodel"
     deploy.write_text(text)
-    made = caffe.Net(str(deploy), caffe.TEST)
-    nets.set_weights(made)
-    made.save(str(weights))
+    network = caffe.Net(str(deploy), caffe.TEST)
+    nets.set_weights(network)
+    network.save(str(weights))
     return TwoStream(deploy, weights)
 
 

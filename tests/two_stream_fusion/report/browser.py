@@ -131,20 +131,20 @@ class Browser:
     def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
         """Press the mouse at a place of the window, and let it go at another."""
         button = {"button": "left", "buttons": 1, "clickCount": 1}
-        for kind, (x, y) in (("Pressed", start), ("Moved", end), ("Released", end)):
-            self.call("Input.dispatchMouseEvent", type=f"mouse{kind}", x=x, y=y, **button)
+        for event, (x, y) in (("Pressed", start), ("Moved", end), ("Released", end)):
+            self.call("Input.dispatchMouseEvent", type=f"mouse{event}", x=x, y=y, **button)
 
     def touch(self, *steps: list[tuple[float, float]]) -> None:
         """Put fingers on the glass at places, move them from step to step, and lift them."""
         for number, fingers in enumerate(steps):
             points = [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(fingers)]
-            kind = "touchMove" if number else "touchStart"
-            self.call("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+            event = "touchMove" if number else "touchStart"
+            self.call("Input.dispatchTouchEvent", type=event, touchPoints=points)
         self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
 
-    def screenshot(self, path: Path, whole: bool = False) -> None:
+    def screenshot(self, path: Path, full_page: bool = False) -> None:
         """Write what is seen as PNG; the whole page where asked for."""
-        data = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"]
+        data = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=full_page)["data"]
         path.write_bytes(base64.b64decode(data))
 
     def close(self) -> None:

@@ -104,11 +104,11 @@ def test_two_fingers_zoom(tab):
 
 
 def test_pictures_are_switched(tab):
-    seen = f"""[...{FIRST}.querySelectorAll('.cell')].filter((cell) => getComputedStyle(cell).visibility ===
+    cells = f"""[...{FIRST}.querySelectorAll('.cell')].filter((cell) => getComputedStyle(cell).visibility ===
         'visible').map((cell) => cell.querySelector('.photo').alt.slice(0, 12))"""
-    assert tab.run(seen) == ["photograph 0", "photograph 2"]
+    assert tab.run(cells) == ["photograph 0", "photograph 2"]
     tab.run(f"{FIRST}.querySelectorAll('[data-side=left] input')[1].click()")
-    assert tab.run(seen) == ["photograph 1", "photograph 2"]
+    assert tab.run(cells) == ["photograph 1", "photograph 2"]
     tab.run(f"{FIRST}.querySelector('[data-swap]').click()")
     assert tab.run(f"{FIRST}.querySelector('.cell.left .photo').alt.slice(0, 12)") == "photograph 2"
     difference = f"getComputedStyle({FIRST}.querySelector('.cell.left .difference')).visibility"
@@ -157,8 +157,10 @@ def test_the_chosen_names_are_in_sight(browser, path):
     browser.run(
         f"({view}.closest('details').open = true, {view}.querySelector('[data-mode-button]').click())"
     )
-    place = f"{view}.querySelector('[data-side=right] input:checked').parentElement.getBoundingClientRect()"
-    left, right = browser.run(f"((b) => [b.left, b.right])({place})")
+    rectangle = (
+        f"{view}.querySelector('[data-side=right] input:checked').parentElement.getBoundingClientRect()"
+    )
+    left, right = browser.run(f"((b) => [b.left, b.right])({rectangle})")
     assert 0 <= left < right <= 300
     assert browser.run(f"{view}.querySelector('[data-side=right] .chips').scrollLeft") > 50
 

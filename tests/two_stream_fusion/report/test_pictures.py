@@ -43,20 +43,20 @@ def test_frames_have_colours_of_their_own(count):
 
 def test_differences_are_black_where_equal(triple):
     a, b, _ = triple
-    shown = pictures.difference_picture(a, b)
-    assert shown.shape == (*a.shape, 3)
+    picture = pictures.difference_picture(a, b)
+    assert picture.shape == (*a.shape, 3)
     black = pictures.difference_picture(a, a)[0, 0]
-    assert np.array_equal((shown == black).all(axis=2)[a == b], np.ones((a == b).sum(), bool))
+    assert np.array_equal((picture == black).all(axis=2)[a == b], np.ones((a == b).sum(), bool))
     deep = pictures.difference_picture(a.astype(np.uint16) * 257, b.astype(np.uint16) * 257)
-    assert np.array_equal(deep, shown)
+    assert np.array_equal(deep, picture)
     colour = pictures.difference_picture(np.dstack([a, a, b]), np.dstack([a, a, a]))
     assert np.array_equal(colour, pictures.difference_picture(b, a))
 
 
 def test_pictures_fit_the_bound():
     noise = np.random.default_rng(0).integers(0, 255, (120, 120, 3), np.uint8)
-    whole = sum(map(len, pictures.encode_all([Shown(noise)] * 3)))
-    for bound in (whole, whole - 1, whole // 4, whole // 30):
+    total = sum(map(len, pictures.encode_all([Shown(noise)] * 3)))
+    for bound in (total, total - 1, total // 4, total // 30):
         uris = pictures.encode_all([Shown(noise)] * 3, bound)
         assert sum(map(len, uris)) <= bound
         assert decode(uris[0]).size[0] == decode(uris[0]).size[1] <= 120
@@ -68,6 +68,6 @@ def test_profiles_and_alpha_are_kept(triple):
     icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     colour, alpha = np.dstack(triple), np.dstack([*triple, triple[0]])
     uris = pictures.encode_all([Shown(colour, icc=icc), Shown(alpha, icc=icc), Shown(triple[0], icc=icc)])
-    found = [decode(uri) for uri in uris]
-    assert [image.info.get("icc_profile") for image in found] == [icc, icc, None]
-    assert [image.mode for image in found] == ["RGB", "RGBA", "RGB"]
+    decoded = [decode(uri) for uri in uris]
+    assert [image.info.get("icc_profile") for image in decoded] == [icc, icc, None]
+    assert [image.mode for image in decoded] == ["RGB", "RGBA", "RGB"]

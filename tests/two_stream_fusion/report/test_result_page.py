@@ -14,9 +14,9 @@ def describe(path, result, method="two_stream", warnings=(), **settings):
     report = outputs.make_report(
         path.with_name("sharp.png"), result.aligned, seconds, result=result, method=method
     )
-    made = result_page.make_result_page(path, result, report, {"method": method, **settings}, warnings)
-    assert page.render(made)
-    return made, *made.sections
+    described = result_page.make_result_page(path, result, report, {"method": method, **settings}, warnings)
+    assert page.render(described)
+    return described, *described.sections
 
 
 def stack(count, shape=(20, 30), **changes):
@@ -56,11 +56,11 @@ def test_the_map_and_its_legend_have_the_same_colours(tmp_path):
         "map of choices",
     ]
     assert (view.left, view.right) == (0, 3)
-    chosen = view.pictures[-1].shown
+    map_image = view.pictures[-1].shown
     for i, swatch in enumerate(view.legend):
         assert swatch.name == f"image {i + 1}"
-        assert np.array_equal(np.unique(chosen.pixels[result.choice == i], axis=0), [swatch.colour])
-    assert chosen.is_flat
+        assert np.array_equal(np.unique(map_image.pixels[result.choice == i], axis=0), [swatch.colour])
+    assert map_image.is_flat
     shares = [row[2] for row in cells(photographs.tables[0]).values()]
     assert shares == ["33.3 %", "33.3 %", "33.3 %", ""]
 
@@ -73,7 +73,7 @@ def test_a_long_stack_shows_some_of_its_frames(tmp_path):
     assert look.notes[0].startswith("24 of the 60 sources are shown")
 
 
-def test_what_was_done_is_said(tmp_path):
+def test_the_page_describes_what_was_done(tmp_path):
     result = stack(3)
     shift = np.array([[1.0, 0, 3], [0, 1, 4], [0, 0, 1]])
     aligned = result.aligned._replace(
@@ -86,14 +86,16 @@ def test_what_was_done_is_said(tmp_path):
     )
     result = result._replace(aligned=aligned, choice=result.choice % 2)
     settings = {"align": "affine", "gpu": None, "keep_all": False, "tile": 512}
-    made, look, photographs, how = describe(tmp_path / "page.html", result, warnings=["beware"], **settings)
-    assert made.title == "sharp.png" and made.lead == "2 photographs fused by two_stream, 30x20 8 bit gray."
-    assert look.warnings == ["beware"]
-    found = cells(photographs.tables[0])
-    assert found["image 2"][0] == "1" and found["image 2"][3:] == ["5.00", "1.0000"]
-    assert found["image 1"][0] == "2" and found["image 1"][3:] == ["0.00", "1.0000"]
-    assert "image 3, left out: brighter than the others" in found
-    facts = dict(how.facts)
+    page, pictures, photographs, how_done = describe(
+        tmp_path / "page.html", result, warnings=["beware"], **settings
+    )
+    assert page.title == "sharp.png" and page.lead == "2 photographs fused by two_stream, 30x20 8 bit gray."
+    assert pictures.warnings == ["beware"]
+    values = cells(photographs.tables[0])
+    assert values["image 2"][0] == "1" and values["image 2"][3:] == ["5.00", "1.0000"]
+    assert values["image 1"][0] == "2" and values["image 1"][3:] == ["0.00", "1.0000"]
+    assert "image 3, left out: brighter than the others" in values
+    facts = dict(how_done.facts)
     assert facts["align"] == "affine" and facts["tile"] == "512" and facts["reference"] == "image 1"
     assert facts["time to fuse"] == "1.00 s" and not {"gpu", "keep all"} & set(facts)
 

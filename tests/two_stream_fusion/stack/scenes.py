@@ -54,11 +54,11 @@ def photograph():
     return skimage.data.astronaut()[:400]
 
 
-def as_kind(image, kind):
+def as_kind(image, image_type):
     """A colour uint8 image as gray or colour, 8 or 16 bit."""
-    if kind.startswith("gray"):
+    if image_type.startswith("gray"):
         image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    return image.astype(np.uint16) * 257 if kind.endswith("16") else image
+    return image.astype(np.uint16) * 257 if image_type.endswith("16") else image
 
 
 def slope(image, count, most=6.0):

@@ -50,9 +50,9 @@ def pair(motion):
 def test_known_motion_is_found(motion):
     reference, image, matrix = pair(motion)
     before = reference.copy(), image.copy()
-    found = align.estimate(reference, image, motion)
-    assert found.shape == (3, 3) and found.dtype == np.float64 and found[2, 2] == 1
-    assert align.corner_distance(found, matrix, SIZE) < 0.25
+    estimate = align.estimate(reference, image, motion)
+    assert estimate.shape == (3, 3) and estimate.dtype == np.float64 and estimate[2, 2] == 1
+    assert align.corner_distance(estimate, matrix, SIZE) < 0.25
     np.testing.assert_array_equal(reference, before[0])
     np.testing.assert_array_equal(image, before[1])
 
@@ -61,9 +61,9 @@ def test_known_motion_is_found(motion):
 def test_every_kind_of_image(kind):
     reference, image, matrix = pair("affine")
     reference, image = as_kind(reference, kind), as_kind(image, kind)
-    found = align.estimate(reference, image)
-    assert align.corner_distance(found, matrix, SIZE) < 0.25
-    back = align.warp(image, found)
+    estimate = align.estimate(reference, image)
+    assert align.corner_distance(estimate, matrix, SIZE) < 0.25
+    back = align.warp(image, estimate)
     assert back.shape == reference.shape and back.dtype == reference.dtype
 
 
@@ -159,10 +159,10 @@ def test_tiny_images_are_aligned_or_refused(size):
     other = np.random.default_rng(1).integers(0, 256, image.shape, dtype=np.uint8)
     for b in (image, other):
         try:
-            found = align.estimate(image, b)
+            estimate = align.estimate(image, b)
         except align.AlignmentError:
             continue
-        assert np.isfinite(found).all()
+        assert np.isfinite(estimate).all()
     assert align.misalignment(image, image) in (0, np.inf)
 
 
@@ -239,15 +239,15 @@ class Frames:
 @pytest.mark.parametrize("reference", [0, 2, 5])
 def test_stacks_are_aligned_frame_by_frame(reference):
     frames = Frames(6)
-    shown = []
+    lengths = []
 
-    def progress(places):
-        shown.extend(places)
-        return places
+    def progress(steps):
+        lengths.extend(steps)
+        return steps
 
     matrices = align.estimate_stack(frames, reference, "euclidean", progress)
     assert sorted(frames.read) == [0, 1, 2, 3, 4, 5]  # each once
-    assert sorted([*shown, reference]) == [0, 1, 2, 3, 4, 5]
+    assert sorted([*lengths, reference]) == [0, 1, 2, 3, 4, 5]
     np.testing.assert_array_equal(matrices[reference], np.eye(3))
     for i, matrix in enumerate(matrices):
         true = np.eye(3)
@@ -311,3 +311,36 @@ def test_images_in_register_need_small_levels_alone(monkeypatch):
     assert align.pyramid_misalignment(*versions[1], far[0].shape, ignored=1.5) == pytest.approx(
         2.10, abs=0.05
     )
+
+
+def test_small_versions_have_200_000_pixels():
+    assert align.small_pyramid(np.zeros((1000, 1000), np.uint8))[-1][0].shape == (447, 447)
+
+
+def pyramid_of(*widths, size=100):
+    """Levels with contrast, of `size` rows each."""
+    return [(np.random.default_rng(0).random((size, width), np.float32), np.eye(3)) for width in widths]
+
+
+def test_levels_of_30_000_pixels_are_coarse(monkeypatch):
+    pyramid = pyramid_of(100, 290, 310, 400)
+    monkeypatch.setattr(align, "_coarse_distance", lambda first, *_: first[-1][0].shape[1] / 1000)
+    monkeypatch.setattr(align.registration, "register_without_spots", lambda *_: 1 / 0)
+    assert align.pyramid_misalignment(pyramid, pyramid, (100, 400), ignored=0.581) == 0
+    with pytest.raises(ZeroDivisionError):  # 0.29 apart: not within half of it
+        align.pyramid_misalignment(pyramid, pyramid, (100, 400), ignored=0.579)
+
+
+@pytest.mark.parametrize(
+    ("distance", "gain", "is_misaligned"),
+    [(4.5, 0.31, False), (4.5, 0.36, True), (5.5, 0.15, False), (5.5, 0.18, True), (4.5, 0.25, False)],
+)
+def test_far_motions_need_a_smaller_gain(monkeypatch, distance, gain, is_misaligned):
+    """Of images 1000 pixels wide; the gain is of 1 - correlation, which is 0.5 before."""
+    pyramid, matrix = pyramid_of(200), np.array([[1, 0, distance], [0, 1, 0], [0, 0, 1]])
+    monkeypatch.setattr(align.registration, "register_without_spots", lambda a, b, _: (matrix, a, b))
+    monkeypatch.setattr(
+        align.registration, "correlate_pyramids", lambda a, b, m: 0.5 + 0.5 * gain * (m is matrix)
+    )
+    expected = distance if is_misaligned else 0
+    assert align.pyramid_misalignment(pyramid, pyramid, (500, 1000)) == pytest.approx(expected)

@@ -68,21 +68,21 @@ def test_equal_frames_come_back():
 def test_frames_are_asked_for_once_and_one_is_held():
     _, frames, strip = strips((30, 80), count=8)
     choice = np.broadcast_to(strip, (30, 80))
-    read, held, most = [], set(), 0
+    read, alive, most = [], set(), 0
 
     def read_all():
         nonlocal most
         for i in range(len(frames)):
             frame = frames[i].copy()
             read.append(i)
-            held.add(i)
-            weakref.finalize(frame, held.discard, i)
-            most = max(most, len(held))
+            alive.add(i)
+            weakref.finalize(frame, alive.discard, i)
+            most = max(most, len(alive))
             yield frame
             del frame
 
     blend_frames(read_all(), choice)
-    assert read == list(range(8)) and most <= 2 and not held  # one, and the one that comes
+    assert read == list(range(8)) and most <= 2 and not alive  # one, and the one that comes
 
 
 def test_golden_seams():

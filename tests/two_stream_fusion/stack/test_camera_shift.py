@@ -19,14 +19,14 @@ def shaken(shifts, size=(200, 240)):
 
 def test_shifts_are_found_whatever_the_focus():
     true = np.array([[0, 0], [6, -2], [-5, 4], [3, 7], [-7, -6]])
-    found = estimate_shifts([small_gray(frame) for frame in shaken(true)]) * 240
-    np.testing.assert_allclose(found, true - np.median(true, axis=0), atol=0.3)
-    assert is_shaken(found / 240)
+    estimates = estimate_shifts([small_gray(frame) for frame in shaken(true)]) * 240
+    np.testing.assert_allclose(estimates, true - np.median(true, axis=0), atol=0.3)
+    assert is_shaken(estimates / 240)
 
 
 def test_a_stack_in_register_is_not_shaken():
-    found = estimate_shifts([small_gray(frame) for frame in shaken([(0, 0)] * 4)])
-    assert np.abs(found).max() < 0.001 and not is_shaken(found)
+    estimates = estimate_shifts([small_gray(frame) for frame in shaken([(0, 0)] * 4)])
+    assert np.abs(estimates).max() < 0.001 and not is_shaken(estimates)
 
 
 def test_what_cannot_be_matched_stays():

@@ -39,12 +39,12 @@ def test_images_come_in_their_order_and_none_is_kept(folder, monkeypatch):
 
 
 def test_pages_are_images(tmp_path):
-    whole = np.stack([picture(i) for i in range(3)])
-    tifffile.imwrite(tmp_path / "s.tif", whole, photometric="rgb")
+    stacked = np.stack([picture(i) for i in range(3)])
+    tifffile.imwrite(tmp_path / "s.tif", stacked, photometric="rgb")
     images.write(tmp_path / "one.png", picture(9))
     stack = Frames([tmp_path / "s.tif", tmp_path / "one.png"])
     assert len(stack) == 4
-    np.testing.assert_array_equal(np.stack(list(stack)), [*whole, picture(9)])
+    np.testing.assert_array_equal(np.stack(list(stack)), [*stacked, picture(9)])
     assert stack.name(1) == f"{tmp_path / 's.tif'}, page 1" and stack.name(3) == str(tmp_path / "one.png")
 
 
@@ -215,3 +215,6 @@ def test_a_list_of_names_that_is_no_file_is_refused(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(ValueError, match="fifo: is a FIFO, a socket or a device"):
         find_images([f"@{tmp_path / 'fifo'}"])
+    (tmp_path / "nul.txt").write_bytes(b"a\0b.png\n")
+    with pytest.raises(ValueError, match=r"nul\.txt: not a list of names"):
+        find_images([f"@{tmp_path / 'nul.txt'}"])

@@ -112,8 +112,8 @@ def test_thin_parts_of_a_matte_are_kept(monkeypatch, method):
     """A thing with legs, in focus in the first of two frames, of three, or in the last."""
     stub_network(monkeypatch)
     sharp = thing_with_legs()
-    for places in ((0, 5), (5, 0), (5, 0, 5)):
-        frames = [defocus(sigma, sharp) if sigma else sharp for sigma in places]
+    for order in ((0, 5), (5, 0), (5, 0, 5)):
+        frames = [defocus(sigma, sharp) if sigma else sharp for sigma in order]
         matte = Matte(Sequence(*zip(*frames)))
         if method in FAST:
             image, alpha, _ = fuse_matte.fuse_by_method(method, matte, **FAST[method])
@@ -172,14 +172,14 @@ def test_premultiplied_colours_fuse_as_others_do(tmp_path):
     colour, alpha = thing_with_legs()
     frames = [defocus(sigma, (colour, alpha)) for sigma in (0.7, 4)]
     results = []
-    for kind in ("unassalpha", "assocalpha"):
-        folder = tmp_path / kind
+    for alpha_type in ("unassalpha", "assocalpha"):
+        folder = tmp_path / alpha_type
         folder.mkdir()
         for i, (pixels, soft) in enumerate(frames):
-            if kind == "assocalpha":
+            if alpha_type == "assocalpha":
                 pixels = np.rint(pixels * (soft[..., None] / 255)).astype(np.uint8)
             tifffile.imwrite(
-                folder / f"{i}.tif", np.dstack([pixels, soft]), photometric="rgb", extrasamples=[kind]
+                folder / f"{i}.tif", np.dstack([pixels, soft]), photometric="rgb", extrasamples=[alpha_type]
             )
         results.append(fuse(sorted(folder.iterdir()), "lp"))
     np.testing.assert_array_equal(results[0].alpha, results[1].alpha)

@@ -54,11 +54,11 @@ def with_bar(image):
 )
 def test_outliers_and_offsets_hide_no_range(image, bits):
     for images in ([image, image], [image, image * 0], [image * 0 + np.iinfo(image.dtype).max, image]):
-        found = find_level_map(images)
-        assert found.bits in (bits, bits + 1) and found.clips  # more where a blank frame is clipped
-        spread, outside = found.spread(image), found.outside(image)
+        level_map = find_level_map(images)
+        assert level_map.bits in (bits, bits + 1) and level_map.clips  # more where a blank frame is clipped
+        spread, outside = level_map.spread(image), level_map.outside(image)
         assert outside.mean() < 0.05 and np.ptp(spread) > np.iinfo(image.dtype).max / 4
-        np.testing.assert_array_equal(found.restore(spread)[~outside], image[~outside])
+        np.testing.assert_array_equal(level_map.restore(spread)[~outside], image[~outside])
         assert not is_full_range(image)
 
 
@@ -83,9 +83,11 @@ def test_of_flat_images_the_largest_level_counts(last, bits):
 def test_levels_outside_are_clipped(dtype, shape):
     top = np.iinfo(dtype).max
     image = np.random.default_rng(0).integers(0, top, shape, dtype, endpoint=True)
-    found = LevelMap(100, 2, True)
+    level_map = LevelMap(100, 2, True)
     last = 100 + (top >> 2)
     outside = (image < 100) | (image > last)
-    np.testing.assert_array_equal(found.outside(image), outside.any(axis=2) if image.ndim == 3 else outside)
-    np.testing.assert_array_equal(found.restore(found.spread(image)), np.clip(image, 100, last))
-    assert found.restore(np.array([0, 1, 2, top], dtype)).tolist() == [100, 100, 101, last]
+    np.testing.assert_array_equal(
+        level_map.outside(image), outside.any(axis=2) if image.ndim == 3 else outside
+    )
+    np.testing.assert_array_equal(level_map.restore(level_map.spread(image)), np.clip(image, 100, last))
+    assert level_map.restore(np.array([0, 1, 2, top], dtype)).tolist() == [100, 100, 101, last]

@@ -51,8 +51,8 @@ def defocus(sigma, thing):
     colour, alpha = thing
     soft = cv2.GaussianBlur(alpha.astype(np.float32), (0, 0), sigma)
     light = cv2.GaussianBlur(colour * (alpha[..., None] / np.float32(255)), (0, 0), sigma)
-    shown = np.where(soft[..., None] > 0.5, light * 255 / np.maximum(soft[..., None], 0.5), 0)
-    return np.clip(np.rint(shown), 0, 255).astype(np.uint8), np.rint(soft).astype(np.uint8)
+    colours = np.where(soft[..., None] > 0.5, light * 255 / np.maximum(soft[..., None], 0.5), 0)
+    return np.clip(np.rint(colours), 0, 255).astype(np.uint8), np.rint(soft).astype(np.uint8)
 
 
 def thing_with_legs():
@@ -94,12 +94,12 @@ def test_hidden_pixels_are_filled_by_a_frame_that_shows_them(seed):
 @given(seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=10)
 def test_colours_under_zero_alpha_are_never_seen(seed):
-    frames, others = random_frames(seed, channels=(3,)), random_frames(seed, channels=(3,))
-    for colours, alpha in zip(others.colours, others.alphas):
+    frames, other_frames = random_frames(seed, channels=(3,)), random_frames(seed, channels=(3,))
+    for colours, alpha in zip(other_frames.colours, other_frames.alphas):
         if alpha is not None:
             colours[alpha == 0] = 255 - colours[alpha == 0]
     one, other = (
-        Matte(Sequence([*map(extend_visible, f.colours, f.alphas)], f.alphas)) for f in (frames, others)
+        Matte(Sequence([*map(extend_visible, f.colours, f.alphas)], f.alphas)) for f in (frames, other_frames)
     )
     for first, second in zip(zip(one.layers, one.composites), zip(other.layers, other.composites)):
         np.testing.assert_array_equal(first[0], second[0])
@@ -128,10 +128,10 @@ def test_a_choice_names_frames_that_show_their_pixels():
     alphas = [np.full((4, 6), 255, np.uint8) for _ in range(3)]
     alphas[0][:, :2] = alphas[2][:, :4] = 0
     matte = Matte(Sequence([np.zeros((4, 6), np.uint8)] * 3, alphas))
-    shown = matte.shown_choice(np.full((4, 6), 2, np.uint16))
-    np.testing.assert_array_equal(shown, np.tile(np.array([1, 1, 1, 1, 2, 2], np.uint16), (4, 1)))
-    shown = matte.shown_choice(np.zeros((4, 6), np.uint16))
-    np.testing.assert_array_equal(shown[0], [1, 1, 0, 0, 0, 0])
+    names = matte.shown_choice(np.full((4, 6), 2, np.uint16))
+    np.testing.assert_array_equal(names, np.tile(np.array([1, 1, 1, 1, 2, 2], np.uint16), (4, 1)))
+    names = matte.shown_choice(np.zeros((4, 6), np.uint16))
+    np.testing.assert_array_equal(names[0], [1, 1, 0, 0, 0, 0])
 
 
 @pytest.mark.parametrize("strength", [255, 200, 128])
@@ -167,11 +167,11 @@ def test_composites_show_outlines_over_a_plain_background(channels, dtype):
         alpha = np.full((6, 8), top, dtype)
         alpha[:2], alpha[2:4] = 0, top // 2
         matte = Matte(Sequence([colours, colours], [alpha, alpha]))
-        seen = matte.composites[0]
-        assert seen.dtype == dtype and matte.background == background
-        np.testing.assert_array_equal(seen[:2], background)
-        np.testing.assert_array_equal(seen[4:], level)
-        assert np.abs(seen[2:4] - (level + background) / 2).max() <= 1 + top / 500
+        composite = matte.composites[0]
+        assert composite.dtype == dtype and matte.background == background
+        np.testing.assert_array_equal(composite[:2], background)
+        np.testing.assert_array_equal(composite[4:], level)
+        assert np.abs(composite[2:4] - (level + background) / 2).max() <= 1 + top / 500
 
 
 def test_alpha_is_clipped_to_that_of_the_frames():

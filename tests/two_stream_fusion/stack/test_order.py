@@ -15,9 +15,9 @@ def test_the_order_of_focus_is_found(count):
     assert focus_order(frames) == list(range(count))
     assert focus_order(frames[::-1]) == list(range(count))  # from either end
     for seed in range(5):
-        places = [int(i) for i in np.random.default_rng(seed).permutation(count)]
-        found = [places[i] for i in focus_order([frames[i] for i in places])]
-        assert found in ([*range(count)], [*range(count)][::-1])
+        shuffled = [int(i) for i in np.random.default_rng(seed).permutation(count)]
+        order = [shuffled[i] for i in focus_order([frames[i] for i in shuffled])]
+        assert order in ([*range(count)], [*range(count)][::-1])
 
 
 def test_frames_are_looked_at_in_small():
@@ -27,7 +27,7 @@ def test_frames_are_looked_at_in_small():
     assert order._fit_within((1, 5000), 500) == (500, 1)
 
 
-def test_an_order_that_will_do_is_kept():
+def test_an_order_without_a_shorter_path_is_kept():
     """Frames alike in all but noise have no order of their own."""
     truth, frames, _ = strips((60, 160))
     assert focus_order(frames) == [0, 1, 2, 3]
@@ -35,11 +35,27 @@ def test_an_order_that_will_do_is_kept():
     assert focus_order([frames[0], frames[1]]) == [0, 1]
 
 
-@pytest.mark.parametrize(("detour", "expected"), [(0.8, [0, 1, 2, 3]), (1.2, [0, 2, 1, 3])])
+@pytest.mark.parametrize(("detour", "expected"), [(0.08, [0, 1, 2, 3]), (0.12, [0, 2, 1, 3])])
 def test_golden_detour_that_keeps_the_given_order(monkeypatch, detour, expected):
     """Four places on a line: the given path is 1 + detour / 10 times as long as the shortest."""
     monkeypatch.setattr(order, "detail_grid", lambda place: np.full((24, 24), place))
     assert order.order_by_details([0, 10, 10 - detour, 20]) == expected
+
+
+@pytest.mark.parametrize(("count", "starts"), [(45, 45), (50, 50), (51, 26), (60, 30)])
+def test_at_most_fifty_paths_are_tried(monkeypatch, count, starts):
+    tried = []
+    monkeypatch.setattr(
+        order, "_nearest_neighbour_path", lambda distances, start: tried.append(start) or list(range(count))
+    )
+    order._sort(np.ones((count, count)))
+    assert len(tried) == starts
+
+
+@pytest.mark.parametrize(("farthest", "expected"), [(1.13, [0, 1, 2]), (1.19, [1, 0, 2])])
+def test_golden_distance_up_to_which_frames_are_alike(farthest, expected):
+    """Neighbours are 1 apart; the frame given first is between the others. The bound is at 1.15."""
+    assert order._sort(np.array([[0, 1, 1], [1, 0, farthest], [1, farthest, 0]])) == expected
 
 
 @pytest.mark.parametrize("share", [0.005, 0.01, 0.02, 0.03])
@@ -53,6 +69,6 @@ def test_the_order_of_a_shaken_stack_is_found(share):
         levels(frame)[margin + y : y - margin, margin + x : x - margin]
         for frame, (x, y) in zip(slope(photo, 7, 3.0), shifts)
     ]
-    places = [int(i) for i in rng.permutation(7)]
-    found = [places[i] for i in focus_order([frames[i] for i in places])]
-    assert found in ([*range(7)], [*range(7)][::-1])
+    shuffled = [int(i) for i in rng.permutation(7)]
+    order = [shuffled[i] for i in focus_order([frames[i] for i in shuffled])]
+    assert order in ([*range(7)], [*range(7)][::-1])

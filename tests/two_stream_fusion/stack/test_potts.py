@@ -11,13 +11,13 @@ from two_stream_fusion.base import tiles
 from two_stream_fusion.stack import potts
 
 
-def energy(chosen, cost):
+def energy(labels, cost):
     """What `binary_potts` minimises: the cost of what is chosen and the length of outlines."""
-    chosen = np.asarray(chosen, np.float64)
-    across, down = np.zeros_like(chosen), np.zeros_like(chosen)
-    across[:, :-1] = np.diff(chosen, axis=1)
-    down[:-1] = np.diff(chosen, axis=0)
-    return (cost * chosen).sum() + np.hypot(across, down).sum()
+    labels = np.asarray(labels, np.float64)
+    across, down = np.zeros_like(labels), np.zeros_like(labels)
+    across[:, :-1] = np.diff(labels, axis=1)
+    down[:-1] = np.diff(labels, axis=0)
+    return (cost * labels).sum() + np.hypot(across, down).sum()
 
 
 @pytest.mark.parametrize("shape", [(1, 12), (11, 1), (2, 2), (3, 4), (2, 7)])
@@ -31,7 +31,7 @@ def test_the_least_of_all_labellings_of_a_small_image(shape, monkeypatch):
     more = []
     for _ in range(20):
         cost = rng.normal(0, 1.5, shape).astype(np.float32)
-        more.append(energy(potts.binary_potts(cost), cost) - min(energy(chosen, cost) for chosen in every))
+        more.append(energy(potts.binary_potts(cost), cost) - min(energy(labels, cost) for labels in every))
     assert max(more) < (0.01 if 1 in shape else 1)
     assert np.mean(more) < 0.1
 
@@ -58,8 +58,8 @@ def test_without_evidence_the_shortest_border_wins():
         half = 10 + abs(x - 120) // 2
         outside = np.abs(rows - 29.5) > half
         cost[outside, x] = np.where(x < 120, -5, 5)
-    chosen = potts.binary_potts(cost)
-    assert chosen[:, :115].all() and not chosen[:, 125:].any()
+    labels = potts.binary_potts(cost)
+    assert labels[:, :115].all() and not labels[:, 125:].any()
 
 
 def test_far_from_any_rim_a_plain_is_filled():
@@ -88,10 +88,10 @@ def test_noise_is_smoothed_and_edges_stay():
 def test_no_worse_than_one_label_or_each_pixel_by_itself(height, width, seed, spread):
     cost = np.random.default_rng(seed).normal(0, spread, (height, width)).astype(np.float32)
     before = cost.copy()
-    chosen = potts.binary_potts(cost)
-    assert chosen.dtype == bool and chosen.shape == cost.shape and (cost == before).all()
+    labels = potts.binary_potts(cost)
+    assert labels.dtype == bool and labels.shape == cost.shape and (cost == before).all()
     least = min(energy(x, cost) for x in (np.zeros_like(cost), np.ones_like(cost), cost < 0))
-    assert energy(chosen, cost) <= least + 1e-3 * height * width
+    assert energy(labels, cost) <= least + 1e-3 * height * width
 
 
 def test_equal_costs_choose_the_first_label():

@@ -12,7 +12,9 @@ import skimage.data
 
 from tests.two_stream_fusion.stack.scenes import levels, photograph, slope, strips
 from two_stream_fusion import pipeline
+from two_stream_fusion.stack import screening
 from two_stream_fusion.stack.frames import images_in_folder
+from two_stream_fusion.stack.noise import measure_noise
 from two_stream_fusion.stack.screening import (
     compare_pair,
     directional_detail,
@@ -27,8 +29,8 @@ def stack(count=5):
     return [levels(frame) for frame in slope(photograph()[::2, ::2], count)]
 
 
-def misfits(frames, *arguments):
-    return find_misfits([small_gray(frame) for frame in frames], *arguments)
+def misfits(frames, sort=list):
+    return find_misfits([small_gray(x) for x in frames], sort, [measure_noise(x) for x in frames])
 
 
 FAULTS = {
@@ -115,8 +117,28 @@ def test_a_noisy_frame_evicts_no_other(sigma):
     assert misfits([noisy(frame, sigma) for frame in stack()]) == []
 
 
+@pytest.mark.parametrize("places", [(1, 3), (1, 2), (0, 6), (1, 3, 5), (0, 2, 4, 6)])
+@pytest.mark.parametrize("sigma", [12, 40])
+def test_several_noisy_frames_are_left_out_or_doubted(places, sigma):
+    frames = [levels(frame) for frame in slope(photograph()[::2, ::2], 7, 4.0)]
+    for place in places:
+        frames[place] = noisy(frames[place], sigma)
+    left_out = {misfit.frame for misfit in misfits(frames)}
+    kept = [i for i in range(7) if i not in left_out]
+    doubted = {kept[misfit.frame] for misfit in doubtful([frames[i] for i in kept])}
+    assert left_out | doubted == set(places)
+
+
+def test_noisy_frames_that_alone_are_sharp_somewhere_are_doubted():
+    frames = [noisy(frame, 10) if i < 3 else frame for i, frame in enumerate(stack())]
+    assert len(misfits(frames)) < 3
+    assert {reason for _, reason in doubtful(frames)} >= {
+        "far noisier than the others, which are not sharp where it is"
+    }
+
+
 def doubtful(frames):
-    return find_doubtful([small_gray(frame) for frame in frames])
+    return find_doubtful([small_gray(x) for x in frames], noise=[measure_noise(x) for x in frames])
 
 
 def test_a_frame_that_lost_a_part_is_doubtful():
@@ -140,14 +162,14 @@ def test_a_frame_somewhat_bright_or_dark_is_doubtful(gain):
 
 
 def test_neighbours_are_those_of_the_order_of_focus():
-    asked = []
+    requests = []
     frames = stack()
     frames[2] = frames[2] * 0
-    misfits(frames, lambda places: asked.append(places) or places)
-    assert asked == [[0, 1, 3, 4]]
+    misfits(frames, lambda places: requests.append(places) or places)
+    assert requests == [[0, 1, 3, 4]]
 
 
-def test_of_a_pair_the_difference_is_said():
+def test_the_difference_of_a_pair_is_described():
     first, second = stack(2)
     assert compare_pair(small_gray(first), small_gray(second)) is None
     assert "times as bright" in compare_pair(small_gray(first), small_gray(second * 0))
@@ -178,6 +200,20 @@ def test_a_frame_blurred_by_motion_is_found(angle):
     assert motion_misfits(frames) == [(2, "blurred by motion")]
 
 
+@pytest.mark.parametrize("place", [0, 6])
+@pytest.mark.parametrize("angle", [0, 90])
+def test_the_first_or_last_frame_blurred_by_motion_is_found(place, angle):
+    frames = [levels(frame) for frame in slope(photograph()[::2, ::2], 7, 4.0)]
+    frames[place] = moved(frames[place], 15, angle)
+    assert motion_misfits(frames) == [(place, "blurred by motion")]
+
+
+@pytest.mark.parametrize("count", [3, 4, 9])
+@pytest.mark.parametrize("most", [2.0, 6.0])
+def test_the_first_or_last_frame_out_of_focus_is_no_motion(count, most):
+    assert motion_misfits([levels(x) for x in slope(photograph()[::2, ::2], count, most)]) == []
+
+
 def test_two_frames_blurred_by_motion_are_found():
     frames = [levels(frame) for frame in slope(photograph()[::2, ::2], 9, 3.0)]
     frames[3], frames[6] = moved(frames[3], 15, 0), moved(frames[6], 15, 90)
@@ -192,6 +228,121 @@ def test_out_of_focus_is_no_motion():
         motion_misfits([frames[i] for i in (0, 6, 1, 5, 2, 4, 3)], lambda places: sorted(places)[::-1]) == []
     )
     assert motion_misfits(frames[:2]) == [] and motion_misfits([np.full((9, 9), 7, np.uint8)] * 4) == []
+
+
+def test_small_versions_are_256_pixels_long():
+    assert small_gray(np.zeros((300, 600), np.uint8)).shape == (128, 256)
+
+
+def cells(value, others=1.0, count=8, side=16):
+    """A grid of `others` whose first `count` cells have a value."""
+    grid = np.full(side * side, others, np.float32)
+    grid[:count] = value
+    return grid.reshape(side, side)
+
+
+@pytest.mark.parametrize(
+    ("detail", "count", "is_blurred"),
+    [(1.1, 8, False), (1.3, 8, True), (1.3, 7, False)],  # gray levels; cells
+)
+def test_detail_is_needed_in_a_few_cells(detail, count, is_blurred):
+    assert screening._is_blurred(cells(0.1, 0.1), cells(detail, 0.5, count)) is is_blurred
+
+
+@pytest.mark.parametrize(
+    ("ratio", "sharp", "is_blurred"),
+    [(0.65, 0, True), (0.75, 0, False), (0.65, 4, True), (0.65, 6, False)],  # of 100 cells
+)
+def test_blur_is_judged_by_the_sharpest_cells(ratio, sharp, is_blurred):
+    neighbour = np.full((10, 10), 2, np.float32)
+    assert screening._is_blurred(neighbour * cells(1, ratio, sharp, 10), neighbour) is is_blurred
+
+
+@pytest.mark.parametrize(("most", "least", "expected"), [(10, 0.45, [1]), (10, 0.55, []), (100, 0.9, [1])])
+def test_blank_frames_have_little_contrast(most, least, expected):
+    checker = np.indices((4, 4)).sum(0) % 2 * 2.0 - 1  # of standard deviation 1
+    assert screening._blank(np.array([most * checker, least * checker])) == expected
+    assert screening._blank(np.array([100 * checker, 1.1 * checker])) == []
+    assert screening._blank(np.array([0.9 * checker, 0 * checker])) == []
+
+
+@pytest.mark.parametrize(("level", "count"), [(119, 0), (129, 1)])
+def test_a_frame_is_bright_from_five_quarters_on(level, count):
+    frames = [np.full((20, 20), x, np.float32) for x in (99, 99, 99, level)]
+    assert len(find_doubtful(frames)) == count
+
+
+@pytest.mark.parametrize(("side", "contrast", "count"), [(26, 9, 0), (27, 9, 1), (27, 1.4, 0), (27, 1.6, 1)])
+def test_a_plain_part_counts_from_a_twentieth_on(side, contrast, count):
+    checker = (100 + contrast * (np.indices((100, 100)).sum(0) % 2)).astype(np.float32)
+    part = checker.copy()
+    part[30 : 30 + side, 30 : 30 + side] = 100  # of which a margin of two pixels does not count
+    assert len(find_doubtful([checker, checker, part])) == count
+
+
+@pytest.mark.parametrize(("structure", "share"), [(0.3, 0.3 / 0.36), (0.22, 0.22 / 0.28), (0.18, 0)])
+def test_the_share_of_noise_is_that_of_missing_structure(monkeypatch, structure, share):
+    structures = iter([0, structure, structure])
+    monkeypatch.setattr(screening, "_structure", lambda fine: next(structures))
+    frames = np.random.default_rng(0).random((3, 90, 90), np.float32)
+    assert screening._noise_shares(list(frames))[0] == pytest.approx(share, abs=0.004)
+
+
+@pytest.mark.parametrize(
+    ("share", "strength", "is_noisy"), [(0.75, 9, False), (0.85, 1.4, False), (0.85, 1.6, True)]
+)
+def test_a_noisy_frame_is_noisier_than_all_others(monkeypatch, share, strength, is_noisy):
+    monkeypatch.setattr(screening, "_detail", np.array)
+    assert screening._is_noisy(0, [strength, 0.5, 1], {0: share, 1: 0, 2: 0}) is is_noisy
+
+
+@pytest.mark.parametrize(
+    ("along", "across", "detail", "is_blurred"),
+    [
+        (0.07, -0.2, 2, False),
+        (0.09, -0.2, 2, True),
+        (0.3, 0.21, 2, False),
+        (0.3, 0.19, 2, True),
+        (0.3, 0, 0.9, False),
+        (0.3, 0, 1.1, True),
+    ],
+)
+def test_motion_loses_detail_in_one_direction(along, across, detail, is_blurred):
+    neighbour = np.full((4, 12, 12), np.log(detail + screening.NOISE))
+    frame = neighbour - np.reshape([along, along, across, along], (4, 1, 1))
+    assert (screening._motion_score(neighbour, frame, neighbour) < 0) == is_blurred
+
+
+@pytest.mark.parametrize("gain", [1.4, 1.6])
+def test_a_pair_differs_in_brightness_from_one_and_a_half_on(gain):
+    first, second = (np.full((20, 20), x, np.float32) for x in (99, 100 * gain - 1))
+    assert (compare_pair(first, second) is not None) == (gain > 1.5)
+    assert (compare_pair(second, first) is not None) == (gain > 1.5)
+
+
+@pytest.mark.parametrize(("lowest", "others", "count"), [(0.65, 0.85, 0), (0.55, 0.85, 1), (0.55, 0.75, 0)])
+def test_another_scene_correlates_little(monkeypatch, lowest, others, count):
+    correlations = iter([lowest, others, others, others])
+    monkeypatch.setattr(screening, "_correlation", lambda *_: next(correlations))
+    assert len(find_misfits([np.indices((20, 20)).sum(0, np.float32)] * 4)) == count
+
+
+def test_focus_does_not_matter_under_six_pixels(monkeypatch):
+    """A point becomes a Gaussian of this sigma, before frames are compared as wholes."""
+    broad = []
+    monkeypatch.setattr(screening, "_blank", lambda images: broad.extend(images) or [])
+    point = np.zeros((65, 65), np.float32)
+    point[32, 32] = 255
+    find_misfits([point] * 3)
+    assert broad[0].max() == pytest.approx(255 / (2 * np.pi * 6**2), rel=0.02)
+
+
+def test_golden_detail():
+    y, x = np.indices((64, 96))
+    waves = (100 + 20 * np.sin(x / 2) + 10 * np.cos(y)).astype(np.float32)
+    assert screening._detail(waves).shape == (16, 16)
+    assert screening._detail(waves).mean() == pytest.approx(5.306, abs=0.002)
+    assert screening._detail(np.zeros((64, 96), np.float32)).mean() == pytest.approx(0.3)
 
 
 STACKS = ["algae", "damselfly", "fly", "gun", "houses", "pcb", "pcb-depthmap", "ring", "text", "tie"]

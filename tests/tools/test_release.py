@@ -1,0 +1,91 @@
+"""`make release`: its plan, and a dry run of the whole."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from caffe.proto import caffe_pb2
+
+from tools import release
+from two_stream_fusion.methods import models
+
+ROOT = Path(__file__).resolve().parents[2]
+STEPS = ["database", "start weights", "training", "validation", "scores", "card"]
+FAST = "2-1-2_f32_k3-defocus"
+
+
+def test_the_plan_is_what_is_left_to_do(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    release.main([FAST, "--iterations", "5", "--out", str(tmp_path), "--plan"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["database: not made yet", *(f"{name}: to do" for name in STEPS[1:])]
+
+
+def test_a_dry_run_is_shorter_and_has_files_of_its_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    release.main([FAST, "--iterations", "600", "--out", str(tmp_path), "--plan"])
+    solver = models.read_prototxt(tmp_path / "solver.prototxt", caffe_pb2.SolverParameter())
+    assert solver.max_iter == 600 and solver.test_interval == 300 and solver.snapshot == 6
+    assert solver.net == f"{tmp_path.as_posix()}/train_val.prototxt"
+    assert solver.snapshot_prefix == f"{tmp_path.as_posix()}/snapshots/{FAST}"
+    net = Path(solver.net).read_text()
+    assert f"{tmp_path.as_posix()}/database/train.txt" in net and "build/" not in net
+    assert len(list((tmp_path / "photographs").iterdir())) > 5
+
+
+def test_a_release_is_of_the_committed_files(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    made = release.prepare(release.parse_arguments([FAST, "--gpu", "0"]))
+    assert made.solver == Path(f"models/{FAST}/training/solver.prototxt") and made.gpu == "0"
+    assert made.folder == Path(f"build/release/{FAST}") and made.photos is None
+    solver = made.read_solver()
+    assert solver.snapshot_prefix == f"build/release/{FAST}/snapshots/{FAST}"
+    assert made.options.endswith(f"--out build/release/{FAST}/database")
+
+
+def test_a_stopped_training_says_how_to_resume(tmp_path, monkeypatch, capsys):
+    def stop(steps):
+        raise release.TrainingStopped("stopped at iteration 7")
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(release.release_steps, "run", stop)
+    assert release.main([FAST, "--iterations", "9", "--out", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "stopped at iteration 7: the same command resumes\n"
+
+
+@pytest.mark.parametrize("model", ["cnn", "none"])
+def test_a_model_without_such_a_training_is_refused(model):
+    with pytest.raises(ValueError, match=f"no solver.prototxt in models/{model}/training: there is 2-1-2"):
+        release.main([model])
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="no make")
+def test_make_passes_its_variables_on():
+    make = ["make", "-n", "-o", "setup", "release", "MODEL=m", "GPU=0", "ITERATIONS=20", "PHOTOS=my photos"]
+    command = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert ' "m" ' in command and "--gpu 0" in command and "--iterations 20" in command
+    assert '--photos "my photos"' in command and "--precision" not in command
+
+
+@pytest.mark.slow
+def test_a_dry_run_makes_all_and_the_second_nothing(tmp_path):
+    command = [sys.executable, "tools/release.py", FAST, "--iterations", "4", "--out", str(tmp_path)]
+    gpu = ["--gpu", os.environ["TEST_GPU"]] if "TEST_GPU" in os.environ else []
+
+    def run():
+        done = subprocess.run([*command, *gpu], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return [line.split(" ", 1)[1] for line in done.stdout.splitlines() if line[1:3] == "/6"]
+
+    assert run() == ["database: not made yet", *(f"{name}: to do" for name in STEPS[1:])]
+    card = (tmp_path / "card.md").read_text()
+    assert f"`make release MODEL={FAST}`" in card and "iterations: 4\n" in card
+    assert json.loads((tmp_path / "validation.json").read_text())["PSNR"]["last"] > 15
+    weights = models.open_net(ROOT / "prototxt/2-1-2_f32_k3/deploy.prototxt", tmp_path / f"{FAST}.caffemodel")
+    assert "fused" in weights.blobs
+    assert {"log.csv", "plot.png"} <= {path.name for path in tmp_path.iterdir()}
+    assert run() == [f"{name}: finished before" for name in STEPS]

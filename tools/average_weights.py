@@ -1,0 +1,64 @@
+"""Average the weights of several caffemodels of one net, as the last snapshots of a training.
+
+Each weight of the result is the mean over all files. A mean over the last part of a training has less of the
+noise of single batches (Izmailov et al. 2018, arXiv:1803.05407). Both Caffes read it.
+"""
+
+from __future__ import annotations
+
+import two_stream_fusion.base.cli  # noqa: F401
+
+from typing import Sequence
+
+import numpy as np
+
+from two_stream_fusion.base import cli
+from two_stream_fusion.base.files import atomic_write
+from two_stream_fusion.methods import models
+
+EXAMPLES = """example:
+  python tools/average_weights.py build/snapshots/adam_iter_9*.caffemodel -o build/average.caffemodel
+"""
+
+
+def average(paths: Sequence[str], output: str) -> None:
+    """Average caffemodels.
+
+    Args:
+        paths: the caffemodels; their layers have the same names and shapes.
+        output: the caffemodel to write. All but the weights is that of the first.
+
+    Raises:
+        ValueError: a file is no caffemodel, or layers differ.
+        OSError: a file cannot be read or written.
+    """
+    nets = [models.read_caffemodel(path) for path in paths]
+    first = nets[0]
+    for path, net in zip(paths[1:], nets[1:]):
+        if _shapes(net) != _shapes(first):
+            raise ValueError(f"{path}: other layers than those of {paths[0]}")
+    for i, layer in enumerate(first.layer):
+        for j, blob in enumerate(layer.blobs):
+            values = [np.array(net.layer[i].blobs[j].data, np.float32) for net in nets]
+            blob.data[:] = np.mean(values, axis=0, dtype=np.float64).astype(np.float32)
+    with atomic_write(output) as beside:
+        beside.write_bytes(first.SerializeToString())
+
+
+def _shapes(net):
+    """The names of the layers with weights, and the shapes of these."""
+    return [(layer.name, [tuple(blob.shape.dim) for blob in layer.blobs]) for layer in net.layer]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command."""
+    parser = cli.parser(__doc__, EXAMPLES)
+    parser.add_argument("weights", nargs="+", metavar="CAFFEMODEL", help="of one net")
+    parser.add_argument("-o", "--output", required=True, metavar="CAFFEMODEL", help="replaced if it is there")
+    args = parser.parse_args(argv)
+    average(args.weights, args.output)
+    print(f"{args.output}: the mean of {len(args.weights)} caffemodels")
+
+
+if __name__ == "__main__":
+    cli.run(main)
