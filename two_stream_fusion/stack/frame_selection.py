@@ -27,7 +27,7 @@ from two_stream_fusion.stack.noise import measure_noise
 
 DETAIL_SIGMA = 4  # pixels: the Gaussian that is subtracted from differences
 WINDOW = 3  # pixels: side of the mean over squared differences
-FLOOR = 8  # mean square of differences, in levels of 255, that counts as noise in frames without any
+FLOOR = 16  # mean square of differences, in levels of 255, that counts as noise in any frame; JPEG has that
 BOUNDARY_COST = 0.5  # of a pixel of boundary; a pixel that leaves no doubt is worth up to 1 for each frame
 MIN_AREA = 0.00005  # a region of a smaller share of the image is given to its surroundings
 

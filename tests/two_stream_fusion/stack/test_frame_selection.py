@@ -96,7 +96,7 @@ def test_details_as_small_as_noise_hardly_count(monkeypatch):
     select_frames(sharper, frames)
     variances = [noise.measure_noise(frame).sigma ** 2 for frame in frames]
     assert variances[0] == 0 and variances[2] > 3 * variances[1] > 18
-    assert noises == pytest.approx([8 + variances[1], 8 + variances[1] + variances[2]])
+    assert noises == pytest.approx([16 + variances[1], 16 + variances[1] + variances[2]])
 
 
 def test_regions_of_ten_pixels_stay_in_200_000(monkeypatch):
