@@ -62,7 +62,7 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         help="share of photographs held out (default: %(default)s)",
     )
     add("--seed", type=at_least(0), default=1, help="(default: %(default)s)")
-    add("--workers", type=at_least(1), default=os.cpu_count(), metavar="N", help="photographs processed"
+    add("--jobs", type=at_least(1), default=os.cpu_count(), metavar="N", help="photographs processed"
         " at a time (default: one for each core)")  # fmt: skip
     add("--verbose", action="store_true", help="name every file that is skipped")
 

@@ -32,7 +32,7 @@ def main(argv=None):
         " validation at most, the solver tests 100 x 64 (default: %(default)s, 0: all)")  # fmt: skip
     args = parser.parse_args(argv)
     spec = CnnPatches(args.val_share, args.val_patches, args.seed, args.samples)
-    run_build(spec, args.out, args.photos, args.workers, args.verbose)
+    run_build(spec, args.out, args.photos, args.jobs, args.verbose)
 
 
 if __name__ == "__main__":

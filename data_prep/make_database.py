@@ -80,7 +80,7 @@ def parse_arguments(
     args = parser.parse_args(argv)
     spec = PairPatches(args.val_share, args.val_patches, args.seed, args.recipe, args.patch, args.stride,
                        args.pairs, args.recolour, args.gray)  # fmt: skip
-    return Request(spec, args.photos, args.out or default_out(args.patch), args.workers, args.verbose)
+    return Request(spec, args.photos, args.out or default_out(args.patch), args.jobs, args.verbose)
 
 
 def default_out(patch: int) -> str:

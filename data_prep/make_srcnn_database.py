@@ -32,7 +32,7 @@ def main(argv=None):
         " photograph (default: %(default)s)")  # fmt: skip
     args = parser.parse_args(argv)
     spec = SrcnnPatches(args.val_share, 0, args.seed, args.planes, args.samples)
-    run_build(spec, args.out or f"build/data_{spec.kind}", args.photos, args.workers, args.verbose)
+    run_build(spec, args.out or f"build/data_{spec.kind}", args.photos, args.jobs, args.verbose)
 
 
 if __name__ == "__main__":

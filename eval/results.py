@@ -320,7 +320,7 @@ def score_pairs(
     workers = workers or os.cpu_count() or 1
     files = [[name.a, name.b] for name in names if isinstance(name, pairs.Files)]
     for method in sorted({method for method, _ in entries.values()}) if workers > 1 else ():
-        workers = limit_jobs(files, workers, method, option="--workers")
+        workers = limit_jobs(files, workers, method, option="--jobs")
     with process_pool(workers, environment) as pool:
         with delay_interrupt():
             futures = {pool.submit(score_pair, *job): job[:2] for job in jobs}

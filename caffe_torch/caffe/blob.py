@@ -83,12 +83,6 @@ class _Memory:
         self._capacity = max(self._capacity, tensor.numel())
         self._tensor, self._previous, self._written = tensor.detach(), None, None
 
-    def replace(self, tensor):
-        """`set` and `sync_host`, for a tensor without gradient in the same shape."""
-        self._tensor, self._previous, self._written = tensor, None, None
-        if self._host_ref is not _no_reference:
-            self.sync_host()
-
     def clear(self):
         self._tensor, self._previous, self._written = None, None, None
         self.sync_host()
@@ -165,11 +159,6 @@ class Blob:
     @grad.setter
     def grad(self, value: torch.Tensor):
         self._diff.set(value)
-
-    @property
-    def memories(self) -> tuple:
-        """The memory of the values and that of the gradient."""
-        return self._data, self._diff
 
     def tensors(self) -> tuple:
         """The current tensor and gradient, None for one without values; for `restore`."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import torch
 
-from . import cuda_graph, device, glog, parallel, run_state, snapshot, solver_nets, solvers, traced_pass
+from . import cuda_graph, device, glog, parallel, run_state, snapshot, solver_nets, solvers
 from .net import Net
 from .proto import caffe_pb2
 from .prototxt import check_numbers
@@ -69,7 +69,6 @@ class Solver:
         self._stop_early = False
         self._callbacks: list = []
         self._captured: cuda_graph.Iteration | None = None
-        self._traced_pass = traced_pass.TracedPass(self.net)
         self._warm_up = 0  # iterations on a GPU before the capture
         self._progress: Callable[[int], None] = lambda done: None  # called with the number of iterations done
         # Called between iterations; it returns None, "stop" or "snapshot".
@@ -231,8 +230,6 @@ class Solver:
 
     def _gradients(self):
         """Run forward and backward iter_size times; the mean loss as a 0-d tensor."""
-        if self.param.iter_size == 1 and traced_pass.can_trace(self.net):
-            return self._traced_pass.run()
         losses = []
         for _ in range(self.param.iter_size):
             losses.append(self.net.forward_loss())

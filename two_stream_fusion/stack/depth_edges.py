@@ -15,13 +15,14 @@ from typing import Callable, Iterable
 import cv2
 import numpy as np
 
-from two_stream_fusion.base.pixels import depth_scale, round_half_up
+from two_stream_fusion.base.pixels import depth_scale, remove_small_regions, round_half_up
 from two_stream_fusion.base.tiles import map_tiles
 from two_stream_fusion.stack.details import gaussian_blur
 from two_stream_fusion.stack.noise import measure_noise
 
 STEP_SHARE = 0.25  # of the frames: depth edges are where neighbours come from frames so far apart
 MIN_STEP = 3  # frames: a slope has neighbours one apart, and two where a frame was skipped
+MIN_AREA = 0.0005  # a region of a smaller share of the image has no depth edge: its choice is uncertain
 RADIUS = 9  # pixels: how far from a depth edge the network's image is taken
 SOFTENING = 1  # pixels: the Gaussian over the border of where it is taken
 WINDOW = 5  # pixels: side of the mean over squared differences
@@ -41,7 +42,7 @@ def edge_weight(choice: np.ndarray, count: int) -> np.ndarray | None:
         there are no depth edges.
     """
     step = max(MIN_STEP, math.ceil(STEP_SHARE * count))
-    index = choice.astype(np.int32)
+    index = remove_small_regions(choice, MIN_AREA * choice.size).astype(np.int32)
     edges = np.zeros(choice.shape, bool)
     edges[:, 1:] |= np.abs(np.diff(index, axis=1)) >= step
     edges[1:] |= np.abs(np.diff(index, axis=0)) >= step

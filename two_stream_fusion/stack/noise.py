@@ -25,12 +25,10 @@ DETAIL_OF_NOISE = float(1 - 2 * DETAIL.max() ** 2 + (DETAIL**2).sum() ** 2)  # t
 PLAIN = 0.1  # of the blocks are plain
 MAX_CLIPPED = 0.05  # of the pixels of a block: where more are black or white, noise is not seen
 MIN_NOISE = 2  # gray levels: noise below hardly wins (frame_selection.FLOOR)
-NOISIER = (
-    3  # times the noise of the quietest frame: under 1.5 in real stacks, 3.2 in one of cloth, of 1.2 levels
-)
-MAX_STRUCTURE = (
-    0.5  # correlation of neighbouring pixels in plain blocks that show noise; grass and cloth: 0.52
-)
+# Times the noise of the quietest frame: under 1.5 in real stacks, 3.2 in one of cloth, of 1.2 levels.
+NOISIER = 3
+# Correlation of neighbouring pixels in plain blocks that show noise; grass and cloth: 0.52.
+MAX_STRUCTURE = 0.5
 WHITE = 0.22  # the same, below which the blocks show nothing but noise
 MAX_LOST = 0.4  # of the variance of the noise: detail that a noisy frame alone shows, above which it is kept
 

@@ -53,6 +53,14 @@ def test_depth_edges_step_over_a_quarter_of_the_stack(step, count, is_edge):
     assert (edge_weight(halves(step).T, count) is not None) == bool(is_edge)
 
 
+@pytest.mark.parametrize(("pixels", "is_edge"), [(9, False), (11, True)])
+def test_small_regions_have_no_depth_edge(pixels, is_edge):
+    """The bound is ten of 20 000 pixels."""
+    choice = np.zeros((100, 200), np.uint16)
+    choice[50, 50 : 50 + pixels] = 7
+    assert (edge_weight(choice, 8) is not None) == is_edge
+
+
 def test_images_that_are_alike_keep_the_frames():
     """A difference of a level is the network's own error; one of forty is a halo."""
     chosen = np.full(SHAPE, 100, np.uint8)

@@ -289,14 +289,6 @@ def test_the_share_of_noise_is_that_of_missing_structure(monkeypatch, structure,
 
 
 @pytest.mark.parametrize(
-    ("share", "strength", "is_noisy"), [(0.75, 9, False), (0.85, 1.4, False), (0.85, 1.6, True)]
-)
-def test_a_noisy_frame_is_noisier_than_all_others(monkeypatch, share, strength, is_noisy):
-    monkeypatch.setattr(screening, "_detail", np.array)
-    assert screening._is_noisy(0, [strength, 0.5, 1], {0: share, 1: 0, 2: 0}) is is_noisy
-
-
-@pytest.mark.parametrize(
     ("along", "across", "detail", "is_blurred"),
     [
         (0.07, -0.2, 2, False),
