@@ -34,7 +34,7 @@ def test_the_same_seed_makes_the_same_rows(smooth_photographs, tmp_path, rows):
     databases = []
     for name, seed, workers in (("one", 1, 1), ("two", 1, 3), ("other", 2, 3)):
         arguments = ["--photos", smooth_photographs, "--out", tmp_path / name, "--samples", 5, "--seed", seed]
-        make_cnn_database.main([str(x) for x in [*arguments, "--workers", workers]])
+        make_cnn_database.main([str(x) for x in [*arguments, "--jobs", workers]])
         databases.append(rows(tmp_path / name, "train")["a"].tobytes())
     assert databases[0] == databases[1] != databases[2]
 

@@ -20,7 +20,7 @@ def slow_command(folder, tmp_path):
     for i in range(50):
         noise = np.random.default_rng(i).integers(0, 256, (40, 56, 3), dtype=np.uint8)
         Image.fromarray(noise).save(folder / f"more{i}.png")
-    options = ["--photos", folder, "--out", tmp_path / "data", "--patch", 4, "--stride", 1, "--workers", 1]
+    options = ["--photos", folder, "--out", tmp_path / "data", "--patch", 4, "--stride", 1, "--jobs", 1]
     return [*COMMAND, *map(str, options)]
 
 

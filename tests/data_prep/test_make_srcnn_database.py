@@ -6,7 +6,7 @@ from data_prep import make_srcnn_database
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"), [([], "--planes"), (["--planes", "detail", "--workers", "0"], "--workers")]
+    ("arguments", "words"), [([], "--planes"), (["--planes", "detail", "--jobs", "0"], "--jobs")]
 )
 def test_wrong_usage_is_status_2(capsys, arguments, words):
     with pytest.raises(SystemExit) as stop:

@@ -235,7 +235,7 @@ def test_no_more_workers_than_memory_holds_are_started(free, used, tmp_path, mon
     with pytest.raises(KeyboardInterrupt):
         results.score_pairs(names, {"DWT": ("dwt", {})}, tmp_path, workers=16)
     assert counts == [used] and len(caplog.messages) == (used == 2)
-    assert all(line.startswith("--workers 16: memory holds only 2 at a time") for line in caplog.messages)
+    assert all(line.startswith("--jobs 16: memory holds only 2 at a time") for line in caplog.messages)
 
 
 def test_methods_without_weights_are_left_out(tmp_path, monkeypatch):
