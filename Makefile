@@ -45,7 +45,7 @@ fuse: setup ## make fuse A=near.jpg B=far.jpg OUT=sharp.png
 tables: setup ## Tables 1-4: build/tables
 	$(PY) eval/tables.py
 
-report: setup ## the tables and their images as a page to look at: build/report.html
+report: setup ## the tables and their images as a page for a browser: build/report.html
 	$(PY) eval/report.py
 
 figures: setup ## Figures 6-9: build/figures

@@ -352,7 +352,7 @@ def _check_replaceable(out, spec):
             raise ValueError(f"{out}: a database of kind {existing}, not {spec.kind}: give another --out")
         foreign = _foreign_files(out)
         if foreign:
-            raise ValueError(f"{foreign[0]}: would be lost, since {out} is made anew: move it elsewhere")
+            raise ValueError(f"{foreign[0]}: would be lost, since {out} is replaced: move it elsewhere")
 
 
 def _foreign_files(out):

@@ -185,7 +185,7 @@ def format_small_table(measured: Mapping[str, Mapping[str, Sequence[float]]]) ->
         for label, values in by_label.items():
             median = statistics.median(values)
             rows.append([net.title, net.batch, label, f"{median:.2g}", f"{baseline / median:.2g}"])
-    return markdown_tables.markdown(["", "batch", "", "CPU ms an iteration", "x"], rows)
+    return markdown_tables.markdown(["", "batch", "", "CPU ms per iteration", "x"], rows)
 
 
 def format_table(measured: Measurements, batches: Sequence[int], side: int, patch: int) -> str:

@@ -461,7 +461,7 @@ def open_network(
         caffe.set_mode_gpu()
     if precision != "float32":
         if not hasattr(caffe, "set_precision"):
-            raise ValueError(f"precision {precision}: this Caffe has float32 alone; caffe_torch has it")
+            raise ValueError(f"precision {precision}: this Caffe has only float32; caffe_torch has more")
         caffe.set_precision(precision)
     if net is not None and weights is not None:
         return TwoStream(net, weights)

@@ -408,13 +408,13 @@ def decode_heif(path: Path) -> tuple[np.ndarray, Metadata]:
         H x W or H x W x C, uint8 or uint16, and the metadata.
 
     Raises:
-        UnsupportedImage: alpha multiplied into the colours, or levels above the file's own white.
+        UnsupportedImage: premultiplied alpha, or levels above the file's own white.
     """
     file = _open_heif(path)
     header = _heif_header(file)
     check_header(path, header)
     if file.premultiplied_alpha:
-        raise UnsupportedImage(f"{path}: alpha multiplied into the colours, which is not read of HEIC")
+        raise UnsupportedImage(f"{path}: premultiplied alpha is not read from HEIC")
     pixels, white = np.array(file), 2 ** file.info["bit_depth"] - 1
     check_decoded(path, pixels, (header.height, header.width), header.channels, header.itemsize)
     if white > 255:

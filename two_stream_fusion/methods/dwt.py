@@ -56,7 +56,7 @@ def fuse(
         ValueError: the images cannot be fused, or an option is unknown or out of range.
     """
     if not 1 <= levels <= 16:
-        raise ValueError(f"{levels} levels: there are 1 to 16")
+        raise ValueError(f"levels={levels}: 1 to 16")
     if wavelet not in pywt.wavelist(kind="discrete"):
         raise ValueError(f"unknown wavelet {wavelet!r}: one of pywt.wavelist(kind='discrete')")
     if mode not in pywt.Modes.modes:
