@@ -382,7 +382,7 @@ def _write_split(split, expanded, folder, spec, pool):
         photograph, numbers = job
         for row, arrays in zip(numbers, spec.make_rows(photograph)):
             if row < row_count:
-                database.put(row, arrays)
+                database.write_row(row, arrays)
 
     parallel_map(pool, write_photograph, zip(expanded, np.split(order, ends[:-1])), f"{split} rows")
     return [f"{split}/{path.name}" for path in database.paths], row_count

@@ -41,7 +41,7 @@ class Timer(NamedTuple):
             model = write_net(training, training.vals[0].folder / "val.txt")
             return timing.time_training(caffe.folder, caffe.precision, model, caffe.gpu) / 1e3
 
-        return self._once(("iteration", net_with_data(training.net, patch, patch)), measure)
+        return self._measured_once(("iteration", net_with_data(training.net, patch, patch)), measure)
 
     def fusion(self, net: str) -> float:
         """Seconds to fuse a megapixel with a net of prototxt/, of a square of SIDE, on a GPU of GPU_SIDE."""
@@ -52,9 +52,9 @@ class Timer(NamedTuple):
             timed = timing.time_inference(caffe.folder, caffe.precision, net, side, caffe.gpu)
             return timed.milliseconds * 1e3 / side**2
 
-        return self._once(("fusion", net), measure)
+        return self._measured_once(("fusion", net), measure)
 
-    def _once(self, subject: Sequence[str], measure: Callable[[], float]) -> float:
+    def _measured_once(self, subject: Sequence[str], measure: Callable[[], float]) -> float:
         """The kept result of measure() for a subject."""
         caffe = self.caffe
         conditions = (

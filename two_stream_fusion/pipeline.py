@@ -571,7 +571,7 @@ def _middle(order, misfits):
 
 def _warn_if_pair_differs(frames):
     for i in find_noisy([measure_noise(frame) for frame in frames], frames.level_step()):
-        LOG.warning("%s is far noisier, compared to %s", frames.name(i), frames.name(1 - i))
+        LOG.warning("%s is far noisier than %s", frames.name(i), frames.name(1 - i))
     difference = screening.compare_pair(*map(screening.small_gray, frames))
     if difference:
         LOG.warning("%s is %s, compared to %s", frames.name(1), difference, frames.name(0))

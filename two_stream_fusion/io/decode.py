@@ -223,7 +223,7 @@ def decode_with_pillow(path: Path) -> tuple[np.ndarray, Metadata]:
     with open_with_pillow(io.BytesIO(data)) as file:
         header = _pillow_header(path, file)
         if file.format in ("JPEG", "MPO"):
-            data = _whole_jpeg(path, data, file.size)
+            data = _complete_jpeg(path, data, file.size)
             file = open_with_pillow(io.BytesIO(data))
             file.info.setdefault("xmp", jpeg.find_xmp(getattr(file, "applist", ())))  # Pillow before 11
         elif file.format == "PNG":
@@ -252,8 +252,8 @@ def _pixels_of_pillow(file, mode):
     return pixels
 
 
-def _whole_jpeg(path, data, size):
-    """A JPEG file whose pixels are whole; the end marker is added where it alone is missing.
+def _complete_jpeg(path, data, size):
+    """A JPEG file whose pixels are complete; the end marker is added where only that is missing.
 
     Raises:
         UnsupportedImage: data of the pixels is missing, or it has more scans than photographs have.
