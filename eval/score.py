@@ -226,7 +226,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         variants = list(metrics.VARIANTS)
     for name in variants:
         if name not in metrics.VARIANTS:
-            parser.error(f"--variants: {name} is none of {', '.join(metrics.VARIANTS)}")
+            parser.error(f"--variants: {name} is not one of {', '.join(metrics.VARIANTS)}")
     stems = [Path(path).stem for path in args.fused]
     if args.maps and len(set(stems)) < len(stems):
         parser.error("--maps: two fused images have the same name, their maps would too")

@@ -243,7 +243,7 @@ def test_mistakes_are_named(photos, tmp_path, capsys):
         with pytest.raises(ValueError, match=words):
             compare.main(wrong)
     capsys.readouterr()
-    for option, words in (("--set=XX:window=3", "'XX' is none of"), ("--methods=", "'' is none of")):
+    for option, words in (("--set=XX:window=3", "'XX' is not one of"), ("--methods=", "'' is not one of")):
         with pytest.raises(SystemExit) as stop:
             compare.main([str(photos), option])
         assert stop.value.code == 2 and words in capsys.readouterr().err

@@ -85,7 +85,7 @@ def check_motion(motion: str) -> None:
         motion: the name.
 
     Raises:
-        ValueError: it is none of MOTIONS.
+        ValueError: it is not one of MOTIONS.
     """
     if motion not in MOTIONS:
         raise ValueError(f"unknown motion {motion!r}: {', '.join(MOTIONS)}")
