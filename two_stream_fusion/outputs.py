@@ -26,7 +26,7 @@ class Outputs:
     """Where the results of one fusion go; None for what is not wanted.
 
     image: the fused image. panel: sources and result side by side. choice_map: which image each pixel comes
-    from. report: JSON. map_folder: for the maps that a comparison method decides by. aligned_folder: for the
+    from. report: JSON. map_folder: for the decision maps of a comparison method. aligned_folder: for the
     aligned images, in place of a fused one. page: HTML for a browser (report/result_page.py). force:
     replace files that exist.
     """
@@ -173,7 +173,7 @@ def write_outputs(outputs: Outputs, result: Result, method: str) -> None:
         log.info("%s: which image each pixel is from, black the first, white the last", outputs.choice_map)
     if outputs.map_folder:
         write_maps(outputs.map_folder, method, result.maps, outputs.force)
-        log.info("%s: what %s decides by", outputs.map_folder, method)
+        log.info("%s: the decision maps of %s", outputs.map_folder, method)
     if outputs.panel:
         write_panel(outputs.panel, frames, result.image, outputs.force)
         log.info("%s: sources and result, left to right", outputs.panel)
