@@ -157,7 +157,8 @@ def main(argv=None):
     embed(net, read_filters(args.grow, types) if args.grow else mean_filters(net.params, paired), types)
     with atomic_write(args.output) as beside:
         net.save(str(beside))
-    print(f"{args.output}: computes the same as {args.grow or 'the mean of both photographs'}")
+    expected = args.grow or "the mean of both photographs"
+    print(f"{args.output}: has the same output as {expected}")
     print(f"caffe train -solver {args.solver} -weights {args.output}")
 
 
