@@ -36,7 +36,7 @@ where others are gray). Colour is scored on its Rec.601 luma, PSNR and SSIM too;
 for the infinite PSNR of identical images. An image that cannot be scored is named, and the status is 1.
 eval/compare.py fuses and scores many pairs by many methods.
 Metrics: {", ".join(name for name in metrics.REGISTRY if name not in metrics.VARIANTS)}.
-Larger is better, but less of {" and ".join(n for n in metrics.REGISTRY if not metrics.is_higher_better(n))}.
+Larger is better, except for {" and ".join(n for n in metrics.REGISTRY if not metrics.is_higher_better(n))}.
 Variants, other toolboxes' forms under their own names: {", ".join(metrics.VARIANTS)}.
 What each is, its range and why toolboxes differ: two_stream_fusion/metrics/*.py and eval/CALIBRATION.md.
 """
