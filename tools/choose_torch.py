@@ -46,7 +46,7 @@ def pip_arguments(has_gpu: bool, index_answers: bool) -> tuple[str, str]:
     return f"{TORCH} --index-url {CPU_INDEX}", "PyTorch: the build for CPUs, since nvidia-smi finds no GPU"
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
