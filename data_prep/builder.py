@@ -308,7 +308,7 @@ def manifest_entry(
 
 
 def database_kind(folder: str | Path) -> str | None:
-    """The kind of the database in a folder, by its manifest; None where there is none."""
+    """The kind of the database in a folder, by its manifest; None if there is no database."""
     try:
         manifest = json.loads((Path(folder) / "manifest.json").read_text())
     except (OSError, ValueError):

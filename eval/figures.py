@@ -45,7 +45,7 @@ def draw_figure(pair: str, cells: Mapping[str, np.ndarray], path: Path) -> None:
     Args:
         pair: a key of DETAILS.
         cells: {label of up to three lines: image, H x W or H x W x 3 uint8}, all of one size.
-        path: the picture; its folder is made where there is none.
+        path: the picture; its folder is created if it is missing.
     """
     import matplotlib
 

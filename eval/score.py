@@ -161,7 +161,7 @@ def write_maps(
     Args:
         sources: source images, as `score` takes them.
         fused: the fused image.
-        folder: where the pictures go; made where there is none.
+        folder: where the pictures go; created if it is missing.
         stem: the beginning of their names.
         replace: replace older pictures.
 

@@ -263,7 +263,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         measured = measure(programs, args.net, args.batch, args.side, args.rounds, args.gpu, args.iterations)
         machine = f"{os.cpu_count()} cores" if args.gpu is None else gpu_name(args.gpu)
         print(f"{args.net}, {machine}, medians of {args.rounds} turns; x: times {next(iter(programs))};")
-        print("%: of what the product of two large matrices reaches in the same precision")
+        print("%: the share of the speed of a product of two large matrices in the same precision")
         print(format_table(measured, args.batch, args.side, patch_side()), end="")
     if "small" in args.nets and args.gpu is None:
         print(f"small nets, one thread, medians of {args.rounds} turns;")

@@ -145,7 +145,7 @@ def describe_machine(log: Iterable[str], gpu: str | None, precision: str | None)
 
 
 def _without_out_option(options):
-    """Options of make_database.py without --out, which says where and not what."""
+    """Options of make_database.py without --out, which does not change the data."""
     words = shlex.split(options)
     place = words.index("--out")
     return shlex.join(words[:place] + words[place + 2 :])

@@ -132,7 +132,7 @@ def check_regular(path: str | Path, limit: int | None = None) -> None:
 
 
 def write_text(path: str | Path, text: str, replace: bool = True) -> None:
-    """Write a text file in UTF-8, whole or not at all; its folder is made where there is none.
+    """Write a text file in UTF-8, whole or not at all; its folder is created if it is missing.
 
     What is no Unicode, as in names of files, is written as escapes: \\udcff.
 
