@@ -33,19 +33,19 @@ data: setup ## patch databases in build/data: make data [PHOTOS=DIR] [PATCH=50] 
 	mkdir -p build/snapshots build/logs
 	$(PY) data_prep/make_database.py $(and $(PHOTOS),--photos "$(PHOTOS)") $(and $(PATCH),--patch $(PATCH)) $(and $(RECIPE),--recipe $(RECIPE)) $(and $(PAIRS),--pairs $(PAIRS)) $(and $(RECOLOUR),--recolour)
 
-train: setup ## make train [SOLVER=solver/adam.prototxt] [GPU=0] [BATCH=64] [FROM=....solverstate]; an earlier log is kept as .1
+train: setup ## train a net: make train [SOLVER=solver/adam.prototxt] [GPU=0] [BATCH=64] [FROM=....solverstate]; an earlier log is kept as .1
 	$(PY) tools/train.py --caffe "$(CAFFE)" -solver "$(SOLVER)" $(and $(GPU),-gpu $(GPU)) $(and $(BATCH),-batch $(BATCH)) $(and $(FROM),-snapshot "$(FROM)")
 
-release: setup ## the whole of a released model, resumable: make release MODEL=NAME [GPU=0] [PRECISION=tf32] [PHOTOS=DIR] [ITERATIONS=20: a dry run]
+release: setup ## train and score a released model, resumable: make release MODEL=NAME [GPU=0] [PRECISION=tf32] [PHOTOS=DIR] [ITERATIONS=20: a dry run]
 	$(PY) tools/release.py "$(MODEL)" --caffe "$(CAFFE)" $(and $(GPU),--gpu $(GPU)) $(and $(PRECISION),--precision $(PRECISION)) $(and $(PHOTOS),--photos "$(PHOTOS)") $(and $(ITERATIONS),--iterations $(ITERATIONS))
 
-fuse: setup ## make fuse A=near.jpg B=far.jpg OUT=sharp.png
+fuse: setup ## fuse a pair: make fuse A=near.jpg B=far.jpg OUT=sharp.png
 	$(PY) tools/fuse.py "$(A)" "$(B)" -o "$(OUT)"
 
 tables: setup ## Tables 1-4: build/tables
 	$(PY) eval/tables.py
 
-report: setup ## the tables and their images as a page to look at: build/report.html
+report: setup ## the tables and their images as a page for a browser: build/report.html
 	$(PY) eval/report.py
 
 figures: setup ## Figures 6-9: build/figures
@@ -82,5 +82,5 @@ lint: setup ## ruff, its formatter, spelling, types
 test-wheel: setup ## install the wheel elsewhere and run its commands
 	$(PY) -m pytest -m 'slow or not slow' tests/test_wheel.py
 
-clean: ## remove build; .venv stays
+clean: ## remove build, but not .venv
 	rm -rf build

@@ -308,7 +308,7 @@ def manifest_entry(
 
 
 def database_kind(folder: str | Path) -> str | None:
-    """The kind of the database in a folder, by its manifest; None where there is none."""
+    """The kind of the database in a folder, by its manifest; None if there is no database."""
     try:
         manifest = json.loads((Path(folder) / "manifest.json").read_text())
     except (OSError, ValueError):
@@ -352,7 +352,7 @@ def _check_replaceable(out, spec):
             raise ValueError(f"{out}: a database of kind {existing}, not {spec.kind}: give another --out")
         foreign = _foreign_files(out)
         if foreign:
-            raise ValueError(f"{foreign[0]}: would be lost, since {out} is made anew: move it elsewhere")
+            raise ValueError(f"{foreign[0]}: would be lost, since {out} is replaced: move it elsewhere")
 
 
 def _foreign_files(out):
@@ -382,7 +382,7 @@ def _write_split(split, expanded, folder, spec, pool):
         photograph, numbers = job
         for row, arrays in zip(numbers, spec.make_rows(photograph)):
             if row < row_count:
-                database.put(row, arrays)
+                database.write_row(row, arrays)
 
     parallel_map(pool, write_photograph, zip(expanded, np.split(order, ends[:-1])), f"{split} rows")
     return [f"{split}/{path.name}" for path in database.paths], row_count

@@ -17,7 +17,7 @@ class Database:
     """Files of rows: 000.h5, 001.h5, ... in a folder.
 
     The files are allocated at once and not yet written. HDF5 lays a plain dataset out as one block, so a
-    row's place in its file is known, and `put` needs no HDF5, no lock and no memory.
+    row's place in its file is known, and `write_row` needs no HDF5, no lock and no memory.
 
     Args:
         folder: is made here; it must not exist.
@@ -40,7 +40,7 @@ class Database:
             count = min(self.rows_per_file, rows - first)
             self._offsets.append(_allocate(self.paths[-1], count, self.datasets))
 
-    def put(self, row: int, arrays: Sequence[np.ndarray]) -> None:
+    def write_row(self, row: int, arrays: Sequence[np.ndarray]) -> None:
         """Write one row.
 
         Args:

@@ -1,7 +1,7 @@
 """Two photographs of one scene, focused near and far, rendered from a photograph and its depth.
 
 The scene is the motorcycle of the Middlebury 2014 stereo set (Scharstein et al. 2014,
-doi:10.1007/978-3-319-11752-2_3), which scikit-image bundles with its disparity. It stands in for a real
+doi:10.1007/978-3-319-11752-2_3), which scikit-image bundles with its disparity. It replaces a real
 pair where none can be fetched, and is never trained on.
 """
 

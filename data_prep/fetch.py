@@ -122,7 +122,7 @@ def fetch(name: str, root: str | Path = ROOT) -> Path:
         Its path: in FUSION_DATA where the same bytes are there, else below `root`.
 
     Raises:
-        FetchError: it cannot be had.
+        FetchError: it is not available.
     """
     row, target = registry()[name], Path(root, name)
     if os.environ.get("FUSION_DATA"):
@@ -171,7 +171,7 @@ def pair_files(name: str, root: str | Path = ROOT) -> list[Path]:
 
     Raises:
         ValueError: no pair has this name.
-        FetchError: an image cannot be had.
+        FetchError: an image is not available.
     """
     roles = {Path(file).stem[-2:]: file for file in list_files(name)}
     members = [roles[role] for role in ("_A", "_B", "_C") if role in roles]

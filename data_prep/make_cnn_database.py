@@ -18,6 +18,7 @@ from two_stream_fusion.base import cli
 EXAMPLES = """examples:
   python data_prep/make_cnn_database.py
   python data_prep/make_cnn_database.py --photos ~/Pictures --samples 1000
+  python data_prep/make_cnn_database.py --seed 2 --out build/data_cnn_2
 """
 
 

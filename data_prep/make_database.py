@@ -115,11 +115,11 @@ def outdated_reason(request: Request) -> str:
     manifest = json.loads(Path(request.out, "manifest.json").read_text())
     changed = [INPUTS.get(key, key) for key in current if manifest.get(key) != current[key]]
     if changed:
-        return f"made again: it has other {' and '.join(changed)}"
+        return f"rebuilt: it has other {' and '.join(changed)}"
     lists = [Path(request.out, f"{split}.txt") for split in ("train", "val")]
     files = [Path(line) for path in lists if path.is_file() for line in path.read_text().split()]
     complete = all(path.is_file() for path in [*lists, *files])
-    return "" if complete else "made again: its files are not where its lists say"
+    return "" if complete else "rebuilt: its files are not where its lists say"
 
 
 def main(argv=None):

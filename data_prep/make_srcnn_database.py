@@ -18,7 +18,8 @@ from two_stream_fusion.base import cli
 
 EXAMPLES = """examples:
   python data_prep/make_srcnn_database.py --planes approximation
-  python data_prep/make_srcnn_database.py --planes detail --photos ~/Pictures
+  python data_prep/make_srcnn_database.py --planes detail
+  python data_prep/make_srcnn_database.py --planes detail --photos ~/Pictures --samples 20
 """
 
 

@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 EXAMPLES = """examples:
   FUSION_DATA=~/data python docs/gallery.py
+  FUSION_DATA=build/photos python docs/gallery.py pcb          after `python data_prep/fetch.py pcb`
   FUSION_DATA=~/data python docs/gallery.py ring --out /tmp
 """
 STACKS = {

@@ -1,7 +1,7 @@
 """Compare every metric and variant with the published toolboxes, on public pairs: eval/CALIBRATION.md.
 
-The text around the numbers stands in eval/calibration.template.md, the toolboxes' own values in
-eval/toolbox_values.csv, those of papers in eval/published_values.csv.
+The text around the numbers comes from eval/calibration.template.md, the toolboxes' own values from
+eval/toolbox_values.csv, those of papers from eval/published_values.csv.
 """
 
 from __future__ import annotations
@@ -213,7 +213,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     with tqdm(total=len(names) * len(RULES), unit="image", delay=2, disable=None) as bar:
         values = score_rules(names, bar.update)
-    # Of IE scikit-image's value stands in the place of a toolbox's, on whole images.
+    # For IE scikit-image's value on whole images takes the place of a toolbox's.
     toolboxes.update(((title, rule, "IE"), scores["IE*"]) for (title, rule), scores in values.items()
                      if title in PAIRS)  # fmt: skip
     with open(ROOT / "eval" / "published_values.csv", newline="") as file:

@@ -1,7 +1,7 @@
-"""Fuse pairs of your own, or whole sets of pairs, by every method, and score them: one CSV, a table of means.
+"""Fuse your own pairs, or whole sets of pairs, by every method and score them: one CSV, a table of means.
 
 Images that other methods fused are scored with them (--fused).
-Fused images are kept, and made again only where something has changed (eval/results.py).
+Fused images are kept, and computed again only after a change (eval/results.py).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ EXAMPLES = """examples:
   python eval/compare.py lytro-tif mffw --methods LP,GF,CNN,Ours
   python eval/compare.py ~/pairs --fused ~/others --truth ~/clean --metrics all
   python eval/compare.py lytro-tif --fused ~/others --methods none      score others' images alone
-  python eval/compare.py ~/pairs --truth ~/clean --report build/compare.html      a page to look at
+  python eval/compare.py ~/pairs --truth ~/clean --report build/compare.html      a page for a browser
   python eval/compare.py ~/pairs --set PSFs:area=0.01 --set LP:levels=5 --out build/mine
 
 A pair is NAME_A and NAME_B (or NAME_1 and NAME_2) of one size, NAME in the folders A and B (near and far, 1
@@ -94,7 +94,7 @@ def find_fused(
     image_files, missing = {}, {}
     for folder in folders:
         if not Path(folder).is_dir():
-            raise ValueError(f"--fused {folder}: there is no such folder")
+            raise ValueError(f"--fused {folder}: no such folder")
         by_method = {
             path: files
             for path in sorted(Path(folder).iterdir())
@@ -222,9 +222,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         " of the paper, all; NIQE, LPIPS, DISTS if pyiqa is installed (default: %(default)s)")  # fmt: skip
     add("--set", action="append", default=[], metavar="TITLE:KEY=VALUE,...", help="options of a method"
         " instead of its defaults")  # fmt: skip
-    add("--report", type=Path, metavar="PAGE.html", help="write a page to look at: all pairs by all methods,"
-        " its difference from the ground truth, tables that sort")  # fmt: skip
-    add("--jobs", type=int, metavar="N", help="images in work at a time (default: one for each core)")
+    add("--report", type=Path, metavar="PAGE.html", help="write a page for a browser: all pairs by all"
+        " methods, their difference from the ground truth, tables that sort")  # fmt: skip
+    add("--jobs", type=int, metavar="N", help="images processed at a time (default: one for each core)")
     args = parser.parse_args(argv)
     try:
         entries = {} if args.methods == "none" else results.select_methods(args.methods, args.set)

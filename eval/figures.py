@@ -1,7 +1,7 @@
-"""Figures 6-9 of the paper, made again: the sources and every method's image, with details enlarged.
+"""Regenerate Figures 6-9 of the paper: the sources and every method's image, with details enlarged.
 
 The fused images are those of eval/tables.py; missing ones are made. The metrics stand over each. A pair that
-cannot be had is named, and the other figures are made.
+is not available is named, and the other figures are made.
 
 The methods have the options of the tables. With those RP leaves haze and half digits, and PSFs seams and
 specks on Clock and Pepsi; the options of the last example remove them.
@@ -45,7 +45,7 @@ def draw_figure(pair: str, cells: Mapping[str, np.ndarray], path: Path) -> None:
     Args:
         pair: a key of DETAILS.
         cells: {label of up to three lines: image, H x W or H x W x 3 uint8}, all of one size.
-        path: the picture; its folder is made where there is none.
+        path: the picture; its folder is created if it is missing.
     """
     import matplotlib
 
@@ -109,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         " %(default)s)")  # fmt: skip
     add("--set", action="append", default=[], metavar="TITLE:KEY=VALUE,...", help="options of a method"
         " instead of its defaults")  # fmt: skip
-    add("--jobs", type=int, metavar="N", help="images in work at a time (default: one for each core)")
+    add("--jobs", type=int, metavar="N", help="images processed at a time (default: one for each core)")
     args = parser.parse_args(argv)
     folder, left_out = args.tables / "fused", results.titles_with_other_weights()
     entries = results.select_methods(settings=args.set)

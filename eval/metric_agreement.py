@@ -31,8 +31,8 @@ EXAMPLES = """examples:
   python eval/metric_agreement.py --count 8 --methods DWT,LP,GF,PSFs --metrics paper,SCD,VIFF
   python eval/metric_agreement.py --photos ~/photos --recipe handheld --side 256
 
-Metrics of which less is better count reversed, so that 1 is always agreement. One column ranks three trivial
-results with the methods: the mean of both images, and each of them unchanged. A metric that one can believe
+Metrics for which lower is better are reversed, so that 1 is always agreement. One column ranks three trivial
+results with the methods: the mean of both images, and each of them unchanged. A trustworthy metric
 ranks these last. Written to --out: scores.csv, a line for each pair and method; summary.md.
 """
 TRIVIAL = ("mean", "A", "B")

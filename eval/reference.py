@@ -1,7 +1,7 @@
 """Compare our versions of the other methods with others' images and implementations, on 13 Lytro pairs.
 
 Prints the mean scores of ours beside those of theirs, by the same metrics. The status is 1 where two differ
-by more than TOLERANCE. Their values and sources stand in eval/lytro_tables.csv.
+by more than TOLERANCE. eval/lytro_tables.csv has their values and sources.
 """
 
 from __future__ import annotations
@@ -87,10 +87,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command; the status is 1 where a method is farther than TOLERANCE from theirs."""
     parser = cli.parser(__doc__, EXAMPLES)
     add = parser.add_argument
-    add("--methods", metavar="TITLES", help="only these, between commas (default: all that there are)")
+    add("--methods", metavar="TITLES", help="only these, between commas (default: all)")
     add("--tables", type=Path, default="build/tables", help="where fused images are kept (default:"
         " %(default)s)")  # fmt: skip
-    add("--jobs", type=int, metavar="N", help="images in work at a time (default: one for each core)")
+    add("--jobs", type=int, metavar="N", help="images processed at a time (default: one for each core)")
     args = parser.parse_args(argv)
     rows = read_rows()
     if args.methods:

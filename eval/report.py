@@ -1,6 +1,6 @@
-"""The tables of eval/tables.py as one page to look at: every pair by every method, scores, and plots.
+"""Write the tables of eval/tables.py as a page for a browser: every pair by every method, scores, and plots.
 
-The page is a file of its own that needs no network. It shows the fused images that the tables were made of,
+The page is one file that needs no network. It shows the fused images that the tables were made of,
 their difference from the ground truth where that is known, and how far MI agrees with the distance from it.
 """
 
@@ -97,7 +97,7 @@ def show_pair(
         hint: how to get a fused image that lacks.
 
     Returns:
-        The view, without those that cannot be had.
+        The view, without those that are not available.
     """
     try:
         a, b, truth = results.load_pair(name)

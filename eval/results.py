@@ -92,7 +92,7 @@ def select_methods(titles: str | None = None, settings: Iterable[str] = ()) -> d
     requested = list(available) if titles is None else titles.split(",")
     for title in requested:
         if title not in available:
-            raise ValueError(f"--methods: {title!r} is none of {', '.join(available)}")
+            raise ValueError(f"--methods: {title!r} is not one of {', '.join(available)}")
     return set_options({title: available[title] for title in available if title in requested}, settings)
 
 
@@ -116,7 +116,7 @@ def set_options(entries: Mapping[str, Entry], settings: Iterable[str]) -> dict[s
         if not colon:
             raise ValueError(f"--set {text}: TITLE:KEY=VALUE,... is needed")
         if title not in entries:
-            raise ValueError(f"--set {text}: {title!r} is none of {', '.join(entries)}")
+            raise ValueError(f"--set {text}: {title!r} is not one of {', '.join(entries)}")
         if title in changed:
             raise ValueError(f"--set {text}: {title} has options already; name all of them in one --set")
         name, options = entries[title]

@@ -36,7 +36,7 @@ where others are gray). Colour is scored on its Rec.601 luma, PSNR and SSIM too;
 for the infinite PSNR of identical images. An image that cannot be scored is named, and the status is 1.
 eval/compare.py fuses and scores many pairs by many methods.
 Metrics: {", ".join(name for name in metrics.REGISTRY if name not in metrics.VARIANTS)}.
-Larger is better, but less of {" and ".join(n for n in metrics.REGISTRY if not metrics.is_higher_better(n))}.
+Larger is better, except for {" and ".join(n for n in metrics.REGISTRY if not metrics.is_higher_better(n))}.
 Variants, other toolboxes' forms under their own names: {", ".join(metrics.VARIANTS)}.
 What each is, its range and why toolboxes differ: two_stream_fusion/metrics/*.py and eval/CALIBRATION.md.
 """
@@ -161,7 +161,7 @@ def write_maps(
     Args:
         sources: source images, as `score` takes them.
         fused: the fused image.
-        folder: where the pictures go; made where there is none.
+        folder: where the pictures go; created if it is missing.
         stem: the beginning of their names.
         replace: replace older pictures.
 
@@ -226,7 +226,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         variants = list(metrics.VARIANTS)
     for name in variants:
         if name not in metrics.VARIANTS:
-            parser.error(f"--variants: {name} is none of {', '.join(metrics.VARIANTS)}")
+            parser.error(f"--variants: {name} is not one of {', '.join(metrics.VARIANTS)}")
     stems = [Path(path).stem for path in args.fused]
     if args.maps and len(set(stems)) < len(stems):
         parser.error("--maps: two fused images have the same name, their maps would too")

@@ -1,7 +1,7 @@
-"""Tables 1-4 of the paper, made again: every method on Clock, Pepsi, Camera and a colour pair, six metrics.
+"""Regenerate Tables 1-4 of the paper: every method on Clock, Pepsi, Camera and a colour pair, six metrics.
 
 Also a table on 13 Lytro pairs, beside the scores of others' images and implementations, and one on the pairs
-whose ground truth is known. Fused images are kept, and made again only where something has changed
+whose ground truth is known. Fused images are kept, and computed again only after a change
 (eval/results.py).
 """
 
@@ -39,7 +39,7 @@ EXAMPLES = """examples:
   python eval/tables.py --keep experiments/tables
   python eval/tables.py --set PSFs:area=0.01
 
-Clock and Pepsi are in the folder FUSION_DATA, or fetched. The tables name each pair that cannot be had and
+Clock and Pepsi are in the folder FUSION_DATA, or fetched. The tables name each unavailable pair and
 each method without weights; the rest is made. The status is 1 where a method failed.
 Pairs of your own: eval/compare.py.
 """
@@ -402,7 +402,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--no-lytro", action="store_true", help="leave the 13 Lytro pairs out")
     add("--keep", type=Path, metavar="DIR", help="also write the tables, without the images, to this folder,"
         " unless it has some that were not made now")  # fmt: skip
-    add("--jobs", type=int, metavar="N", help="images in work at a time (default: one for each core)")
+    add("--jobs", type=int, metavar="N", help="images processed at a time (default: one for each core)")
     args = parser.parse_args(argv)
     try:
         entries = select_methods(args.methods, args.set)

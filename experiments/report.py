@@ -41,7 +41,7 @@ class Timer(NamedTuple):
             model = write_net(training, training.vals[0].folder / "val.txt")
             return timing.time_training(caffe.folder, caffe.precision, model, caffe.gpu) / 1e3
 
-        return self._once(("iteration", net_with_data(training.net, patch, patch)), measure)
+        return self._measured_once(("iteration", net_with_data(training.net, patch, patch)), measure)
 
     def fusion(self, net: str) -> float:
         """Seconds to fuse a megapixel with a net of prototxt/, of a square of SIDE, on a GPU of GPU_SIDE."""
@@ -52,9 +52,9 @@ class Timer(NamedTuple):
             timed = timing.time_inference(caffe.folder, caffe.precision, net, side, caffe.gpu)
             return timed.milliseconds * 1e3 / side**2
 
-        return self._once(("fusion", net), measure)
+        return self._measured_once(("fusion", net), measure)
 
-    def _once(self, subject: Sequence[str], measure: Callable[[], float]) -> float:
+    def _measured_once(self, subject: Sequence[str], measure: Callable[[], float]) -> float:
         """The kept result of measure() for a subject."""
         caffe = self.caffe
         conditions = (
@@ -95,11 +95,11 @@ def summarize(groups: dict[str, list[Training]], timer: Timer) -> list[dict[str,
                     "precision": timer.caffe.precision or "float32",
                     "seeds": str(len(trainings)),
                     "PSNR": f"{statistics.mean(decibels):.2f}",
-                    "least": f"{min(decibels):.2f}",
-                    "most": f"{max(decibels):.2f}",
+                    "min": f"{min(decibels):.2f}",
+                    "max": f"{max(decibels):.2f}",
                     "parameters": str(count_parameters(first)),
-                    "s an iteration": f"{timer.iteration(first):.3f}",
-                    "s a megapixel": f"{timer.fusion(first.net_name):.2f}",
+                    "s per iteration": f"{timer.iteration(first):.3f}",
+                    "s per megapixel": f"{timer.fusion(first.net_name):.2f}",
                 }
             )
     return rows
@@ -108,7 +108,7 @@ def summarize(groups: dict[str, list[Training]], timer: Timer) -> list[dict[str,
 def markdown(rows: list[dict[str, str]]) -> str:
     """The rows of a summary as README's table, without the conditions that are the same in all."""
     same = [column for column in CONDITIONS if len({row[column] for row in rows}) == 1]
-    spread = [] if rows[0]["seeds"] != "1" else ["least", "most"]
+    spread = [] if rows[0]["seeds"] != "1" else ["min", "max"]
     columns = [column for column in rows[0] if column not in same + spread]
     return markdown_tables.markdown(columns, [[row[c] for c in columns] for row in rows])
 
@@ -133,8 +133,8 @@ def plot(title: str, groups: dict[str, list[Training]], rows: list[dict[str, str
             left.plot(*to_decibels(val, training.vals[0]), color=colour, marker=".")
         left.plot([], [], color=colour, marker=".", label=label)
         row = next(row for row in rows if row["label"] == label)
-        seconds, mean, least, most = (float(row[c]) for c in ("s a megapixel", "PSNR", "least", "most"))
-        right.errorbar(seconds, mean, [[mean - least], [most - mean]], fmt="o", color=colour, capsize=3)
+        seconds, mean, low, high = (float(row[c]) for c in ("s per megapixel", "PSNR", "min", "max"))
+        right.errorbar(seconds, mean, [[mean - low], [high - mean]], fmt="o", color=colour, capsize=3)
     left.set(xlabel="iteration (pale: training)", ylabel="validation PSNR (dB)")
     left.set_ylim(bottom=max(left.get_ylim()[0], left.get_ylim()[1] - 25))  # the first steps may overshoot
     left.legend()

@@ -40,7 +40,7 @@ def run_trainings(seconds: dict[Training, float], caffe: Caffe, workers: int) ->
     At Ctrl-C each training saves a snapshot and stops.
 
     Args:
-        seconds: {training: seconds an iteration}.
+        seconds: {training: seconds per iteration}.
         caffe: what trains.
         workers: trainings at a time.
 

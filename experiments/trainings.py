@@ -120,7 +120,7 @@ def read_rows(path: Path) -> list[Row]:
         if None in line or None in line.values():
             raise ValueError(f"{location}: {label}: not as many cells as the header has")
         if label in rows:
-            raise ValueError(f"{location}: label {label!r} stands in {rows[label].place} already")
+            raise ValueError(f"{location}: label {label!r} is already in {rows[label].place}")
         rows[label] = Row(*(line[column] for column in COLUMNS), location)
     return list(rows.values())
 

@@ -93,6 +93,21 @@ def test_paths_named_in_pages_exist():
     ]
 
 
+COMMANDS = sorted(
+    str(path.relative_to(ROOT))
+    for folder in ("tools", "eval", "data_prep", "experiments", "docs")
+    for path in (ROOT / folder).rglob("*.py")
+    if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_have_three_examples(command):
+    text = (ROOT / command).read_text(encoding="utf-8")
+    (examples,) = re.findall(r"^(?:.*\"{3})?examples:\n((?: +\S.*\n)+)", text, re.M)
+    assert len(re.findall(r"^  \S", examples, re.M)) >= 3
+
+
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)", TEXT, re.M))))
 def test_make_targets_exist(target):
     name = target[0] or target[1]
@@ -117,7 +132,7 @@ def test_the_example_in_python_runs_anywhere(name, tmp_path, rendered_pair, monk
 def test_the_analysis_has_the_kept_numbers(name):
     with open(ROOT / "experiments" / name / "summary.csv", newline="") as file:
         for row in csv.DictReader(file):
-            columns = ("PSNR", "parameters", "s an iteration", "s a megapixel")
+            columns = ("PSNR", "parameters", "s per iteration", "s per megapixel")
             numbers = " | ".join(row[column] for column in columns)
             assert f"| {row['label']} | {numbers} |" in RESULTS
 

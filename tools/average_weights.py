@@ -1,4 +1,4 @@
-"""Average the weights of several caffemodels of one net, as the last snapshots of a training.
+"""Average the weights of several caffemodels of one net, such as the last snapshots of a training.
 
 Each weight of the result is the mean over all files. A mean over the last part of a training has less of the
 noise of single batches (Izmailov et al. 2018, arXiv:1803.05407). Both Caffes read it.
@@ -16,8 +16,10 @@ from two_stream_fusion.base import cli
 from two_stream_fusion.base.files import atomic_write
 from two_stream_fusion.methods import models
 
-EXAMPLES = """example:
+EXAMPLES = """examples:
   python tools/average_weights.py build/snapshots/adam_iter_9*.caffemodel -o build/average.caffemodel
+  python tools/average_weights.py first.caffemodel second.caffemodel -o mean.caffemodel
+  caffe test -model prototxt/2-1-2_f64_k5/train_val.prototxt -weights build/average.caffemodel -iterations 100
 """
 
 
@@ -53,8 +55,10 @@ def _shapes(net):
 def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
     parser = cli.parser(__doc__, EXAMPLES)
-    parser.add_argument("weights", nargs="+", metavar="CAFFEMODEL", help="of one net")
-    parser.add_argument("-o", "--output", required=True, metavar="CAFFEMODEL", help="replaced if it is there")
+    parser.add_argument("weights", nargs="+", metavar="CAFFEMODEL", help="weights of the same net")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="CAFFEMODEL", help="the result; replaces an existing file"
+    )
     args = parser.parse_args(argv)
     average(args.weights, args.output)
     print(f"{args.output}: the mean of {len(args.weights)} caffemodels")

@@ -185,7 +185,7 @@ def format_small_table(measured: Mapping[str, Mapping[str, Sequence[float]]]) ->
         for label, values in by_label.items():
             median = statistics.median(values)
             rows.append([net.title, net.batch, label, f"{median:.2g}", f"{baseline / median:.2g}"])
-    return markdown_tables.markdown(["", "batch", "", "CPU ms an iteration", "x"], rows)
+    return markdown_tables.markdown(["", "batch", "", "CPU ms per iteration", "x"], rows)
 
 
 def format_table(measured: Measurements, batches: Sequence[int], side: int, patch: int) -> str:
@@ -263,7 +263,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         measured = measure(programs, args.net, args.batch, args.side, args.rounds, args.gpu, args.iterations)
         machine = f"{os.cpu_count()} cores" if args.gpu is None else gpu_name(args.gpu)
         print(f"{args.net}, {machine}, medians of {args.rounds} turns; x: times {next(iter(programs))};")
-        print("%: of what the product of two large matrices reaches in the same precision")
+        print("%: the share of the speed of a product of two large matrices in the same precision")
         print(format_table(measured, args.batch, args.side, patch_side()), end="")
     if "small" in args.nets and args.gpu is None:
         print(f"small nets, one thread, medians of {args.rounds} turns;")

@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = """examples:
   python tools/bench_fuse.py
   python tools/bench_fuse.py --megapixels 24 --rounds 1
+  python tools/bench_fuse.py --megapixels 1 --rounds 5     a quick run
 """
 FUSE_OPTIONS = (
     "",
@@ -145,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for label, turns in usage.items():
         seconds, work, memory = map(statistics.median, zip(*turns))
         rows.append([f"`{label}`", f"{seconds:.2f}", f"{work:.2f}", f"{memory:.0f}"])
-    print(markdown_tables.markdown(["command", "s a megapixel", "of CPU", "peak MB"], rows), end="")
+    print(markdown_tables.markdown(["command", "s per megapixel", "of CPU", "peak MB"], rows), end="")
     print(f"\nbfloat16 differs from float32 by {mean:.2f} levels of 255 in the mean, {largest} at most")
 
 

@@ -496,15 +496,18 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--prefix", type=Path, default=ROOT / "build" / "bvlc", help="folder to make (build/bvlc)"
+        "--prefix",
+        type=Path,
+        default=ROOT / "build" / "bvlc",
+        help="the folder to write (default: build/bvlc)",
     )
     parser.add_argument(
         "--mirror",
         metavar="URL",
         action="append",
-        help="Debian mirror, repeatable; default: DEBIAN_MIRROR, else those of this machine's apt sources",
+        help="a Debian mirror; repeat for more (default: DEBIAN_MIRROR, else this machine's apt sources)",
     )
-    parser.add_argument("--lock", action="store_true", help=f"write {LOCK.name} anew from a mirror")
+    parser.add_argument("--lock", action="store_true", help=f"rewrite {LOCK.name} from a mirror")
     arguments = parser.parse_args()
     prefix = arguments.prefix.absolute()
     mirrors = [url.rstrip("/") for url in arguments.mirror or os.environ.get("DEBIAN_MIRROR", "").split()]

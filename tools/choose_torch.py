@@ -1,15 +1,21 @@
 """Print the arguments by which pip installs PyTorch: its build for CPUs where there is no NVIDIA GPU.
 
 `make setup` runs this before anything is installed, so it needs the standard library alone. On Linux
-pip's own choice is the build with CUDA, some gigabytes. It is taken too where PyTorch's index for CPUs
-cannot be reached within seconds.
+pip's default is the build with CUDA, which takes some gigabytes. It is also chosen where PyTorch's index for
+CPUs cannot be reached within seconds.
 """
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 
+EXAMPLES = """examples:
+  python tools/choose_torch.py
+  pip install $(python tools/choose_torch.py)
+  make setup TORCH="torch==2.13.0"     overrides the choice
+"""
 TORCH = "torch==2.13.0"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 TIMEOUT_S = 10
@@ -40,7 +46,11 @@ def pip_arguments(has_gpu: bool, index_answers: bool) -> tuple[str, str]:
     return f"{TORCH} --index-url {CPU_INDEX}", "PyTorch: the build for CPUs, since nvidia-smi finds no GPU"
 
 
-def main() -> None:
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args(argv)
     has_gpu = command_succeeds("nvidia-smi", "--list-gpus")
     # Not by pip, which may find torch in other places that the user's settings name.
     ask = f"import urllib.request as r; r.urlopen('{CPU_INDEX}/torch/', timeout=5).read(1)"

@@ -15,8 +15,10 @@ from pathlib import Path
 from tools import plot_log, train
 from two_stream_fusion.base import cli
 
-EXAMPLES = """example:
+EXAMPLES = """examples:
   python tools/demo.py
+  python tools/demo.py --caffe build/bvlc/bin/caffe     trains by BVLC Caffe
+  make demo                                             the same, after `make setup`
 """
 DEMO, LOG = Path("build/demo"), Path("build/logs/demo.log")
 SOLVER = "solver/demo.prototxt"
@@ -76,7 +78,9 @@ def train_net(caffe: str) -> float:
 def main(argv: list[str] | None = None) -> None:
     parser = cli.parser(__doc__, EXAMPLES)
     default = shlex.quote(str(Path(sys.executable).with_name("caffe")))
-    parser.add_argument("--caffe", metavar="COMMAND", default=default, help="default: %(default)s")
+    parser.add_argument(
+        "--caffe", metavar="COMMAND", default=default, help="trains the net (default: %(default)s)"
+    )
     args = parser.parse_args(argv)
     DEMO.mkdir(parents=True, exist_ok=True)
     fuse()

@@ -2,7 +2,7 @@
 
 The real pair is fetched by URL and sha256 (or taken from FUSION_DATA). The rendered pair comes from the
 motorcycle photograph and disparity map inside scikit-image. `--pair board` is README's: the first and last
-frame of the stack pcb (MIT licence), brought into register and made small. `--pair coffee` is scikit-image's
+frame of the stack pcb (MIT licence), aligned and downscaled. `--pair coffee` is scikit-image's
 coffee photograph (CC0), blurred in and around the cup as the paper blurs its training pairs.
 """
 
@@ -24,8 +24,9 @@ from two_stream_fusion.io import images
 from two_stream_fusion.stack import align
 from two_stream_fusion.stack.exposure import match_exposure
 
-EXAMPLES = """example:
+EXAMPLES = """examples:
   python tools/demo_pair.py --out build/demo
+  python tools/demo_pair.py --pair coffee --out build/coffee
   python tools/fuse.py build/demo/a.png build/demo/b.png -o sharp.png
 """
 SHRINK = 4  # the board is shown at a quarter of its height and width

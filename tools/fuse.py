@@ -130,7 +130,7 @@ def make_parser() -> argparse.ArgumentParser:
         " focus, white for the last: a depth map of a stack; needs --refine select")  # fmt: skip
     add("--maps", metavar="DIR", help="the decision maps of psfs, gf and cnn, as images")
     add("--json", metavar="FILE", help="a report: sources, options, times, model")
-    add("--report", metavar="FILE", help="a page to look at in a browser: sources and result under a slider,"
+    add("--report", metavar="FILE", help="a page for a browser: sources and result under a slider,"
         " where pixels come from, sharpness, warnings, options, times")  # fmt: skip
 
     add = parser.add_argument_group("batches").add_argument
@@ -291,7 +291,7 @@ def _fuse(words, outputs, settings, warnings):
     seconds["align"] += opened - start
     seconds["write"] = time.perf_counter() - ready
     LOG.debug(
-        "%.2f s to align, %.2f to fuse, %.2f to write; %.2f s a megapixel",
+        "%.2f s to align, %.2f to fuse, %.2f to write; %.2f s per megapixel",
         *seconds.values(),
         sum(seconds.values()) / (aligned.frames.shape[0] * aligned.frames.shape[1] / 1e6),
     )
@@ -302,7 +302,7 @@ def _fuse(words, outputs, settings, warnings):
         out.write_report(outputs.report, report, outputs.force)
     if outputs.page and result:
         write_result_page(outputs.page, result, report, fusing, warnings, outputs.force)
-        LOG.info("%s: a page to look at", outputs.page)
+        LOG.info("%s: a page for a browser", outputs.page)
 
 
 @contextlib.contextmanager

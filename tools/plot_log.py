@@ -24,7 +24,7 @@ Curve = List[Tuple[int, float]]
 # "Iteration 100, loss = 5.1" and "Iteration 100 (9.8 iter/s, 10s/100 iters), loss = 5.1"
 _TRAIN = re.compile(r"Iteration (\d+)(?: \([^)]*\))?, loss = (\S+)")
 _TESTING = re.compile(r"Iteration (\d+), Testing net \(#0\)")
-# The weighted value stands in brackets where the weight is not 1: "loss = 0.5 (* 2 = 1 loss)".
+# The weighted value is in brackets where the weight is not 1: "loss = 0.5 (* 2 = 1 loss)".
 _TEST = re.compile(r"Test net output #\d+: loss = (\S+)(?: \(\* \S+ = (\S+) loss\))?")
 
 

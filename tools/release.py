@@ -1,10 +1,10 @@
 """Train a released model by one command, from photographs to the numbers of its card.
 
 The steps are a database, start weights, one training by `caffe train`, validation, scores on held-out pairs,
-and the card's numbers. models/NAME/training/ says how: solver.prototxt and train_val.prototxt for Caffe,
-database.txt for data_prep/make_database.py. All files go to build/release/NAME. The same command resumes: a
-step whose result is there, from the same inputs, is skipped, and the training continues from its last
-snapshot. Ctrl-C saves a snapshot and stops.
+and the card's numbers. models/NAME/training/ has the settings: solver.prototxt and train_val.prototxt for
+Caffe, database.txt for data_prep/make_database.py. All files go to build/release/NAME. The same command
+resumes: a step whose result is there, from the same inputs, is skipped, and the training continues from its
+last snapshot. Ctrl-C saves a snapshot and stops.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def write(release: Release, scores: Mapping[str, Path]) -> None:
         val=manifest["rows"]["val"],
         train_photographs=used.count("train"),
         val_photographs=used.count("val"),
-        options=_without_out(release.options),
+        options=_without_out_option(release.options),
         batch=batch,
         passes=solver.max_iter * batch / manifest["rows"]["train"],
         hours=format_duration(training_seconds(log)),
@@ -144,8 +144,8 @@ def describe_machine(log: Iterable[str], gpu: str | None, precision: str | None)
     return f"{device}, {precision or 'float32'}"
 
 
-def _without_out(options):
-    """Options of make_database.py without --out, which says where and not what."""
+def _without_out_option(options):
+    """Options of make_database.py without --out, which does not change the data."""
     words = shlex.split(options)
     place = words.index("--out")
     return shlex.join(words[:place] + words[place + 2 :])

@@ -97,7 +97,7 @@ def plan(release: Release) -> list[Step]:
     def step(name, inputs, outputs, action):
         def run():
             action()
-            _mark(folder, name, inputs(), outputs)
+            _mark_finished(folder, name, inputs(), outputs)
 
         return Step(name, lambda: _unfinished(folder, name, inputs, outputs), run)
 
@@ -173,7 +173,7 @@ def _unfinished(folder, name, inputs, outputs):
     return "" if intact else "to do again: its files have changed"
 
 
-def _mark(folder, name, inputs, outputs):
+def _mark_finished(folder, name, inputs, outputs):
     """Note that a step is finished: its inputs and its outputs."""
     mark = {"inputs": inputs, "outputs": {path.name: _digest(path) for path in outputs}}
     write_text(_mark_path(folder, name), json.dumps(mark, indent=1) + "\n")

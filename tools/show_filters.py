@@ -1,4 +1,4 @@
-"""Show the learned filters of a layer: mid-grey is zero, lighter is positive, darker is negative.
+"""Show the learned filters of a layer: mid-gray is zero, lighter is positive, darker is negative.
 
 In a layer of 4 channels (the first of each stream, the last of the decoder) each tile is a filter, with the
 weights of R, G and B as colours. In other layers each tile joins one input to one output channel, and a row
@@ -46,7 +46,7 @@ def main(argv=None):
     add = parser.add_argument
     models.add_model_arguments(parser)
     add("--layer", required=True, help="the layer's name in the prototxt")
-    add("-o", "--output", required=True, help="the picture (.png ...), replaced if it is there")
+    add("-o", "--output", required=True, help="the picture (.png ...); replaces an existing file")
     add("--columns", type=int, default=16, metavar="N", help="of tiles in colour (default: %(default)s)")
     add("--enlarge", type=int, default=1, metavar="N", help="side of a weight (default: %(default)s)")
     args = parser.parse_args(argv)

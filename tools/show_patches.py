@@ -16,6 +16,7 @@ from two_stream_fusion.io import images
 
 EXAMPLES = """examples:
   python tools/show_patches.py build/data/train.txt -o patches.png
+  python tools/show_patches.py build/data_p25/train.txt -o small.png --count 20
   python tools/show_patches.py build/data/val/000.h5 -o patches.png --first 32 --count 12 --enlarge 3
 """
 ROWS = ("a", "b", "label")
@@ -93,7 +94,7 @@ def main(argv=None):
     parser = cli.parser(__doc__, EXAMPLES)
     add = parser.add_argument
     add("database", help="an .h5 file, or the .txt list of several")
-    add("-o", "--output", required=True, help="the picture (.png ...), replaced if it is there")
+    add("-o", "--output", required=True, help="the picture (.png ...); replaces an existing file")
     add("--first", type=int, default=0, metavar="N", help="the first patch shown (default: %(default)s)")
     add("--count", type=int, default=8, metavar="N", help="how many (default: %(default)s)")
     add("--enlarge", type=int, default=1, metavar="N", help="side of a pixel (default: %(default)s)")

@@ -135,9 +135,9 @@ def main(argv=None):
     add = parser.add_argument
     add(
         "solver",
-        help="the solver that will train: its net, its database, which must be there, its random_seed",
+        help="the solver of the training: its random_seed is used, and its database must exist",
     )
-    add("-o", "--output", required=True, metavar="CAFFEMODEL", help="replaced if it is there")
+    add("-o", "--output", required=True, metavar="CAFFEMODEL", help="the result; replaces an existing file")
     add("--grow", metavar="CAFFEMODEL", help="a trained net of the same layers, fewer or smaller filters")
     args = parser.parse_args(argv)
     os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe prints errors only
@@ -157,7 +157,8 @@ def main(argv=None):
     embed(net, read_filters(args.grow, types) if args.grow else mean_filters(net.params, paired), types)
     with atomic_write(args.output) as beside:
         net.save(str(beside))
-    print(f"{args.output}: computes the same as {args.grow or 'the mean of both photographs'}")
+    expected = args.grow or "the mean of both photographs"
+    print(f"{args.output}: has the same output as {expected}")
     print(f"caffe train -solver {args.solver} -weights {args.output}")
 
 

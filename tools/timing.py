@@ -150,7 +150,7 @@ def time_training(
 ) -> float:
     """Time a forward and backward pass over a batch.
 
-    On a CPU this is `caffe time`. On a GPU it is an iteration of `caffe train`, by its log: that does not
+    On a CPU this is `caffe time`. On a GPU it is per iteration of `caffe train`, by its log: that does not
     wait between the layers.
 
     Args:

@@ -2,7 +2,7 @@
 
 The flags are those of `caffe train`. The log is named after the solver; an earlier log of that name becomes
 NAME.log.1, .2 and so on, and a run that resumes (-snapshot) adds to it. Ctrl-C saves a snapshot and stops.
-`caffe` ends with this command, where that is killed. The exit status is that of `caffe`.
+If this command is killed, `caffe` ends too. The exit status is that of `caffe`.
 """
 
 from __future__ import annotations

@@ -55,11 +55,11 @@ def read_batch(batch: str | Path) -> list[tuple[str, list[Path]]]:
     lines = _read_folders(batch) if batch.is_dir() else _read_csv(batch)
     if not lines:
         form = "a result is a folder of images" if batch.is_dir() else "a result is a line OUTPUT,IMAGE,..."
-        raise ValueError(f"{batch}: nothing to fuse there; {form}")
+        raise ValueError(f"{batch}: holds nothing to fuse; {form}")
     names = [name for name, _ in lines]
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated:
-        raise ValueError(f"{batch}: {repeated} is the output of two")
+        raise ValueError(f"{batch}: {repeated} is the output of two lines")
     return lines
 
 
@@ -99,7 +99,7 @@ def plan_batch(
                 real = Path(os.path.realpath(path))
                 other = next((x for x, pattern in searches if x != name and real.match(pattern)), None)
                 if other:
-                    raise ValueError(f"{path}: would be one of the images to fuse for {other}")
+                    raise ValueError(f"{path}: is one of the images to fuse for {other}")
             if names.setdefault(identity, name) != name:
                 raise ValueError(f"{path}: named for {names[identity]} and for {name}")
         if resume and outputs.image and is_whole(outputs.image) and all(path.exists() for path in paths):
@@ -212,7 +212,7 @@ def _read_csv(batch):
         if not output or not words:
             raise ValueError(f"{batch}, line {number}: output,image,image,... is needed")
         if "\0" in output + "".join(words) or Path(output).name in ("", ".."):
-            raise ValueError(f"{batch}, line {number}: {output!r} is no name of a file")
+            raise ValueError(f"{batch}, line {number}: {output!r} is not a file name")
         lines.append((output, [batch.parent / word for word in words]))
     return lines
 

@@ -26,8 +26,8 @@ class Outputs:
     """Where the results of one fusion go; None for what is not wanted.
 
     image: the fused image. panel: sources and result side by side. choice_map: which image each pixel comes
-    from. report: JSON. map_folder: for the maps that a comparison method decides by. aligned_folder: for the
-    aligned images, in place of a fused one. page: a report to look at, HTML (report/result_page.py). force:
+    from. report: JSON. map_folder: for the decision maps of a comparison method. aligned_folder: for the
+    aligned images, in place of a fused one. page: HTML for a browser (report/result_page.py). force:
     replace files that exist.
     """
 
@@ -66,7 +66,7 @@ def check_outputs(outputs: Outputs, sources: Iterable[Path], method: str) -> Non
         if not os.path.isdir(os.path.dirname(os.path.realpath(path))):
             raise ValueError(f"{path}: its folder does not exist")
         if path == outputs.page and path.suffix.lower() not in (".html", ".htm"):
-            raise ValueError(f"{path}: a page to look at is an .html file")
+            raise ValueError(f"{path}: a page of --report needs the ending .html")
         if path not in (outputs.report, outputs.page):
             images.check_writable(path)
     folder = outputs.map_folder
@@ -74,7 +74,7 @@ def check_outputs(outputs: Outputs, sources: Iterable[Path], method: str) -> Non
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"{folder}: is not a folder")
         if not os.path.isdir(os.path.dirname(os.path.realpath(folder))):
-            raise ValueError(f"{folder}: the folder that it would be in does not exist")
+            raise ValueError(f"{folder}: its parent folder does not exist")
         for path in sorted(folder.glob(f"{method}_*.png")):
             check_output(path, sources, outputs.force)
     real_paths = set()
@@ -173,7 +173,7 @@ def write_outputs(outputs: Outputs, result: Result, method: str) -> None:
         log.info("%s: which image each pixel is from, black the first, white the last", outputs.choice_map)
     if outputs.map_folder:
         write_maps(outputs.map_folder, method, result.maps, outputs.force)
-        log.info("%s: what %s decides by", outputs.map_folder, method)
+        log.info("%s: the decision maps of %s", outputs.map_folder, method)
     if outputs.panel:
         write_panel(outputs.panel, frames, result.image, outputs.force)
         log.info("%s: sources and result, left to right", outputs.panel)

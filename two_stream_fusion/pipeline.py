@@ -461,7 +461,7 @@ def open_network(
         caffe.set_mode_gpu()
     if precision != "float32":
         if not hasattr(caffe, "set_precision"):
-            raise ValueError(f"precision {precision}: this Caffe has float32 alone; caffe_torch has it")
+            raise ValueError(f"precision {precision}: this Caffe has only float32; caffe_torch has more")
         caffe.set_precision(precision)
     if net is not None and weights is not None:
         return TwoStream(net, weights)
@@ -571,7 +571,7 @@ def _middle(order, misfits):
 
 def _warn_if_pair_differs(frames):
     for i in find_noisy([measure_noise(frame) for frame in frames], frames.level_step()):
-        LOG.warning("%s is far noisier, compared to %s", frames.name(i), frames.name(1 - i))
+        LOG.warning("%s is far noisier than %s", frames.name(i), frames.name(1 - i))
     difference = screening.compare_pair(*map(screening.small_gray, frames))
     if difference:
         LOG.warning("%s is %s, compared to %s", frames.name(1), difference, frames.name(0))

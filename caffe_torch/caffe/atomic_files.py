@@ -68,7 +68,7 @@ def hdf5(path: str | os.PathLike) -> Iterator[h5py.File]:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise ValueError(f"{path}: not a whole HDF5 file: {_line(error)}") from None
+        raise ValueError(f"{path}: not a complete HDF5 file: {_line(error)}") from None
     with file:
         try:
             hdf5_checks.check_links(file, path)

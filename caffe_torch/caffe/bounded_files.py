@@ -47,7 +47,7 @@ def read(path: str | os.PathLike, limit: int = BINARY_LIMIT) -> bytes:
         while status.st_size <= limit and content.tell() <= limit and (part := file.read(2**20)):
             content.write(part)
     if max(status.st_size, content.tell()) > limit:
-        raise ValueError(f"{path}: larger than {(limit + 1) >> 20} MiB, which no such file is")
+        raise ValueError(f"{path}: larger than {(limit + 1) >> 20} MiB, too large for such a file")
     return content.getvalue()
 
 

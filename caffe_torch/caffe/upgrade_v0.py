@@ -156,7 +156,9 @@ def _upgraded(layer):
     if old.HasField("name"):
         new.name = old.name
     if old.type not in _TYPES:
-        raise LayerError(old, f"type {old.type!r} is none of 2013; known are {', '.join(_TYPES)}, padding")
+        raise LayerError(
+            old, f"type {old.type!r} did not exist in 2013; known are {', '.join(_TYPES)}, padding"
+        )
     new.type = new.LayerType.Value(_TYPES[old.type][0])
     for name in ("blobs", "blobs_lr", "weight_decay"):
         getattr(new, name).extend(getattr(old, name))

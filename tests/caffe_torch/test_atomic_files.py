@@ -75,7 +75,7 @@ def test_what_is_no_file_is_not_written_over(name, make, folder):
 def test_damaged_hdf5_is_refused(name, content):
     data = Path(name).read_bytes()
     Path(name).write_bytes(data[: len(data) // 2] if content is None else content)
-    with pytest.raises(ValueError, match=rf"{re.escape(name)}: not a whole HDF5 file"):
+    with pytest.raises(ValueError, match=rf"{re.escape(name)}: not a complete HDF5 file"):
         snapshot.load_state(name) if "state" in name else caffe.Net("net.prototxt", name, caffe.TEST)
 
 

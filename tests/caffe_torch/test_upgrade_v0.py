@@ -108,7 +108,7 @@ def test_transformation_fields_of_before_2014_are_moved(capfd):
     [
         (
             'layers { layer { name: "a" type: "rellu" } bottom: "x" top: "y" }',
-            "line 2: layer 'a'.*'rellu' is none of 2013",
+            "line 2: layer 'a'.*'rellu' did not exist in 2013",
         ),
         (
             'layers { layer { name: "a" type: "relu" } bottom: "z" top: "y" }',

@@ -243,7 +243,7 @@ def test_mistakes_are_named(photos, tmp_path, capsys):
         with pytest.raises(ValueError, match=words):
             compare.main(wrong)
     capsys.readouterr()
-    for option, words in (("--set=XX:window=3", "'XX' is none of"), ("--methods=", "'' is none of")):
+    for option, words in (("--set=XX:window=3", "'XX' is not one of"), ("--methods=", "'' is not one of")):
         with pytest.raises(SystemExit) as stop:
             compare.main([str(photos), option])
         assert stop.value.code == 2 and words in capsys.readouterr().err
@@ -313,7 +313,7 @@ def test_ground_truth_of_a_folder(photos, triple, tmp_path, capsys, one_process)
     for folder in (photos / "second", tmp_path / "none"):
         with pytest.raises(ValueError, match="there is no image of any pair"):
             compare.main([*arguments, "--truth", str(folder)])
-    mistakes = {"there is no such folder": "none", "no folder of images there": "clean"}
+    mistakes = {"no such folder": "none", "no folder of images there": "clean"}
     for words, name in mistakes.items():
         with pytest.raises(ValueError, match=words):
             compare.main([*arguments, "--fused", str(tmp_path / name)])

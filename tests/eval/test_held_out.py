@@ -140,7 +140,7 @@ def test_mistakes_are_reported(photos):
         held_out.main([*photos, "--select", "boundary=3"])
     with pytest.raises(ValueError, match="'boundary_cost': select takes boundary_cost=12"):
         held_out.main([*photos, "--select", "boundary_cost"])
-    with pytest.raises(ValueError, match=r"'XX' is none of .*DWT, LP, "):
+    with pytest.raises(ValueError, match=r"'XX' is not one of .*DWT, LP, "):
         held_out.main([*photos, "--methods", "XX"])
     with pytest.raises(ValueError, match="nowhere: no such folder"):
         held_out.main(["--photos", "nowhere"])

@@ -198,7 +198,7 @@ def test_metrics_are_the_columns(files, triple, capsys):
     assert header == ["fused", *(name for name in metrics.REGISTRY if name not in metrics.VARIANTS)]
     with pytest.raises(SystemExit):
         score.main([*files[:3], "--metrics", "XX"])
-    assert "--metrics: 'XX' is none of paper, all, IE" in capsys.readouterr().err
+    assert "--metrics: 'XX' is not one of paper, all, IE" in capsys.readouterr().err
     assert score.main([*files[:3], "--source", files[1], "--metrics", "Qy"]) == 1
     assert "defined for two sources; 3 given" in capsys.readouterr().err
 

@@ -323,7 +323,7 @@ def test_methods_of_figures_take_options_and_are_titled_by_them():
     assert methods["RP"] == ("rp", {})
     two = results.set_options({"PSFs": ("psfs", {})}, ["PSFs:sigmas=1,2,area=0.01"])
     assert list(two.values()) == [("psfs", {"sigmas": (1, 2), "area": 0.01})]
-    with pytest.raises(ValueError, match="--set XX:window=3: 'XX' is none of LP, RP, Ours"):
+    with pytest.raises(ValueError, match="--set XX:window=3: 'XX' is not one of LP, RP, Ours"):
         results.set_options(methods, ["XX:window=3"])
     with pytest.raises(ValueError, match="'windw=3': rp takes levels=4"):
         results.set_options(methods, ["RP:windw=3"])

@@ -8,7 +8,7 @@ def test_curves_and_spread_are_those_of_the_logs(stub, lab):
     losses = {r["iteration"]: float(r["loss"]) for r in lab.rows("curves") if r["set"] == "val"}
     assert losses == {str(i): pytest.approx(1000 / (i + 1), rel=1e-5) for i in range(5)}
     (row,) = lab.rows()
-    assert row["PSNR"] == row["least"] == row["most"] == "14.08"  # 10 log10(4 x 16 x 16 / 40)
+    assert row["PSNR"] == row["min"] == row["max"] == "14.08"  # 10 log10(4 x 16 x 16 / 40)
     assert row["parameters"] == "4"  # shared filters count once
 
 
@@ -25,7 +25,7 @@ def test_databases_of_several_experiments_are_all_validated_on(stub, lab):
 
 
 def test_the_table_leaves_out_what_is_the_same():
-    row = dict.fromkeys([*report.CONDITIONS, "PSNR", "least", "most"], "x")
+    row = dict.fromkeys([*report.CONDITIONS, "PSNR", "min", "max"], "x")
     assert report.markdown([{**row, "seeds": "1"}]).splitlines()[0] == "| PSNR |"
     table = report.markdown([{**row, "seeds": "2"}, {**row, "seeds": "2", "net": "y"}]).splitlines()
-    assert table[0] == "| net | PSNR | least | most |" and table[-1] == "| y | x | x | x |"
+    assert table[0] == "| net | PSNR | min | max |" and table[-1] == "| y | x | x | x |"

@@ -19,7 +19,7 @@ def test_two_iterations_by_caffe_itself(trained, forbid_processes):
     lab, options, printed = trained
     (row,) = lab.rows()
     assert row["net"] == "2-1-2_f32_k3" and row["parameters"] == "33348" and row["iterations"] == "2"
-    assert row["s an iteration"] == "0.020" and row["s a megapixel"] == "1.00"
+    assert row["s per iteration"] == "0.020" and row["s per megapixel"] == "1.00"
     (folder,) = (lab.folder / "out" / "runs").iterdir()
     assert sorted(p.suffix for p in folder.iterdir()) == [".caffemodel", *[".log"] * 2, *[".prototxt"] * 2]
     (log,) = folder.glob("test-*.log")

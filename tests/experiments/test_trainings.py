@@ -52,7 +52,7 @@ def test_a_short_solver_has_as_many_points():
 @pytest.mark.parametrize(
     "text, words",
     [
-        (HEADER + ROW + ROW, "runs.csv, line 3: label 'fast' stands in {path}, line 2 already"),
+        (HEADER + ROW + ROW, "runs.csv, line 3: label 'fast' is already in {path}, line 2"),
         ("", "runs.csv, line 1: no column label; the header is label,solver,start,train,val"),
         (HEADER.replace("start,", "") + ROW, "runs.csv, line 1: no column start; the header is label,"),
         (ROW, "runs.csv, line 1: no column label; the header is label,solver,start,train,val"),

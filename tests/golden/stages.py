@@ -126,7 +126,7 @@ def register():
 
 
 def fill_dust():
-    """Spots that stand still while the scene moves."""
+    """Fixed spots while the scene moves."""
     results = {}
     scene = texture(240, 320, 1)
     rng = np.random.default_rng(7)

@@ -380,7 +380,7 @@ def test_psfs_says_its_sigmas_unless_quiet(run, tmp_path):
     arguments = ("a.png", "b.png", "-o", tmp_path / "o.png", "--method", "psfs", "--force")
     assert "sigmas of the blur in pixels: f " in run(*arguments)[1]
     assert run(*arguments, "-q") == (0, "", "")
-    assert " s a megapixel" in run(*arguments, "-v")[1]
+    assert " s per megapixel" in run(*arguments, "-v")[1]
 
 
 def test_what_the_files_say_is_carried_over(run, folder, tmp_path):
@@ -803,7 +803,7 @@ def test_a_page_shows_what_was_fused(run, folder, tmp_path):
         evil, "b.png", "-o", out, "--method", "dwt", "--set", "levels=2", "--report", page
     )
     assert status == 0, errors
-    assert f"{page}: a page to look at" in output
+    assert f"{page}: a page for a browser" in output
     text = page.read_text(encoding="utf-8")
     assert "&lt;script&gt;.png" in text and text.count("<script>") == 1 and 'href="%3Cscript%3E.png"' in text
     assert "<dt>levels</dt><dd>2</dd>" in text
@@ -825,7 +825,9 @@ def test_the_page_of_a_quiet_run_has_its_warnings(run, shifted, tmp_path):
 def test_a_page_is_an_html_file(run, tmp_path, name):
     arguments = ("a.png", "b.png", "-o", tmp_path / "out.png", "--method", "dwt")
     status, _, errors = run(*arguments, "--report", tmp_path / name)
-    assert status == 1 and "a page to look at is an .html file" in errors and not list(tmp_path.iterdir())
+    assert (
+        status == 1 and "a page of --report needs the ending .html" in errors and not list(tmp_path.iterdir())
+    )
 
 
 def test_a_batch_gives_a_page_for_each_result(run, folder, tmp_path):

@@ -19,7 +19,7 @@ def test_tiles_are_enlarged_but_not_the_gap():
     assert pictures.mosaic(np.zeros((2, 2, 3, 3), np.uint8), 2, enlarge=4).shape == (8, 25, 3)
 
 
-def test_zero_is_mid_grey():
+def test_zero_is_mid_gray():
     assert pictures.signed_to_gray([-2, 0, 1]).tolist() == [1, 128, 192]
     assert pictures.signed_to_gray([0, 0]).tolist() == [128, 128]
 

@@ -121,7 +121,7 @@ def test_an_output_of_two_items_is_refused(folder, capfd):
     [
         ("x.png\n", "line 1: output,image"),
         ("", "nothing to fuse"),
-        ("x,a,b\nx,c,d\n", "x is the output of two"),
+        ("x,a,b\nx,c,d\n", "x is the output of two lines"),
         ("\udcff", "CSV"),
     ],
 )
@@ -198,7 +198,7 @@ def test_no_output_becomes_an_image_of_another(folder, capfd):
     (folder / "out").mkdir()
     for words in ("out", "out/*.png"):
         message = refusal(folder, capfd, [first, f"deep/y.png,{words},in/two/0.png"])
-        assert message == "out/x.png: would be one of the images to fuse for deep/y.png"
+        assert message == "out/x.png: is one of the images to fuse for deep/y.png"
 
 
 def test_outputs_leave_the_folder_with_anywhere_alone(folder, capfd):
@@ -343,11 +343,11 @@ def test_a_list_that_is_no_file_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "line, message",
     [
-        (".,a.png,b.png", "'.' is no name of a file"),
-        ("x/..,a.png,b.png", "'x/..' is no name of a file"),
+        (".,a.png,b.png", "'.' is not a file name"),
+        ("x/..,a.png,b.png", "'x/..' is not a file name"),
         (" ,a.png,b.png", "output,image,image,... is needed"),
         ("out,", "output,image,image,... is needed"),
-        ("o\0ut,a.png,b.png", "is no name of a file"),
+        ("o\0ut,a.png,b.png", "is not a file name"),
     ],
 )
 def test_lines_without_a_name_are_refused(tmp_path, line, message):

@@ -424,8 +424,8 @@ def test_of_a_noisy_pair_the_noise_is_said(caplog):
     with caplog.at_level(logging.WARNING, "two_stream_fusion"):
         pipeline.fuse([first, second], method="lp")
         pipeline.fuse([second, first], method="lp")
-    assert "image 2 is far noisier, compared to image 1" in caplog.text
-    assert "image 1 is far noisier, compared to image 2" in caplog.text
+    assert "image 2 is far noisier than image 1" in caplog.text
+    assert "image 1 is far noisier than image 2" in caplog.text
 
 
 def test_of_a_pair_none_is_left_out(caplog):

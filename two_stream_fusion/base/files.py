@@ -128,11 +128,11 @@ def check_regular(path: str | Path, limit: int | None = None) -> None:
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
         raise ValueError(f"{path}: is a FIFO, a socket or a device; only files are read")
     if limit is not None and status.st_size > limit:
-        raise ValueError(f"{path}: larger than {(limit + 1) >> 20} MiB, which no such file is")
+        raise ValueError(f"{path}: larger than {(limit + 1) >> 20} MiB, too large for such a file")
 
 
 def write_text(path: str | Path, text: str, replace: bool = True) -> None:
-    """Write a text file in UTF-8, whole or not at all; its folder is made where there is none.
+    """Write a text file in UTF-8, whole or not at all; its folder is created if it is missing.
 
     What is no Unicode, as in names of files, is written as escapes: \\udcff.
 

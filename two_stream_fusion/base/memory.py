@@ -28,12 +28,12 @@ def require_memory(needed: float, what: str) -> None:
     free = available()
     if needed > free:
         raise NotEnoughMemory(
-            f"{what}: not enough memory: {_gib(needed)} GiB are needed, {_gib(free)} are free; make the"
+            f"{what}: not enough memory: {_in_gib(needed)} GiB are needed, {_in_gib(free)} are free; make the"
             " images smaller, or use a machine with more memory"
         )
 
 
-def _gib(size):
+def _in_gib(size):
     return f"{size / 2**30:.1f}" if size < 10 * 2**30 else f"{size / 2**30:.0f}"
 
 
@@ -42,10 +42,10 @@ def available() -> int:
 
     Where the system does not say what is free (other systems than Linux), the memory of the machine counts.
     """
-    return max(0, min(_machine(), _cgroups(), _address_space()))
+    return max(0, min(_free_in_machine(), _cgroups(), _address_space()))
 
 
-def _machine():
+def _free_in_machine():
     """The free memory and swap of the machine, in bytes."""
     try:
         fields = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
@@ -76,13 +76,13 @@ def _cgroups():
         group = root / name.strip("/")
         # In a container the name may be that of the host; the group is then the root that is seen here.
         for folder in (group, *group.parents) if group.is_dir() else (root,):
-            free = min(free, _left_in(folder, *files))
+            free = min(free, _free_in_group(folder, *files))
             if folder == root:
                 break
     return free
 
 
-def _left_in(folder, limit_file, usage_file, reclaimable):
+def _free_in_group(folder, limit_file, usage_file, reclaimable):
     """What one control group leaves; the page cache that it can drop counts as free."""
     try:
         limit, usage = (int((folder / name).read_text()) for name in (limit_file, usage_file))

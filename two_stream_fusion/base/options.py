@@ -16,7 +16,7 @@ def parse_options(owner: str, defaults: Mapping[str, object], settings: Iterable
         settings: strings KEY=VALUE, each key once.
 
     Returns:
-        {option: value} of what was given.
+        {option: value} of the given options.
 
     Raises:
         ValueError: an unknown key, a key that is given twice, or a value of another type.

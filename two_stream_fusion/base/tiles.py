@@ -29,7 +29,7 @@ def tiles(size: tuple[int, int], tile: int, margin: int) -> list[Tile]:
         ValueError: a negative side.
     """
     if tile < 0:
-        raise ValueError(f"tile={tile}: 0 or more pixels")
+        raise ValueError(f"tile={tile}: 0 or more pixels are needed")
     cuts: list[list[tuple[slice, slice, slice]]] = []
     for length in size:
         cuts.append([])

@@ -223,7 +223,7 @@ def decode_with_pillow(path: Path) -> tuple[np.ndarray, Metadata]:
     with open_with_pillow(io.BytesIO(data)) as file:
         header = _pillow_header(path, file)
         if file.format in ("JPEG", "MPO"):
-            data = _whole_jpeg(path, data, file.size)
+            data = _complete_jpeg(path, data, file.size)
             file = open_with_pillow(io.BytesIO(data))
             file.info.setdefault("xmp", jpeg.find_xmp(getattr(file, "applist", ())))  # Pillow before 11
         elif file.format == "PNG":
@@ -252,8 +252,8 @@ def _pixels_of_pillow(file, mode):
     return pixels
 
 
-def _whole_jpeg(path, data, size):
-    """A JPEG file whose pixels are whole; the end marker is added where it alone is missing.
+def _complete_jpeg(path, data, size):
+    """A JPEG file whose pixels are complete; the end marker is added where only that is missing.
 
     Raises:
         UnsupportedImage: data of the pixels is missing, or it has more scans than photographs have.
@@ -408,13 +408,13 @@ def decode_heif(path: Path) -> tuple[np.ndarray, Metadata]:
         H x W or H x W x C, uint8 or uint16, and the metadata.
 
     Raises:
-        UnsupportedImage: alpha multiplied into the colours, or levels above the file's own white.
+        UnsupportedImage: premultiplied alpha, or levels above the file's own white.
     """
     file = _open_heif(path)
     header = _heif_header(file)
     check_header(path, header)
     if file.premultiplied_alpha:
-        raise UnsupportedImage(f"{path}: alpha multiplied into the colours, which is not read of HEIC")
+        raise UnsupportedImage(f"{path}: premultiplied alpha is not read from HEIC")
     pixels, white = np.array(file), 2 ** file.info["bit_depth"] - 1
     check_decoded(path, pixels, (header.height, header.width), header.channels, header.itemsize)
     if white > 255:

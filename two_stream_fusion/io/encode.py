@@ -63,8 +63,8 @@ def _encode_gray_with_alpha(pixels):
 def encode_tiff(pixels: np.ndarray, metadata: Metadata) -> bytes:
     """Encode TIFF, compressed by deflate, with the texts of EXIF.
 
-    A resolution for an inch or centimetre stands in tags. One for another unit is that of a microscope: its
-    unit stands in a description as ImageJ writes it, unless there is one already.
+    A resolution for an inch or centimetre is in tags. One for another unit is that of a microscope: its
+    unit is in a description as ImageJ writes it, unless there is one already.
 
     Args:
         pixels, metadata: as of `encode_png`.
@@ -134,7 +134,7 @@ def encode_jpeg(pixels: np.ndarray, metadata: Metadata) -> bytes:
 
 
 def encode_webp(pixels: np.ndarray, metadata: Metadata) -> bytes:
-    """Encode lossless WebP, whose resolution stands in EXIF.
+    """Encode lossless WebP, whose resolution is in EXIF.
 
     Args:
         pixels: H x W x 3 or H x W x 4, uint8.

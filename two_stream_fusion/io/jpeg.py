@@ -136,6 +136,6 @@ def with_xmp(data: bytes, xmp: bytes) -> bytes:
 
 
 def find_xmp(segments: Iterable[tuple[str, bytes]]) -> bytes:
-    """The packet of XMP among the segments (name, content) of a JPEG file; b"" where there is none."""
+    """The packet of XMP among the segments (name, content) of a JPEG file; b"" if there is none."""
     packets = (content for name, content in segments if name == "APP1" and content.startswith(XMP_SIGNATURE))
     return next(packets, b"")[len(XMP_SIGNATURE) :]

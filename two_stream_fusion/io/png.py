@@ -38,7 +38,7 @@ def read_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def find_xmp(data: bytes) -> bytes:
-    """The packet of XMP of a file, wherever it stands; b"" where there is none or it is compressed."""
+    """The packet of XMP anywhere in a file; b"" if there is none or it is compressed."""
     for name, content in read_chunks(data):
         keyword, _, rest = content.partition(b"\0")
         if name == b"iTXt" and keyword == XMP_KEYWORD and rest[:1] == b"\0":

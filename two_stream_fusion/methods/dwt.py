@@ -6,10 +6,10 @@ selected by their rule, area_max: the larger maximum of magnitudes in a window, 
 The approximations are averaged.
 
 Readings: the (2,2) biorthogonal spline wavelet, 4 levels, a 3x3 window, as in the survey of Y. Liu et al.,
-DOI 10.1016/j.inffus.2020.06.013. Where votes or magnitudes are equal b is taken. Also in use: db1 with
-mode="periodization" (DOI 10.1016/j.inffus.2014.09.004), and max_abs for the rule. A decimated transform
-depends on which samples it keeps: align="reference" keeps those that the survey's published images kept;
-measures hardly differ by it. The result is clipped to the range of the type.
+DOI 10.1016/j.inffus.2020.06.013. Where votes or magnitudes are equal b is taken. Other papers use db1 with
+mode="periodization" (DOI 10.1016/j.inffus.2014.09.004), or the rule max_abs. A decimated transform depends on
+which samples it keeps. align="reference" keeps those of the survey's published images, which hardly changes
+the scores. The result is clipped to the range of the type.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def fuse(
         ValueError: the images cannot be fused, or an option is unknown or out of range.
     """
     if not 1 <= levels <= 16:
-        raise ValueError(f"{levels} levels: there are 1 to 16")
+        raise ValueError(f"levels={levels}: 1 to 16")
     if wavelet not in pywt.wavelist(kind="discrete"):
         raise ValueError(f"unknown wavelet {wavelet!r}: one of pywt.wavelist(kind='discrete')")
     if mode not in pywt.Modes.modes:

@@ -5,13 +5,13 @@ doi:10.1109/TIP.2013.2244222; the guided filter itself is K. He, J. Sun, X. Tang
 IEEE TPAMI 35(6), 2013, doi:10.1109/TPAMI.2012.213 (equations 5, 6 and 8).
 
 Every image is split into a base (31x31 mean) and a detail layer. A pixel first belongs to the image of the
-largest saliency (blurred magnitude of the Laplacian; the first image where they are equal); a guided filter,
-led by the image itself, turns that into weights, smooth ones for the base (r1, eps1) and ones that follow
-edges for the detail (r2, eps2). Saliency and guide are gray in 0..1, and one pair of weights serves all
-channels. Any number of images is fused at once.
+largest saliency (blurred magnitude of the Laplacian; the first image where they are equal). A guided filter,
+whose guide is the image itself, turns that into weights: smooth ones for the base (r1, eps1), and ones that
+follow edges for the detail (r2, eps2). Saliency and guide are gray in 0..1, and one pair of weights serves
+all channels. Any number of images is fused at once.
 
 r1, eps1, r2, eps2: radius and regularisation of the two filters; the defaults are the authors'.
-quantise: round weights to steps of 1/255, as the authors' code does without the paper saying so.
+quantise: round weights to steps of 1/255, as the authors' code does; the paper does not mention it.
 Readings where the paper is silent: filters other than the guided one repeat the edge samples; the guided
 filter's windows end at the border and are divided by the pixels they hold.
 """

@@ -3,8 +3,8 @@
 Origin: P. J. Burt, E. H. Adelson, Merging images through pattern decomposition, Proc. SPIE 575, 1985,
 DOI 10.1117/12.966501. The details D = G - EXPAND(REDUCE(G)) of each level are selected, the rest averaged.
 
-Readings: 4 levels and the larger magnitude, as in comparisons of fusion methods; area_max, a vote in a 3x3
-window, scores clearly better (Y. Liu, S. Liu, Z. Wang, DOI 10.1016/j.inffus.2014.09.004) and is an option.
+Readings: 4 levels and the larger magnitude, as in comparisons of fusion methods. The option area_max, a vote
+in a 3x3 window, scores clearly better (Y. Liu, S. Liu, Z. Wang, DOI 10.1016/j.inffus.2014.09.004).
 The kernel is (1, 4, 6, 4, 1) / 16, a = 0.375 of Burt's family; his own choice was a = 0.4. Where magnitudes
 are equal b is taken. Details may overshoot: the result is clipped to the range of the type.
 """

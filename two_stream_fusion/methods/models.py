@@ -79,7 +79,7 @@ def model_files(name: str, method: str | None = None) -> tuple[Path, Path]:
         raise ValueError(f"{name} is a model of {head['method']}, {method} has {', '.join(names(method))}")
     weights = data_folder() / "models" / name / head["caffemodel"]
     if not weights.is_file():
-        raise ValueError(f"{weights}: not there, though its readme.md names it")
+        raise ValueError(f"{weights}: does not exist, though its readme.md names it")
     if hashlib.sha256(weights.read_bytes()).hexdigest() != head["sha256"]:
         raise ValueError(f"{weights}: not the file its readme.md describes (sha256 differs)")
     return data_folder() / "prototxt" / head["net"] / "deploy.prototxt", weights
@@ -150,7 +150,7 @@ def open_net(deploy: str | Path, weights: str | Path) -> caffe.Net:
     missing = [name for name in net.params if name not in layers]
     if missing:
         existing = ", ".join(name for name, filled in layers.items() if filled) or "no layers"
-        raise ValueError(f"{weights}: nothing for {', '.join(missing)} of {deploy}; it has {existing}")
+        raise ValueError(f"{weights}: no weights for {', '.join(missing)} of {deploy}; it has {existing}")
     return net
 
 
@@ -219,7 +219,7 @@ def _layers_with_weights(path):
             with h5py.File(path, "r") as file:
                 return {name: len(group) > 0 for name, group in file.get("data", {}).items()}
         except (OSError, RuntimeError, KeyError, TypeError, AttributeError):  # a damaged part, or no groups
-            raise ValueError(f"{path}: not a whole HDF5 file of weights") from None
+            raise ValueError(f"{path}: not a complete HDF5 file of weights") from None
     net = read_caffemodel(path)
     return {layer.name: True for layer in (*net.layer, *net.layers) if layer.blobs}
 

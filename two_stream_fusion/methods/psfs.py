@@ -14,12 +14,12 @@ Readings where the source is silent:
 - the sigmas minimise the mean over pixels of min(d_A^2, d_B^2), which an ideal pair brings to zero. A grid
   on the images at half size comes first, then a Nelder-Mead search ("grid"); or differential evolution
   with the population of 16, F = 0.6 and CR = 0.6 of the authors' conference paper, from a fixed seed
-  ("evolution"), which finds the same and is slower. Both keep to 0.2..8 pixels.
+  ("evolution"). The second finds the same sigmas and is slower. Both search 0.2..8 pixels.
 - window: d_A and d_B are averaged over a window before they are compared, and the map then follows the
   majority in it. 1 is the plain method, whose map is grainy where the images are flat.
-- area: regions of the map under this share of the image go to what surrounds them. 0, the default, leaves
-  them: 0.01 removes what tears edges of Clock, whose images are misaligned, and specks on Pepsi,
-  but also small things, which costs 1.9 dB on the motorcycle, which has ground truth.
+- area: regions of the map below this share of the image take the choice of their surroundings. The default,
+  0, keeps them. 0.01 repairs torn edges on Clock, whose images are misaligned, and removes specks on Pepsi.
+  It removes small objects too, which costs 1.9 dB on the motorcycle, whose ground truth is known.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def fuse_pyramids(
         ValueError: an option is unknown or out of range.
     """
     if levels < 1:
-        raise ValueError(f"{levels} levels: at least 1 is needed")
+        raise ValueError(f"levels={levels}: at least 1 is needed")
     details = []
     while len(details) < levels and min(a.shape) > 1:
         height, width = a.shape

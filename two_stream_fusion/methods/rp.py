@@ -5,10 +5,10 @@ DOI 10.1016/0167-8655(89)90003-2. The ratios R = G / (EXPAND(REDUCE(G)) + e) of 
 rest averaged.
 
 Readings: 4 levels and e = 1e-6 on gray levels of 0..255, which matters in black areas only. The larger ratio
-wins, as in the common toolbox, so bright detail is kept, dark detail lost, and the result brighter than its
-sources; only this gives the low scores that published tables have for RP. Toet's own rule, the larger
-|R - 1|, makes it the contrast pyramid (CP, methods/cp.py). Where ratios are equal b is taken. The result is
-clipped to the range of the type, the pyramid is not.
+wins, as in the common toolbox. So bright detail is kept, dark detail is lost, and the result is brighter
+than its sources. Only this rule gives the low scores that published tables have for RP. Toet's own rule, the
+larger |R - 1|, makes it the contrast pyramid (CP, methods/cp.py). Where ratios are equal b is taken. The
+result is clipped to the range of the type, the pyramid is not.
 """
 
 from __future__ import annotations

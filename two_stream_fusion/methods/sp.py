@@ -94,7 +94,7 @@ class Pyramid:
         if levels < 1 or levels != int(levels):
             raise ValueError(f"levels={levels}: a pyramid has a whole number of levels, 1 or more")
         if orientations not in range(1, 9):
-            raise ValueError(f"orientations={orientations}: there are 1 to 8")
+            raise ValueError(f"orientations={orientations}: 1 to 8")
         if margin is not None and (np.ndim(margin) or not 0 <= margin <= 4096 or margin % 1):
             raise ValueError(f"margin={margin}: mirrored pixels are a whole number from 0 to 4096, or None")
         levels = min(int(levels), min(shape).bit_length() - 1)

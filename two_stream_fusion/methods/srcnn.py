@@ -6,14 +6,14 @@ Super-Resolution Using Deep Convolutional Networks", IEEE TPAMI 38(2), 2016, doi
 
 Each image goes through an undecimated wavelet transform (uwt.py). Every plane is interpolated to twice
 its size and corrected by prototxt/srcnn, which has one set of weights for the approximation and one for all
-details. Then the details of more energy in their 3x3 window are taken, the approximations averaged, the
-inverse transform gives the fused image at twice the size, and averages of 2x2 pixels bring it back. R, G and
-B are fused each by itself.
+details. Then the details of more energy in their 3x3 window are selected, and the approximations are
+averaged. The inverse transform gives the fused image at twice the size, and averages of 2x2 pixels restore
+the size. R, G and B are fused separately.
 
 Readings where the sources are silent: wavelet, number of levels, the rule, the return to the size of the
-sources, and the nets' residual form (what they find is added to the plane). The inverse transform at the
-raised size has its filters reach over every second pixel: without the nets it then gives exactly the
-interpolated fusion. The nets sharpen: an image fused with itself does not come back to the level.
+sources, and the nets' residual form (their output is added to the plane). At the raised size the filters of
+the inverse transform use every second pixel. Without the nets this gives exactly the interpolated fusion.
+The nets sharpen, so an image fused with itself changes by some levels.
 """
 
 from __future__ import annotations

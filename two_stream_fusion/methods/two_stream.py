@@ -177,7 +177,7 @@ def to_channels(image: np.ndarray) -> np.ndarray:
         image: H x W or H x W x 3 (RGB), uint8 or uint16.
 
     Returns:
-        4 x H x W float32 in 0..1: R, G, B and gray, which is Rec.601 luma. A gray image stands in all four
+        4 x H x W float32 in 0..1: R, G, B and gray, which is Rec.601 luma. A gray image is in all four
         channels.
 
     Raises:

@@ -24,7 +24,7 @@ TE_Cvejic  I(A,F) + I(B,F) with q = 1.85, without normalisation. N. Cvejic, C. N
            Image fusion metric based on mutual information and Tsallis entropy, 2006,
            DOI 10.1049/el:20060693.
 TE_2012    TE of the public toolbox (Z. Liu et al., DOI 10.1109/TPAMI.2011.109), which MFIFB uses. It takes
-           the two marginal distributions for one another: p_Y(x) p_X(y) stands in the place of p_X(x) p_Y(y),
+           the two marginal distributions for one another: p_Y(x) p_X(y) takes the place of p_X(x) p_Y(y),
            terms where that is 0 are left out, and the levels, stretched to 0..255 first, matter.
 Elsewhere: toolboxes stretch the images first; this relabels levels and leaves TE and Qncie as they are. The
 root of the mean of squares is the other mean of CE in the literature; benchmarks have the plain one. In the

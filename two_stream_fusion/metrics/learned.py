@@ -1,4 +1,4 @@
-"""LPIPS, DISTS, NIQE by pyiqa, where that is installed: `pip install ".[iqa]"`. Less is better for all.
+"""LPIPS, DISTS, NIQE by pyiqa, if it is installed: `pip install ".[iqa]"`. Lower is better for all.
 
 LPIPS   distance to the ground truth by features of a network. R. Zhang, P. Isola, A. A. Efros, E. Shechtman,
         O. Wang, The unreasonable effectiveness of deep features as a perceptual metric, CVPR 2018,

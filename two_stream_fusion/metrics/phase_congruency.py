@@ -40,7 +40,7 @@ _EPSILON = 0.0001
 _FEATURE = 0.1  # pixels with more phase congruency are features
 _C = 0.0001
 _ROWS = 32  # of an image at a time: they fit the processor's cache
-_KEPT = 2**19  # pixels: filters of larger images are made again each time
+_KEPT = 2**19  # pixels: filters of larger images are computed each time
 
 
 class Features(NamedTuple):

@@ -104,7 +104,7 @@ def select_names(text: str) -> list[str]:
     names: list[str] = []
     for name in text.split(","):
         if name not in REGISTRY and name not in groups and name not in learned.NAMES:
-            raise ValueError(f"{name!r} is none of paper, all, {', '.join((*REGISTRY, *learned.NAMES))}")
+            raise ValueError(f"{name!r} is not one of paper, all, {', '.join((*REGISTRY, *learned.NAMES))}")
         names += groups.get(name, [name])
     return list(dict.fromkeys(names))
 

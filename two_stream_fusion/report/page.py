@@ -134,7 +134,7 @@ def render(page: Page, max_bytes: int = MAX_BYTES) -> str:
     pictures = [picture for section in page.sections for view in section.views for picture in view.pictures]
     shown_images = [part for picture in pictures for part in (picture.shown, picture.difference) if part]
     uris = iter(encode_all(shown_images, max_bytes))
-    # Keyed by identity: equal pixels may stand in two views.
+    # Keyed by identity: equal pixels may be in two views.
     sources = {id(part): next(uris) for part in shown_images}
     script = (FOLDER / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")

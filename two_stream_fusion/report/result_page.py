@@ -112,7 +112,7 @@ def make_result_page(
     if result.choice is None and result.refine == "none":
         notes.append("The network makes each pixel from both photographs: there is no map of choices.")
     sections = [
-        Section("Look", notes, warnings, [view]),
+        Section("Comparison", notes, warnings, [view]),
         Section("Photographs", tables=[_photographs(result, measured, sharpness(fused), share, labels)]),
         Section("How it was made", facts=_facts(report, settings)),
     ]

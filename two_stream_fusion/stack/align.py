@@ -1,6 +1,6 @@
 """Align images of one scene: correct camera motion and focus breathing.
 
-How the motion between two images is found stands in stack/registration.py. A matrix is 3 x 3 float64 and
+stack/registration.py finds the motion between two images. A matrix is 3 x 3 float64 and
 takes a point (x, y, 1) in the reference to the same thing's point in the image, in pixels; the centre of the
 first pixel is (0, 0). Images are H x W (gray) or H x W x 3 (RGB), uint8 or uint16; those of one scene are
 alike in shape and dtype. None is ever changed. experiments/alignment/measure.py prints the errors.

@@ -1,4 +1,4 @@
-"""Spots that stand still between two images: dust on the sensor and pixels that are always bright or dark.
+"""Fixed spots between two images: dust on the sensor and pixels that are always bright or dark.
 
 Alignment locks on them where the scene is faint. Here they are found and filled with what is around them.
 """

@@ -94,7 +94,7 @@ class Frames:
         self.dtype, self.metadata = first.pixels.dtype, first.metadata
         if min(self.shape[:2]) < MIN_SIDE:
             size = describe(self.shape, self.dtype)
-            raise ValueError(f"{self.name(0)} is {size}: the least are {MIN_SIDE}x{MIN_SIDE} pixels")
+            raise ValueError(f"{self.name(0)} is {size}: at least {MIN_SIDE}x{MIN_SIDE} pixels are needed")
         self._opaque = {0: first.alpha is None}  # by position among the sources; all copies share it
         self.matrices: list[np.ndarray] | None = None
         self.window: tuple[slice, slice] | None = None
@@ -360,7 +360,7 @@ def images_in_folder(folder: str | Path) -> list[Path]:
     paths = sorted((p for p in visible if p.suffix.lower() in ENDINGS and not p.is_dir()), key=natural_key)
     for path in paths:
         if path.is_symlink() and not path.exists():
-            raise ValueError(f"{path}: is a link to {os.readlink(path)}, which is not there")
+            raise ValueError(f"{path}: is a link to {os.readlink(path)}, which does not exist")
     paths = [path for path in paths if path.is_file()]
     raw = {path.stem for path in paths if path.suffix.lower() in images.RAW}
     developed = next((p for p in paths if p.stem in raw and p.suffix.lower() not in images.RAW), None)

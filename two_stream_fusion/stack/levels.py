@@ -97,7 +97,7 @@ def find_level_map(images: Iterable[np.ndarray]) -> LevelMap:
     if not inner:
         return LevelMap(0, unused, False)
     low, high = min(low for low, _ in inner), max(high for _, high in inner)
-    bits = _spare(high - low, size)
+    bits = _unused_bits(high - low, size)
     if bits < unused + MIN_GAIN:
         return LevelMap(0, unused, False)
     length = highest - min(r.lowest for r in ranges)
@@ -126,7 +126,7 @@ class _Range(NamedTuple):
     def is_full(self) -> bool:
         if self.low is None or self.high is None or self.highest.bit_length() < self.size:
             return False
-        return _spare(self.high - self.low, self.size) < MIN_GAIN
+        return _unused_bits(self.high - self.low, self.size) < MIN_GAIN
 
 
 def _measure_range(image):
@@ -145,6 +145,6 @@ def _measure_range(image):
     return _Range(lowest, highest, low, high, 8 * image.dtype.itemsize)
 
 
-def _spare(length, size):
+def _unused_bits(length, size):
     """The bits that a range of levels leaves unused in a type of `size` bits."""
     return size - max(1, length).bit_length()

@@ -85,7 +85,7 @@ def check_motion(motion: str) -> None:
         motion: the name.
 
     Raises:
-        ValueError: it is none of MOTIONS.
+        ValueError: it is not one of MOTIONS.
     """
     if motion not in MOTIONS:
         raise ValueError(f"unknown motion {motion!r}: {', '.join(MOTIONS)}")
@@ -99,7 +99,7 @@ def is_flat(pyramid: Pyramid) -> bool:
 def register(reference: Pyramid, image: Pyramid, motion: str) -> np.ndarray:
     """Find the motion between two images, as align.estimate.
 
-    Spots that stand still, such as dust on the sensor, do not count where the rest of the scene says that it
+    Fixed spots, such as dust on the sensor, do not count where the rest of the scene says that it
     moved otherwise.
 
     Args:
@@ -139,9 +139,9 @@ def register_without_spots(
         reference, image = _without_spots(reference, image)
         matrix = _register_once(reference, image, motion)
         if matrix is None:
-            raise AlignmentError("spots that stand still, such as dust, hide the motion of the scene")
+            raise AlignmentError("fixed spots, such as dust, hide the motion of the scene")
     if matrix is None:
-        raise AlignmentError("no motion is found that brings the images together")
+        raise AlignmentError("no motion is found that aligns the images")
     return matrix, reference, image
 
 
@@ -157,7 +157,7 @@ def _register_once(reference, image, motion):
 
 
 def _spots_mislead(reference, image, matrix):
-    """Whether the images without spots that stand still are far more alike by another motion."""
+    """Whether the images without fixed spots are far more alike by another motion."""
     count = max(1, sum(gray.size <= SPOT_PIXELS for gray, _ in reference))
     reference, image = _without_spots(reference[:count], image[:count])
     if reference is None or is_flat(reference) or is_flat(image):

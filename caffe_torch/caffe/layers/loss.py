@@ -90,7 +90,9 @@ def at_labels(values: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     except RuntimeError:
         classes = values.shape[1]
         invalid = labels[(labels < 0) | (labels >= classes)]
-        raise ValueError(f"the label {invalid[0]} is none of {classes} classes, 0 to {classes - 1}") from None
+        raise ValueError(
+            f"the label {invalid[0]} is not one of {classes} classes, 0 to {classes - 1}"
+        ) from None
 
 
 class _CrossEntropy(Layer):

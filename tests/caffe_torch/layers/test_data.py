@@ -146,9 +146,9 @@ def truncated(name):
 @pytest.mark.parametrize(
     "damage, message",
     [
-        (not_hdf5, r"1\.h5: not a whole HDF5 file"),
-        (truncated, r"1\.h5: not a whole HDF5 file"),
-        (lambda name: Path(name).write_bytes(b""), r"1\.h5: not a whole HDF5 file"),
+        (not_hdf5, r"1\.h5: not a complete HDF5 file"),
+        (truncated, r"1\.h5: not a complete HDF5 file"),
+        (lambda name: Path(name).write_bytes(b""), r"1\.h5: not a complete HDF5 file"),
         (
             lambda name: Path(name).unlink(),
             r"source 'list\.txt' lists \./1\.h5: no such file \(paths are rel",

@@ -49,7 +49,7 @@ def test_a_label_that_is_no_class_is_found(net, layer_type, label):
         (value,) = loss.forward().values()
         assert np.isnan(value)
         return
-    message = rf"^layer 'layer' \({layer_type}\): the label {label} is none of 3 classes, 0 to 2$"
+    message = rf"^layer 'layer' \({layer_type}\): the label {label} is not one of 3 classes, 0 to 2$"
     with pytest.raises(ValueError, match=message):
         loss.forward()
 

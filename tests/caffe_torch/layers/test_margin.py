@@ -37,8 +37,8 @@ def test_what_does_not_fit_is_refused(text, message):
 @pytest.mark.parametrize(
     ("text", "value", "message"),
     [
-        (one("HingeLoss", x=(2, 3), label=(2,)), 3, "label 3 is none of 3 classes"),
-        (one("MultinomialLogisticLoss", x=(2, 3), label=(2,)), 5, "label 5 is none of 3 classes"),
+        (one("HingeLoss", x=(2, 3), label=(2,)), 3, "label 3 is not one of 3 classes"),
+        (one("MultinomialLogisticLoss", x=(2, 3), label=(2,)), 5, "label 5 is not one of 3 classes"),
         (one("InfogainLoss", x=(2, 3), label=(2,), w=(3, 3)), 4, "label 4 is outside 0 to 2"),
     ],
 )

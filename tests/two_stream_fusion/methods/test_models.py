@@ -84,7 +84,7 @@ def test_a_head_that_lacks_a_line_is_named(missing, tmp_path, monkeypatch):
 
 def test_weights_that_a_card_names_have_to_be_there(tmp_path, monkeypatch):
     own(tmp_path, monkeypatch, "\n".join(["---", *(f"{key}: x" for key in models.CARD_KEYS), "---"]))
-    with pytest.raises(ValueError, match=r"mine/x: not there, though its readme\.md names it"):
+    with pytest.raises(ValueError, match=r"mine/x: does not exist, though its readme\.md names it"):
         models.model_files("mine")
 
 
@@ -98,7 +98,7 @@ def test_weights_of_another_net_are_refused(kind, tmp_path):
     assert models.open_net(deploy, same).params["conv1_a"][0].shape == net.params["conv1_a"][0].shape
     renamed = tmp_path / "deploy.prototxt"
     renamed.write_text(deploy.read_text().replace('"conv2_a"', '"convZ_a"'))
-    with pytest.raises(ValueError, match=rf"w\.{kind}: nothing for convZ_a of .*; it has .*conv2_a"):
+    with pytest.raises(ValueError, match=rf"w\.{kind}: no weights for convZ_a of .*; it has .*conv2_a"):
         models.open_net(renamed, same)
 
 
@@ -138,5 +138,7 @@ def test_other_hdf5_is_no_file_of_weights(data, tmp_path):
         else:
             file["data"] = data
     deploy = models.data_folder() / "prototxt/2-1-2_f32_k3/deploy.prototxt"
-    with pytest.raises(ValueError, match=r"w\.h5: (not a whole HDF5 file of|layer|nothing for|damaged)"):
+    with pytest.raises(
+        ValueError, match=r"w\.h5: (not a complete HDF5 file of|layer|no weights for|damaged)"
+    ):
         models.open_net(deploy, path)

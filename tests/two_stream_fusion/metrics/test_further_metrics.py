@@ -49,7 +49,7 @@ def test_registry_names_every_metric_once():
     assert metrics.select_names("all") == [name for name in REGISTRY if name not in metrics.VARIANTS]
     assert metrics.select_names("SF,paper,SF,Qe_edge") == ["SF", *METRICS, "Qe_edge"]
     for text in ("", "ie", "SF,,IE", "all,XX"):
-        with pytest.raises(ValueError, match="is none of paper, all, IE"):
+        with pytest.raises(ValueError, match="is not one of paper, all, IE"):
             metrics.select_names(text)
 
 

@@ -1,4 +1,4 @@
-"""stack/dust.py and alignment: spots that stand still while the scene moves."""
+"""stack/dust.py and alignment: fixed spots while the scene moves."""
 
 import cv2
 import numpy as np

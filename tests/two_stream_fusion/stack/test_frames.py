@@ -183,7 +183,7 @@ def test_odd_names_are_read(tmp_path):
 
 def test_a_broken_link_in_a_folder_is_named(folder):
     (folder / "f3.png").symlink_to(folder / "gone.png")
-    with pytest.raises(ValueError, match=r"f3\.png: is a link to .*gone\.png, which is not there"):
+    with pytest.raises(ValueError, match=r"f3\.png: is a link to .*gone\.png, which does not exist"):
         frames.find_images([folder])
 
 

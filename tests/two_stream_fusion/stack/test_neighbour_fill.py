@@ -1,4 +1,4 @@
-"""stack/neighbour_fill.py: borders that stand still do not disturb alignment."""
+"""stack/neighbour_fill.py: fixed borders do not disturb alignment."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ SIZE = 120, 160
 
 
 def moving_frames(shifts=(0, 3), border=8):
-    """Crops of a photograph, each shifted both ways, with borders that stand still and hide black."""
+    """Crops of a photograph, each shifted both ways, with fixed borders that hide black."""
     scene = photograph()[60:240, 120:360]
     colours, alphas = [], []
     for i, shift in enumerate(shifts):
