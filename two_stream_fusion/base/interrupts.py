@@ -1,4 +1,4 @@
-"""Signals that end a command: as exceptions, so that partial files are removed, and delayed where they harm."""
+"""Signals that end a command: raised as exceptions, and delayed where they would do harm."""
 
 from __future__ import annotations
 

@@ -23,7 +23,9 @@ SECOND = np.array([1, -2, 1], np.float32)  # second differences; in both directi
 DETAIL = cv2.getGaussianKernel(2 * MARGIN + 1, 1.5)  # what is finer than this Gaussian counts as detail
 DETAIL_OF_NOISE = float(1 - 2 * DETAIL.max() ** 2 + (DETAIL**2).sum() ** 2)  # the variance of noise of 1
 PLAIN = 0.1  # of the blocks are plain
-MIN_BLOCKS = 10  # with fewer none is sure to be plain: frames of 48 x 64 pixels pass for noisy by their detail
+MIN_BLOCKS = (
+    10  # with fewer none is sure to be plain: frames of 48 x 64 pixels pass for noisy by their detail
+)
 MAX_CLIPPED = 0.05  # of the pixels of a block: where more are black or white, noise is not seen
 MIN_NOISE = 2  # gray levels: noise below hardly wins (frame_selection.FLOOR)
 # Times the noise of the quietest frame: under 1.5 in real stacks, 3.2 in one of cloth, of 1.2 levels.
