@@ -36,7 +36,14 @@ import numpy as np
 from two_stream_fusion.base.tiles import tiles
 from two_stream_fusion.memory_estimate import check_memory
 from two_stream_fusion.methods import models, registry
-from two_stream_fusion.stack import camera_shift, depth_edges, fuse_matte, pair_selection, screening
+from two_stream_fusion.stack import (
+    camera_shift,
+    depth_edges,
+    fuse_matte,
+    pair_selection,
+    screening,
+    white_balance,
+)
 from two_stream_fusion.stack.align import pyramid_misalignment, small_pyramid
 from two_stream_fusion.stack.blend import blend_frames
 from two_stream_fusion.stack.frame_selection import select_frames
@@ -221,7 +228,7 @@ def fuse(
         progress=progress,
     )
     if check_register and len(frames) == 2:
-        _warn_if_pair_differs(frames.spread())
+        _warn_if_pair_differs(frames.spread(), compare_colours=align is None or not exposure)
     spread = aligned.frames.spread()
     matte = Matte(spread) if spread.has_alpha else None
     if align is None and check_register:
@@ -506,11 +513,12 @@ def as_frames(sources: Sources) -> Frames:
 def _order_and_screen(frames, in_order, keep_all, compare_brightness, progress):
     """(order, misfits): the indices of the images to fuse, sorted by focus where `in_order`, and the images
     that do not belong, which are in `order` where `keep_all`."""
-    maps, small, directional, noise = [], [], [], []
+    maps, small, directional, noise, colours = [], [], [], [], []
     with progress("looking", len(frames), "image") as track:
         for full in track(frames.spread()):
             noise.append(measure_noise(full))
             frame = downscale_frame(full)
+            colours.append(white_balance.mean_colour(frame))
             maps.append(detail_map(frame))
             small.append(screening.small_gray(frame))
             directional.append(screening.directional_detail(frame))
@@ -545,6 +553,10 @@ def _order_and_screen(frames, in_order, keep_all, compare_brightness, progress):
         noise=[noise[i] for i in kept],
         step=frames.level_step(),
     )
+    if compare_brightness:
+        tints = white_balance.find_other_balances([colours[i] for i in kept])
+        doubted = {doubtful.frame for doubtful in doubts}
+        doubts += [screening.Misfit(*tint) for tint in tints.items() if tint[0] not in doubted]
     for doubtful in doubts:
         LOG.warning("%s is fused, though it is %s", frames.name(kept[doubtful.frame]), doubtful.reason)
     shaken = 0.0
@@ -569,10 +581,12 @@ def _middle(order, misfits):
     return min((i for i, source in enumerate(order) if source not in excluded), key=lambda i: abs(i - middle))
 
 
-def _warn_if_pair_differs(frames):
+def _warn_if_pair_differs(frames, compare_colours):
     for i in find_noisy([measure_noise(frame) for frame in frames], frames.level_step()):
         LOG.warning("%s is far noisier than %s", frames.name(i), frames.name(1 - i))
     difference = screening.compare_pair(*map(screening.small_gray, frames))
+    if not difference and compare_colours:
+        difference = white_balance.find_other_balances([*map(white_balance.mean_colour, frames)]).get(1)
     if difference:
         LOG.warning("%s is %s, compared to %s", frames.name(1), difference, frames.name(0))
 

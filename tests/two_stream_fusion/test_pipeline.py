@@ -370,6 +370,21 @@ def test_blank_frames_are_never_chosen(caplog):
         pipeline.fuse([good[0] * 0, good[0], good[0] * 0], "lp")
 
 
+@pytest.mark.parametrize("count", [2, 4])
+def test_another_white_balance_gets_a_warning(count, caplog):
+    """Unless alignment matches it."""
+    frames = [levels(frame * 0.7) for frame in slope(photograph()[::4, ::4], count, 1.0)]
+    frames[1] = levels(frames[1] * [1.0, 1.0, 0.6])
+    for motion, exposure, warns in (
+        (None, True, True),
+        ("translation", False, True),
+        ("translation", True, False),
+    ):
+        caplog.clear()
+        pipeline.fuse(frames, "lp", align=motion, exposure=exposure)
+        assert ("of another white balance: blue is 0." in caplog.text) == warns
+
+
 def test_a_doubtful_frame_is_fused_with_a_warning(caplog):
     frames = [levels(frame * 0.6) for frame in slope(photograph()[100:200, 150:250], 4)]
     frames[1] = levels(frames[1] * 1.4)

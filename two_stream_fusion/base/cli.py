@@ -67,6 +67,7 @@ import unicodedata  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Callable  # noqa: E402
 
+from two_stream_fusion.base.interrupts import exit_when_terminated  # noqa: E402
 from two_stream_fusion.base.memory import NotEnoughMemory  # noqa: E402
 
 
@@ -95,7 +96,8 @@ def run(main: Callable[[], int | None]) -> None:
     """Run a command and end the process.
 
     The exit status is what `main` returns, 1 with a one-line message after an error of the user or of the
-    machine, and 130 after Ctrl-C. Any other exception is a fault of ours and keeps its traceback.
+    machine, 130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP. Any other exception is a fault of ours
+    and keeps its traceback.
 
     Args:
         main: the command; it reads sys.argv.
@@ -107,7 +109,8 @@ def run(main: Callable[[], int | None]) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be any bytes; as stderr has it
     try:
-        status = main()
+        with exit_when_terminated():
+            status = main()
         if sys.stdout is not None:
             sys.stdout.flush()  # a full disk is an error too
         sys.exit(status)

@@ -23,6 +23,9 @@ SECOND = np.array([1, -2, 1], np.float32)  # second differences; in both directi
 DETAIL = cv2.getGaussianKernel(2 * MARGIN + 1, 1.5)  # what is finer than this Gaussian counts as detail
 DETAIL_OF_NOISE = float(1 - 2 * DETAIL.max() ** 2 + (DETAIL**2).sum() ** 2)  # the variance of noise of 1
 PLAIN = 0.1  # of the blocks are plain
+MIN_BLOCKS = (
+    10  # with fewer none is sure to be plain: frames of 48 x 64 pixels pass for noisy by their detail
+)
 MAX_CLIPPED = 0.05  # of the pixels of a block: where more are black or white, noise is not seen
 MIN_NOISE = 2  # gray levels: noise below hardly wins (frame_selection.FLOOR)
 # Times the noise of the quietest frame: under 1.5 in real stacks, 3.2 in one of cloth, of 1.2 levels.
@@ -53,7 +56,7 @@ def measure_noise(frame: np.ndarray) -> Noise:
         frame: H x W or H x W x 3, uint8 or uint16.
 
     Returns:
-        Its noise; 0 where no block is unclipped.
+        Its noise; 0 where no block is unclipped, and in small frames (MIN_BLOCKS).
     """
     (rows, down), (columns, across) = map(_places, frame.shape[:2])
     levels = gray(frame[np.ix_(rows, columns)]).astype(np.float32)
@@ -73,7 +76,7 @@ def measure_noise(frame: np.ndarray) -> Noise:
     pairs = (mean(fine[:, 1:] * fine[:, :-1]) + mean(fine[..., 1:] * fine[..., :-1])) / 2
     seen = np.flatnonzero(mean(np.abs(blocks(levels) - 127.5) > 127) <= MAX_CLIPPED)
     plain = seen[np.argsort(curvature[seen])][: max(1, round(PLAIN * len(seen)))]
-    if not len(plain):
+    if count < MIN_BLOCKS or not len(plain):
         return Noise(0.0, 1.0, np.sqrt(power))
     structure = float(pairs[plain].sum() / max(power[plain].sum(), 1e-6))
     # Plain blocks were found by their curvature, so it is somewhat low there.

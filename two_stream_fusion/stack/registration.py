@@ -168,11 +168,16 @@ def _spots_mislead(reference, image, matrix):
     if matrix is None:
         return True
     fixed, up = reference[-1]
-    motions = (moved_corners(np.linalg.inv(up) @ one @ up, fixed.shape) for one in (matrix, without))
-    if np.abs(np.subtract(*motions)).max() <= SPOT_DISTANCE * max(fixed.shape):
+    resting, with_spots, without_spots = (
+        moved_corners(np.linalg.inv(up) @ one @ up, fixed.shape) for one in (np.eye(3), matrix, without)
+    )
+    if np.abs(with_spots - without_spots).max() <= SPOT_DISTANCE * max(fixed.shape):
         return False
-    with_spots, without_spots = (1 - correlate_pyramids(reference, image, one) for one in (matrix, without))
-    return without_spots < (1 - SPOT_GAIN) * with_spots
+    # What stands still can only keep the motion small. Where it is large, the spots are parts of the scene.
+    if np.abs(with_spots - resting).max() >= np.abs(without_spots - resting).max():
+        return False
+    misfit, misfit_without = (1 - correlate_pyramids(reference, image, one) for one in (matrix, without))
+    return misfit_without < (1 - SPOT_GAIN) * misfit
 
 
 def _without_spots(reference, image):

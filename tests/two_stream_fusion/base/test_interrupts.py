@@ -5,7 +5,48 @@ import threading
 
 import pytest
 
-from two_stream_fusion.base.interrupts import delay_interrupt
+from two_stream_fusion.base import cli, files
+from two_stream_fusion.base.interrupts import TERMINATING, delay_interrupt, exit_when_terminated
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, *TERMINATING])
+@pytest.mark.parametrize("write", [files.atomic_write, files.atomic_folder])
+def test_a_command_that_is_ended_leaves_no_partial_file(number, write, tmp_path):
+    def main():
+        with write(tmp_path / "out") as partial:
+            (partial / "x" if partial.is_dir() else partial).write_text("half")
+            signal.raise_signal(number)
+
+    with pytest.raises(SystemExit) as ended:
+        cli.run(main)
+    assert ended.value.code == 128 + number
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", TERMINATING)
+def test_signals_that_are_ignored_or_handled_stay_so(number):
+    before = signal.getsignal(number)
+    assert before is signal.SIG_DFL
+    with exit_when_terminated():
+        assert signal.getsignal(number) is not before
+    assert signal.getsignal(number) is before
+    try:
+        signal.signal(number, signal.SIG_IGN)  # as nohup does
+        with exit_when_terminated():
+            signal.raise_signal(number)
+    finally:
+        signal.signal(number, before)
+
+
+@pytest.mark.parametrize("number", TERMINATING)
+def test_termination_waits_until_the_block_is_over(number):
+    done = []
+    with pytest.raises(SystemExit), exit_when_terminated():
+        with delay_interrupt():
+            signal.raise_signal(number)
+            done.append("the block")
+        done.append("what follows")
+    assert done == ["the block"]
 
 
 def test_ctrl_c_waits_until_the_block_is_over():

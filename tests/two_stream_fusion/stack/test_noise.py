@@ -1,7 +1,9 @@
 """stack/noise.py: the noise of frames, and which of them are far noisier than others."""
 
+import cv2
 import numpy as np
 import pytest
+from skimage import data
 
 from tests.two_stream_fusion.stack.scenes import levels, photograph, slope
 from two_stream_fusion.stack.noise import find_noisy, measure_noise
@@ -56,3 +58,12 @@ def test_a_noisy_frame_is_needed_while_its_detail_is_stronger(sigma, needed):
     first, second = (levels(frame) for frame in slope(photograph()[::2, ::2], 2, 6.0))
     found = find_noisy([measure_noise(first), measure_noise(noisy(second, sigma))])
     assert found == {1: needed}
+
+
+@pytest.mark.parametrize("size", [(24, 32), (36, 48), (48, 64), (66, 88)])
+def test_detail_of_tiny_frames_is_no_noise(size):
+    """So small a frame has no plain block."""
+    for name in ("astronaut", "cat", "coffee", "grass"):
+        photo = cv2.resize(getattr(data, name)(), size[::-1], interpolation=cv2.INTER_AREA)
+        frames = [levels(frame) for frame in slope(photo, 20)]
+        assert not find_noisy([measure_noise(frame) for frame in frames])

@@ -93,3 +93,16 @@ def test_spots_mislead_where_another_motion_fits_far_better(monkeypatch, shift, 
         registration, "correlate_pyramids", lambda a, b, matrix: correlation if matrix is without else 0.72
     )
     assert registration._spots_mislead(pyramid, pyramid, np.eye(3)) == do_mislead
+
+
+@pytest.mark.parametrize(("scale", "do_mislead"), [(1.0, True), (1.01, True), (1.03, False), (0.97, False)])
+def test_spots_do_not_mislead_to_a_larger_motion(monkeypatch, scale, do_mislead):
+    """Letters at a few of the same places are no dust: dust stands still."""
+    pyramid = [(np.random.default_rng(0).random((80, 100), np.float32), np.eye(3))]
+    without = zoomed(1, 1.5)
+    monkeypatch.setattr(registration, "_without_spots", lambda *pyramids: pyramids)
+    monkeypatch.setattr(registration, "_register_once", lambda *_: without)
+    monkeypatch.setattr(
+        registration, "correlate_pyramids", lambda a, b, matrix: 0.9 if matrix is without else 0.7
+    )
+    assert registration._spots_mislead(pyramid, pyramid, zoomed(scale)) == do_mislead
