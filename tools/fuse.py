@@ -26,6 +26,7 @@ from two_stream_fusion.base import cli
 from two_stream_fusion.memory_estimate import check_memory, limit_jobs
 from two_stream_fusion.methods import models, registry
 from two_stream_fusion.outputs import Outputs
+from two_stream_fusion.stack import fuse_network
 from two_stream_fusion.stack.align import MOTIONS
 from two_stream_fusion.stack.frames import Frames, find_images
 
@@ -89,9 +90,9 @@ def make_parser() -> argparse.ArgumentParser:
     add("--set", metavar="KEY=VALUE", action="append", default=[], help="an option of a comparison method;"
         " repeat for more")  # fmt: skip
     add("--help-method", metavar="METHOD", choices=registry.TITLES, help="describe a method and its options")
-    add("--refine", choices=pipeline.REFINEMENTS, help="of two_stream: none is the network's output, select"
-        " copies each pixel from the image that is closer to it in detail (default: none for two images,"
-        " select for more)")  # fmt: skip
+    add("--refine", choices=fuse_network.REFINEMENTS, help="of two_stream: none is the network's output,"
+        " select copies each pixel from the image that is closer to it in detail (default: none for two"
+        " images, select for more)")  # fmt: skip
     add("--model", help=f"of two_stream: a model of models/ (default: {models.DEFAULT})")
     add(
         "--fast",
@@ -104,7 +105,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--precision", choices=("float32", "bfloat16"), default="float32", help="of the network (default:"
         " %(default)s)")  # fmt: skip
     add("--tile", metavar="N", type=int, help="of two_stream: compute in squares of N pixels, 0: all at once"
-        f" (default: {pipeline.TILE})")  # fmt: skip
+        f" (default: {fuse_network.TILE})")  # fmt: skip
 
     add = parser.add_argument_group("stacks of three images or more").add_argument
     add("--keep-order", action="store_true", help="the images are in the order of focus; do not sort"
@@ -195,7 +196,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("--net and --weights go together")
     if bool(args.net) + bool(args.model) + args.fast > 1:
         parser.error("use only one of --net, --model and --fast")
-    args.tile = pipeline.TILE if args.tile is None else args.tile
+    args.tile = fuse_network.TILE if args.tile is None else args.tile
     if args.tile < 0 or 0 < args.tile < 16:
         parser.error("--tile must be 0, or at least 16")
     return args
@@ -332,7 +333,7 @@ def warn_if_among_sources(image: Path | None, words: list[str | Path]) -> None:
 
 
 @contextlib.contextmanager
-def progress_bar(is_quiet: bool, stage: str, total: int, unit: str) -> Iterator[pipeline.Track]:
+def progress_bar(is_quiet: bool, stage: str, total: int, unit: str) -> Iterator[fuse_network.Track]:
     """A progress bar, as pipeline.fuse takes it; it shows in a terminal only.
 
     Args:

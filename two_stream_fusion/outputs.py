@@ -15,8 +15,9 @@ import two_stream_fusion
 from two_stream_fusion.base.files import atomic_write, check_output
 from two_stream_fusion.io import images
 from two_stream_fusion.methods import registry
-from two_stream_fusion.pipeline import Aligned, Result, resolve_refine
+from two_stream_fusion.pipeline import Aligned, Result
 from two_stream_fusion.stack.frames import Frames, describe
+from two_stream_fusion.stack.fuse_network import resolve_refine
 
 PANEL = 4  # sources shown side by side at the most
 

@@ -11,43 +11,40 @@ What is logged goes to the logger of this module. Nothing is printed.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import time
-from functools import partial, reduce
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Any,
-    Callable,
-    ContextManager,
     Iterable,
-    Iterator,
     Mapping,
     NamedTuple,
     Sequence,
     Union,
 )
 
-import cv2
 import numpy as np
 
-from two_stream_fusion.base.tiles import tiles
 from two_stream_fusion.memory_estimate import check_memory
 from two_stream_fusion.methods import models, registry
 from two_stream_fusion.stack import (
     camera_shift,
-    depth_edges,
     fuse_matte,
-    pair_selection,
     screening,
     white_balance,
 )
 from two_stream_fusion.stack.align import pyramid_misalignment, small_pyramid
-from two_stream_fusion.stack.blend import blend_frames
-from two_stream_fusion.stack.frame_selection import select_frames
 from two_stream_fusion.stack.frames import Frames, Source
+from two_stream_fusion.stack.fuse_network import (
+    TILE,
+    Progress,
+    count_tiles,
+    fuse_by_network,
+    no_progress,
+    resolve_refine,
+)
 from two_stream_fusion.stack.matte import Matte
 from two_stream_fusion.stack.noise import find_noisy, measure_noise
 from two_stream_fusion.stack.order import detail_map, downscale_frame, order_by_details
@@ -56,14 +53,9 @@ if TYPE_CHECKING:
     from two_stream_fusion.methods.two_stream import TwoStream
 
 LOG = logging.getLogger(__name__)
-TILE = 512  # pixels a side, for memory alone: BVLC Caffe needs 6 GB for it, caffe_torch a tenth
-EDGE_TILE = 192  # pixels a side: the same near depth edges, which are a small part of an image
-REFINEMENTS = ("none", "select")
 WARN_PIXELS = 1.5  # images that are farther apart get a warning where they are not aligned
 WARN_SHARE = 1 / 600  # of the longer side: the same for large images, which are compared on small versions
 
-Track = Callable[[Iterable], Iterable]
-Progress = Callable[[str, int, str], ContextManager[Track]]
 Sources = Union[Frames, Iterable[Source]]
 
 
@@ -134,21 +126,6 @@ class Result(NamedTuple):
         return self.aligned.left_out
 
 
-@contextlib.contextmanager
-def no_progress(stage: str, total: int, unit: str) -> Iterator[Track]:
-    """Show nothing. Others show a bar.
-
-    Args:
-        stage: what is done: "looking", "aligning" or "fusing".
-        total: the number of units in this stage.
-        unit: "image" or "tile".
-
-    Yields:
-        A function that wraps an iterable; all that it wraps in this stage has `total` items.
-    """
-    yield iter
-
-
 def fuse(
     sources: Sources,
     method: str = "two_stream",
@@ -194,7 +171,7 @@ def fuse(
         keep_all: fuse images too that do not belong to a stack of three or more (see stack/screening.py);
             otherwise they are left out, and a warning names them. Of two images none is left out.
         check_register: log a warning where neighbouring images appear misaligned.
-        progress: shows how far the work is; see no_progress.
+        progress: shows how far the work is; see stack/fuse_network.py.
 
     Returns:
         The fused image and what is known of it.
@@ -267,7 +244,7 @@ def _fuse_frames(frames, matte, *, network, method, options, refine, tile, progr
     if network is not None and matte is None:
         image, choice = fuse_by_network(network, frames, refine=refine, tile=tile, progress=progress)
     elif network is not None:
-        with progress("fusing", _count_tiles(frames, tile), "tile") as track:
+        with progress("fusing", count_tiles(frames, tile), "tile") as track:
             image, alpha, choice = fuse_matte.fuse_by_network(
                 network, matte, refine=refine, tile=tile, progress=track
             )
@@ -364,73 +341,6 @@ def align_frames(
     return Aligned(frames, order, order[center], transforms, frames.window, names, left_out)
 
 
-def fuse_by_network(
-    network: Callable[..., np.ndarray],
-    frames: Frames | list[np.ndarray],
-    *,
-    refine: str = "none",
-    tile: int = TILE,
-    progress: Progress = no_progress,
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Fuse aligned images by the two-stream network.
-
-    Args:
-        network: fuses two images: a TwoStream.
-        frames: two or more images, alike. They are read once, by "select" up to three times where there are
-            more than two.
-        refine: "none", the network's output, folded left to right (each fold costs some detail). Or "select",
-            each pixel from one of the images: of two by stack/pair_selection.py, of more, in the order of
-            their focus, by stack/frame_selection.py and stack/blend.py. Near depth edges a stack has the
-            network's image of all frames (stack/depth_edges.py).
-        tile: as of TwoStream.
-        progress: as of `fuse`.
-
-    Returns:
-        (fused, choice): an image like the others, and H x W uint16, the index in `frames` of the image that
-        each pixel comes from; None for "none".
-
-    Raises:
-        ValueError: images differ, there are fewer than two, or `refine` is another.
-    """
-    if refine not in REFINEMENTS:
-        raise ValueError(f"unknown refine {refine!r}: none or select")
-    if len(frames) < 2:
-        raise ValueError("two images or more are needed")
-    frames = as_frames(frames)
-    with progress("fusing", _count_tiles(frames, tile), "tile") as track:
-        if refine == "none":
-            return reduce(lambda a, b: network(a, b, tile=tile, progress=track), frames), None
-        if len(frames) == 2:
-            a, b = frames
-            fused, from_b = pair_selection.select_pixels(a, b, network(a, b, tile=tile, progress=track))
-            return fused, from_b.astype(np.uint16)
-        choice = select_frames(network, frames, tile=tile, progress=track)
-    image = blend_frames(frames, choice)
-    weight = depth_edges.edge_weight(choice, len(frames))
-    if weight is not None:
-        image = _fuse_depth_edges(network, frames, image, weight, tile, progress)
-    return image, choice
-
-
-def _fuse_depth_edges(network, frames, image, weight, tile, progress):
-    """An image with the network's where `weight` is above 0: see depth_edges.blend_network.
-
-    The network is computed only on the squares that this needs.
-    """
-    tile = min(tile or EDGE_TILE, EDGE_TILE)
-    margin = depth_edges.WINDOW // 2 + network.receptive_field_radius * (len(frames) - 1).bit_length()
-    where = cv2.dilate((weight > 0).astype(np.uint8), np.ones((2 * margin + 1,) * 2, np.uint8)) > 0
-    squares = sum(int(where[inner].any()) for inner, _, _ in tiles(where.shape, tile, 0))
-    with progress("depth edges", squares * (len(frames) - 1), "tile") as track:
-        fuse = partial(network, tile=tile, where=where, progress=track)
-        fused = depth_edges.fuse_tree(fuse, frames)
-    return depth_edges.blend_network(image, fused, frames, weight)
-
-
-def _count_tiles(frames, tile):
-    return len(tiles(frames.shape[:2], tile, 0)) * (len(frames) - 1)
-
-
 def open_network(
     model: str | None = None,
     net: str | Path | None = None,
@@ -473,26 +383,6 @@ def open_network(
     if net is not None and weights is not None:
         return TwoStream(net, weights)
     return TwoStream(*models.model_files(model or models.DEFAULT, "two_stream"))
-
-
-def resolve_refine(refine: str | None, count: int) -> str:
-    """Find the refinement of two_stream for a number of images.
-
-    Args:
-        refine: none, select, or None for the default: none for two images, select for more.
-        count: the number of images.
-
-    Returns:
-        The refinement.
-
-    Raises:
-        ValueError: there is no such refinement.
-    """
-    if refine is None:
-        return "none" if count == 2 else "select"
-    if refine not in REFINEMENTS:
-        raise ValueError(f"unknown refine {refine!r}: none or select")
-    return refine
 
 
 def options(method: str) -> dict[str, Any]:

@@ -14,11 +14,10 @@ import cv2
 import numpy as np
 
 from experiments.stacks.scenes import Scene
-from two_stream_fusion import pipeline
 from two_stream_fusion.io import images
 from two_stream_fusion.methods import registry
 from two_stream_fusion.metrics import fidelity
-from two_stream_fusion.stack import pair_selection
+from two_stream_fusion.stack import fuse_network, pair_selection
 from two_stream_fusion.stack.depth_edges import fuse_tree
 from two_stream_fusion.stack.frames import Frames
 
@@ -77,8 +76,8 @@ def fuse_by_default(net: Net, frames: Sequence[np.ndarray]) -> Fused:
     Returns:
         The fused image, and the choice of frames where there is one.
     """
-    refine = pipeline.resolve_refine(None, len(frames))
-    return pipeline.fuse_by_network(net, list(frames), refine=refine)
+    refine = fuse_network.resolve_refine(None, len(frames))
+    return fuse_network.fuse_by_network(net, list(frames), refine=refine)
 
 
 def run_enfuse(net: Net, frames: Sequence[np.ndarray]) -> Fused:

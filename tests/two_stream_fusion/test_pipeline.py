@@ -1,6 +1,5 @@
 """pipeline.py: photographs in, a fused image out."""
 
-import contextlib
 import logging
 from pathlib import Path
 
@@ -14,9 +13,7 @@ from tests.two_stream_fusion.stack.scenes import levels, photograph, psnr, reced
 from two_stream_fusion import pipeline
 from two_stream_fusion.io import images
 from two_stream_fusion.methods import models, registry
-from two_stream_fusion.methods.two_stream import TILE
-from two_stream_fusion.stack import align, depth_edges
-from two_stream_fusion.stack.blend import blend_frames
+from two_stream_fusion.stack import align
 from two_stream_fusion.stack.frames import Frames
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,14 +34,6 @@ def image(seed, shape=(45, 61, 3), dtype=np.uint8):
     return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
 
 
-def larger(a, b, **_):
-    """A net that knows the truth where photographs are darker out of focus."""
-    return np.maximum(a, b)
-
-
-larger.receptive_field_radius = 0
-
-
 def test_folding_is_fusing_the_result_with_the_next(files):
     a, b, c = (image(i) for i in range(3))
     result = pipeline.fuse([a, b, c], refine="none", check_register=False, **files)
@@ -52,55 +41,6 @@ def test_folding_is_fusing_the_result_with_the_next(files):
     np.testing.assert_array_equal(result.image, net(net(a, b), c))
     assert result.choice is None and result.refine == "none" and result.maps == []
     assert (result.net, result.weights) == (DEPLOY, files["weights"])
-
-
-@pytest.mark.parametrize("count", [2, 4])
-def test_selected_pixels_say_where_they_are_from(count):
-    """Each of the images is sharp in a strip of its own."""
-    truth = image(0, (40, 160))
-    strip = np.arange(160) * count // 160
-    stack = [np.where(strip == i, truth, truth // 3) for i in range(count)]
-    fused, choice = pipeline.fuse_by_network(larger, stack, refine="select")
-    assert choice.dtype == np.uint16
-    middle = (np.arange(160) % 40 >= 12) & (np.arange(160) % 40 < 28)
-    np.testing.assert_array_equal(choice[:, middle], np.tile(strip, (40, 1))[:, middle])
-    np.testing.assert_array_equal(fused[:, middle], truth[:, middle])
-
-
-def test_depth_edges_have_the_networks_image_of_all_frames(files, monkeypatch):
-    """As if the whole images were fused in a tree, though only the squares near the edge are computed."""
-    net = pipeline.open_network(**files)
-    monkeypatch.setattr(pipeline, "EDGE_TILE", 40)
-    stack = [image(i, (60, 300)) for i in range(4)]
-    choice = np.zeros((60, 300), np.uint16)
-    choice[:, 50:] = 3
-    monkeypatch.setattr(pipeline, "select_frames", lambda *_, **__: choice)
-    squares = []
-
-    @contextlib.contextmanager
-    def progress(stage, total, unit):
-        squares.append((stage, total))
-        yield iter
-
-    fused, _ = pipeline.fuse_by_network(net, stack, refine="select", progress=progress)
-    chosen = blend_frames(stack, choice)
-    whole = depth_edges.fuse_tree(net, stack)
-    weight = depth_edges.edge_weight(choice, 4)
-    np.testing.assert_array_equal(fused, depth_edges.blend_network(chosen, whole, stack, weight))
-    assert (fused[:, 40:60] != chosen[:, 40:60]).any()
-    assert squares == [("fusing", 3), ("depth edges", 2 * 2 * 3)]  # 2 of 8 columns
-
-
-@pytest.mark.parametrize(("count", "refine", "words"), [(1, "none", "two images"), (2, "best", "'best'")])
-def test_wrong_folds_are_refused(count, refine, words):
-    with pytest.raises(ValueError, match=words):
-        pipeline.fuse_by_network(larger, [image(0)] * count, refine=refine)
-
-
-def test_two_images_are_fused_and_more_are_selected():
-    assert [pipeline.resolve_refine(None, count) for count in (2, 3, 9)] == ["none", "select", "select"]
-    assert pipeline.resolve_refine("select", 2) == "select" and pipeline.resolve_refine("none", 3) == "none"
-    assert pipeline.TILE == TILE
 
 
 def test_files_arrays_and_frames_are_the_same(tmp_path):

@@ -37,8 +37,8 @@ def fuse_by_network(
         tile, progress: as of TwoStream.
 
     Returns:
-        (image, alpha, choice): image and choice as of pipeline.fuse_by_network, and H x W. The choice names
-        frames that show their pixels.
+        (image, alpha, choice): image and choice as of fuse_network.fuse_by_network, and H x W. The choice
+        names frames that show their pixels.
 
     Raises:
         ValueError: images cannot be fused.
