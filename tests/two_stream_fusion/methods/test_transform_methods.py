@@ -112,7 +112,7 @@ def test_detail_is_taken_from_the_sharp_source(method):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"levels": 0}, "0 levels"),
+        ({"levels": 0}, "levels=0: "),
         ({"rule": "largest"}, "unknown rule 'largest': max_abs, area_max, energy or match"),
         ({"window": 4}, "window=4"),
         ({"window": 10**10 + 1}, "window=10000000001"),

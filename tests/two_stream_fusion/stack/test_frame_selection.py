@@ -92,7 +92,7 @@ def test_details_as_small_as_noise_hardly_count(monkeypatch):
     wins = frame_selection._wins
     monkeypatch.setattr(frame_selection, "_wins", lambda *a, noise: noises.append(noise) or wins(*a, noise))
     rng = np.random.default_rng(3)
-    frames = [np.clip(128 + rng.normal(0, s, (64, 80)), 0, 255).astype(np.uint8) for s in (0, 3, 6)]
+    frames = [np.clip(128 + rng.normal(0, s, (96, 120)), 0, 255).astype(np.uint8) for s in (0, 3, 6)]
     select_frames(sharper, frames)
     variances = [noise.measure_noise(frame).sigma ** 2 for frame in frames]
     assert variances[0] < 1e-6 and variances[2] > 3 * variances[1] > 18
