@@ -22,7 +22,8 @@ from caffe.proto import caffe_pb2
 
 from data_prep.photographs import bundled_photographs
 from tools import release_steps
-from tools.release_steps import Release, TrainingStopped
+from tools.release_card import Release
+from tools.release_steps import TrainingStopped
 from two_stream_fusion.base import cli
 from two_stream_fusion.base.files import write_text
 from two_stream_fusion.methods import models

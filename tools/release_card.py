@@ -1,4 +1,4 @@
-"""The numbers of a released model's card, from the files of its training."""
+"""The files and settings of a release, and the numbers of its card, from the files of its training."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import re
 import shlex
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterable, Mapping
+from typing import Iterable, Mapping, NamedTuple
+
+from caffe.proto import caffe_pb2
 
 from tools import plot_log, timing
 from two_stream_fusion.base.files import write_text
+from two_stream_fusion.methods import models
 
-if TYPE_CHECKING:
-    from tools.release_steps import Release
+ROOT = Path(__file__).resolve().parents[1]
 
 CARD = """---
 name: {model}
@@ -49,6 +51,50 @@ iterations: {iterations}
 _TIME = re.compile(r"^[IWEF](\d{4} \d\d:\d\d:\d\d\.\d+) ")
 _GPU = re.compile(r"\] GPU \d+: (.+)")
 _CELL = re.compile(r"^\| (net|select) \| \**([\d.]+)", re.M)
+
+
+class Release(NamedTuple):
+    """The files and settings of a release; paths are relative to the working folder."""
+
+    model: str  # its name
+    folder: Path  # where all files go
+    solver: Path
+    options: str  # of data_prep/make_database.py
+    photos: str | None  # as of photographs.training_photographs
+    caffe: str  # the command
+    gpu: str | None = None
+    precision: str | None = None
+    score_pairs: int = 24
+
+    @property
+    def log(self) -> Path:
+        """The log of `caffe train`."""
+        return self.folder / "train.log"
+
+    @property
+    def start(self) -> Path:
+        """The start weights."""
+        return self.folder / "start.caffemodel"
+
+    @property
+    def weights(self) -> Path:
+        """The weights to release."""
+        return self.folder / f"{self.model}.caffemodel"
+
+    def read_solver(self) -> caffe_pb2.SolverParameter:
+        """The solver's settings."""
+        path = self.solver if self.solver.is_file() else ROOT / self.solver
+        return models.read_prototxt(path, caffe_pb2.SolverParameter())
+
+    def read_net(self) -> caffe_pb2.NetParameter:
+        """The net that the solver names."""
+        path = Path(self.read_solver().net)
+        return models.read_prototxt(path if path.is_file() else ROOT / path, caffe_pb2.NetParameter())
+
+    def caffe_flags(self) -> list[str]:
+        """The flags of `caffe` that choose a device and a precision."""
+        flags = ["-gpu", self.gpu] if self.gpu else []
+        return [*flags, *(["-precision", self.precision] if self.precision else [])]
 
 
 def write(release: Release, scores: Mapping[str, Path]) -> None:

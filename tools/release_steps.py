@@ -11,12 +11,10 @@ import sys
 from pathlib import Path
 from typing import Callable, Dict, NamedTuple, Sequence
 
-from caffe.proto import caffe_pb2
-
 from data_prep import make_database
 from tools import average_weights, plot_log, release_card, train
+from tools.release_card import Release
 from two_stream_fusion.base.files import write_text
-from two_stream_fusion.methods import models
 
 ROOT = Path(__file__).resolve().parents[1]
 AVERAGED_SHARE = 0.1  # of the iterations: the snapshots of this last part are averaged
@@ -34,50 +32,6 @@ Inputs = Dict[str, object]
 
 class TrainingStopped(Exception):
     """The training was stopped, by Ctrl-C, and can be resumed."""
-
-
-class Release(NamedTuple):
-    """The files and settings of a release; paths are relative to the working folder."""
-
-    model: str  # its name
-    folder: Path  # where all files go
-    solver: Path
-    options: str  # of data_prep/make_database.py
-    photos: str | None  # as of photographs.training_photographs
-    caffe: str  # the command
-    gpu: str | None = None
-    precision: str | None = None
-    score_pairs: int = 24
-
-    @property
-    def log(self) -> Path:
-        """The log of `caffe train`."""
-        return self.folder / "train.log"
-
-    @property
-    def start(self) -> Path:
-        """The start weights."""
-        return self.folder / "start.caffemodel"
-
-    @property
-    def weights(self) -> Path:
-        """The weights to release."""
-        return self.folder / f"{self.model}.caffemodel"
-
-    def read_solver(self) -> caffe_pb2.SolverParameter:
-        """The solver's settings."""
-        path = self.solver if self.solver.is_file() else ROOT / self.solver
-        return models.read_prototxt(path, caffe_pb2.SolverParameter())
-
-    def read_net(self) -> caffe_pb2.NetParameter:
-        """The net that the solver names."""
-        path = Path(self.read_solver().net)
-        return models.read_prototxt(path if path.is_file() else ROOT / path, caffe_pb2.NetParameter())
-
-    def caffe_flags(self) -> list[str]:
-        """The flags of `caffe` that choose a device and a precision."""
-        flags = ["-gpu", self.gpu] if self.gpu else []
-        return [*flags, *(["-precision", self.precision] if self.precision else [])]
 
 
 class Step(NamedTuple):

@@ -6,7 +6,8 @@ import pytest
 from caffe.proto import caffe_pb2
 
 from tools import release_steps
-from tools.release_steps import Release, TrainingStopped
+from tools.release_card import Release
+from tools.release_steps import TrainingStopped
 
 NET = 'name: "n" layer { name: "data" type: "HDF5Data" hdf5_data_param { source: "x" batch_size: 8 } }'
 
