@@ -14,7 +14,7 @@ from two_stream_fusion.base import memory
 from two_stream_fusion.base.memory import require_memory
 from two_stream_fusion.io import images
 from two_stream_fusion.methods import registry
-from two_stream_fusion.stack.frames import find_images
+from two_stream_fusion.stack.frames import KEPT_BYTES, find_images
 
 BYTES_PER_MORE_IMAGE = 28  # more for each image beyond two where a method takes all at once
 DEPTH_COPIES = 5  # copies of the images that grow with their depth
@@ -39,8 +39,10 @@ def needed_bytes(method: str, count: int, header: Any) -> int:
     if row.takes_many:
         pixel_bytes += BYTES_PER_MORE_IMAGE * (count - 2)
     waiting = 2 * header.size  # the neighbours of an image that is being decoded
+    kept = count * header.size if count > 2 and count * header.size <= KEPT_BYTES else 0
     fusing = pixels * (pixel_bytes + DEPTH_COPIES * channels * (header.itemsize - 1))
-    return PROGRAM_BYTES + (NETWORK_BYTES if row.has_network else 0) + max(fusing, header.decoding + waiting)
+    program = PROGRAM_BYTES + (NETWORK_BYTES if row.has_network else 0)
+    return program + kept + max(fusing, header.decoding + waiting)
 
 
 class Estimate(NamedTuple):

@@ -12,7 +12,6 @@ What is logged goes to the logger of this module. Nothing is printed.
 from __future__ import annotations
 
 import logging
-import math
 import time
 from pathlib import Path
 from typing import (
@@ -29,13 +28,7 @@ import numpy as np
 
 from two_stream_fusion.memory_estimate import check_memory
 from two_stream_fusion.methods import models, registry
-from two_stream_fusion.stack import (
-    camera_shift,
-    fuse_matte,
-    screening,
-    white_balance,
-)
-from two_stream_fusion.stack.align import pyramid_misalignment, small_pyramid
+from two_stream_fusion.stack import fuse_matte
 from two_stream_fusion.stack.frames import Frames, Source
 from two_stream_fusion.stack.fuse_network import (
     TILE,
@@ -45,16 +38,19 @@ from two_stream_fusion.stack.fuse_network import (
     no_progress,
     resolve_refine,
 )
+from two_stream_fusion.stack.inspection import (
+    Measurements,
+    measure_image,
+    order_and_screen,
+    warn_if_misaligned,
+    warn_if_pair_differs,
+)
 from two_stream_fusion.stack.matte import Matte
-from two_stream_fusion.stack.noise import find_noisy, measure_noise
-from two_stream_fusion.stack.order import detail_map, downscale_frame, order_by_details
 
 if TYPE_CHECKING:
     from two_stream_fusion.methods.two_stream import TwoStream
 
 LOG = logging.getLogger(__name__)
-WARN_PIXELS = 1.5  # images that are farther apart get a warning where they are not aligned
-WARN_SHARE = 1 / 600  # of the longer side: the same for large images, which are compared on small versions
 
 Sources = Union[Frames, Iterable[Source]]
 
@@ -194,22 +190,25 @@ def fuse(
     opening_start = time.perf_counter()
     network = open_network(model, net, weights, gpu=gpu, precision=precision) if is_network else None
     opening_end = time.perf_counter()
-    aligned = align_frames(
+    in_order = not keep_order and (align is not None or refine == "select")
+    aligned, measured = _align_and_measure(
         frames,
         align,
         reference=reference,
         crop=crop,
         exposure=exposure,
-        in_order=not keep_order and (align is not None or refine == "select"),
+        in_order=in_order,
         keep_all=keep_all,
         progress=progress,
     )
     if check_register and len(frames) == 2:
-        _warn_if_pair_differs(frames.spread(), compare_colours=align is None or not exposure)
+        warn_if_pair_differs(frames.spread(), compare_colours=align is None or not exposure)
     spread = aligned.frames.spread()
     matte = Matte(spread) if spread.has_alpha else None
     if align is None and check_register:
-        _warn_if_misaligned(matte.composites if matte else spread)
+        coarse = [measured[i].coarse for i in aligned.order] if measured and not matte else None
+        warn_if_misaligned(matte.composites if matte else spread, coarse)
+    del measured
     fusing_start = time.perf_counter()
     settings: dict[str, Any] = {
         "network": network,
@@ -220,6 +219,7 @@ def fuse(
     settings.update(refine=refine or "none", tile=tile)
     image, alpha, choice, maps = _fuse_frames(spread, matte, **settings)
     image = _restore_levels(image, choice, aligned.frames, settings)
+    frames.release()
     end = time.perf_counter()
     return Result(
         image=image,
@@ -301,14 +301,31 @@ def align_frames(
     Raises:
         OSError, ValueError, IndexError: as `fuse`.
     """
-    frames = as_frames(sources)
+    settings: dict[str, Any] = {"in_order": in_order, "keep_all": keep_all, "progress": progress}
+    return _align_and_measure(
+        as_frames(sources), motion, reference=reference, crop=crop, exposure=exposure, **settings
+    )[0]
+
+
+def _align_and_measure(frames, motion, *, reference, crop, exposure, in_order, keep_all, progress):
+    """(aligned, measured): as `align_frames`, and the Measurements of each source.
+
+    Nothing is measured of a pair, and of a stack that needs neither its order nor its misfits.
+    """
     if reference is not None and not 0 <= reference < len(frames):
         raise IndexError(f"no image {reference}: there are {len(frames)}")
     names = [frames.name(i) for i in range(len(frames))]
     order, misfits = list(range(len(frames))), []
+    measured: list[Measurements] = []
     if len(frames) > 2 and not (keep_all and not in_order and motion is None):
-        order, misfits = _order_and_screen(
-            frames, in_order, keep_all, motion is None or not exposure, progress
+        with progress("looking", len(frames), "image") as track:
+            measured = [measure_image(frame) for frame in track(frames.spread())]
+        order, misfits = order_and_screen(
+            frames,
+            measured,
+            in_order=in_order,
+            keep_all=keep_all,
+            compare_brightness=motion is None or not exposure,
         )
     left_out = () if keep_all else tuple(LeftOut(i, names[i], reason) for i, reason in misfits)
     for misfit in left_out:
@@ -325,7 +342,7 @@ def align_frames(
     if order != sorted(order):
         LOG.info("in the order of their focus: %s", " ".join(names[i] for i in order))
     if motion is None:
-        return Aligned(frames, order, names=names, left_out=left_out)
+        return Aligned(frames, order, names=names, left_out=left_out), measured
     center = _middle(order, misfits) if reference is None else order.index(reference)
     with progress("aligning", len(frames) - 1, "image") as track:
         frames = frames.registered(center, motion, crop=crop, exposure=exposure, progress=track)
@@ -338,7 +355,7 @@ def align_frames(
             abs(np.linalg.det(matrix[:2, :2])) ** 0.5,
         )
     transforms = [matrices[order.index(i)] if i in order else None for i in range(len(names))]
-    return Aligned(frames, order, order[center], transforms, frames.window, names, left_out)
+    return Aligned(frames, order, order[center], transforms, frames.window, names, left_out), measured
 
 
 def open_network(
@@ -400,105 +417,7 @@ def as_frames(sources: Sources) -> Frames:
     return sources if isinstance(sources, Frames) else Frames(sources)
 
 
-def _order_and_screen(frames, in_order, keep_all, compare_brightness, progress):
-    """(order, misfits): the indices of the images to fuse, sorted by focus where `in_order`, and the images
-    that do not belong, which are in `order` where `keep_all`."""
-    maps, small, directional, noise, colours = [], [], [], [], []
-    with progress("looking", len(frames), "image") as track:
-        for full in track(frames.spread()):
-            noise.append(measure_noise(full))
-            frame = downscale_frame(full)
-            colours.append(white_balance.mean_colour(frame))
-            maps.append(detail_map(frame))
-            small.append(screening.small_gray(frame))
-            directional.append(screening.directional_detail(frame))
-    shaken = 0.0
-
-    def sort_by_focus(indices):
-        nonlocal shaken
-        if len(indices) < 3:
-            return indices
-        shifts = camera_shift.estimate_shifts([small[i] for i in indices])
-        order = [indices[i] for i in order_by_details([maps[i] for i in indices], shifts)]
-        shaken = float(np.abs(shifts).max()) if order != indices and camera_shift.is_shaken(shifts) else 0.0
-        return order
-
-    sort = sort_by_focus if in_order else list
-    all_indices = list(range(len(frames)))
-    misfits = [
-        screening.Misfit(i, "transparent throughout" if _is_transparent(frames, i, small) else reason)
-        for i, reason in screening.find_misfits(small, sort, noise, frames.level_step())
-    ]
-    remaining = [i for i in all_indices if i not in {misfit.frame for misfit in misfits}]
-    noisy = find_noisy([noise[i] for i in remaining], frames.level_step()) if len(remaining) > 2 else {}
-    quiet = [index for i, index in enumerate(remaining) if i not in noisy]
-    blurred = screening.find_motion_blur(directional, quiet, sort_by_focus)
-    if 2 * len(misfits + blurred) < len(frames):
-        misfits = sorted(misfits + blurred)
-    excluded = set() if keep_all else {misfit.frame for misfit in misfits}
-    kept = [i for i in all_indices if i not in excluded]
-    doubts = screening.find_doubtful(
-        [small[i] for i in kept],
-        compare_brightness=compare_brightness,
-        noise=[noise[i] for i in kept],
-        step=frames.level_step(),
-    )
-    if compare_brightness:
-        tints = white_balance.find_other_balances([colours[i] for i in kept])
-        doubted = {doubtful.frame for doubtful in doubts}
-        doubts += [screening.Misfit(*tint) for tint in tints.items() if tint[0] not in doubted]
-    for doubtful in doubts:
-        LOG.warning("%s is fused, though it is %s", frames.name(kept[doubtful.frame]), doubtful.reason)
-    shaken = 0.0
-    order = sort(kept)
-    if shaken:
-        LOG.warning(
-            "the camera moved by up to %.1f %% of the width, so the order of focus may be wrong;"
-            " --keep-order keeps the given one",
-            100 * shaken,
-        )
-    return order, misfits
-
-
-def _is_transparent(frames, i, small):
-    """Whether a frame has alpha 0 throughout; the colours of such frames are read as black."""
-    return not small[i].any() and not frames.is_opaque(i)
-
-
 def _middle(order, misfits):
     """The index in `order` nearest to its middle that is no misfit's."""
     middle, excluded = (len(order) - 1) // 2, {misfit.frame for misfit in misfits}
     return min((i for i, source in enumerate(order) if source not in excluded), key=lambda i: abs(i - middle))
-
-
-def _warn_if_pair_differs(frames, compare_colours):
-    for i in find_noisy([measure_noise(frame) for frame in frames], frames.level_step()):
-        LOG.warning("%s is far noisier than %s", frames.name(i), frames.name(1 - i))
-    difference = screening.compare_pair(*map(screening.small_gray, frames))
-    if not difference and compare_colours:
-        difference = white_balance.find_other_balances([*map(white_balance.mean_colour, frames)]).get(1)
-    if difference:
-        LOG.warning("%s is %s, compared to %s", frames.name(1), difference, frames.name(0))
-
-
-def _warn_if_misaligned(frames):
-    """Warn of misaligned neighbours: of all such pairs, the one that is farthest apart."""
-    bound = max(WARN_PIXELS, WARN_SHARE * max(frames.shape))
-    misaligned = []
-    previous = None
-    for i, frame in enumerate(frames):
-        pyramid = small_pyramid(frame)
-        if previous is not None:
-            pixels = pyramid_misalignment(previous, pyramid, frames.shape, ignored=bound)
-            if pixels > bound:
-                misaligned.append((pixels, i - 1, i))
-        previous = pyramid
-    if not misaligned:
-        return
-    pixels, first, second = max(misaligned, key=lambda pair: pair[0])
-    if math.isinf(pixels):
-        problem = "not to show the same scene"
-    else:
-        problem = f"{pixels:.1f} pixels apart; --align aligns images"
-    more = f" (and {len(misaligned) - 1} more pairs of neighbours)" if len(misaligned) > 1 else ""
-    LOG.warning("%s and %s seem %s%s", frames.name(first), frames.name(second), problem, more)

@@ -68,6 +68,24 @@ def gray(image: np.ndarray) -> np.ndarray:
     return values / depth_scale(image)
 
 
+def gray_levels(image: np.ndarray) -> np.ndarray:
+    """As `gray`, in float32: several times as fast, and exact to about 1e-4 levels.
+
+    Args:
+        image: as of `gray`; or H x W float32, levels in 0..255, which stay as they are.
+
+    Returns:
+        H x W float32 in 0..255.
+    """
+    if image.dtype == np.float32:
+        return image
+    levels: np.ndarray = image.astype(np.float32)
+    if image.ndim == 3:
+        levels = cv2.transform(levels, np.array([LUMA_MATLAB], np.float32))
+    scale = np.float32(depth_scale(image))
+    return levels if scale == 1 else levels / scale
+
+
 def round_half_up(values: np.ndarray, dtype: npt.DTypeLike) -> np.ndarray:
     """Round levels to uint8 or uint16, halves upward as MATLAB does, and clip them to the type's range.
 

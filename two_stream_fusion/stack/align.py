@@ -21,6 +21,7 @@ from two_stream_fusion.stack.sequences import ImageSequence
 __all__ = [
     "MOTIONS",
     "AlignmentError",
+    "coarse_pyramid",
     "common_window",
     "corner_distance",
     "correlate_images",
@@ -28,6 +29,7 @@ __all__ = [
     "estimate_stack",
     "misalignment",
     "pyramid_misalignment",
+    "seem_aligned",
     "small_pyramid",
     "warp",
 ]
@@ -195,6 +197,19 @@ def small_pyramid(image: np.ndarray) -> registration.Pyramid:
     return registration.make_pyramid(image, SMALL_PIXELS)
 
 
+def coarse_pyramid(image: np.ndarray, shape: tuple[int, ...]) -> registration.Pyramid:
+    """The small levels of the `small_pyramid` of an image.
+
+    Args:
+        image: an image, or a smaller version of it.
+        shape: of the image, H x W...
+
+    Returns:
+        The levels; none where all are larger than COARSE_PIXELS.
+    """
+    return registration.make_pyramid(image, SMALL_PIXELS, shape=shape, kept_pixels=COARSE_PIXELS)
+
+
 def pyramid_misalignment(
     first: registration.Pyramid, second: registration.Pyramid, shape: tuple[int, ...], ignored: float = 0
 ) -> float:
@@ -213,7 +228,7 @@ def pyramid_misalignment(
     if registration.is_flat(first) or registration.is_flat(second):
         return 0.0
     coarse = [[level for level in pyramid if level[0].size <= COARSE_PIXELS] for pyramid in (first, second)]
-    if ignored and coarse[0] and _coarse_distance(*coarse, shape) < ignored / 2:
+    if ignored and seem_aligned(*coarse, shape, ignored):
         return 0.0
     try:
         matrix, first, second = registration.register_without_spots(first, second, "affine")
@@ -225,6 +240,21 @@ def pyramid_misalignment(
     if 1 - registration.correlate_pyramids(first, second, matrix) > (1 - gain) * difference:
         return 0.0
     return distance
+
+
+def seem_aligned(
+    first: registration.Pyramid, second: registration.Pyramid, shape: tuple[int, ...], ignored: float
+) -> bool:
+    """Whether small levels of two images are so little apart that larger ones need no look.
+
+    Args:
+        first, second: as `coarse_pyramid` returns them; without levels the answer is no.
+        shape, ignored: as of `pyramid_misalignment`.
+
+    Returns:
+        Whether they are less than half of `ignored` apart.
+    """
+    return bool(first) and _coarse_distance(first, second, shape) < ignored / 2
 
 
 def _coarse_distance(first, second, shape):

@@ -22,6 +22,7 @@ from two_stream_fusion.stack.levels import IDENTITY, LevelMap, find_level_map, i
 from two_stream_fusion.stack.neighbour_fill import NeighbourFilled
 
 ENDINGS = (*images.WRITABLE, ".bmp", ".pgm", ".ppm", ".heic", ".heif", *images.RAW)
+KEPT_BYTES = 64 * 2**20  # of a stack whose images are kept in memory
 ALPHA_ROUNDS = 2  # more estimates of the motion of frames with alpha, each with hidden pixels filled better
 
 Source = Union[str, Path, np.ndarray]
@@ -55,9 +56,10 @@ class Entry(NamedTuple):
 class Frames:
     """Images alike in size, depth and colour: a sequence of arrays, as images.read gives them.
 
-    Files are read when their image is asked for, and none is kept. The exceptions are the two images of a
-    pair, which are asked for again and again. The first image is read at once, for it sets what the others
-    must be. `reordered`, `registered` and `spread` give new sequences and leave this one as it is.
+    Files are read when their image is asked for, and none is kept. The exceptions are pairs, and stacks that
+    take no more than KEPT_BYTES: their images are asked for again and again. The first image is read at once,
+    for it sets what the others must be. `reordered`, `registered` and `spread` give new sequences and leave
+    this one as it is.
 
     Levels may use a part of their type, as 12 bits in 16 or a dark photograph do. What is measured on images,
     and every method, is made for levels that use all of it. So the work is done on `spread` images, and
@@ -99,7 +101,8 @@ class Frames:
         self.matrices: list[np.ndarray] | None = None
         self.window: tuple[slice, slice] | None = None
         self._exposure_reference: np.ndarray | None = None
-        self._pair = {0: first} if len(self) == 2 else None
+        keeps = len(self) == 2 or len(self) * first.pixels.nbytes <= KEPT_BYTES
+        self._kept = {0: first} if keeps else None  # by position; all copies share it, too
         self._level_map: LevelMap | None = IDENTITY if is_full_range(first.pixels) else None
         self._is_spread = False
 
@@ -242,6 +245,11 @@ class Frames:
         frames._exposure_reference = frames.spread()[reference] if exposure else None
         return frames
 
+    def release(self) -> None:
+        """Keep no images of a stack any longer; they are read again when they are asked for."""
+        if self._kept is not None and len(self) > 2:
+            self._kept.clear()
+
     def name(self, i: int) -> str:
         """The file of an image, and its page where the file holds several; "image 1" and so on for arrays."""
         return self.entries[i].name
@@ -271,10 +279,10 @@ class Frames:
 
     def _load(self, i):
         entry = self.entries[i]
-        photograph = (self._pair or {}).get(entry.position) or entry.load()
+        photograph = (self._kept or {}).get(entry.position) or entry.load()
         self._opaque[entry.position] = photograph.alpha is None
-        if self._pair is not None:
-            self._pair[entry.position] = photograph
+        if self._kept is not None:
+            self._kept[entry.position] = photograph
         return photograph
 
 

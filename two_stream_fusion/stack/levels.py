@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import Iterable, NamedTuple
 
+import cv2
 import numpy as np
 
 TAIL = 0.001  # of the pixels of an image at each end, which may lie outside of the range
@@ -133,7 +134,8 @@ def _measure_range(image):
     lowest, highest = int(image.min()), int(image.max())
     steps = (max(1, length // SAMPLE_SIDE) for length in image.shape[:2])
     sample = image[tuple(slice(None, None, step) for step in steps)]
-    counts = np.bincount(sample.ravel(), minlength=highest + 1)
+    levels = [np.ascontiguousarray(sample).ravel()]
+    counts = cv2.calcHist(levels, [0], None, [highest + 1], [0, highest + 1]).ravel().astype(np.int64)
     counts[[lowest, highest]] = 0
     total = np.cumsum(counts)
     low = high = None

@@ -14,7 +14,7 @@ from typing import NamedTuple, Sequence
 import cv2
 import numpy as np
 
-from two_stream_fusion.base.pixels import gray
+from two_stream_fusion.base.pixels import gray_levels
 
 GRID = 24  # blocks a side at most, spread over a frame
 BLOCK = 16  # pixels a side
@@ -59,25 +59,31 @@ def measure_noise(frame: np.ndarray) -> Noise:
         Its noise; 0 where no block is unclipped, and in small frames (MIN_BLOCKS).
     """
     (rows, down), (columns, across) = map(_places, frame.shape[:2])
-    levels = gray(frame[np.ix_(rows, columns)]).astype(np.float32)
-    count = len(rows) // down * (len(columns) // across)
+    blocks = len(rows) // down, len(columns) // across
+    edges = [min(MARGIN, (side - 1) // 2) for side in (down, across)]
 
-    def blocks(values):
-        inner = values.reshape(len(rows) // down, down, len(columns) // across, across)
-        edge_y, edge_x = (min(MARGIN, (side - 1) // 2) for side in (down, across))
-        return inner[:, edge_y : down - edge_y, :, edge_x : across - edge_x]
+    def mean(values, lost_rows=0, lost_columns=0):
+        """The mean in each block without its margins, and without its last rows and columns."""
+        sides = down - 2 * edges[0] - lost_rows, across - 2 * edges[1] - lost_columns
+        places = [slice(edge, edge + side) for edge, side in zip(edges, sides)]
+        inner = values.reshape(blocks[0], down, blocks[1], across)[:, places[0], :, places[1]]
+        inner = inner.reshape(blocks[0] * sides[0], blocks[1] * sides[1])
+        return cv2.resize(inner, blocks[::-1], interpolation=cv2.INTER_AREA).ravel()
 
-    def mean(values):
-        return values.mean(axis=(1, 3)).reshape(count)
-
-    curvature = mean(np.square(blocks(cv2.sepFilter2D(levels, cv2.CV_32F, SECOND, SECOND)) / 6))
-    fine = blocks(levels - cv2.sepFilter2D(levels, cv2.CV_32F, DETAIL, DETAIL))
-    power = mean(fine**2)
-    pairs = (mean(fine[:, 1:] * fine[:, :-1]) + mean(fine[..., 1:] * fine[..., :-1])) / 2
-    seen = np.flatnonzero(mean(np.abs(blocks(levels) - 127.5) > 127) <= MAX_CLIPPED)
-    plain = seen[np.argsort(curvature[seen])][: max(1, round(PLAIN * len(seen)))]
-    if count < MIN_BLOCKS or not len(plain):
+    pixels = frame[rows].reshape(len(rows), frame.shape[1], -1).take(columns, axis=1)
+    levels = gray_levels(pixels if frame.ndim == 3 else pixels[..., 0])
+    fine = levels - cv2.sepFilter2D(levels, cv2.CV_32F, DETAIL, DETAIL)
+    power = mean(np.square(fine))
+    clipped = (levels < 0.5) | (levels > 254.5)
+    seen = np.flatnonzero(mean(clipped.astype(np.float32)) <= MAX_CLIPPED)
+    if blocks[0] * blocks[1] < MIN_BLOCKS or not len(seen):
         return Noise(0.0, 1.0, np.sqrt(power))
+    curvature = mean(np.square(cv2.sepFilter2D(levels, cv2.CV_32F, SECOND, SECOND))) / 36
+    plain = seen[np.argsort(curvature[seen])][: max(1, round(PLAIN * len(seen)))]
+    below, beside = np.zeros_like(fine), np.zeros_like(fine)
+    np.multiply(fine[1:], fine[:-1], out=below[:-1])
+    np.multiply(fine[:, 1:], fine[:, :-1], out=beside[:, :-1])
+    pairs = (mean(below, lost_rows=1) + mean(beside, lost_columns=1)) / 2
     structure = float(pairs[plain].sum() / max(power[plain].sum(), 1e-6))
     # Plain blocks were found by their curvature, so it is somewhat low there.
     variance = power[plain].mean() / DETAIL_OF_NOISE if structure < WHITE else curvature[plain].mean()

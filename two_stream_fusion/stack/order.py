@@ -13,7 +13,7 @@ from typing import Iterable, Sequence
 import cv2
 import numpy as np
 
-from two_stream_fusion.base.pixels import gray
+from two_stream_fusion.base.pixels import gray_levels
 from two_stream_fusion.stack import camera_shift
 from two_stream_fusion.stack.details import gaussian_blur
 from two_stream_fusion.stack.screening import small_gray
@@ -76,8 +76,15 @@ def downscale_frame(frame: np.ndarray) -> np.ndarray:
 
 
 def detail_map(frame: np.ndarray) -> np.ndarray:
-    """How much detail a small version of a frame has at each pixel: float32, at most MAP_SIDE a side."""
-    levels = gray(downscale_frame(frame)).astype(np.float32)
+    """How much detail a small version of a frame has at each pixel: float32, at most MAP_SIDE a side.
+
+    Args:
+        frame: H x W or H x W x 3, uint8 or uint16; or its gray levels, float32.
+
+    Returns:
+        H x W float32.
+    """
+    levels = gray_levels(downscale_frame(frame))
     fine = cv2.absdiff(levels, gaussian_blur(levels, DETAIL_SIGMA))
     return cv2.resize(fine, _fit_within(fine.shape, MAP_SIDE), interpolation=cv2.INTER_AREA)
 

@@ -52,24 +52,34 @@ class AlignmentError(ValueError):
         self.frame = frame
 
 
-def make_pyramid(image: np.ndarray, max_pixels: int = MAX_PIXELS) -> Pyramid:
+def make_pyramid(
+    image: np.ndarray,
+    max_pixels: int = MAX_PIXELS,
+    *,
+    shape: tuple[int, ...] | None = None,
+    kept_pixels: int | None = None,
+) -> Pyramid:
     """Make the pyramid of an image.
 
     Args:
         image: H x W or H x W x 3, uint8 or uint16.
         max_pixels: of the largest level.
+        shape: of the image, where `image` is a smaller version of it.
+        kept_pixels: of the largest level that is made; None for all.
 
     Returns:
         Its levels, from small to large; each has about half the side of the next.
     """
     gray = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    height, width = gray.shape
-    share = min(1, (max_pixels / gray.size) ** 0.5)
+    height, width = (shape or image.shape)[:2]
+    share = min(1, (max_pixels / (height * width)) ** 0.5)
     sizes = [(max(2, round(width * share)), max(2, round(height * share)))]
     while min(sizes[-1]) >= 2 * MIN_SIDE:
         sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
     levels = []
     for size in sizes:
+        if kept_pixels is not None and size[0] * size[1] > kept_pixels:
+            continue
         if size != gray.shape[::-1]:
             gray = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
         x, y = width / size[0], height / size[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Iterator, Protocol
 
 import numpy as np
 
@@ -13,6 +13,22 @@ class ImageSequence(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, i: int, /) -> np.ndarray: ...
+
+
+class NamedSequence(Protocol):
+    """Images alike: frames.Frames, and what matte.Matte makes of them."""
+
+    shape: tuple[int, ...]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: int, /) -> np.ndarray: ...
+
+    def __iter__(self) -> Iterator[np.ndarray]: ...
+
+    def name(self, i: int, /) -> str:
+        """The name of image i in messages."""
+        ...
 
 
 class AlphaFrames(Protocol):

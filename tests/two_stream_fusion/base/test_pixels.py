@@ -106,3 +106,13 @@ def test_hidden_pixels_take_the_nearest_visible_colour(channels):
     assert pixels.extend_visible(image, None) is image
     assert pixels.extend_visible(image, np.ones((3, 4), np.uint8)) is image
     assert not pixels.extend_visible(image, np.zeros((3, 4), np.uint8)).any()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(30, 40), (30, 40, 3)])
+def test_gray_levels_are_the_gray_image_in_float32(dtype, shape):
+    image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
+    levels = pixels.gray_levels(image)
+    assert levels.dtype == np.float32
+    np.testing.assert_allclose(levels, pixels.gray(image), atol=2e-4)
+    assert pixels.gray_levels(levels) is levels

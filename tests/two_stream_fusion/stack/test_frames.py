@@ -25,6 +25,7 @@ def folder(tmp_path):
 
 
 def test_images_come_in_their_order_and_none_is_kept(folder, monkeypatch):
+    monkeypatch.setattr(frames, "KEPT_BYTES", 0)
     stack = Frames([folder / f"f{i}.png" for i in (1, 2, 10)])
     read = []
     load = images.load
@@ -36,6 +37,20 @@ def test_images_come_in_their_order_and_none_is_kept(folder, monkeypatch):
     assert len(read) == 4 and len(stack) == 3
     with pytest.raises(IndexError):
         stack[3]
+
+
+@pytest.mark.parametrize(("bytes_to_spare", "count"), [(0, 3), (-1, 7)])
+def test_images_of_a_small_stack_are_read_once(bytes_to_spare, count, folder, monkeypatch):
+    monkeypatch.setattr(frames, "KEPT_BYTES", 3 * picture(1).nbytes + bytes_to_spare)
+    read, load = [], images.load
+    monkeypatch.setattr(images, "load", lambda *entry: read.append(entry[0].name) or load(*entry))
+    stack = Frames([folder / f"f{i}.png" for i in (1, 2, 10)])
+    for sequence in (stack, stack.reordered([2, 0, 1])):
+        assert len(list(sequence)) == 3
+    assert len(read) == count
+    stack.release()
+    np.testing.assert_array_equal(stack[0], picture(1))
+    assert len(read) == count + 1
 
 
 def test_pages_are_images(tmp_path):

@@ -285,7 +285,8 @@ def test_the_share_of_noise_is_that_of_missing_structure(monkeypatch, structure,
     structures = iter([0, structure, structure])
     monkeypatch.setattr(screening, "_structure", lambda fine: next(structures))
     frames = np.random.default_rng(0).random((3, 90, 90), np.float32)
-    assert screening._noise_shares(list(frames))[0] == pytest.approx(share, abs=0.004)
+    fine = [screening._fine(frame) for frame in frames]
+    assert screening._noise_shares(fine)[0] == pytest.approx(share, abs=0.004)
 
 
 @pytest.mark.parametrize(
@@ -320,21 +321,24 @@ def test_another_scene_correlates_little(monkeypatch, lowest, others, count):
 
 
 def test_focus_does_not_matter_under_six_pixels(monkeypatch):
-    """A point becomes a Gaussian of this sigma, before frames are compared as wholes."""
+    """A point becomes a spot of this standard deviation, before frames are compared as wholes."""
     broad = []
     monkeypatch.setattr(screening, "_blank", lambda images: broad.extend(images) or [])
-    point = np.zeros((65, 65), np.float32)
-    point[32, 32] = 255
+    point = np.zeros((96, 96), np.float32)
+    point[48, 48] = 255
     find_misfits([point] * 3)
-    assert broad[0].max() == pytest.approx(255 / (2 * np.pi * 6**2), rel=0.02)
+    profile, places = broad[0].sum(axis=0) / broad[0].sum(), 4 * np.arange(24)
+    variance = profile @ places**2 - (profile @ places) ** 2
+    assert variance**0.5 == pytest.approx(6, rel=0.03)
 
 
 def test_golden_detail():
     y, x = np.indices((64, 96))
     waves = (100 + 20 * np.sin(x / 2) + 10 * np.cos(y)).astype(np.float32)
-    assert screening._detail(waves).shape == (16, 16)
-    assert screening._detail(waves).mean() == pytest.approx(5.306, abs=0.002)
-    assert screening._detail(np.zeros((64, 96), np.float32)).mean() == pytest.approx(0.3)
+    details, flat = (screening._detail(screening._fine(x)) for x in (waves, waves * 0))
+    assert details.shape == (16, 16)
+    assert details.mean() == pytest.approx(5.306, abs=0.002)
+    assert flat.mean() == pytest.approx(0.3)
 
 
 STACKS = ["algae", "damselfly", "fly", "gun", "houses", "pcb", "pcb-depthmap", "ring", "text", "tie"]
