@@ -20,10 +20,8 @@ import two_stream_fusion.base.cli  # noqa: F401
 
 import contextlib
 import fcntl
-import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +35,7 @@ from experiments.schedule import run_trainings
 from experiments.trainings import Caffe, merge_equal, plan_trainings
 from tools import net_options
 from two_stream_fusion.base import cli
+from two_stream_fusion.base.files import atomic_write
 
 HERE = Path(__file__).parent
 EXAMPLES = """examples:
@@ -87,7 +86,7 @@ def run_experiments(settings: Settings) -> None:
             timer.fusion(training.net_name)
         try:
             run_trainings(seconds, caffe, settings.workers)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):  # by a signal; trainings have saved
             print("stopped; the same command resumes from here", file=sys.stderr)
             raise
         for name, group in groups.items():
@@ -127,7 +126,18 @@ def run_commands(name: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for line in (HERE / name / "commands.txt").read_text().splitlines():
         words = [sys.executable, *(word.replace("{out}", str(folder)) for word in shlex.split(line))]
-        if subprocess.run(words, cwd=ROOT).returncode:
+        with subprocess.Popen(words, cwd=ROOT) as process:
+            try:
+                status = process.wait()
+            except KeyboardInterrupt:  # the terminal has told the command, too
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(10)
+                process.terminate()
+                raise
+            except SystemExit:
+                process.terminate()  # it removes what it has not finished
+                raise
+        if status:
             raise OSError(f"{name}: failed: {shlex.join(words)}")
 
 
@@ -140,9 +150,8 @@ def copy_results(name: str, folder: Path) -> None:
     """
     for path in folder.iterdir():
         if path.suffix in (".csv", ".png", ".svg", ".jpg"):
-            part = HERE / name / f".{path.name}.part"
-            shutil.copy(path, part)
-            os.replace(part, HERE / name / path.name)
+            with atomic_write(HERE / name / path.name) as part:
+                shutil.copy(path, part)
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> Settings:
@@ -187,7 +196,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    # Both as Ctrl-C: trainings save and stop. In the background a shell has SIGINT ignored, by children too.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
     cli.run(main)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import NamedTuple, Sequence
+from typing import Iterator, NamedTuple, Sequence
 
 import h5py
 import numpy as np
@@ -37,7 +37,7 @@ class RunningStep(NamedTuple):
 def run_trainings(seconds: dict[Training, float], caffe: Caffe, workers: int) -> None:
     """Train and validate all trainings that are not finished, the longest first.
 
-    At Ctrl-C each training saves a snapshot and stops.
+    At Ctrl-C, and where SIGTERM raises SystemExit, each training saves a snapshot and stops.
 
     Args:
         seconds: {training: seconds per iteration}.
@@ -117,7 +117,7 @@ def start_step(step: Step, workers: int) -> RunningStep:
     environment = {name: value for name, value in os.environ.items() if name != "GLOG_minloglevel"}
     if workers > 1:
         environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
-    with open(step.log, "a" if step.appends else "w") as file:
+    with open(step.log, "a" if step.appends else "w") as file, _heeded_interrupts():
         process = subprocess.Popen(
             list(map(str, step.command)),
             stdout=file,
@@ -127,6 +127,19 @@ def start_step(step: Step, workers: int) -> RunningStep:
             start_new_session=True,
         )
     return RunningStep(process, step.log)
+
+
+@contextlib.contextmanager
+def _heeded_interrupts() -> Iterator[None]:
+    """Let processes that begin in the block hear of SIGINT, which a shell's background has ignored."""
+    is_ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if is_ignored:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        if is_ignored:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def finish_step(training: Training, step: RunningStep) -> None:
@@ -156,13 +169,13 @@ def finish_step(training: Training, step: RunningStep) -> None:
 
 
 def interrupt_processes(processes: Sequence[subprocess.Popen]) -> None:
-    """Ask each process to save and end, and wait; a second Ctrl-C ends them as they are."""
+    """Ask each process to save and end, and wait; a second signal ends them as they are."""
     for process in processes:
         process.send_signal(signal.SIGINT)
     try:
         for process in processes:
             process.wait()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         for process in processes:
             process.kill()
         raise

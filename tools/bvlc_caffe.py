@@ -479,8 +479,11 @@ def write_lock(lock: Path, mirrors: list[str]) -> int:
         raise ValueError(f"apt describes {len(lines)} of the {len(pins)} packages that it would install")
     head = "# Debian 11, amd64: name, version, sha256, path in a mirror. Made by bvlc_caffe.py --lock.\n"
     part = lock.with_name(lock.name + ".part")
-    part.write_text(head + "\n".join(sorted(lines)) + "\n")
-    os.replace(part, lock)
+    try:
+        part.write_text(head + "\n".join(sorted(lines)) + "\n")
+        os.replace(part, lock)
+    finally:
+        part.unlink(missing_ok=True)
     return len(lines)
 
 
@@ -532,7 +535,18 @@ def main() -> int:
     return 0
 
 
-if __name__ == "__main__":
+def handle_signals() -> None:
+    """Raise KeyboardInterrupt at SIGINT, SystemExit at SIGTERM and SIGHUP, so that no partial files stay.
+
+    The exit status is 128 + the number, as in base/cli.py, which is not here without this project's packages.
+    """
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
+
+
+if __name__ == "__main__":
+    handle_signals()
     sys.exit(main())

@@ -2,6 +2,7 @@
 
 import csv
 import shlex
+import signal
 from pathlib import Path
 
 import caffe
@@ -11,6 +12,7 @@ import pytest
 
 from experiments import report, run
 from tools import timing
+from two_stream_fusion.base import cli
 
 ROOT = Path(run.__file__).resolve().parents[1]
 
@@ -159,6 +161,26 @@ def test_commands_are_run_with_their_folder(lab, capfd):
     (folder / "commands.txt").write_text("-c 'raise SystemExit(3)'\n")
     with pytest.raises(OSError, match="drawn: failed"):
         run.main(["drawn", "--out", str(lab.folder / "out")])
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_command_that_draws_ends_with_its_parent(number, status, lab, monkeypatch):
+    """It removes what it has not finished."""
+    folder = lab.folder / "experiments" / "drawn"
+    folder.mkdir()
+    program = folder / "draw.py"
+    program.write_text(
+        "import os, signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))\n"
+        "try:\n    open(sys.argv[1], 'w').close()\n"
+        f"    os.kill(os.getppid(), {int(number)})\n    time.sleep(20 if {int(number)} == 15 else 0.1)\n"
+        "finally:\n    os.remove(sys.argv[1])\n"
+    )
+    (folder / "commands.txt").write_text(f"-I {program} {{out}}/part\n")
+    out = lab.folder / "out" / "drawn"
+    with pytest.raises(SystemExit) as ended:
+        cli.run(lambda: run.run_commands("drawn", out))
+    assert ended.value.code == status and out.is_dir() and not list(out.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+import signal
+import sys
 from pathlib import Path
 
 import h5py
@@ -6,6 +8,7 @@ import pytest
 
 from experiments import run, schedule, trainings
 from tools import timing
+from two_stream_fusion.base import cli
 
 
 def test_every_test_of_a_short_training_sees_the_same_patches(stub, lab):
@@ -23,18 +26,20 @@ def test_every_test_of_a_short_training_sees_the_same_patches(stub, lab):
     assert schedule.write_sample(training) == lab.folder / "out" / "data" / "patch_8" / "val.txt"
 
 
-def test_an_interrupted_training_goes_on(stub, lab, monkeypatch):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_training_goes_on(number, status, stub, lab, monkeypatch, capsys):
     options, sleep = stub(wait=0.3), schedule.time.sleep
 
     def interrupted(seconds):
         logs = list((lab.folder / "out").glob("runs/*/train.log"))
         if logs and "Iteration 1, loss" in logs[0].read_text():
-            raise KeyboardInterrupt
+            signal.raise_signal(number)
         sleep(0.02)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as ended:
         patch.setattr(schedule.time, "sleep", interrupted)
-        run.main(options)
+        cli.run(lambda: run.main(options))
+    assert ended.value.code == status and "the same command resumes" in capsys.readouterr().err
     (state,) = (lab.folder / "out").glob("runs/*/run_iter_*.solverstate")
     stopped = int(state.stem.split("_")[-1])
     assert 1 <= stopped < 4
@@ -48,6 +53,20 @@ def test_an_interrupted_training_goes_on(stub, lab, monkeypatch):
     ]
     assert [r["iteration"] for r in lab.rows("curves") if r["set"] == "val"] == list("01234")
     assert not list((lab.folder / "out").glob("runs/*/run_iter_*"))
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.default_int_handler])
+def test_steps_hear_of_interrupts_in_the_background_too(handler, tmp_path):
+    """A shell has SIGINT ignored there, and processes inherit that."""
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        program = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+        step = schedule.Step([sys.executable, "-Ic", program], tmp_path / "log")
+        schedule.start_step(step, 1).process.wait()
+        assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (tmp_path / "log").read_text() == "True\n"
 
 
 def test_a_training_that_fails_is_named_with_its_last_words(stub, lab):

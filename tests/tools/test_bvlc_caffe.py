@@ -8,7 +8,9 @@ import http.server
 import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -203,6 +205,22 @@ def test_a_prefix_is_whole_or_absent(tmp_path, quick, monkeypatch, error):
     monkeypatch.setattr(bvlc_caffe, "check_install", fail)
     with pytest.raises(error):
         bvlc_caffe.build(tmp_path / "bvlc", ["URL"])
+    assert [path.name for path in tmp_path.iterdir()] == ["bvlc-debs"]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_leaves_no_partial_prefix(number, status, tmp_path, quick, monkeypatch):
+    before = {n: signal.signal(n, signal.SIG_DFL) for n in (signal.SIGTERM, signal.SIGHUP)}
+    monkeypatch.setattr(bvlc_caffe, "check_install", lambda prefix: signal.raise_signal(number))
+    monkeypatch.setattr(sys, "argv", ["bvlc_caffe.py", "--prefix", str(tmp_path / "bvlc"), "--mirror", "URL"])
+    try:
+        with pytest.raises(SystemExit) as ended:
+            bvlc_caffe.handle_signals()
+            bvlc_caffe.main()
+    finally:
+        for n, handler in before.items():
+            signal.signal(n, handler)
+    assert ended.value.code == status
     assert [path.name for path in tmp_path.iterdir()] == ["bvlc-debs"]
 
 
