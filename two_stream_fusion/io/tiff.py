@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -24,11 +25,12 @@ from two_stream_fusion.io.metadata import (
     from_info,
     resolution_of_tiff,
 )
-from two_stream_fusion.io.stderr import silenced_stderr
+from two_stream_fusion.io.stderr import captured_stderr, silenced_stderr
 from two_stream_fusion.io.tiff_stacks import open_tiff, stack_planes
 
 DESCRIPTION, ICC, JPEG_TABLES = 270, 34675, 347  # tags
-JPEG = 7  # a compression
+JPEG, CCITT, DEFLATE = 7, (2, 3, 4), (8, 32946)  # compressions
+FAX_MESSAGES = re.compile(rb"[^\n]*\bFax[34]\w*:[^\n]*\n")  # of libtiff, through OpenCV: all of damage
 # Descriptions that say how the old file is structured
 STRUCTURE = re.compile(r'\s*(ImageJ=|<|{.*"shape": ?\[)', re.S)
 COMPRESSIONS = (1, 2, 3, 4, 5, 7, 8, 32773, 32946)  # none, CCITT, LZW, JPEG, deflate, PackBits
@@ -162,9 +164,13 @@ def _decode_samples(path, page, plane):
             if page.photometric == 0 and pixels.dtype.kind == "u":  # white is zero
                 pixels = ~pixels
             return pixels, tagged
+    if page.compression == JPEG and page.bitspersample == 8:
+        _check_jpeg_segments(path, page)
+    if page.compression in DEFLATE:
+        _check_deflated_segments(path, page)
     if page.extrasamples and page.dtype == np.uint8:
         # OpenCV would multiply alpha into the colours. Pillow divides associated alpha out.
-        with decode.open_with_pillow(path) as file:
+        with silenced_stderr(), decode.open_with_pillow(path) as file:
             file.seek(plane.page)
             pixels = np.array(file)
         return decode.apply_orientation(pixels, tagged), None
@@ -172,8 +178,8 @@ def _decode_samples(path, page, plane):
         return np.dstack([_decode_separate(page, i) for i in range(page.samplesperpixel)]), tagged
     if page.dtype is None or page.dtype.itemsize == 1:
         _check_by_pillow(path, plane.page)
-        if page.compression == JPEG:
-            _check_jpeg_segments(path, page)
+    if page.compression in CCITT:
+        _check_fax(path, plane.page)
     pixels = _decode_with_opencv(path, plane.page)
     if page.photometric == 0 and pixels.dtype == np.uint16:  # white is zero: OpenCV inverts 8 bits only
         pixels = ~pixels
@@ -184,7 +190,7 @@ def _decode_samples(path, page, plane):
 
 def _check_by_pillow(path, number):
     """Raise what Pillow does for a damaged strip or tile: OpenCV fills those of 8 bits with what it finds."""
-    with decode.open_with_pillow(path) as file:
+    with silenced_stderr(), decode.open_with_pillow(path) as file:
         file.seek(number)
         file.load()
 
@@ -192,11 +198,7 @@ def _check_by_pillow(path, number):
 def _check_jpeg_segments(path, page):
     """Raise UnsupportedImage where a strip or tile lacks data: libjpeg fills it with gray."""
     tables = page.tags[JPEG_TABLES].value[2:-2] if JPEG_TABLES in page.tags else b""
-    segments = []
-    for offset, count in zip(page.dataoffsets, page.databytecounts):
-        page.parent.filehandle.seek(offset)
-        segment = page.parent.filehandle.read(count)
-        segments.append(segment[:2] + tables + segment[2:])
+    segments = [segment[:2] + tables + segment[2:] for segment in _read_segments(page)]
     structures = [jpeg.read_structure(one) for one in segments]
     width, rows = (page.tilewidth, page.tilelength) if page.is_tiled else (page.imagewidth, page.rowsperstrip)
     rows = min(rows or page.imagelength, page.imagelength)
@@ -206,7 +208,32 @@ def _check_jpeg_segments(path, page):
     heights = [rows] * (len(segments) - 1) + [last]
     is_small = any(one.width < width or one.height < high for one, high in zip(structures, heights))
     if is_small or not all(one.has_end for one in structures) or jpeg.lacks_pixels(*segments):
-        raise UnsupportedImage(f"{path}: truncated or damaged: data of its pixels is missing")
+        raise _lacks_data(path)
+
+
+def _check_deflated_segments(path, page):
+    """Raise UnsupportedImage where a strip or tile lacks data: libtiff reads no checksum at its end."""
+    size = page.tilewidth * page.tilelength if page.is_tiled else page.imagewidth * page.imagelength
+    largest = (size + page.imagelength) * page.samplesperpixel * max(1, page.bitspersample // 8) + 1
+    for segment in _read_segments(page):
+        stream = zlib.decompressobj()
+        try:
+            stream.decompress(segment, largest)
+        except zlib.error:
+            raise _lacks_data(path) from None
+        if not stream.eof:
+            raise _lacks_data(path)
+
+
+def _read_segments(page):
+    """The bytes of each strip or tile of a page."""
+    for offset, count in zip(page.dataoffsets, page.databytecounts):
+        page.parent.filehandle.seek(offset)
+        yield page.parent.filehandle.read(count)
+
+
+def _lacks_data(path):
+    return UnsupportedImage(f"{path}: truncated or damaged: data of its pixels is missing")
 
 
 def _read_plane(page, index):
@@ -232,8 +259,21 @@ def _check_segments(page):
         size = rows * columns * page.samplesperpixel * page.bitspersample // 8
         expected = 1 if sum(page.databytecounts) >= size else expected
     complete = len(page.dataoffsets) >= expected and len(page.databytecounts) >= expected
+    if page.compression == 1 and page.photometric != 6:  # colours of YCbCr may be smaller
+        complete = complete and _has_raw_bytes(page)
     if not complete or not all(page.dataoffsets) or not all(page.databytecounts):
         raise ValueError("strips or tiles are missing")
+
+
+def _has_raw_bytes(page):
+    """Whether strips or tiles that are not packed have as many bytes as their pixels take."""
+    is_separate = page.planarconfig == 2 and page.samplesperpixel > 1
+    bits = page.bitspersample * (1 if is_separate else page.samplesperpixel)
+    if page.is_tiled:
+        size = page.tilelength * (-(-page.tilewidth * bits // 8))
+        return all(count >= size for count in page.databytecounts)
+    size = page.imagelength * (-(-page.imagewidth * bits // 8))
+    return sum(page.databytecounts) >= size * (page.samplesperpixel if is_separate else 1)
 
 
 def _decode_separate(page, sample):
@@ -281,11 +321,22 @@ def _decode_with_opencv(path, number):
     if not number:
         return decode.decode_with_opencv(path.read_bytes())
     with silenced_stderr():
-        if hasattr(cv2, "imcount"):
-            return decode.swap_rgb(cv2.imreadmulti(str(path), number, 1, flags=decode.OPENCV_FLAGS)[1][0])
-        # OpenCV before 4.5.4 reads all pages or none.
-        every = cv2.imreadmulti(str(path), flags=decode.OPENCV_FLAGS)[1]
-        return decode.swap_rgb(every[number])
+        return decode.swap_rgb(_read_with_opencv(path, number))
+
+
+def _read_with_opencv(path, number):
+    if hasattr(cv2, "imcount"):
+        return cv2.imreadmulti(str(path), number, 1, flags=decode.OPENCV_FLAGS)[1][0]
+    # OpenCV before 4.5.4 reads all pages or none.
+    return cv2.imreadmulti(str(path), flags=decode.OPENCV_FLAGS)[1][number]
+
+
+def _check_fax(path, number):
+    """Raise UnsupportedImage where coded data of CCITT is missing: libtiff fills in white and prints it."""
+    with captured_stderr(FAX_MESSAGES) as messages:
+        _read_with_opencv(path, number)
+    if messages:
+        raise _lacks_data(path)
 
 
 def _check_decoded(path, page, pixels, orientation):

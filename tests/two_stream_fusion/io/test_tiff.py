@@ -295,3 +295,50 @@ def test_tags_that_contradict_the_data_are_refused(tmp_path, fault):
     path.write_bytes(data)
     with pytest.raises(ValueError, match=r"x\.tif: .*damaged"):
         images.read(path)
+
+
+PACKED = [
+    *[
+        ("1", kind)
+        for kind in (None, "group3", "group4", "tiff_ccitt", "tiff_lzw", "packbits", "tiff_deflate")
+    ],
+    *[("L", kind) for kind in (None, "tiff_lzw", "packbits", "tiff_adobe_deflate", "jpeg")],
+    *[("RGBA", kind) for kind in ("tiff_lzw", "jpeg")],
+    *[("P", kind) for kind in (None, "tiff_lzw", "packbits", "tiff_adobe_deflate")],
+]
+
+
+@pytest.mark.parametrize("rows", [20, 130], ids=["strips", "strip"])
+@pytest.mark.parametrize(("mode", "compression"), PACKED)
+def test_truncated_strips_are_refused_in_one_line(mode, compression, rows, tmp_path, capfd):
+    path = tmp_path / "x.tif"
+    levels = cv2.GaussianBlur(noise(np.uint8)[0], (0, 0), 3)
+    picture = Image.fromarray(levels).convert("L" if mode == "1" else "RGB").point(lambda x: 3 * x - 256)
+    picture = picture.convert(mode)
+    rows = 24 if compression == "jpeg" and rows == 20 else rows
+    picture.save(path, compression=compression, tiffinfo={278: rows}, strip_size=2**20)
+    with tifffile.TiffFile(path) as file:
+        counts = list(file.pages[0].databytecounts)
+    capfd.readouterr()
+    images.read(path)
+    for share in (0.02, 0.5, 0.9):
+        with tifffile.TiffFile(path, mode="r+") as file:
+            shorter = [*counts[:-1], int(counts[-1] * share)]
+            file.pages[0].tags["StripByteCounts"].overwrite(shorter if len(shorter) > 1 else shorter[0])
+        with pytest.raises(ValueError, match=r"x\.tif"):
+            images.read(path)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("compression", ["group3", "group4", "tiff_ccitt", "tiff_deflate"])
+def test_lost_data_of_one_bit_is_refused(compression, tmp_path):
+    path = tmp_path / "x.tif"
+    levels = cv2.GaussianBlur(noise(np.uint8)[0][..., 0], (0, 0), 3) > 127
+    Image.fromarray(levels).save(path, compression=compression)
+    with tifffile.TiffFile(path) as file:
+        (offset,), (count,) = file.pages[0].dataoffsets, file.pages[0].databytecounts
+    with open(path, "r+b") as file:
+        file.seek(offset + count // 2)
+        file.write(bytes(count - count // 2))
+    with pytest.raises(ValueError, match=r"x\.tif: truncated or damaged"):
+        images.read(path)
