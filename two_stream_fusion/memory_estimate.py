@@ -53,7 +53,12 @@ class Estimate(NamedTuple):
 
 
 def estimate_memory(
-    sources: Iterable[Any], method: str = "two_stream", *, channel: int | None = None, time: int | None = None
+    sources: Iterable[Any],
+    method: str = "two_stream",
+    *,
+    channel: int | None = None,
+    time: int | None = None,
+    scoring_bytes: int = 0,
 ) -> Estimate | None:
     """Estimate the memory that a fusion needs, from the headers of its files.
 
@@ -61,6 +66,7 @@ def estimate_memory(
         sources: as of pipeline.fuse; arrays are in memory already and count for nothing.
         method: a name of methods.registry.
         channel, time: as of images.read.
+        scoring_bytes: for each pixel, what scoring the fused image takes afterwards.
 
     Returns:
         The estimate; None where no file is read, or there are not two images.
@@ -80,7 +86,9 @@ def estimate_memory(
     if largest is None or count < 2:
         return None
     purpose = f"{path}: {count} images of {largest.width}x{largest.height} pixels, fused by {method}"
-    return Estimate(needed_bytes(method, count, largest), purpose)
+    scoring = PROGRAM_BYTES + (count + 1) * largest.size + scoring_bytes * largest.width * largest.height
+    needed = needed_bytes(method, count, largest)
+    return Estimate(max(needed, scoring) if scoring_bytes else needed, purpose)
 
 
 def check_memory(
@@ -115,6 +123,7 @@ def limit_jobs(
     time: int | None = None,
     value_range: tuple[float, float] | None = None,
     option: str = "--jobs",
+    scoring_bytes: int = 0,
 ) -> int:
     """How many fusions of a batch memory holds at the same time, whichever they are.
 
@@ -126,6 +135,7 @@ def limit_jobs(
         jobs: the number that is wanted.
         method, channel, time, value_range: as of `check_memory`.
         option: that says how many, for the warning.
+        scoring_bytes: as of `estimate_memory`.
 
     Returns:
         1 to `jobs`.
@@ -133,7 +143,8 @@ def limit_jobs(
     free, needs = memory.available(), []
     for sources in batch:
         with contextlib.suppress(OSError, ValueError):
-            estimate = estimate_memory(find_images([*sources]), method, channel=channel, time=time)
+            paths = find_images([*sources])
+            estimate = estimate_memory(paths, method, channel=channel, time=time, scoring_bytes=scoring_bytes)
             if estimate and estimate.needed <= free:
                 needs.append(estimate.needed)
     largest = sorted(needs, reverse=True)[:jobs]

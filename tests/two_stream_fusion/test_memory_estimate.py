@@ -75,3 +75,10 @@ def test_the_largest_of_a_batch_limit_its_jobs(pair, tmp_path, monkeypatch):
     ):
         monkeypatch.setattr(memory, "available", lambda free=free: free)
         assert memory_estimate.limit_jobs(batch, 4, "lp") == fitting, free
+
+
+def test_scoring_takes_memory_too(pair):
+    fusing = memory_estimate.estimate_memory(pair, "lp").needed
+    scoring = memory_estimate.estimate_memory(pair, "lp", scoring_bytes=10**6).needed
+    assert memory_estimate.estimate_memory(pair, "lp", scoring_bytes=1).needed == fusing
+    assert scoring > memory_estimate.PROGRAM_BYTES + 40 * 50 * 10**6
