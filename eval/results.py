@@ -35,7 +35,7 @@ from two_stream_fusion.metrics.preprocess import eight_bit_originals
 
 OURS_MODELS = ("2-1-2_f64_k5-defocus", "2-1-2_f64_k5-paper")  # "Ours" is the first of them that is shipped
 SELECT = "Ours+select"
-# Bytes a pixel that scoring takes. Measured: Qp 641, MEF_MS_SSIM 259, VIF 140, the six of the paper below 100.
+# Bytes a pixel that scoring takes: Qp 641, MEF_MS_SSIM 259, VIF 140, the six of the paper below 100.
 SCORING_BYTES, PAPER_SCORING_BYTES = 660, 100
 EXTERNAL = "external"  # an Entry's method whose images were fused elsewhere
 OUTLINE_PSNR = "PSNR at outlines"  # where halos and seams are
