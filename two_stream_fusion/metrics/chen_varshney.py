@@ -21,7 +21,7 @@ import math
 import cv2
 import numpy as np
 
-from two_stream_fusion.metrics import preprocess
+from two_stream_fusion.metrics import fourier, preprocess
 
 _WINDOW = 16
 _PIXELS_A_DEGREE = 8
@@ -39,8 +39,6 @@ def qcv(*images: np.ndarray) -> float:
     Raises:
         ValueError: as `preprocess.prepare` raises it.
     """
-    from scipy.fft import irfft2, rfft2  # late, as all of SciPy; they take half the time of NumPy's
-
     sources, fused = preprocess.prepare(*images)
     sensitivity = _contrast_sensitivity(*fused.shape)
     f = preprocess.stretch(fused)
@@ -48,7 +46,8 @@ def qcv(*images: np.ndarray) -> float:
     for source in sources:
         x = preprocess.stretch(source)
         saliency = _block_sums(_fifth_power_of_gradient(x))
-        difference = irfft2(rfft2(x - f) * sensitivity, f.shape)
+        difference = fourier.multiply_and_invert(fourier.transform(x - f), sensitivity, f.shape)
+        difference /= f.size
         visible_error += float((saliency * _block_sums(difference * difference)).sum()) / _WINDOW**2
         weights += float(saliency.sum())
     return visible_error / weights if weights > 0 else math.nan

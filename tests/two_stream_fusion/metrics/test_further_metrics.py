@@ -263,17 +263,16 @@ def test_chunks_and_kept_filters_do_not_show(triple, monkeypatch):
     names = ("FMI", "FMI_dct", "Qp")
     before = [metric(name, *triple) for name in names]
     monkeypatch.setattr(feature_information, "_CHUNK", 37)
-    monkeypatch.setattr(phase_congruency, "_ROWS", 7)
+    monkeypatch.setattr(phase_congruency, "_BLOCK", 37)
     monkeypatch.setattr(phase_congruency, "_KEPT", 0)
     assert [metric(name, *triple) for name in names] == pytest.approx(before, abs=1e-13)
 
 
-def test_both_fourier_transforms_are_one(triple, monkeypatch):
-    sizes = {length: cv2.getOptimalDFTSize(length) for length in triple[0].shape}
-    assert all(length == size for length, size in sizes.items())  # so OpenCV's is used
-    before = metric("Qp", *triple)
-    monkeypatch.setattr(phase_congruency.cv2, "getOptimalDFTSize", lambda n: n + 1)
-    assert metric("Qp", *triple) == pytest.approx(before, abs=1e-12)
+def test_filters_are_even_and_odd_parts():
+    bank = phase_congruency._filter_bank(6, 7)
+    for oriented in bank.orientations:
+        # Real responses to a real image: none at frequency 0, which has no odd part.
+        assert oriented.odd[0, 0] == 0 and (np.abs(oriented.odd) <= oriented.even).all()
 
 
 def test_gradients_of_16_bits_are_exactly_flat():
