@@ -26,6 +26,7 @@ import cv2
 import numpy as np
 
 from two_stream_fusion.metrics import fourier, preprocess
+from two_stream_fusion.metrics.memory import keep_of_size, keep_of_sources
 
 _PIXELS_A_DEGREE = 30
 _MASKING = 0.0001
@@ -46,28 +47,35 @@ def qcb(*images: np.ndarray) -> float:
         ValueError: as `preprocess.prepare` raises it.
     """
     sources, fused = preprocess.prepare(*images)
-    sensitivity = _contrast_sensitivity(*fused.shape)
-    *contrasts, of_fused = [_masked_contrast(image, sensitivity) for image in (*sources, fused)]
+    contrasts, of_fused = _masked_contrasts(sources, fused)
     preserved = weights = 0.0
     for contrast in contrasts:
         larger = np.maximum(contrast, of_fused)
         np.maximum(larger, _TINY, out=larger)  # 0/0 has no weight
         share = np.minimum(contrast, of_fused)
         share /= larger
-        contrast *= contrast
-        share *= contrast
+        weight = contrast * contrast
+        share *= weight
         preserved += share
-        weights += contrast
+        weights += weight
     # Without contrast in any source the weights are equal; there Q_XF is 1 if F has no contrast, else 0.
     return float(np.divide(preserved, weights, out=1.0 * (of_fused == 0), where=weights > 0).mean())
 
 
+@keep_of_size
 def _contrast_sensitivity(height, width):
     """S at the frequencies of np.fft.rfft2."""
     v, u = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)
     scale = 2 / _PIXELS_A_DEGREE
     square = (scale * height * v) ** 2 + (scale * width * u) ** 2
     return np.exp(-square / 15.3870**2) - 0.7622 * np.exp(-square / 1.3456**2)
+
+
+@keep_of_sources
+def _masked_contrasts(*images):
+    """C' of each image."""
+    sensitivity = _contrast_sensitivity(*images[0].shape)
+    return [_masked_contrast(image, sensitivity) for image in images]
 
 
 def _masked_contrast(image, sensitivity):

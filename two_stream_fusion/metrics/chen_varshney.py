@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 
 from two_stream_fusion.metrics import fourier, preprocess
+from two_stream_fusion.metrics.memory import keep_of_images, keep_of_size
 
 _WINDOW = 16
 _PIXELS_A_DEGREE = 8
@@ -43,9 +44,7 @@ def qcv(*images: np.ndarray) -> float:
     sensitivity = _contrast_sensitivity(*fused.shape)
     f = preprocess.stretch(fused)
     visible_error = weights = 0.0
-    for source in sources:
-        x = preprocess.stretch(source)
-        saliency = _block_sums(_fifth_power_of_gradient(x))
+    for x, saliency in _saliencies(*sources):
         difference = fourier.multiply_and_invert(fourier.transform(x - f), sensitivity, f.shape)
         difference /= f.size
         visible_error += float((saliency * _block_sums(difference * difference)).sum()) / _WINDOW**2
@@ -53,12 +52,20 @@ def qcv(*images: np.ndarray) -> float:
     return visible_error / weights if weights > 0 else math.nan
 
 
+@keep_of_size
 def _contrast_sensitivity(height, width):
     """The sensitivity at the frequencies of np.fft.rfft2."""
     v, u = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)
     scale = 2 / _PIXELS_A_DEGREE
     r = 0.144 * np.sqrt((scale * height * v) ** 2 + (scale * width * u) ** 2)
     return 2.6 * (0.0192 + r) * np.exp(-(r**1.1))
+
+
+@keep_of_images
+def _saliencies(*sources):
+    """Each source stretched, and its s_X(w)."""
+    stretched = [preprocess.stretch(source) for source in sources]
+    return [(x, _block_sums(_fifth_power_of_gradient(x))) for x in stretched]
 
 
 def _fifth_power_of_gradient(x):

@@ -28,7 +28,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from two_stream_fusion.metrics import fourier, preprocess
+from two_stream_fusion.metrics import fourier, memory, preprocess
 
 _WAVELENGTHS = tuple(3 * 2.1**scale for scale in range(4))  # pixels
 _RADIAL_WIDTH = 0.55
@@ -41,7 +41,6 @@ _FEATURE = 0.1  # pixels with more phase congruency are features
 _C = 0.0001
 _BLOCK = 2**14  # pixels at a time: they fit the processor's cache
 _TINY = np.finfo(float).tiny
-_KEPT = 2**19  # pixels: filters of larger images are computed each time
 
 
 class Features(NamedTuple):
@@ -65,20 +64,40 @@ def qp(*images: np.ndarray) -> float:
         ValueError: as `preprocess.prepare` raises it.
     """
     sources, fused = preprocess.prepare(*images)
-    *features, of_fused = _phase_congruency([*sources, fused])
+    maps_of_sources, masks, count = _maps_of_sources(*sources)
+    value = math.nan
+    if count:
+        pairs = zip(maps_of_sources, _phase_congruency(fused))
+        value = math.prod(_largest_correlations(maps, masks, of_fused) / count for maps, of_fused in pairs)
+    if fused.size > memory.LARGEST:
+        _filter_bank.cache_clear()
+    return value
+
+
+class _Map(NamedTuple):
+    """A map of a source, 0 where that has no feature, and its mean and deviation under the Gaussian."""
+
+    x: np.ndarray
+    mean: np.ndarray
+    sigma: np.ndarray
+
+
+@memory.keep_of_images
+def _maps_of_sources(*sources):
+    """For each of the three maps a _Map of every source and of S; where they have features; how many S has."""
+    features = [_phase_congruency(source) for source in sources]
     strongest = features[-1]
     for other in features[-2::-1]:
         larger = other.congruency > strongest.congruency
         strongest = Features(*(np.where(larger, *two) for two in zip(other, strongest)))
     features.append(strongest)
     masks = [of_source.congruency > _FEATURE for of_source in features]
-    count = int(masks[-1].sum())
-    if not count:
-        return math.nan
-    return math.prod(
-        _largest_correlations([of_source[i] for of_source in features], masks, of_fused[i]) / count
-        for i in range(3)
-    )
+    maps = []
+    for of_sources in zip(*features):
+        masked = [x * mask for x, mask in zip(of_sources, masks)]
+        means = [_gaussian(x) for x in masked]
+        maps.append([_Map(x, mean, _sigma(x, mean)) for x, mean in zip(masked, means)])
+    return maps, masks, int(masks[-1].sum())
 
 
 def _largest_correlations(maps, masks, of_fused):
@@ -86,17 +105,12 @@ def _largest_correlations(maps, masks, of_fused):
     mean_f = _gaussian(of_fused)
     sigma_f = _sigma(of_fused, mean_f)
     largest = None
-    for x, mask in zip(maps, masks):
-        x = x * mask
-        mean = _gaussian(x)
-        scale = _sigma(x, mean)
-        scale *= sigma_f
-        scale += _C
-        x *= of_fused
-        correlation = _gaussian(x)
-        mean *= mean_f
-        correlation -= mean
+    for (x, mean, sigma), mask in zip(maps, masks):
+        correlation = _gaussian(x * of_fused)
+        correlation -= mean * mean_f
         correlation += _C
+        scale = sigma * sigma_f
+        scale += _C
         correlation /= scale
         correlation *= mask
         largest = correlation if largest is None else np.maximum(largest, correlation, out=largest)
@@ -116,21 +130,16 @@ def _gaussian(x):
     return cv2.sepFilter2D(x, cv2.CV_64F, kernel, kernel, borderType=cv2.BORDER_CONSTANT)
 
 
-def _phase_congruency(images):
-    """The Features of gray images of one shape."""
-    height, width = images[0].shape
-    spectra = [_spectra(preprocess.levels(image) / image.size) for image in images]
-    bank = _filter_bank(height, width)
-    sums = [_Sums(*np.zeros((5, height, width))) for _ in images]
-    product = np.empty((height, width), np.complex128)
+def _phase_congruency(image):
+    """The Features of a gray image."""
+    spectra = _spectra(preprocess.levels(image) / image.size)
+    bank = _filter_bank(*image.shape)
+    sums = _Sums(*np.zeros((5, *image.shape)))
+    product = np.empty(image.shape, np.complex128)
     for oriented in bank.orientations:
-        for spectrum, of_image in zip(spectra, sums):
-            responses = _responses(spectrum, oriented, bank.radial, product)
-            _add_orientation(*responses, oriented, of_image)
-    return [
-        Features(total.energy / (total.amplitude + _EPSILON), *_principal_moments(*total[2:]))
-        for total in sums
-    ]
+        _add_orientation(*_responses(spectra, oriented, bank.radial, product), oriented, sums)
+    moments = _principal_moments(sums.xx, sums.yy, sums.xy)
+    return Features(sums.energy / (sums.amplitude + _EPSILON), *moments)
 
 
 class _Sums(NamedTuple):
@@ -251,7 +260,9 @@ class _Oriented(NamedTuple):
     """What the filters of an orientation have in common."""
 
     angle: float
-    even: np.ndarray  # the angular factor, its even and its odd part for frequencies u >= 0, each number twice
+    even: (
+        np.ndarray
+    )  # the angular factor, its even and its odd part for frequencies u >= 0, each number twice
     odd: np.ndarray
     noise: float  # what the median squared amplitude is multiplied by for the squared threshold
 
@@ -266,13 +277,9 @@ class _Bank(NamedTuple):
     orientations: list  # an _Oriented each
 
 
-def _filter_bank(height, width):
-    """The _Bank of a size; that of the last small size is kept."""
-    return (_last_bank if height * width <= _KEPT else _last_bank.__wrapped__)(height, width)
-
-
 @functools.lru_cache(maxsize=1)
-def _last_bank(height, width):
+def _filter_bank(height, width):
+    """The _Bank of a size."""
     x, y = _frequencies(width)[None], _frequencies(height)[:, None]
     radius = np.hypot(x, y)
     radius[0, 0] = 1

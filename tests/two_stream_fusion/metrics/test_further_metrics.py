@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from tests.two_stream_fusion.metrics import plain_further as plain
 from two_stream_fusion import metrics
-from two_stream_fusion.metrics import METRICS, REGISTRY, feature_information, phase_congruency, preprocess
+from two_stream_fusion.metrics import (
+    METRICS,
+    REGISTRY,
+    feature_information,
+    memory,
+    phase_congruency,
+    preprocess,
+)
 
 FURTHER = [name for name in REGISTRY if name not in METRICS]
 # What is 1 (VIF: 2) for A = B = F.
@@ -259,12 +266,12 @@ def test_shared_values_are_those_of_the_metrics(triple):
     assert scores == pytest.approx({name: metric(name, *triple) for name in names}, abs=1e-15)
 
 
-def test_chunks_and_kept_filters_do_not_show(triple, monkeypatch):
+def test_chunks_do_not_show(triple, monkeypatch):
     names = ("FMI", "FMI_dct", "Qp")
     before = [metric(name, *triple) for name in names]
+    monkeypatch.setattr(memory, "LARGEST", 0)
     monkeypatch.setattr(feature_information, "_CHUNK", 37)
     monkeypatch.setattr(phase_congruency, "_BLOCK", 37)
-    monkeypatch.setattr(phase_congruency, "_KEPT", 0)
     assert [metric(name, *triple) for name in names] == pytest.approx(before, abs=1e-13)
 
 
