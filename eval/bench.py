@@ -80,8 +80,8 @@ def time_metrics(
         columns: names of metrics.REGISTRY; None for the six of the paper.
 
     Returns:
-        Processor time in s: of sources that are new to the metrics, and of the same sources again, as those of the
-        second and each further method are.
+        Processor time in s: of sources that are new to the metrics, and of the same sources again, as for the
+        second and each further method.
     """
     return _time_new_and_again(lambda *three: metrics.evaluate(*three, columns=columns), images, rounds)
 
@@ -202,9 +202,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     cv2.setNumThreads(1)
     images = make_pair_with_truth(512, 512)
     few = min(args.rounds, 5)
-    print(
-        "metrics together on 512 x 512, one core, median (fastest) in ms of new sources, and of the same again:"
-    )
+    print("metrics together on 512 x 512, one core, median (fastest) in ms: new sources, the same again")
     six = time_metrics(images, args.rounds)
     print(f"  six of the paper {_in_ms(six)}, goal {GOAL_SIX}")
     together = time_metrics(images, few, metrics.select_names("all"))

@@ -16,7 +16,7 @@ def transform(image: np.ndarray, shape: tuple[int, int] | None = None) -> np.nda
         shape: to which zeros enlarge it; H x W if None.
 
     Returns:
-        H x (W // 2 + 1) complex128, of `shape`: the frequencies along x from 0 upward, as np.fft.rfft2 has them.
+        H x (W // 2 + 1) complex128, of `shape`: frequencies along x from 0 upward, as of np.fft.rfft2.
     """
     from scipy.fft import rfft2  # late, as all of SciPy; it takes half the time of NumPy's
 
@@ -29,8 +29,8 @@ def multiply_and_invert(
     """Filter an image whose transform is given.
 
     Args:
-        spectrum: what `transform` returns of it. Or the same H x (2 (W // 2) + 2) float64: real and imaginary parts
-            side by side.
+        spectrum: what `transform` returns of it. Or the same H x (2 (W // 2) + 2) float64: real and imaginary
+            parts side by side.
         factor: the filter at these frequencies, of the same shape; real numbers, each twice beside the
             second form of the spectrum.
         shape: (H, W) of the image.

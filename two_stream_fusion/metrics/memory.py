@@ -6,7 +6,7 @@ Nothing is kept of images above half a megapixel.
 from __future__ import annotations
 
 import functools
-from typing import Callable, List, Sequence, Tuple, TypeVar
+from typing import Callable, Sequence, TypeVar
 
 import numpy as np
 
@@ -60,8 +60,8 @@ def keep_of_images(function: Callable[..., _Result]) -> Callable[..., _Result]:
 
 
 def keep_of_sources(
-    function: Callable[..., List[_Result]],
-) -> Callable[[Sequence[np.ndarray], np.ndarray], Tuple[List[_Result], _Result]]:
+    function: Callable[..., list[_Result]],
+) -> Callable[[Sequence[np.ndarray], np.ndarray], tuple[list[_Result], _Result]]:
     """Decorate a function of images so that it keeps what it last returned of the sources.
 
     Callers must not change the result.

@@ -84,7 +84,7 @@ class _Map(NamedTuple):
 
 @memory.keep_of_images
 def _maps_of_sources(*sources):
-    """For each of the three maps a _Map of every source and of S; where they have features; how many S has."""
+    """For each map a _Map of every source and of S; where they have features; how many features S has."""
     features = [_phase_congruency(source) for source in sources]
     strongest = features[-1]
     for other in features[-2::-1]:
