@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import statistics
 from pathlib import Path
-from typing import Callable, NamedTuple, Sequence
+from typing import Callable, Mapping, NamedTuple, Sequence
 
-from experiments.databases import Database, digest
+from experiments.databases import digest
 from experiments.schedule import write_net
 from experiments.trainings import (
     Caffe,
     Training,
+    batch_size,
     count_parameters,
     identify_caffe,
     net_with_data,
     read_curves,
     read_psnr,
+    read_rows,
+    read_solver_and_net,
 )
 from tools import pictures, plot_log, timing
 from two_stream_fusion.base import markdown_tables
@@ -113,27 +117,34 @@ def markdown(rows: list[dict[str, str]]) -> str:
     return markdown_tables.markdown(columns, [[row[c] for c in columns] for row in rows])
 
 
-def plot(title: str, groups: dict[str, list[Training]], rows: list[dict[str, str]], path: Path) -> None:
+def plot(
+    title: str, curves: Sequence[Mapping[str, str]], rows: Sequence[Mapping[str, str]], path: Path
+) -> None:
     """Plot PSNR against iterations, and the final PSNR against the time to fuse a megapixel.
 
     Args:
         title: of the plot.
-        groups: {label: its trainings, one a seed}.
-        rows: their summary.
+        curves: the rows of curves.csv.
+        rows: those of summary.csv.
         path: the file; its suffix names the format. An SVG is written beside.
     """
     figure, (left, right) = pictures.pyplot().subplots(
         1, 2, figsize=(10, 4), constrained_layout=True, gridspec_kw={"width_ratios": (3, 2)}
     )
-    for i, (label, trainings) in enumerate(groups.items()):
+    first_rows = {row["label"]: row for row in reversed(rows)}
+    for i, label in enumerate(dict.fromkeys(row["label"] for row in rows)):
         colour = f"C{i}"
-        for training in trainings:
-            train, val = read_curves(training)
-            left.plot(*to_decibels(train, training.train), color=colour, alpha=0.3)
-            left.plot(*to_decibels(val, training.vals[0]), color=colour, marker=".")
+        lines: dict[tuple[str, str], list[tuple[int, float]]] = {}
+        for point in curves:
+            if point["label"] == label:
+                line = lines.setdefault((point["seed"], point["set"]), [])
+                line.append((int(point["iteration"]), float(point["psnr"])))
+        for (_, phase), line in lines.items():
+            style = {"alpha": 0.3} if phase == "train" else {"marker": "."}
+            left.plot(*zip(*line), color=colour, **style)
         left.plot([], [], color=colour, marker=".", label=label)
-        row = next(row for row in rows if row["label"] == label)
-        seconds, mean, low, high = (float(row[c]) for c in ("s per megapixel", "PSNR", "min", "max"))
+        columns = ("s per megapixel", "PSNR", "min", "max")
+        seconds, mean, low, high = (float(first_rows[label][column]) for column in columns)
         right.errorbar(seconds, mean, [[mean - low], [high - mean]], fmt="o", color=colour, capsize=3)
     left.set(xlabel="iteration (pale: training)", ylabel="validation PSNR (dB)")
     left.set_ylim(bottom=max(left.get_ylim()[0], left.get_ylim()[1] - 25))  # the first steps may overshoot
@@ -146,17 +157,31 @@ def plot(title: str, groups: dict[str, list[Training]], rows: list[dict[str, str
     pictures.save(figure, path, dpi=90, has_svg=True)
 
 
-def to_decibels(curve: plot_log.Curve, database: Database) -> tuple[list[int], list[float]]:
-    """Convert [(iteration, loss), ...] to iterations and their PSNR in dB.
+def redraw(folder: Path) -> None:
+    """Write plot.png and plot.svg of an experiment anew, from the files that `write_report` wrote.
 
     Args:
-        curve: a list of (iteration, loss).
-        database: whose patches the loss was computed on.
+        folder: of the experiment, with runs.csv, curves.csv and summary.csv.
 
-    Returns:
-        The iterations, and their PSNR in dB.
+    Raises:
+        OSError, ValueError: a file is missing or wrong.
     """
-    return [n for n, _ in curve], [plot_log.psnr(loss, database.patch) for _, loss in curve]
+    runs = [read_solver_and_net(row) for row in read_rows(folder / "runs.csv")]
+    rows = _read_csv(folder / "summary.csv")
+    lengths = {int(row["iterations"]) for row in rows}
+    is_rough = min(lengths) < max(solver.max_iter for solver, _ in runs)
+    title = _title(folder.name, lengths, is_rough, batch_size(runs[0][1]))
+    plot(title, _read_csv(folder / "curves.csv"), rows, folder / "plot.png")
+
+
+def _title(name, lengths, is_rough, batch):
+    iterations = " and ".join(map(str, sorted(lengths)))
+    return f"{name}: {'rough, ' * is_rough}{iterations} iterations of {batch} patches"
+
+
+def _read_csv(path):
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def write_report(name: str, groups: dict[str, list[Training]], timer: Timer, folder: Path) -> str:
@@ -190,9 +215,9 @@ def write_report(name: str, groups: dict[str, list[Training]], timer: Timer, fol
     write_text(folder / "curves.csv", markdown_tables.comma_separated(header, curves))
     summary = markdown_tables.comma_separated(rows[0], [row.values() for row in rows])
     write_text(folder / "summary.csv", summary)
-    lengths = " and ".join(map(str, sorted({t.solver.max_iter for t in trainings})))
-    rough = "rough, " if any(t.solver.max_iter < t.full_length for t in trainings) else ""
-    title = f"{name}: {rough}{lengths} iterations of {trainings[0].batch} patches"
-    plot(title, groups, rows, folder / "plot.png")
+    lengths = {t.solver.max_iter for t in trainings}
+    is_rough = any(t.solver.max_iter < t.full_length for t in trainings)
+    title = _title(name, lengths, is_rough, trainings[0].batch)
+    plot(title, _read_csv(folder / "curves.csv"), rows, folder / "plot.png")
     device = timing.describe_device(timer.caffe.gpu)
     return f"{title}; {rows[0]['precision']}, timed on {device}\n\n{markdown(rows)}"

@@ -30,7 +30,7 @@ from typing import Iterator, NamedTuple, Sequence
 ROOT = Path(__file__).resolve().parents[1]
 from tqdm import tqdm
 
-from experiments.report import Timer, write_report
+from experiments.report import Timer, redraw, write_report
 from experiments.schedule import run_trainings
 from experiments.trainings import Caffe, merge_equal, plan_trainings
 from tools import net_options
@@ -42,6 +42,7 @@ EXAMPLES = """examples:
   python experiments/run.py                                what `make experiments` runs: days on a CPU
   python experiments/run.py fig5a fig5b --iterations 500   a rough figure, marked as such
   python experiments/run.py fig5c --seeds 2 --keep         its results also into experiments/fig5c
+  python experiments/run.py fig5c --plot                   draw its plot anew, without training
 """
 
 
@@ -55,6 +56,7 @@ class Settings(NamedTuple):
     seeds: int  # trainings of each row
     workers: int  # trainings at a time
     keep: bool  # whether results are copied into experiments/NAME
+    plot: bool  # whether plots are drawn from the results in experiments/NAME, and nothing else is done
 
 
 def experiment_names() -> list[str]:
@@ -173,11 +175,13 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Settings:
         " `caffe` and `python` are (default: beside the Python that runs this)")  # fmt: skip
     add("--out", type=Path, default="build/experiments", help="(default: %(default)s)")
     add("--keep", action="store_true", help="copy the results into experiments/NAME, beside its README")
+    add("--plot", action="store_true", help="only draw plot.png and plot.svg of experiments/NAME anew, from"
+        " the tables there")  # fmt: skip
     args = parser.parse_args(argv)
     net_options.refuse_unknown(args.names, experiment_names(), "experiment")
     if min(args.seeds, args.jobs, args.iterations or 1) < 1 or args.iterations == 0:
         parser.error("--iterations, --seeds and --jobs must be at least 1")
-    if not (args.caffe / "caffe").is_file():
+    if not args.plot and not (args.caffe / "caffe").is_file():
         parser.error(f"--caffe: there is no program `caffe` in {args.caffe}")
     precision = None if args.precision == "float32" else args.precision  # the default
     return Settings(
@@ -188,11 +192,18 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Settings:
         seeds=args.seeds,
         workers=args.jobs,
         keep=args.keep,
+        plot=args.plot,
     )
 
 
 def main(argv=None):
-    run_experiments(parse_arguments(argv))
+    settings = parse_arguments(argv)
+    if not settings.plot:
+        return run_experiments(settings)
+    for name in settings.names:
+        if (HERE / name / "curves.csv").is_file():
+            redraw(HERE / name)
+            print(f"{name}: {HERE / name / 'plot.png'}")
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ class Training:
     @property
     def batch(self) -> int:
         """Patches in a batch."""
-        return next(layer.hdf5_data_param.batch_size for layer in self.net.layer if layer.type == "HDF5Data")
+        return batch_size(self.net)
 
     @property
     def log(self) -> Path:
@@ -169,8 +169,7 @@ def plan_training(row: Row, seed: int, iterations: int | None, caffe: Caffe, out
     """
     if row.start not in START_WEIGHTS:
         raise ValueError(f"start {row.start!r}: one of {', '.join(START_WEIGHTS)}")
-    solver = models.read_prototxt(ROOT / row.solver, caffe_pb2.SolverParameter())
-    net = models.read_prototxt(ROOT / solver.net, caffe_pb2.NetParameter())
+    solver, net = read_solver_and_net(row)
     full_length = solver.max_iter
     if iterations:
         shorten_solver(solver, iterations)
@@ -183,6 +182,21 @@ def plan_training(row: Row, seed: int, iterations: int | None, caffe: Caffe, out
     inputs = (net_with_data(net, train.key, vals[0].key), solver, row.start, caffe.precision)
     folder = out / "runs" / digest(*inputs, identify_caffe(caffe.folder))
     return Training(row.label, row.start, solver, full_length, net, train, vals, folder)
+
+
+def read_solver_and_net(row: Row) -> tuple[caffe_pb2.SolverParameter, caffe_pb2.NetParameter]:
+    """Read the solver of a row and its net.
+
+    Raises:
+        OSError, ValueError: a file is missing or wrong.
+    """
+    solver = models.read_prototxt(ROOT / row.solver, caffe_pb2.SolverParameter())
+    return solver, models.read_prototxt(ROOT / solver.net, caffe_pb2.NetParameter())
+
+
+def batch_size(net: caffe_pb2.NetParameter) -> int:
+    """Patches in a batch of a net that trains."""
+    return next(layer.hdf5_data_param.batch_size for layer in net.layer if layer.type == "HDF5Data")
 
 
 def merge_equal(trainings: Iterable[Training]) -> list[Training]:

@@ -13,7 +13,8 @@ def test_bench_prints_metrics_methods_and_memory(capsys, monkeypatch):
     assert list(times) == list(few) and all(float(time) > 0 for time in times.values())
     for row, goal in (("six of the paper", "30"), ("all but variants", "500")):
         (line,) = (line for line in out.splitlines() if line.startswith(f"  {row} "))
-        assert float(line[len(row) + 2 :].split()[0]) > 0 and line.endswith(f"goal {goal}")
+        new, _, again, _ = line[len(row) + 2 :].split(",")[0].split()
+        assert float(new) > 0 and float(again) > 0 and line.endswith(f"goal {goal}")
     for title, limit in (("LP", "15"), ("GF", "60")):
         first, second = (part.splitlines()[0].split() for part in out.split(f"  {title} ")[1:])
         assert float(first[0]) > 0 and first[-1] == limit
@@ -21,3 +22,11 @@ def test_bench_prints_metrics_methods_and_memory(capsys, monkeypatch):
     monkeypatch.setattr(bench, "LONGEST", 0)
     bench.main(["--rounds", "1", "--megapixels", "0.05"])
     assert "GF     left out: it takes about 0 minutes" in capsys.readouterr().out
+
+
+def test_sources_are_new_in_each_round_and_then_the_same():
+    seen = []
+    images = bench.make_pair_with_truth(8, 12)
+    bench._time_new_and_again(lambda a, b, fused: seen.append(a.tobytes()), images, 3)
+    _, *rounds = seen  # after one call to warm up
+    assert rounds[::2] == rounds[1::2] and len(set(seen)) == 4

@@ -3,13 +3,20 @@ import pytest
 from experiments import report, run
 
 
-def test_curves_and_spread_are_those_of_the_logs(stub, lab):
-    run.main([*stub(), "--jobs", "2"])
+def test_curves_spread_and_plots_are_those_of_the_logs(stub, lab, capsys):
+    run.main([*stub(), "--jobs", "2", "--keep"])
     losses = {r["iteration"]: float(r["loss"]) for r in lab.rows("curves") if r["set"] == "val"}
     assert losses == {str(i): pytest.approx(1000 / (i + 1), rel=1e-5) for i in range(5)}
     (row,) = lab.rows()
     assert row["PSNR"] == row["min"] == row["max"] == "14.08"  # 10 log10(4 x 16 x 16 / 40)
     assert row["parameters"] == "4"  # shared filters count once
+    folder, before = lab.runs_csv.parent, {}
+    for name in ("plot.png", "plot.svg"):
+        before[name] = (folder / name).read_bytes()
+        (folder / name).unlink()
+    run.main(["tiny", "--plot", "--caffe", "nowhere"])  # from the tables that were kept
+    assert {name: (folder / name).read_bytes() for name in before} == before
+    assert f"tiny: {folder / 'plot.png'}" in capsys.readouterr().out
 
 
 def test_databases_of_several_experiments_are_all_validated_on(stub, lab):

@@ -20,13 +20,18 @@ Elsewhere: the toolbox gives NaN where a quotient is 0/0, so for constant images
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
-from two_stream_fusion.metrics import preprocess
+from two_stream_fusion.metrics import fourier, preprocess
+from two_stream_fusion.metrics.memory import keep_of_size, keep_of_sources
 
 _PIXELS_A_DEGREE = 30
 _MASKING = 0.0001
+_TINY = np.finfo(float).tiny
+_REACH = 15  # pixels: where the Gaussians are cut
 
 
 def qcb(*images: np.ndarray) -> float:
@@ -42,20 +47,22 @@ def qcb(*images: np.ndarray) -> float:
         ValueError: as `preprocess.prepare` raises it.
     """
     sources, fused = preprocess.prepare(*images)
-    sensitivity = _contrast_sensitivity(*fused.shape)
-    *contrasts, of_fused = [_masked_contrast(image, sensitivity) for image in (*sources, fused)]
+    contrasts, of_fused = _masked_contrasts(sources, fused)
     preserved = weights = 0.0
     for contrast in contrasts:
         larger = np.maximum(contrast, of_fused)
+        np.maximum(larger, _TINY, out=larger)  # 0/0 has no weight
+        share = np.minimum(contrast, of_fused)
+        share /= larger
         weight = contrast * contrast
-        preserved += weight * np.divide(
-            np.minimum(contrast, of_fused), larger, out=np.ones_like(larger), where=larger > 0
-        )
+        share *= weight
+        preserved += share
         weights += weight
     # Without contrast in any source the weights are equal; there Q_XF is 1 if F has no contrast, else 0.
     return float(np.divide(preserved, weights, out=1.0 * (of_fused == 0), where=weights > 0).mean())
 
 
+@keep_of_size
 def _contrast_sensitivity(height, width):
     """S at the frequencies of np.fft.rfft2."""
     v, u = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)
@@ -64,11 +71,18 @@ def _contrast_sensitivity(height, width):
     return np.exp(-square / 15.3870**2) - 0.7622 * np.exp(-square / 1.3456**2)
 
 
-def _masked_contrast(image, sensitivity):
-    from scipy.fft import irfft2, rfft2  # late, as all of SciPy; they take half the time of NumPy's
+@keep_of_sources
+def _masked_contrasts(*images):
+    """C' of each image."""
+    sensitivity = _contrast_sensitivity(*images[0].shape)
+    return [_masked_contrast(image, sensitivity) for image in images]
 
-    seen = irfft2(rfft2(preprocess.stretch(image)) * sensitivity, image.shape)
-    near, far = _gaussian(seen, 2), _gaussian(seen, 4)
+
+def _masked_contrast(image, sensitivity):
+    spectrum = fourier.transform(preprocess.stretch(image))
+    seen = fourier.multiply_and_invert(spectrum, sensitivity, image.shape)
+    seen /= image.size
+    near, far = _gaussians(seen, (2, 4))
     contrast = np.divide(near, far, out=np.ones_like(near), where=far != 0)
     contrast -= 1
     np.abs(contrast, out=contrast)
@@ -79,7 +93,21 @@ def _masked_contrast(image, sensitivity):
     return contrast
 
 
-def _gaussian(x, sigma):
-    """A Gaussian cut at 31 pixels, zeros outside the image."""
-    taps = np.exp(-(np.arange(-15.0, 16) ** 2) / (2 * sigma * sigma)) / (np.sqrt(2 * np.pi) * sigma)
-    return cv2.sepFilter2D(x, cv2.CV_64F, taps, taps, borderType=cv2.BORDER_CONSTANT)
+def _gaussians(x, sigmas):
+    """Gaussians cut at 31 pixels, zeros outside the image: by the Fourier transform in half the time."""
+    shape = tuple(cv2.getOptimalDFTSize(n + _REACH) for n in x.shape)  # what wraps round meets zeros
+    spectrum = fourier.transform(x, shape)
+    spectrum /= math.prod(shape)
+    for sigma in sigmas:
+        of_rows, of_columns = (_transfer(n, sigma) for n in shape)
+        transfer = of_rows[:, None] * of_columns[: spectrum.shape[1]]
+        filtered = fourier.multiply_and_invert(spectrum, transfer, shape)
+        yield filtered[: x.shape[0], : x.shape[1]]
+
+
+def _transfer(n, sigma):
+    """The Gaussian at the frequencies of a transform of n numbers."""
+    distance = np.arange(1.0, _REACH + 1)
+    taps = np.exp(-(distance**2) / (2 * sigma * sigma))
+    waves = np.cos(2 * np.pi / n * np.outer(np.arange(n), distance))
+    return (1 + 2 * (waves * taps).sum(1)) / (np.sqrt(2 * np.pi) * sigma)

@@ -21,7 +21,8 @@ import math
 import cv2
 import numpy as np
 
-from two_stream_fusion.metrics import preprocess
+from two_stream_fusion.metrics import fourier, preprocess
+from two_stream_fusion.metrics.memory import keep_of_images, keep_of_size
 
 _WINDOW = 16
 _PIXELS_A_DEGREE = 8
@@ -39,27 +40,32 @@ def qcv(*images: np.ndarray) -> float:
     Raises:
         ValueError: as `preprocess.prepare` raises it.
     """
-    from scipy.fft import irfft2, rfft2  # late, as all of SciPy; they take half the time of NumPy's
-
     sources, fused = preprocess.prepare(*images)
     sensitivity = _contrast_sensitivity(*fused.shape)
     f = preprocess.stretch(fused)
     visible_error = weights = 0.0
-    for source in sources:
-        x = preprocess.stretch(source)
-        saliency = _block_sums(_fifth_power_of_gradient(x))
-        difference = irfft2(rfft2(x - f) * sensitivity, f.shape)
+    for x, saliency in _saliencies(*sources):
+        difference = fourier.multiply_and_invert(fourier.transform(x - f), sensitivity, f.shape)
+        difference /= f.size
         visible_error += float((saliency * _block_sums(difference * difference)).sum()) / _WINDOW**2
         weights += float(saliency.sum())
     return visible_error / weights if weights > 0 else math.nan
 
 
+@keep_of_size
 def _contrast_sensitivity(height, width):
     """The sensitivity at the frequencies of np.fft.rfft2."""
     v, u = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)
     scale = 2 / _PIXELS_A_DEGREE
     r = 0.144 * np.sqrt((scale * height * v) ** 2 + (scale * width * u) ** 2)
     return 2.6 * (0.0192 + r) * np.exp(-(r**1.1))
+
+
+@keep_of_images
+def _saliencies(*sources):
+    """Each source stretched, and its s_X(w)."""
+    stretched = [preprocess.stretch(source) for source in sources]
+    return [(x, _block_sums(_fifth_power_of_gradient(x))) for x in stretched]
 
 
 def _fifth_power_of_gradient(x):

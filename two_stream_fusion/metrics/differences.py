@@ -32,6 +32,7 @@ import numpy as np
 
 from two_stream_fusion.metrics import preprocess
 from two_stream_fusion.metrics.fidelity import SSIM_MIN_SIDE
+from two_stream_fusion.metrics.memory import keep_of_sources
 
 
 def correlations_of_differences(*images: np.ndarray) -> float:
@@ -96,24 +97,29 @@ def ssim_sources(*images: np.ndarray) -> float:
         ValueError: as `preprocess.prepare` raises it, or for images smaller than 11x11 pixels.
     """
     sources, fused = preprocess.prepare(*images)
-
-    def means(x):
-        return preprocess.gaussian_means(x, SSIM_MIN_SIDE, 1.5)
-
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    f = preprocess.levels(fused)
-    mf = means(f)
-    vf = means(f * f) - mf * mf
+    of_sources, (f, mf, vf) = _moments(sources, fused)
     total = 0.0
-    for source in sources:
-        x = preprocess.levels(source)
-        m = means(x)
-        v = means(x * x) - m * m
-        covariance = means(x * f) - m * mf
+    for x, m, v in of_sources:
+        covariance = _means(x * f) - m * mf
         similarity = (2 * m * mf + c1) * (2 * covariance + c2)
         similarity /= (m * m + mf * mf + c1) * (v + vf + c2)
         total += similarity.mean()
     return float(total / len(sources))
+
+
+@keep_of_sources
+def _moments(*images):
+    """Levels, means and variances of each image."""
+    result = []
+    for x in map(preprocess.levels, images):
+        mean = _means(x)
+        result.append((x, mean, _means(x * x) - mean * mean))
+    return result
+
+
+def _means(x):
+    return preprocess.gaussian_means(x, SSIM_MIN_SIDE, 1.5)
 
 
 def _correlation(x, y):

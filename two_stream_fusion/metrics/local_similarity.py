@@ -29,6 +29,7 @@ from typing import NamedTuple
 import numpy as np
 
 from two_stream_fusion.metrics import preprocess
+from two_stream_fusion.metrics.memory import keep_of_images
 
 _SIZE, _SIGMA = 7, 1.5
 _C = 2e-16
@@ -99,12 +100,12 @@ def evaluate_gray(first: np.ndarray, second: np.ndarray, fused_image: np.ndarray
     Raises:
         ValueError: the images are smaller than 7x7 pixels.
     """
-    a, b, fused = (_Moments.of(image) for image in (first, second, fused_image))
+    a, b, alike = _of_sources(first, second)
+    fused = _Moments.of(fused_image)
     (with_a, covariance_a), (with_b, covariance_b) = _similarity(a, fused), _similarity(b, fused)
     share = _quotient(covariance_a, covariance_a + covariance_b)
     by_covariance = _mix(np.clip(share, 0, 1, out=share), with_a, with_b)
     by_variance = _mix(_quotient(a.variance, a.variance + b.variance), with_a, with_b)
-    alike = _similarity(a, b)[0] >= _SIMILAR
     np.maximum(with_a, with_b, out=with_a)
     np.copyto(with_a, by_variance, where=alike)
     return float(by_covariance.mean()), float(with_a.mean())
@@ -132,6 +133,13 @@ class _Moments(NamedTuple):
         return cls(x, flat, mean, variance)
 
 
+@keep_of_images
+def _of_sources(first, second):
+    """The _Moments of both, and in which windows they are alike."""
+    a, b = _Moments.of(first), _Moments.of(second)
+    return a, b, _similarity(a, b)[0] >= _SIMILAR
+
+
 def _similarity(x, y):
     """Q0 and the covariance in each window."""
     products = x.mean * y.mean
@@ -144,7 +152,9 @@ def _similarity(x, y):
 
 def _shares_and_similarities(*images):
     """sAF / (sAF + sBF), Q0(A,F) and Q0(B,F)."""
-    a, b, fused = (_Moments.of(image) for image in preprocess.prepare_pair(*images))
+    *sources, fused_image = preprocess.prepare_pair(*images)
+    a, b, _ = _of_sources(*sources)
+    fused = _Moments.of(fused_image)
     with_a, covariance_a = _similarity(a, fused)
     with_b, covariance_b = _similarity(b, fused)
     return _quotient(covariance_a, covariance_a + covariance_b), with_a, with_b

@@ -17,11 +17,13 @@ Elsewhere: toolboxes for pairs call either of them MEF-SSIM or SSIM.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from two_stream_fusion.metrics import preprocess
+from two_stream_fusion.metrics.memory import keep_of_images
 
 _SIZE, _SIGMA = 11, 1.5
 _AREA = _SIZE * _SIZE
@@ -45,7 +47,7 @@ def mef_ssim(*images: np.ndarray) -> float:
         ValueError: as `preprocess.prepare` raises it, or for images smaller than 11x11 pixels.
     """
     sources, fused = preprocess.prepare(*images)
-    return _mean_quality([preprocess.levels(x) for x in sources], preprocess.levels(fused))
+    return _mean_quality(_desired_structure(*sources), preprocess.levels(fused))
 
 
 def mef_ms_ssim(*images: np.ndarray) -> float:
@@ -68,7 +70,7 @@ def mef_ms_ssim(*images: np.ndarray) -> float:
     for i, weight in enumerate(_WEIGHTS):
         if i:
             *xs, f = map(_halve, (*xs, f))
-        quality = _mean_quality(xs, f)
+        quality = _mean_quality(_structure_of_levels(xs), f)
         product *= quality ** (weight / sum(_WEIGHTS)) if quality >= 0 else math.nan
     return product
 
@@ -78,11 +80,35 @@ def _halve(x):
     return cv2.boxFilter(x, cv2.CV_64F, (2, 2), anchor=(0, 0), borderType=cv2.BORDER_REFLECT)[::2, ::2].copy()
 
 
-def _mean_quality(xs, f):
-    """MEF_SSIM of float64 images."""
+def _mean_quality(structure, f):
+    """MEF_SSIM of a float64 image."""
+    mean_f = _gaussian(f)
+    covariance = sum(
+        factor * (_gaussian(x * f) - mean * mean_f)
+        for factor, x, mean in zip(structure.factors, structure.sources, structure.means)
+    )
+    quality = 2 * covariance + _C
+    quality /= structure.variance + (_gaussian(f * f) - mean_f * mean_f) + _C
+    return float(quality.mean())
+
+
+class _Structure(NamedTuple):
+    """The desired structure r of each window: the sum of the sources times factors."""
+
+    sources: list  # H x W, float64
+    means: list  # of them
+    factors: list
+    variance: np.ndarray  # of r
+
+
+@keep_of_images
+def _desired_structure(*sources):
+    return _structure_of_levels([preprocess.levels(x) for x in sources])
+
+
+def _structure_of_levels(xs):
     n = len(xs)
     gaussians = [_gaussian(x) for x in xs]
-    gaussian_f = _gaussian(f)
     box, gaussian = {}, {}
     boxes = [_box(x) for x in xs]
     for k in range(n):
@@ -102,13 +128,8 @@ def _mean_quality(xs, f):
     factors = [weight / total / length for weight, length in zip(weights, lengths)]
     norm = np.sqrt(np.maximum(_quadratic_form(box, factors), 0))
     scale = np.divide(np.maximum.reduce(lengths), norm, out=np.ones_like(norm), where=norm > 0)
-    covariance = sum(
-        factor * (_gaussian(x * f) - mean * gaussian_f) for factor, x, mean in zip(factors, xs, gaussians)
-    )
-    quality = 2 * scale * covariance + _C
-    variance_f = _gaussian(f * f) - gaussian_f * gaussian_f
-    quality /= scale * scale * _quadratic_form(gaussian, factors) + variance_f + _C
-    return float(quality.mean())
+    factors = [factor * scale for factor in factors]
+    return _Structure(xs, gaussians, factors, _quadratic_form(gaussian, factors))
 
 
 def _quadratic_form(covariances, factors):

@@ -28,7 +28,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from two_stream_fusion.metrics import preprocess
+from two_stream_fusion.metrics import fourier, memory, preprocess
 
 _WAVELENGTHS = tuple(3 * 2.1**scale for scale in range(4))  # pixels
 _RADIAL_WIDTH = 0.55
@@ -39,8 +39,8 @@ _CUTOFF, _SHARPNESS = 0.5, 10  # of the weight for the spread of frequencies
 _EPSILON = 0.0001
 _FEATURE = 0.1  # pixels with more phase congruency are features
 _C = 0.0001
-_ROWS = 32  # of an image at a time: they fit the processor's cache
-_KEPT = 2**19  # pixels: filters of larger images are computed each time
+_BLOCK = 2**14  # pixels at a time: they fit the processor's cache
+_TINY = np.finfo(float).tiny
 
 
 class Features(NamedTuple):
@@ -64,37 +64,64 @@ def qp(*images: np.ndarray) -> float:
         ValueError: as `preprocess.prepare` raises it.
     """
     sources, fused = preprocess.prepare(*images)
-    *features, of_fused = _phase_congruency([*sources, fused])
+    maps_of_sources, masks, count = _maps_of_sources(*sources)
+    value = math.nan
+    if count:
+        pairs = zip(maps_of_sources, _phase_congruency(fused))
+        value = math.prod(_largest_correlations(maps, masks, of_fused) / count for maps, of_fused in pairs)
+    if fused.size > memory.LARGEST:
+        _filter_bank.cache_clear()
+    return value
+
+
+class _Map(NamedTuple):
+    """A map of a source, 0 where that has no feature, and its mean and deviation under the Gaussian."""
+
+    x: np.ndarray
+    mean: np.ndarray
+    sigma: np.ndarray
+
+
+@memory.keep_of_images
+def _maps_of_sources(*sources):
+    """For each map a _Map of every source and of S; where they have features; how many features S has."""
+    features = [_phase_congruency(source) for source in sources]
     strongest = features[-1]
     for other in features[-2::-1]:
         larger = other.congruency > strongest.congruency
         strongest = Features(*(np.where(larger, *two) for two in zip(other, strongest)))
     features.append(strongest)
     masks = [of_source.congruency > _FEATURE for of_source in features]
-    count = int(masks[-1].sum())
-    if not count:
-        return math.nan
-    return math.prod(
-        _largest_correlations([of_source[i] for of_source in features], masks, of_fused[i]) / count
-        for i in range(3)
-    )
+    maps = []
+    for of_sources in zip(*features):
+        masked = [x * mask for x, mask in zip(of_sources, masks)]
+        means = [_gaussian(x) for x in masked]
+        maps.append([_Map(x, mean, _sigma(x, mean)) for x, mean in zip(masked, means)])
+    return maps, masks, int(masks[-1].sum())
 
 
 def _largest_correlations(maps, masks, of_fused):
-    """The sum over pixels of the largest correlation."""
+    """The sum over pixels of the largest correlation; that of a pixel that is no feature of a source is 0."""
     mean_f = _gaussian(of_fused)
-    sigma_f = np.sqrt(np.abs(_gaussian(of_fused * of_fused) - mean_f * mean_f))
-    # 0 where a pixel is no feature of a source; of all of them: negative where all correlations are.
-    largest = np.where(np.logical_and.reduce(masks), -np.inf, 0.0)
-    for x, mask in zip(maps, masks):
-        x = x * mask
-        mean = _gaussian(x)
-        sigma = np.sqrt(np.abs(_gaussian(x * x) - mean * mean))
-        correlation = _gaussian(x * of_fused) - mean * mean_f
+    sigma_f = _sigma(of_fused, mean_f)
+    largest = None
+    for (x, mean, sigma), mask in zip(maps, masks):
+        correlation = _gaussian(x * of_fused)
+        correlation -= mean * mean_f
         correlation += _C
-        correlation /= sigma * sigma_f + _C
-        np.maximum(largest, correlation, out=largest, where=mask)
+        scale = sigma * sigma_f
+        scale += _C
+        correlation /= scale
+        correlation *= mask
+        largest = correlation if largest is None else np.maximum(largest, correlation, out=largest)
     return float(largest.sum())
+
+
+def _sigma(x, mean):
+    """The standard deviation under the Gaussian, whose mean is given."""
+    variance = _gaussian(x * x)
+    variance -= mean * mean
+    return cv2.sqrt(np.abs(variance, out=variance))
 
 
 def _gaussian(x):
@@ -103,70 +130,72 @@ def _gaussian(x):
     return cv2.sepFilter2D(x, cv2.CV_64F, kernel, kernel, borderType=cv2.BORDER_CONSTANT)
 
 
-def _phase_congruency(images):
-    """The Features of gray images of one shape."""
-    height, width = images[0].shape
-    bank = _filter_bank(height, width)
-    spectra = [_spectrum(preprocess.levels(image) / image.size) for image in images]
-    energies, amplitudes = np.zeros((2, len(images), height, width))
-    moments = np.zeros((len(images), 3, height, width))  # of x x, y y and x y
-    for orientation in range(_ORIENTATIONS):
-        angle = orientation * math.pi / _ORIENTATIONS
-        cosine, sine = math.cos(angle), math.sin(angle)
-        factors = [[cosine * cosine], [sine * sine], [cosine * sine]]
-        spread = _angular_spread(bank.angles, angle)
-        noise = _noise_gain(bank.radial, spread)
-        spread = np.repeat(spread, 2, axis=1)
-        for i, spectrum in enumerate(spectra):
-            oriented = spectrum * spread
-            responses = [cv2.split(_inverse(oriented * of_scale)) for of_scale in bank.doubled]
-            add_to = energies[i], amplitudes[i], moments[i]
-            _add_orientation(responses, noise, np.array(factors), *add_to)
-    return [
-        Features(energy / (amplitude + _EPSILON), *_principal_moments(*of_image))
-        for energy, amplitude, of_image in zip(energies, amplitudes, moments)
-    ]
+def _phase_congruency(image):
+    """The Features of a gray image."""
+    spectra = _spectra(preprocess.levels(image) / image.size)
+    bank = _filter_bank(*image.shape)
+    sums = _Sums(*np.zeros((5, *image.shape)))
+    product = np.empty(image.shape, np.complex128)
+    for oriented in bank.orientations:
+        _add_orientation(*_responses(spectra, oriented, bank.radial, product), oriented, sums)
+    moments = _principal_moments(sums.xx, sums.yy, sums.xy)
+    return Features(sums.energy / (sums.amplitude + _EPSILON), *moments)
 
 
-def _add_orientation(responses, noise, factors, energies, amplitudes, moments):
+class _Sums(NamedTuple):
+    """Sums over orientations, H x W each."""
+
+    energy: np.ndarray
+    amplitude: np.ndarray
+    xx: np.ndarray  # moments
+    yy: np.ndarray
+    xy: np.ndarray
+
+
+def _add_orientation(even, odd, oriented, sums):
     """Add energy, amplitude and moments of one orientation to those of the others."""
-    threshold = math.sqrt(_median_square(cv2.magnitude(*responses[0])) * noise)
-    for top in range(0, len(energies), _ROWS):
-        rows = np.s_[top : top + _ROWS]
-        energy, amplitude = _energy([(x[rows], y[rows]) for x, y in responses], threshold)
-        energies[rows] += energy
-        amplitudes[rows] += amplitude
-        congruency = np.divide(energy, amplitude, out=energy, where=amplitude > 0)
-        congruency *= congruency
-        for factor, moment in zip(factors, moments):
-            moment[rows] += congruency * factor
+    smallest = cv2.magnitude(even[0], odd[0])
+    threshold = math.sqrt(_median_square(smallest) * oriented.noise)
+    cosine, sine = math.cos(oriented.angle), math.sin(oriented.angle)
+    rows_at_once = max(1, _BLOCK // smallest.shape[1])
+    for top in range(0, len(smallest), rows_at_once):
+        rows = np.s_[top : top + rows_at_once]
+        responses = ([plane[rows] for plane in planes] for planes in (even, odd))
+        energy, amplitude = _energy(*responses, smallest[rows], threshold)
+        sums.energy[rows] += energy
+        sums.amplitude[rows] += amplitude
+        energy /= np.maximum(amplitude, _TINY, out=amplitude)
+        energy *= energy
+        for factor, moment in zip((cosine * cosine, sine * sine, cosine * sine), sums[2:]):
+            cv2.scaleAdd(energy, factor, moment[rows], moment[rows])
 
 
-def _energy(responses, threshold):
-    """Weighted energy above the threshold, and the sum of amplitudes; overwrites the responses."""
-    amplitudes = [cv2.magnitude(real, imaginary) for real, imaginary in responses]
-    amplitude, largest = amplitudes[0].copy(), amplitudes[0]
-    real_sum, imaginary_sum = (plane.copy() for plane in responses[0])
-    for (real, imaginary), of_scale in zip(responses[1:], amplitudes[1:]):
-        real_sum += real
-        imaginary_sum += imaginary
-        amplitude += of_scale
-        np.maximum(largest, of_scale, out=largest)
-    energy = real_sum * real_sum
-    energy += imaginary_sum * imaginary_sum
-    length = cv2.sqrt(energy)
-    for real, imaginary in responses:
-        real *= imaginary_sum
-        imaginary *= real_sum
-        real -= imaginary
-        energy -= np.abs(real, out=real)
+def _energy(even, odd, smallest, threshold):
+    """Weighted energy above the threshold, and the sum of amplitudes; overwrites the responses.
+
+    `smallest` has the amplitudes of the smallest scale, and is not changed.
+    """
+    amplitude, largest = smallest, smallest
+    even_sum, odd_sum = even[0], odd[0]
+    for e, o in zip(even[1:], odd[1:]):
+        of_scale = cv2.magnitude(e, o)
+        largest = np.maximum(largest, of_scale)
+        amplitude = amplitude + of_scale
+        even_sum = even_sum + e
+        odd_sum = odd_sum + o
+    length = cv2.magnitude(even_sum, odd_sum)
+    energy = length * length
+    for e, o in zip(even, odd):
+        e *= odd_sum
+        o *= even_sum
+        energy -= cv2.absdiff(e, o, e)
     length += _EPSILON
     energy /= length
     energy -= threshold
     np.maximum(energy, 0, out=energy)
     largest += _EPSILON
-    exponent = amplitude / largest
-    exponent *= -_SHARPNESS / len(responses)
+    exponent = np.divide(amplitude, largest, out=largest)
+    exponent *= -_SHARPNESS / len(even)
     exponent += _CUTOFF * _SHARPNESS
     cv2.exp(exponent, exponent)
     exponent += 1
@@ -183,34 +212,40 @@ def _median_square(x):
     return (lower * lower + upper * upper) / 2
 
 
-def _noise_gain(radial, spread):
+def _noise_gain(radial_sum, smallest, spread):
     """What the median squared amplitude on the smallest scale is multiplied by for the squared threshold."""
     # Of the real part of a filter's response to an impulse; its sum of squares by Parseval.
-    total = sum(radial) * spread
-    mirrored = np.roll(total[::-1, ::-1], 1, (0, 1))
-    even = np.square(total + mirrored).sum() / 4
-    power = even / np.square(radial[0] * spread).sum() / math.log(2)
+    total = radial_sum * spread
+    even = np.square(total + _mirror(total)).sum() / 4
+    power = even / np.square(smallest * spread).sum() / math.log(2)
     # Mean and deviation of a Rayleigh distribution; 1.7 is Kovesi's correction.
     sigmas = math.sqrt(math.pi / 2) + _NOISE_SIGMAS * math.sqrt(2 - math.pi / 2)
     return power * (sigmas / 1.7) ** 2
 
 
-def _spectrum(image):
-    """The Fourier transform, H x 2 W: real and imaginary parts side by side."""
-    from scipy.fft import fft2  # late, as all of SciPy; it takes half the time of NumPy's
+def _spectra(image):
+    """The Fourier transform X of a real image, and -i X, as fourier.multiply_and_invert takes them.
 
-    return fft2(image).view(np.float64)
+    Real and imaginary parts stand side by side.
+    """
+    spectrum = fourier.transform(image)
+    return spectrum.view(np.float64), (-1j * spectrum).view(np.float64)
 
 
-def _inverse(spectrum):
-    """The inverse Fourier transform of H x 2 W without its factor 1 / (H W): H x W x 2."""
-    height, width = spectrum.shape[0], spectrum.shape[1] // 2
-    if all(cv2.getOptimalDFTSize(n) == n for n in (height, width)):
-        return cv2.dft(spectrum.reshape(height, width, 2), flags=cv2.DFT_INVERSE)  # faster than SciPy's
-    from scipy.fft import ifft2
+def _responses(spectra, oriented, radial, product):
+    """The real and the imaginary part of the response on every scale: two lists of H x W.
 
-    response = ifft2(spectrum.view(np.complex128), norm="forward", overwrite_x=True)
-    return response.view(np.float64).reshape(height, width, 2)
+    A filter is an even function of the frequency plus an odd one. Of a real image the even one makes the real
+    part of the response, the odd one the imaginary part. Two transforms of half the spectrum take the time of
+    a complex one, which would leave the parts to be separated.
+    """
+    parts = []
+    for spectrum, factor in zip(spectra, (oriented.even, oriented.odd)):
+        filtered = spectrum * factor
+        parts.append(
+            [fourier.multiply_and_invert(filtered, of_scale, product.shape, product) for of_scale in radial]
+        )
+    return parts
 
 
 def _principal_moments(xx, yy, xy):
@@ -221,21 +256,30 @@ def _principal_moments(xx, yy, xy):
     return (yy + xx + root) / 2, (yy + xx - root) / 2
 
 
+class _Oriented(NamedTuple):
+    """What the filters of an orientation have in common."""
+
+    angle: float
+    even: (
+        np.ndarray
+    )  # the angular factor, its even and its odd part for frequencies u >= 0, each number twice
+    odd: np.ndarray
+    noise: float  # what the median squared amplitude is multiplied by for the squared threshold
+
+
 class _Bank(NamedTuple):
-    """What the log-Gabor filters of a size are made of."""
+    """What the log-Gabor filters of a size are made of, for frequencies u >= 0.
 
-    angles: np.ndarray  # of every frequency, H x W, -pi to pi
-    radial: list  # a factor H x W of each scale
-    doubled: list  # the same H x 2 W, each number twice: for real and imaginary part
+    Every number stands twice, for real and imaginary part: H x (2 (W // 2) + 2).
+    """
 
-
-def _filter_bank(height, width):
-    """The _Bank of a size; that of the last small size is kept."""
-    return (_last_bank if height * width <= _KEPT else _last_bank.__wrapped__)(height, width)
+    radial: list  # the factor of each scale
+    orientations: list  # an _Oriented each
 
 
 @functools.lru_cache(maxsize=1)
-def _last_bank(height, width):
+def _filter_bank(height, width):
+    """The _Bank of a size."""
     x, y = _frequencies(width)[None], _frequencies(height)[:, None]
     radius = np.hypot(x, y)
     radius[0, 0] = 1
@@ -251,7 +295,27 @@ def _last_bank(height, width):
         factor *= lowpass
         factor[0, 0] = 0
         radial.append(factor)
-    return _Bank(np.arctan2(-y, x), radial, [np.repeat(factor, 2, axis=1) for factor in radial])
+    angles = np.arctan2(-y, x)
+    total = sum(radial)
+    orientations = []
+    for orientation in range(_ORIENTATIONS):
+        angle = orientation * math.pi / _ORIENTATIONS
+        spread = _angular_spread(angles, angle)
+        noise = _noise_gain(total, radial[0], spread)
+        mirrored = _mirror(spread)
+        even, odd = _twice((spread + mirrored) / 2), _twice((spread - mirrored) / 2)
+        orientations.append(_Oriented(angle, even, odd, noise))
+    return _Bank([_twice(factor) for factor in radial], orientations)
+
+
+def _mirror(x):
+    """The numbers at the negative frequencies."""
+    return np.roll(x[::-1, ::-1], 1, (0, 1))
+
+
+def _twice(x):
+    """Frequencies u >= 0, every number twice."""
+    return np.repeat(x[:, : x.shape[1] // 2 + 1], 2, axis=1)
 
 
 def _angular_spread(angles, angle):

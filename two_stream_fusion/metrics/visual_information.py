@@ -25,12 +25,13 @@ luma, as for all metrics.
 from __future__ import annotations
 
 import math
-from typing import Sequence
+from typing import NamedTuple, Sequence
 
 import cv2
 import numpy as np
 
 from two_stream_fusion.metrics import preprocess
+from two_stream_fusion.metrics.memory import keep_of_sources
 
 _SIZES = (17, 9, 5, 3)
 _MIN_SIDE = 41  # pixels: the smallest image that has a window on the last scale
@@ -130,33 +131,46 @@ def _scales(sources, fused):
     """For each scale a list over the sources: (sX^2, g, sV^2)."""
     if min(fused.shape) < _MIN_SIDE:
         raise ValueError(f"the images are {fused.shape}; four scales need {_MIN_SIDE} x {_MIN_SIDE} pixels")
-    *xs, f = map(preprocess.levels, (*sources, fused))
+    of_sources, of_fused = _moments(sources, fused)
+    for i, size in enumerate(_SIZES):
+        yield [_gain_and_rest(of_source[i], of_fused[i], size) for of_source in of_sources]
+
+
+class _Moments(NamedTuple):
+    """An image on one scale, and means and variances in the windows; 0 where a window is flat."""
+
+    levels: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray
+
+
+@keep_of_sources
+def _moments(*images):
+    """The _Moments of each image on each scale."""
+    return [list(_moments_on_scales(preprocess.levels(image))) for image in images]
+
+
+def _moments_on_scales(x):
     for size in _SIZES:
         if size < _SIZES[0]:
-            *xs, f = (preprocess.gaussian_means(x, size, size / 5)[::2, ::2].copy() for x in (*xs, f))
-        mean_f = preprocess.gaussian_means(f, size, size / 5)
-        variance_f = _variance(f, mean_f, size)
-        yield [_gain_and_rest(x, f, mean_f, variance_f, size) for x in xs]
+            x = preprocess.gaussian_means(x, size, size / 5)[::2, ::2].copy()
+        mean = preprocess.gaussian_means(x, size, size / 5)
+        variance = preprocess.gaussian_means(x * x, size, size / 5)
+        variance -= mean * mean
+        variance[variance < _ZERO] = 0
+        yield _Moments(x, mean, variance)
 
 
-def _variance(x, mean, size):
-    variance = preprocess.gaussian_means(x * x, size, size / 5)
-    variance -= mean * mean
-    return np.maximum(variance, 0, out=variance)
-
-
-def _gain_and_rest(x, f, mean_f, variance_f, size):
-    mean = preprocess.gaussian_means(x, size, size / 5)
-    variance = _variance(x, mean, size)
+def _gain_and_rest(of_source, of_fused, size):
+    (x, mean, variance), (f, mean_f, variance_f) = of_source, of_fused
     covariance = preprocess.gaussian_means(x * f, size, size / 5)
     covariance -= mean * mean_f
     gain = covariance / (variance + _ZERO)
     rest = variance_f - gain * covariance
-    flat, flat_f = variance < _ZERO, variance_f < _ZERO
+    flat, flat_f = variance == 0, variance_f == 0
     negative = (gain < 0) & ~flat & ~flat_f
     no_gain = flat | negative
     np.copyto(rest, variance_f, where=no_gain)
     rest[flat_f] = 0
     gain[no_gain | flat_f] = 0
-    variance[flat] = 0
     return variance, gain, np.maximum(rest, _ZERO, out=rest)

@@ -2,7 +2,6 @@
 
 import math
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +9,14 @@ from hypothesis import strategies as st
 
 from tests.two_stream_fusion.metrics import plain_further as plain
 from two_stream_fusion import metrics
-from two_stream_fusion.metrics import METRICS, REGISTRY, feature_information, phase_congruency, preprocess
+from two_stream_fusion.metrics import (
+    METRICS,
+    REGISTRY,
+    feature_information,
+    memory,
+    phase_congruency,
+    preprocess,
+)
 
 FURTHER = [name for name in REGISTRY if name not in METRICS]
 # What is 1 (VIF: 2) for A = B = F.
@@ -259,21 +265,20 @@ def test_shared_values_are_those_of_the_metrics(triple):
     assert scores == pytest.approx({name: metric(name, *triple) for name in names}, abs=1e-15)
 
 
-def test_chunks_and_kept_filters_do_not_show(triple, monkeypatch):
+def test_chunks_do_not_show(triple, monkeypatch):
     names = ("FMI", "FMI_dct", "Qp")
     before = [metric(name, *triple) for name in names]
+    monkeypatch.setattr(memory, "LARGEST", 0)
     monkeypatch.setattr(feature_information, "_CHUNK", 37)
-    monkeypatch.setattr(phase_congruency, "_ROWS", 7)
-    monkeypatch.setattr(phase_congruency, "_KEPT", 0)
+    monkeypatch.setattr(phase_congruency, "_BLOCK", 37)
     assert [metric(name, *triple) for name in names] == pytest.approx(before, abs=1e-13)
 
 
-def test_both_fourier_transforms_are_one(triple, monkeypatch):
-    sizes = {length: cv2.getOptimalDFTSize(length) for length in triple[0].shape}
-    assert all(length == size for length, size in sizes.items())  # so OpenCV's is used
-    before = metric("Qp", *triple)
-    monkeypatch.setattr(phase_congruency.cv2, "getOptimalDFTSize", lambda n: n + 1)
-    assert metric("Qp", *triple) == pytest.approx(before, abs=1e-12)
+def test_filters_are_even_and_odd_parts():
+    bank = phase_congruency._filter_bank(6, 7)
+    for oriented in bank.orientations:
+        # Real responses to a real image: none at frequency 0, which has no odd part.
+        assert oriented.odd[0, 0] == 0 and (np.abs(oriented.odd) <= oriented.even).all()
 
 
 def test_gradients_of_16_bits_are_exactly_flat():

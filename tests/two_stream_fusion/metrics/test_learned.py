@@ -4,10 +4,12 @@ import sys
 import types
 import urllib.error
 
+import cv2
 import numpy as np
 import pytest
 
 from eval import score
+from two_stream_fusion.io import images
 from two_stream_fusion.metrics import is_higher_better, learned, select_names
 from two_stream_fusion.metrics.registry import REGISTRY
 
@@ -95,3 +97,43 @@ def test_the_real_ones_prefer_the_sharp_image(triple):
         pytest.skip(str(error))
     for name in learned.TO_TRUTH:
         assert scores[0][name] == pytest.approx(0, abs=1e-4) and scores[1][name] > 0.01
+
+
+@pytest.fixture
+def pyiqa_without_downloads(tmp_path, monkeypatch):
+    """pyiqa's own models with random weights in place of those that it downloads."""
+    pytest.importorskip("pyiqa", reason="pyiqa is not installed")
+    import torch
+    from pyiqa.archs import dists_arch, lpips_arch, niqe_arch
+    from scipy.io import savemat
+    from torchvision.models import _api
+
+    natural = tmp_path / "natural.mat"
+    savemat(natural, {"mu_prisparam": np.zeros((1, 36)), "cov_prisparam": np.eye(36)})
+    monkeypatch.setattr(niqe_arch, "load_file_from_url", lambda *_: str(natural))
+    for architecture in (lpips_arch, dists_arch):
+        monkeypatch.setattr(architecture, "load_pretrained_network", lambda *_: None)
+    monkeypatch.setattr(_api.WeightsEnum, "verify", classmethod(lambda *_: None))
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("name", learned.NAMES)
+def test_the_real_ones_get_what_they_read_from_files(name, pyiqa_without_downloads, tmp_path):
+    rng = np.random.default_rng(0)
+    clean = cv2.GaussianBlur(rng.integers(0, 256, (100, 200, 3), dtype=np.uint8), (0, 0), 1)
+    fused = cv2.GaussianBlur(clean, (0, 0), 1)
+    paths = [str(tmp_path / "fused.png"), str(tmp_path / "clean.png")]
+    for path, image in zip(paths, (fused, clean)):
+        images.write(path, image)
+    value = learned.evaluate([name], fused, clean)[name]
+    model = learned._load_model(name)
+    assert str(model.device) == "cpu" and model.lower_better
+    # pyiqa reads the files itself: range, layout and order of the colours are its own.
+    assert value == pytest.approx(float(model(*paths[: 2 if name in learned.TO_TRUTH else 1])), rel=1e-6)
+    swapped = [image[..., ::-1] for image in (fused, clean)]
+    assert learned.evaluate([name], *swapped)[name] != pytest.approx(value, rel=1e-5)
+    deep = [image.astype(np.uint16) * 257 for image in (fused, clean)]
+    assert learned.evaluate([name], *deep)[name] == pytest.approx(value, rel=1e-6)
+    gray = [image[..., 1] for image in (fused, clean)]
+    equal_channels = [np.dstack([image] * 3) for image in gray]
+    assert learned.evaluate([name], *gray) == learned.evaluate([name], *equal_channels)
