@@ -230,10 +230,10 @@ def _handheld_pair(clean, region, rng, noisy, compressed, moved):
     noise = 0.3 * 15 ** rng.random() if rng.random() < noisy else None
     quality = int(rng.integers(75, 99)) if rng.random() < compressed else None
     is_moved = rng.random() < moved
-    a = _capture(pair[0], noise, quality, None, rng)
+    a = capture(pair[0], noise, quality, None, rng)
     if pair[0] is pair[1]:
         return a, a, a
-    b = _capture(pair[1], noise, quality, _random_motion(clean.shape, rng) if is_moved else None, rng)
+    b = capture(pair[1], noise, quality, _random_motion(clean.shape, rng) if is_moved else None, rng)
     in_a, in_b = (captured.astype(np.float32) - image for captured, image in zip((a, b), pair))
     return a, b, _to_uint8(clean + np.where(region[..., None], in_b, in_a))
 
@@ -245,7 +245,7 @@ def _random_motion(shape, rng):
     return np.array([[scale, 0, offset[0]], [0, scale, offset[1]]])
 
 
-def _capture(image, noise, quality, motion, rng):
+def capture(image, noise, quality, motion, rng):
     """Photograph an image (H x W x 3 uint8): move it, add noise, compress it. None leaves a step out."""
     if motion is not None:
         size = image.shape[1::-1]

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from two_stream_fusion.base.tiles import tiles
+from two_stream_fusion.methods.multi_stream import MultiStream
 from two_stream_fusion.stack import depth_edges, pair_selection
 from two_stream_fusion.stack.blend import blend_frames
 from two_stream_fusion.stack.frame_selection import select_frames
@@ -39,17 +40,17 @@ def no_progress(stage: str, total: int, unit: str) -> Iterator[Track]:
 
 
 def fuse_by_network(
-    network: Callable[..., np.ndarray],
+    network: Callable[..., np.ndarray] | MultiStream,
     frames: Frames | list[np.ndarray],
     *,
     refine: str = "none",
     tile: int = TILE,
     progress: Progress = no_progress,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Fuse aligned images by the two-stream network.
+    """Fuse aligned images by a network.
 
     Args:
-        network: fuses two images: a TwoStream.
+        network: fuses two images: a TwoStream; or all at once: a MultiStream.
         frames: two or more images, alike. They are read once, by "select" up to three times where there are
             more than two.
         refine: "none", the network's output, folded left to right (each fold costs some detail). Or "select",
@@ -71,6 +72,10 @@ def fuse_by_network(
     if len(frames) < 2:
         raise ValueError("two images or more are needed")
     frames = frames if isinstance(frames, Frames) else Frames(frames)
+    if isinstance(network, MultiStream):
+        with progress("fusing", len(network.squares(frames.shape, len(frames), tile)), "tile") as track:
+            image, choice = network(frames, tile=tile, progress=track)
+        return (image, None) if refine == "none" else (blend_frames(frames, choice), choice)
     with progress("fusing", count_tiles(frames, tile), "tile") as track:
         if refine == "none":
             return reduce(lambda a, b: network(a, b, tile=tile, progress=track), frames), None
