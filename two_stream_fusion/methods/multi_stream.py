@@ -1,9 +1,9 @@
 """The multi-stream network: a focus stack of any number of frames, fused at once.
 
-The paper ends with "we will try to design the multi-stream network structure". Here each frame passes the same
-encoder. The MAX and the MEAN of all frames' features tell a decoder what the stack has, and it scores each
-frame at every pixel. The fused image is the sum of the frames, weighted by a softmax of their scores. So the
-order of the frames changes nothing.
+The paper ends with "we will try to design the multi-stream network structure". Here each frame passes the
+same encoder. The MAX and the MEAN of all frames' features tell a decoder what the stack has, and it scores
+each frame at every pixel. The fused image is the sum of the frames, weighted by a softmax of their scores. So
+the order of the frames changes nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TILES = (64, 512)  # pixels: the least and the largest side of a square, a multi
 
 
 class Scale(NamedTuple):
-    """A scale at which frames see each other: the blob of a frame's features, and the input of the stack's."""
+    """A scale at which frames see each other: the blob of a frame's features, the input of the stack's."""
 
     features: str
     stack: str
@@ -34,8 +34,8 @@ class MultiStream:
     """A trained net N-stream of prototxt/, ready to fuse.
 
     Args:
-        deploy: its deploy.prototxt: inputs frame and stack1, stack2, ...; one output, a frame's score. A layer
-            own1 reads the features whose MAX and MEAN are stack1, and so on.
+        deploy: its deploy.prototxt: inputs frame and stack1, stack2, ...; one output, a frame's score. A
+            layer own1 reads the features whose MAX and MEAN are stack1, and so on.
         weights: its .caffemodel.
 
     Raises:
@@ -74,8 +74,8 @@ class MultiStream:
         """Fuse aligned frames.
 
         Args:
-            frames: two or more, H x W or H x W x 3, uint8 or uint16, alike. They are read once for each row of
-                squares.
+            frames: two or more, H x W or H x W x 3, uint8 or uint16, alike. They are read once for each row
+                of squares.
             tile: as of `squares`.
             progress: wraps the list of squares.
 

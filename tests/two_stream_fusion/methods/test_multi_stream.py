@@ -1,4 +1,4 @@
-"""The multi-stream network fuses stacks of any number of frames, in any order, as its train_val.prototxt does."""
+"""The multi-stream network fuses any number of frames, in any order, as its train_val.prototxt does."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ SIX = 6
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """The net as it trains, on data of its own, and its weights as a file; scores differ from frame to frame."""
+    """The net as it trains, and its weights as a file; its scores differ from frame to frame."""
     text = (ROOT / "prototxt" / NAME / "train_val.prototxt").read_text()
     shape = "dummy_data_param { shape { dim: 1 dim: 4 dim: 32 dim: 64 } }"
     text = re.sub(r"hdf5_data_param .*", shape, text.replace('"HDF5Data"', '"DummyData"'))
@@ -80,9 +80,7 @@ def test_every_value_lies_between_those_of_the_frames(network, shape, dtype):
 
 def test_memory_does_not_grow_with_the_number_of_frames(network):
     def features(count):
-        inner, outer, _ = max(
-            network.squares((3000, 4000), count), key=lambda s: s[1][0].stop - s[1][0].start
-        )
+        _, outer, _ = max(network.squares((3000, 4000), count), key=lambda s: s[1][0].stop - s[1][0].start)
         return count * (outer[0].stop - outer[0].start) ** 2 * 4 * (16 + 32 / 4 + 32 / 16)
 
     assert all(features(count) <= multi_stream.MEMORY for count in (2, 8, 32, 100))
