@@ -245,8 +245,25 @@ def _random_motion(shape, rng):
     return np.array([[scale, 0, offset[0]], [0, scale, offset[1]]])
 
 
-def capture(image, noise, quality, motion, rng):
-    """Photograph an image (H x W x 3 uint8): move it, add noise, compress it. None leaves a step out."""
+def capture(
+    image: np.ndarray,
+    noise: float | None,
+    quality: int | None,
+    motion: np.ndarray | None,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Photograph an image: move it, add noise, compress it. None leaves a step out.
+
+    Args:
+        image: H x W x 3 uint8 RGB.
+        noise: its sigma in levels, in each of R, G and B.
+        quality: of JPEG.
+        motion: 2 x 3, takes points of `image` to those of the result.
+        rng: the generator of the noise.
+
+    Returns:
+        H x W x 3 uint8.
+    """
     if motion is not None:
         size = image.shape[1::-1]
         image = cv2.warpAffine(image, motion, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)

@@ -149,7 +149,15 @@ def draw_scene(photograph: np.ndarray, mask: np.ndarray, rng: np.random.Generato
 
 
 def random_depth(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Draw a depth for each pixel of a level, a slope or hills: H x W float32, 0 to 1."""
+    """Draw the depths of a level, a slope or hills.
+
+    Args:
+        shape: (height, width) in pixels.
+        rng: the generator to draw from.
+
+    Returns:
+        H x W float32, 0 to 1.
+    """
     kind = rng.integers(3)
     if kind == 0:
         return np.full(shape, rng.random(), np.float32)
@@ -197,5 +205,13 @@ def render_stack(scene: Sequence[Layer], planes: Sequence[float], blur: float) -
 
 
 def log_uniform(limits: tuple[float, float], rng: np.random.Generator) -> float:
-    """Draw a number whose logarithm is uniform between those of two limits."""
+    """Draw a number whose logarithm is uniform.
+
+    Args:
+        limits: the least and the largest number.
+        rng: the generator to draw from.
+
+    Returns:
+        The number.
+    """
     return float(np.exp(rng.uniform(*np.log(limits))))
