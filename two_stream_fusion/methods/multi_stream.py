@@ -34,8 +34,9 @@ class MultiStream:
     """A trained net N-stream of prototxt/, ready to fuse.
 
     Args:
-        deploy: its deploy.prototxt: inputs frame and stack1, stack2, ...; one output, a frame's score. A
-            layer own1 reads the features whose MAX and MEAN are stack1, and so on.
+        deploy: its deploy.prototxt: inputs frame and stack1, stack2, ...; one output, a frame's score. The
+            encoder comes first, then all1, all2, ..., which read the stacks, then own1, own2, ..., which read
+            the features whose MAX and MEAN they are, and the rest of the decoder.
         weights: its .caffemodel.
 
     Raises:
@@ -49,16 +50,15 @@ class MultiStream:
         self.net = models.open_net(deploy, weights)
         layers = {layer.name: layer for layer in description.layer}
         inputs = list(self.net.inputs)
-        owners = [f"own{i}" for i in range(1, len(inputs))]
-        stacks = [f"stack{i}" for i in range(1, len(inputs))]
-        if inputs != ["frame", *stacks] or not owners or not set(owners) <= set(layers):
+        own, stacks = ([f"{name}{i}" for i in range(1, len(inputs))] for name in ("own", "stack"))
+        if inputs != ["frame", *stacks] or not stacks or not {"all1", *own} <= set(layers):
             raise ValueError(
-                f"{deploy}: not a multi-stream net: inputs {inputs}; frame, stack1, ... and layers own1, ..."
-                " are needed"
+                f"{deploy}: not a multi-stream net: inputs {inputs}; frame, stack1, ... and layers all1, ...,"
+                " own1, ... are needed"
             )
-        self.scales = [Scale(layers[own].bottom[0], stack) for own, stack in zip(owners, stacks)]
+        self.scales = [Scale(layers[name].bottom[0], stack) for name, stack in zip(own, stacks)]
         names = list(self.net._layer_names)
-        self.encoder_end, self.decoder_start = names[names.index(owners[0]) - 1], owners[0]
+        self.encoder_end, self.stack_end = (names[names.index(name) - 1] for name in ("all1", "own1"))
         self.output = self.net.outputs[0]
         sides = [self.net.blobs[name].shape[-1] for name in inputs]
         self.strides = [sides[0] // side for side in sides[1:]]
@@ -133,13 +133,13 @@ class MultiStream:
         features = [self._encode(np.pad(to_channels(part), padding, "edge")) for part in parts]
         for i, scale in enumerate(self.scales):
             of_frames = [feature[i] for feature in features]
-            total, largest = of_frames[0].copy(), of_frames[0].copy()
+            total, largest = (np.copy(of_frames[0], order="K") for _ in "ab")
             for feature in of_frames[1:]:
                 total += feature
                 np.maximum(largest, feature, out=largest)
             stack = np.concatenate([largest, total / len(parts)])
-            self.net.blobs[scale.stack].reshape(1, *stack.shape)
             self.net.blobs[scale.stack].data[0] = stack
+        self.net.forward(start="all1", end=self.stack_end)
         scores = np.stack([self._decode(feature) for feature in features])[:, :height, :width]
         weights = np.exp(scores - scores.max(axis=0))
         return weights / weights.sum(axis=0)
@@ -155,13 +155,14 @@ class MultiStream:
             self.net.reshape()
         blob.data[0] = channels
         self.net.forward(end=self.encoder_end)
-        return [self.net.blobs[scale.features].data[0].copy() for scale in self.scales]
+        # In the blobs' own order of memory, in which they go back: no transposition.
+        return [np.copy(self.net.blobs[scale.features].data[0], order="K") for scale in self.scales]
 
     def _decode(self, features):
         """The score of a frame of given features: H x W float32."""
         for scale, feature in zip(self.scales, features):
             self.net.blobs[scale.features].data[0] = feature
-        self.net.forward(start=self.decoder_start)
+        self.net.forward(start="own1")
         return self.net.blobs[self.output].data[0, 0].copy()
 
 
