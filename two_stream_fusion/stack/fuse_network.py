@@ -84,18 +84,34 @@ def fuse_by_network(
             fused, from_b = pair_selection.select_pixels(a, b, network(a, b, tile=tile, progress=track))
             return fused, from_b.astype(np.uint16)
         choice = select_frames(network, frames, tile=tile, progress=track)
-    image = blend_frames(frames, choice)
-    weight = depth_edges.edge_weight(choice, len(frames))
-    if weight is not None:
-        image = _fuse_depth_edges(network, frames, image, weight, tile, progress)
-    return image, choice
+    return fuse_depth_edges(network, frames, blend_frames(frames, choice), choice, tile, progress), choice
 
 
-def _fuse_depth_edges(network, frames, image, weight, tile, progress):
-    """An image with the network's where `weight` is above 0: see depth_edges.blend_network.
+def fuse_depth_edges(
+    network: Callable[..., np.ndarray],
+    frames: Frames,
+    image: np.ndarray,
+    choice: np.ndarray,
+    tile: int = TILE,
+    progress: Progress = no_progress,
+) -> np.ndarray:
+    """Take the network's image of a stack near depth edges: see stack/depth_edges.py.
 
     The network is computed only on the squares that this needs.
+
+    Args:
+        network: a TwoStream.
+        frames: in the order of their focus.
+        image: their fusion otherwise.
+        choice: H x W, for each pixel the index of its frame.
+        tile, progress: as of `fuse_by_network`.
+
+    Returns:
+        The image; `image` itself where there are no depth edges.
     """
+    weight = depth_edges.edge_weight(choice, len(frames))
+    if weight is None:
+        return image
     tile = min(tile or EDGE_TILE, EDGE_TILE)
     margin = depth_edges.WINDOW // 2 + network.receptive_field_radius * (len(frames) - 1).bit_length()
     where = cv2.dilate((weight > 0).astype(np.uint8), np.ones((2 * margin + 1,) * 2, np.uint8)) > 0
