@@ -118,19 +118,21 @@ def find(folder: str | Path, unreadable: OnError | None = None) -> list[SourcePh
 
 
 def fingerprint(sources: Iterable[SourcePhotograph], root: str | Path) -> dict:
-    """Tell a set of files from others without reading them.
+    """Tell a set of files from others, by their names and contents.
 
     Args:
         sources: photographs and masks, as of `find`.
         root: the folder that their names are relative to.
 
     Returns:
-        {"files": number of photographs and masks, "sha256": of their names, sizes and times}.
+        {"files": number of photographs and masks, "sha256": of their names and contents}.
     """
     files = [path for source in sources for path in source if path and os.path.exists(path)]
-    stats = [(os.path.relpath(path, root), os.stat(path)) for path in files]
-    text = "".join(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n" for name, stat in stats)
-    return {"files": len(files), "sha256": hashlib.sha256(os.fsencode(text)).hexdigest()}
+    digest = hashlib.sha256()
+    for path in files:
+        content = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        digest.update(os.fsencode(f"{os.path.relpath(path, root)}\0{content}\n"))
+    return {"files": len(files), "sha256": digest.hexdigest()}
 
 
 def bundled_photographs() -> list[SourcePhotograph]:

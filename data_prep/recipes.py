@@ -230,10 +230,10 @@ def _handheld_pair(clean, region, rng, noisy, compressed, moved):
     noise = 0.3 * 15 ** rng.random() if rng.random() < noisy else None
     quality = int(rng.integers(75, 99)) if rng.random() < compressed else None
     is_moved = rng.random() < moved
-    a = _capture(pair[0], noise, quality, None, rng)
+    a = capture(pair[0], noise, quality, None, rng)
     if pair[0] is pair[1]:
         return a, a, a
-    b = _capture(pair[1], noise, quality, _random_motion(clean.shape, rng) if is_moved else None, rng)
+    b = capture(pair[1], noise, quality, _random_motion(clean.shape, rng) if is_moved else None, rng)
     in_a, in_b = (captured.astype(np.float32) - image for captured, image in zip((a, b), pair))
     return a, b, _to_uint8(clean + np.where(region[..., None], in_b, in_a))
 
@@ -245,8 +245,25 @@ def _random_motion(shape, rng):
     return np.array([[scale, 0, offset[0]], [0, scale, offset[1]]])
 
 
-def _capture(image, noise, quality, motion, rng):
-    """Photograph an image (H x W x 3 uint8): move it, add noise, compress it. None leaves a step out."""
+def capture(
+    image: np.ndarray,
+    noise: float | None,
+    quality: int | None,
+    motion: np.ndarray | None,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Photograph an image: move it, add noise, compress it. None leaves a step out.
+
+    Args:
+        image: H x W x 3 uint8 RGB.
+        noise: its sigma in levels, in each of R, G and B.
+        quality: of JPEG.
+        motion: 2 x 3, takes points of `image` to those of the result.
+        rng: the generator of the noise.
+
+    Returns:
+        H x W x 3 uint8.
+    """
     if motion is not None:
         size = image.shape[1::-1]
         image = cv2.warpAffine(image, motion, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)

@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 UNTESTED = {
     "for speed alone": [
+        ("data_prep/stack_patches.py", "REGION"),
         ("two_stream_fusion/base/tiles.py", "TILE"),
         ("two_stream_fusion/stack/fuse_network.py", "EDGE_TILE"),
         ("two_stream_fusion/stack/registration.py", "ECC_CRITERIA"),

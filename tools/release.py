@@ -118,7 +118,7 @@ def _copy_bundled(folder: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     for source in bundled_photographs():
         if not (folder / Path(source.path).name).exists():
-            shutil.copy2(source.path, folder)  # with its time, by which a changed file is known
+            shutil.copy(source.path, folder)
     return str(folder)
 
 

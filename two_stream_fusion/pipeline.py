@@ -48,9 +48,11 @@ from two_stream_fusion.stack.inspection import (
 from two_stream_fusion.stack.matte import Matte
 
 if TYPE_CHECKING:
+    from two_stream_fusion.methods.multi_stream import MultiStream
     from two_stream_fusion.methods.two_stream import TwoStream
 
 LOG = logging.getLogger(__name__)
+NETWORKS = ("two_stream", "multi_stream")  # the kinds of models that the method two_stream runs
 
 Sources = Union[Frames, Iterable[Source]]
 
@@ -365,8 +367,8 @@ def open_network(
     *,
     gpu: int | None = None,
     precision: str = "float32",
-) -> TwoStream:
-    """Open the two-stream network.
+) -> TwoStream | MultiStream:
+    """Open a two-stream or a multi-stream network.
 
     Args:
         model: a name of models/ (default: models.DEFAULT).
@@ -388,6 +390,7 @@ def open_network(
         raise ValueError("either a model, or net and weights")
     import caffe  # late: the other methods need no Caffe
 
+    from two_stream_fusion.methods.multi_stream import MultiStream, is_multi_stream
     from two_stream_fusion.methods.two_stream import TwoStream
 
     if gpu is not None:
@@ -397,9 +400,9 @@ def open_network(
         if not hasattr(caffe, "set_precision"):
             raise ValueError(f"precision {precision}: this Caffe has only float32; caffe_torch has more")
         caffe.set_precision(precision)
-    if net is not None and weights is not None:
-        return TwoStream(net, weights)
-    return TwoStream(*models.model_files(model or models.DEFAULT, "two_stream"))
+    if net is None or weights is None:
+        net, weights = models.model_files(model or models.DEFAULT, *NETWORKS)
+    return (MultiStream if is_multi_stream(net) else TwoStream)(net, weights)
 
 
 def options(method: str) -> dict[str, Any]:

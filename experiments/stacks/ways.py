@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 from typing import Callable, Iterable, NamedTuple, Optional, Sequence, Tuple
 
@@ -15,12 +16,14 @@ import numpy as np
 
 from experiments.stacks.scenes import Scene
 from two_stream_fusion.io import images
-from two_stream_fusion.methods import registry
+from two_stream_fusion.methods import models, registry
+from two_stream_fusion.methods.multi_stream import MultiStream
 from two_stream_fusion.metrics import fidelity
 from two_stream_fusion.stack import fuse_network, pair_selection
 from two_stream_fusion.stack.depth_edges import fuse_tree
 from two_stream_fusion.stack.frames import Frames
 
+MULTI_STREAM = "N-stream_f16_k3-stack"  # the model
 ENFUSE = ["enfuse", "--exposure-weight=0", "--saturation-weight=0", "--contrast-weight=1", "--hard-mask"]
 
 Net = Callable[..., np.ndarray]
@@ -80,6 +83,39 @@ def fuse_by_default(net: Net, frames: Sequence[np.ndarray]) -> Fused:
     return fuse_network.fuse_by_network(net, list(frames), refine=refine)
 
 
+def fuse_multi_stream(net: Net, frames: Sequence[np.ndarray]) -> Fused:
+    """Fuse by the multi-stream network.
+
+    Args:
+        net: not used.
+        frames: of a stack, in any order.
+
+    Returns:
+        The sum of the frames, weighted, and the frame of the largest weight.
+    """
+    return multi_stream()(frames)
+
+
+def fuse_multi_stream_edges(net: Net, frames: Sequence[np.ndarray]) -> Fused:
+    """Fuse by the multi-stream network, and near depth edges by the two-stream one.
+
+    Args:
+        net: the two-stream network.
+        frames: of a stack, in the order of focus.
+
+    Returns:
+        The fused image, and the frame of the largest weight.
+    """
+    image, choice = multi_stream()(frames)
+    return fuse_network.fuse_depth_edges(net, Frames(frames), image, choice), choice
+
+
+@lru_cache(maxsize=None)
+def multi_stream() -> MultiStream:
+    """The released multi-stream network."""
+    return MultiStream(*models.model_files(MULTI_STREAM, "multi_stream"))
+
+
 def run_enfuse(net: Net, frames: Sequence[np.ndarray]) -> Fused:
     """Fuse by Debian's enfuse, with its options for focus stacks.
 
@@ -111,6 +147,8 @@ WAYS: dict[str, Way] = {
     "default": fuse_by_default,
     "select, folded": fold_select,
     "the network's images, a tree": lambda net, frames: (fuse_tree(net, frames), None),
+    "multi-stream": fuse_multi_stream,
+    "multi-stream, edges": fuse_multi_stream_edges,
     "GF": lambda net, frames: (registry.fuse("gf", frames).image, None),
     "LP": lambda net, frames: (registry.fuse("lp", frames).image, None),
     "enfuse": run_enfuse,

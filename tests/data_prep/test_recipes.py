@@ -71,7 +71,7 @@ def test_the_spread_of_small_blurs_is_as_stated(asked, gaussian, disc):
 
 def test_the_luma_of_handheld_noise_is_as_stated():
     flat = np.full((200, 200, 3), 128, np.uint8)
-    noisy = recipes._capture(flat, 4.0, None, None, np.random.default_rng(0))
+    noisy = recipes.capture(flat, 4.0, None, None, np.random.default_rng(0))
     assert noisy.std(axis=(0, 1)) == pytest.approx([4.0] * 3, rel=0.02)
     luma = channels(noisy)[3]
     assert luma.std() == pytest.approx(0.67 * 4.0, rel=0.02)
@@ -197,7 +197,7 @@ def test_shares_of_photographs_are_as_stated(monkeypatch):
         captures.append([noise is not None, quality is not None, motion is not None])
         return image
 
-    monkeypatch.setattr(recipes, "_capture", capture)
+    monkeypatch.setattr(recipes, "capture", capture)
     monkeypatch.setattr(recipes, "_defocus_pair", lambda clean, region, rng: (clean, clean.copy()))
     clean, region = (image[:8, :8] for image in pattern())
     for seed in range(600):

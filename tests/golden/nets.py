@@ -22,6 +22,7 @@ SOLVER = """net: "{net}" type: "Adam" base_lr: 1e-5 momentum: 0.9 momentum2: 0.9
 lr_policy: "fixed" max_iter: 10 snapshot_prefix: "build/x" train_state {{ stage: "detail" }} """
 DATA = {  # what the nets read: folders below build/, and the datasets in them
     "data": dict.fromkeys(("a", "b", "label"), (4, PATCH, PATCH)),
+    "data_stack": dict.fromkeys((*(f"frame{i}" for i in range(1, 7)), "label"), (4, PATCH, PATCH)),
     "data_cnn": {"a": (1, 16, 16), "b": (1, 16, 16), "label": ()},
     "data_srcnn_detail": dict.fromkeys(("data", "label"), (1, PATCH, PATCH)),
     "data_srcnn_approximation": dict.fromkeys(("data", "label"), (1, PATCH, PATCH)),
@@ -68,17 +69,30 @@ def set_weights(net):
             bias.data[...] += 0.5
 
 
+def input_shapes(net, size):
+    """{input: shape} of a net for an image of a size; the inputs of multi-stream nets differ in scale."""
+    shapes = {blob: tuple(net.blobs[blob].shape) for blob in net.inputs}
+    side = shapes[net.inputs[0]][2]
+    return {
+        blob: (1, channels, *(n * height // side for n in size))
+        for blob, (_, channels, height, _) in shapes.items()
+    }
+
+
 def forward(name):
     """Every 37th value of the output for random inputs of 24 x 31 pixels, or of multiples of STRIDED."""
     net = caffe.Net(str(ROOT / "prototxt" / name / "deploy.prototxt"), caffe.TEST)
     set_weights(net)
     random = np.random.RandomState(7)
     side = STRIDED.get(name)
-    shape = (1, net.blobs[net.inputs[0]].shape[1], *((side, 2 * side) if side else (24, 31)))
-    for blob in net.inputs:
+    size = (side, 2 * side) if side else (24, 31)
+    if name.startswith("N-"):
+        size = (24, 32)
+    shapes = input_shapes(net, size)
+    for blob, shape in shapes.items():
         net.blobs[blob].reshape(*shape)
     net.reshape()
-    for blob in net.inputs:
+    for blob, shape in shapes.items():
         net.blobs[blob].data[...] = random.random_sample(shape)
     (output,) = net.forward().values()
     return [float(x) for x in output.flatten()[::37]]

@@ -60,12 +60,12 @@ def card(name: str) -> dict[str, str]:
     return values
 
 
-def model_files(name: str, method: str | None = None) -> tuple[Path, Path]:
+def model_files(name: str, *methods: str) -> tuple[Path, Path]:
     """Find the files of a model.
 
     Args:
         name: of the model.
-        method: the method that it has to be of; None for any.
+        methods: those that it may be of; any where none is given.
 
     Returns:
         The paths of its deploy.prototxt and its .caffemodel.
@@ -75,8 +75,9 @@ def model_files(name: str, method: str | None = None) -> tuple[Path, Path]:
             damaged.
     """
     head = card(name)
-    if method not in (None, head["method"]):
-        raise ValueError(f"{name} is a model of {head['method']}, {method} has {', '.join(names(method))}")
+    if methods and head["method"] not in methods:
+        others = ", ".join(other for method in methods for other in names(method))
+        raise ValueError(f"{name} is a model of {head['method']}, {methods[0]} has {others}")
     weights = data_folder() / "models" / name / head["caffemodel"]
     if not weights.is_file():
         raise ValueError(f"{weights}: does not exist, though its readme.md names it")
@@ -122,7 +123,7 @@ def resolve_model(
         raise ValueError("--net and --weights go together")
     if net is not None and weights is not None:
         return net, weights
-    return model_files(model or DEFAULT, method)
+    return model_files(model or DEFAULT, *([method] if method else []))
 
 
 def open_net(deploy: str | Path, weights: str | Path) -> caffe.Net:

@@ -11,6 +11,7 @@ from typing import Any, Callable, Iterable, Sequence
 import numpy as np
 
 from two_stream_fusion.methods import registry
+from two_stream_fusion.methods.multi_stream import MultiStream
 from two_stream_fusion.stack import pair_selection
 from two_stream_fusion.stack.blend import blend_frames
 from two_stream_fusion.stack.frame_selection import select_frames
@@ -20,20 +21,20 @@ Track = Callable[[Iterable], Iterable]
 
 
 def fuse_by_network(
-    network: Callable[..., np.ndarray],
+    network: Callable[..., np.ndarray] | MultiStream,
     matte: Matte,
     *,
     refine: str,
     tile: int,
     progress: Track = iter,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Fuse frames with alpha by the two-stream network.
+    """Fuse frames with alpha by a network.
 
     Args:
-        network: fuses two images: a TwoStream.
+        network: fuses two images: a TwoStream; or all at once: a MultiStream.
         matte: two or more frames.
         refine: "none", the network's output for the colours and for the alphas. Or "select", by the choice
-            that is made for the composites.
+            that is made for the composites, as a MultiStream always does.
         tile, progress: as of TwoStream.
 
     Returns:
@@ -44,11 +45,13 @@ def fuse_by_network(
         ValueError: images cannot be fused.
     """
     options: dict[str, Any] = {"tile": tile, "progress": progress}
-    if refine == "none":
+    if isinstance(network, MultiStream):
+        choice = network(matte.composites, **options)[1]
+    elif refine == "none":
         image = reduce(lambda a, b: network(a, b, **options), matte.colours)
         alpha = reduce(lambda a, b: network(a, b, tile=tile), matte.alphas)
         return image, matte.clip_alpha(alpha), None
-    if len(matte.composites) == 2:
+    elif len(matte.composites) == 2:
         a, b = matte.composites
         choice = pair_selection.select_pixels(a, b, network(a, b, **options))[1].astype(np.uint16)
     else:

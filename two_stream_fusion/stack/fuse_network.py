@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from two_stream_fusion.base.tiles import tiles
+from two_stream_fusion.methods.multi_stream import MultiStream
 from two_stream_fusion.stack import depth_edges, pair_selection
 from two_stream_fusion.stack.blend import blend_frames
 from two_stream_fusion.stack.frame_selection import select_frames
@@ -39,17 +40,17 @@ def no_progress(stage: str, total: int, unit: str) -> Iterator[Track]:
 
 
 def fuse_by_network(
-    network: Callable[..., np.ndarray],
+    network: Callable[..., np.ndarray] | MultiStream,
     frames: Frames | list[np.ndarray],
     *,
     refine: str = "none",
     tile: int = TILE,
     progress: Progress = no_progress,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Fuse aligned images by the two-stream network.
+    """Fuse aligned images by a network.
 
     Args:
-        network: fuses two images: a TwoStream.
+        network: fuses two images: a TwoStream; or all at once: a MultiStream.
         frames: two or more images, alike. They are read once, by "select" up to three times where there are
             more than two.
         refine: "none", the network's output, folded left to right (each fold costs some detail). Or "select",
@@ -71,6 +72,10 @@ def fuse_by_network(
     if len(frames) < 2:
         raise ValueError("two images or more are needed")
     frames = frames if isinstance(frames, Frames) else Frames(frames)
+    if isinstance(network, MultiStream):
+        with progress("fusing", len(network.squares(frames.shape, len(frames), tile)), "tile") as track:
+            image, choice = network(frames, tile=tile, progress=track)
+        return (image, None) if refine == "none" else (blend_frames(frames, choice), choice)
     with progress("fusing", count_tiles(frames, tile), "tile") as track:
         if refine == "none":
             return reduce(lambda a, b: network(a, b, tile=tile, progress=track), frames), None
@@ -79,18 +84,34 @@ def fuse_by_network(
             fused, from_b = pair_selection.select_pixels(a, b, network(a, b, tile=tile, progress=track))
             return fused, from_b.astype(np.uint16)
         choice = select_frames(network, frames, tile=tile, progress=track)
-    image = blend_frames(frames, choice)
-    weight = depth_edges.edge_weight(choice, len(frames))
-    if weight is not None:
-        image = _fuse_depth_edges(network, frames, image, weight, tile, progress)
-    return image, choice
+    return fuse_depth_edges(network, frames, blend_frames(frames, choice), choice, tile, progress), choice
 
 
-def _fuse_depth_edges(network, frames, image, weight, tile, progress):
-    """An image with the network's where `weight` is above 0: see depth_edges.blend_network.
+def fuse_depth_edges(
+    network: Callable[..., np.ndarray],
+    frames: Frames,
+    image: np.ndarray,
+    choice: np.ndarray,
+    tile: int = TILE,
+    progress: Progress = no_progress,
+) -> np.ndarray:
+    """Take the network's image of a stack near depth edges: see stack/depth_edges.py.
 
     The network is computed only on the squares that this needs.
+
+    Args:
+        network: a TwoStream.
+        frames: in the order of their focus.
+        image: their fusion otherwise.
+        choice: H x W, for each pixel the index of its frame.
+        tile, progress: as of `fuse_by_network`.
+
+    Returns:
+        The image; `image` itself where there are no depth edges.
     """
+    weight = depth_edges.edge_weight(choice, len(frames))
+    if weight is None:
+        return image
     tile = min(tile or EDGE_TILE, EDGE_TILE)
     margin = depth_edges.WINDOW // 2 + network.receptive_field_radius * (len(frames) - 1).bit_length()
     where = cv2.dilate((weight > 0).astype(np.uint8), np.ones((2 * margin + 1,) * 2, np.uint8)) > 0

@@ -1,0 +1,194 @@
+"""The multi-stream network: a focus stack of any number of frames, fused at once.
+
+The paper ends with "we will try to design the multi-stream network structure". Here each frame passes the
+same encoder. The MAX and the MEAN of all frames' features tell a decoder what the stack has, and it scores
+each frame at every pixel. The fused image is the sum of the frames, weighted by a softmax of their scores. So
+the order of the frames changes nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Callable, Iterable, NamedTuple, Sequence
+
+import numpy as np
+from caffe.proto import caffe_pb2
+
+from two_stream_fusion.base.pixels import check_alike, round_half_even
+from two_stream_fusion.base.tiles import Tile, tiles
+from two_stream_fusion.methods import models
+from two_stream_fusion.methods.two_stream import to_channels
+
+MEMORY = 2**28  # bytes of features kept for a square of all frames
+TILES = (64, 512)  # pixels: the least and the largest side of a square, a multiple of every stride
+
+
+class Scale(NamedTuple):
+    """A scale at which frames see each other: the blob of a frame's features, the input of the stack's."""
+
+    features: str
+    stack: str
+
+
+class MultiStream:
+    """A trained net N-stream of prototxt/, ready to fuse.
+
+    Args:
+        deploy: its deploy.prototxt: inputs frame and stack1, stack2, ...; one output, a frame's score. The
+            encoder comes first, then all1, all2, ..., which read the stacks, then own1, own2, ..., which read
+            the features whose MAX and MEAN they are, and the rest of the decoder.
+        weights: its .caffemodel.
+
+    Raises:
+        OSError: a file is missing.
+        ValueError: a file is not what it should be.
+    """
+
+    def __init__(self, deploy: str | Path, weights: str | Path):
+        description = models.read_prototxt(deploy, caffe_pb2.NetParameter())
+        self.deploy, self.weights = deploy, weights
+        self.net = models.open_net(deploy, weights)
+        layers = {layer.name: layer for layer in description.layer}
+        inputs = list(self.net.inputs)
+        own, stacks = ([f"{name}{i}" for i in range(1, len(inputs))] for name in ("own", "stack"))
+        if inputs != ["frame", *stacks] or not stacks or not {"all1", *own} <= set(layers):
+            raise ValueError(
+                f"{deploy}: not a multi-stream net: inputs {inputs}; frame, stack1, ... and layers all1, ...,"
+                " own1, ... are needed"
+            )
+        self.scales = [Scale(layers[name].bottom[0], stack) for name, stack in zip(own, stacks)]
+        names = list(self.net._layer_names)
+        self.encoder_end, self.stack_end = (names[names.index(name) - 1] for name in ("all1", "own1"))
+        self.output = self.net.outputs[0]
+        sides = [self.net.blobs[name].shape[-1] for name in inputs]
+        self.strides = [sides[0] // side for side in sides[1:]]
+        self.margin = _margin(description, max(self.strides))
+
+    def __call__(
+        self,
+        frames: Sequence[np.ndarray],
+        *,
+        tile: int = 0,
+        progress: Callable[[Iterable], Iterable] = iter,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Fuse aligned frames.
+
+        Args:
+            frames: two or more, H x W or H x W x 3, uint8 or uint16, alike. They are read once for each row
+                of squares.
+            tile: as of `squares`.
+            progress: wraps the list of squares.
+
+        Returns:
+            The fused image, and H x W uint16, the index of the frame with the largest weight.
+
+        Raises:
+            ValueError: frames differ, or there are fewer than two.
+        """
+        if len(frames) < 2:
+            raise ValueError("two images or more are needed")
+        first = frames[0]
+        fused, choice = np.empty_like(first), np.zeros(first.shape[:2], np.uint16)
+        band, crops = None, []
+        for inner, outer, inside in progress(self.squares(first.shape, len(frames), tile)):
+            if outer[0] != band:
+                band, crops = outer[0], []
+                for frame in frames:
+                    check_alike(first, frame)
+                    crops.append(frame[outer[0]].copy())
+            parts = [crop[:, outer[1]] for crop in crops]
+            weights = self._weigh(parts)[(slice(None), *inside)]
+            parts = [part[inside] for part in parts]
+            if first.ndim == 3:
+                total = sum(w[..., None] * part for w, part in zip(weights, parts))
+            else:
+                total = sum(w * part for w, part in zip(weights, parts))
+            fused[inner] = round_half_even(total, first.dtype)
+            choice[inner] = weights.argmax(axis=0)
+        return fused, choice
+
+    def squares(self, shape: Sequence[int], count: int, tile: int = 0) -> list[Tile]:
+        """The squares that are computed at once.
+
+        Args:
+            shape: of a frame: height, width, and channels or not.
+            count: the number of frames.
+            tile: side in pixels, 0 for the largest. It is also bounded by the memory for the features of all
+                frames, and a multiple of the nets' strides.
+
+        Returns:
+            As base.tiles.tiles.
+        """
+        floats = sum(self.net.blobs[s.features].shape[1] / n**2 for s, n in zip(self.scales, self.strides))
+        bound = int((MEMORY / (4 * floats * count)) ** 0.5) - 2 * self.margin
+        least = max(self.strides)
+        side = max(least, min(tile or TILES[1], max(bound, TILES[0])) // least * least)
+        return tiles((shape[0], shape[1]), side, self.margin)
+
+    def _weigh(self, parts):
+        """The weights of parts of all frames: N x H x W float32, whose sum is 1."""
+        height, width = parts[0].shape[:2]
+        least = max(self.strides)
+        padding = (0, 0), (0, -height % least), (0, -width % least)
+        features = [self._encode(np.pad(to_channels(part), padding, "edge")) for part in parts]
+        for i, scale in enumerate(self.scales):
+            of_frames = [feature[i] for feature in features]
+            total, largest = (np.copy(of_frames[0], order="K") for _ in "ab")
+            for feature in of_frames[1:]:
+                total += feature
+                np.maximum(largest, feature, out=largest)
+            stack = np.concatenate([largest, total / len(parts)])
+            self.net.blobs[scale.stack].data[0] = stack
+        self.net.forward(start="all1", end=self.stack_end)
+        scores = np.stack([self._decode(feature) for feature in features])[:, :height, :width]
+        weights = np.exp(scores - scores.max(axis=0))
+        return weights / weights.sum(axis=0)
+
+    def _encode(self, channels):
+        """The features of a frame, 4 x H x W, at each scale: C x H x W each."""
+        blob = self.net.blobs["frame"]
+        if tuple(blob.shape) != (1, *channels.shape):
+            blob.reshape(1, *channels.shape)
+            for stack, stride in zip((s.stack for s in self.scales), self.strides):
+                size = (n // stride for n in channels.shape[1:])
+                self.net.blobs[stack].reshape(1, self.net.blobs[stack].shape[1], *size)
+            self.net.reshape()
+        blob.data[0] = channels
+        self.net.forward(end=self.encoder_end)
+        # In the blobs' own order of memory, in which they go back: no transposition.
+        return [np.copy(self.net.blobs[scale.features].data[0], order="K") for scale in self.scales]
+
+    def _decode(self, features):
+        """The score of a frame of given features: H x W float32."""
+        for scale, feature in zip(self.scales, features):
+            self.net.blobs[scale.features].data[0] = feature
+        self.net.forward(start="own1")
+        return self.net.blobs[self.output].data[0, 0].copy()
+
+
+def is_multi_stream(deploy: str | Path) -> bool:
+    """Whether a deploy.prototxt is of a multi-stream net: it has an input named frame.
+
+    Raises:
+        OSError, ValueError: as of models.read_prototxt.
+    """
+    net = models.read_prototxt(deploy, caffe_pb2.NetParameter())
+    return any(layer.type == "Input" and "frame" in layer.top for layer in net.layer)
+
+
+def _margin(net, multiple):
+    """How far a score looks, in pixels, rounded up to a multiple: half of the net's receptive field."""
+    reach, stride = {}, {}
+    for layer in net.layer:
+        here = max((reach.get(name, 0) for name in layer.bottom), default=0)
+        step = max((stride.get(name, 1) for name in layer.bottom), default=1)
+        if layer.type in ("Convolution", "Deconvolution"):
+            window = layer.convolution_param
+            kernel, by = window.kernel_size[0], (list(window.stride) or [1])[0]
+            step = step / by if layer.type == "Deconvolution" else step
+            here += (kernel - 1) / 2 * step if layer.type == "Convolution" else (kernel - 1) * step
+            step = step * by if layer.type == "Convolution" else step
+        for top in layer.top:
+            reach[top], stride[top] = here, step
+    largest = max(reach.values(), default=0)
+    return int(-(-largest // multiple) * multiple)
