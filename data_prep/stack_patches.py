@@ -20,7 +20,7 @@ FRAMES = 6  # streams of the nets in training
 TEST_PATCHES = 1000  # validation patches
 REGION = (192, 256)  # pixels: at most so much of a photograph is rendered, for speed alone
 LARGEST_BLUR = (1.5, 16)  # pixels: the radius of the farthest depth's blur is log-uniform in it
-SHARES = {"fewer": 0.5, "uneven": 0.5, "soft": 0.3, "noisy": 0.25, "jpeg": 0.15, "moved": 0.1, "light": 0.1}
+SHARES = {"fewer": 0.5, "uneven": 0.5, "soft": 0.4, "noisy": 0.5, "jpeg": 0.3, "moved": 0.2, "light": 0.2}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +117,7 @@ def make_stack(
 def draw_scene(photograph: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> list[Layer]:
     """Draw a scene of one to three layers, whose depths are within 0 to 1.
 
-    The background is level, a slope or hills. In 0.75 of the scenes things stand before it: the masked shape,
+    The background is level, a slope or hills. In 0.7 of the scenes things stand before it: the masked shape,
     another, or thin hairs. They have the photograph's texture mirrored, darker or brighter.
 
     Args:
@@ -129,7 +129,7 @@ def draw_scene(photograph: np.ndarray, mask: np.ndarray, rng: np.random.Generato
         The layers, from the back to the front.
     """
     shape = mask.shape
-    count = int(rng.choice(3, p=(0.25, 0.5, 0.25)))
+    count = int(rng.choice(3, p=(0.3, 0.5, 0.2)))
     depth_range = rng.uniform(0.3, 0.8) if count else 1
     scene = [Layer(photograph, np.ones(shape, np.float32), depth_range * random_depth(shape, rng))]
     for i, near in enumerate(np.sort(rng.uniform(depth_range, 1, count))):

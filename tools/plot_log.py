@@ -60,8 +60,11 @@ def psnr(loss: float, patch: int) -> float:
         patch: side of a patch in pixels.
 
     Returns:
-        PSNR in dB; NaN of NaN.
+        PSNR in dB; NaN of NaN. A loss below 0 is that of the multi-stream nets, the mean logarithm of mean
+        square errors, and PSNR that of their geometric mean.
     """
+    if loss < 0:
+        return -10 / math.log(10) * loss
     if loss == 0 or math.isinf(loss):
         return math.inf if loss == 0 else -math.inf
     return 10 * math.log10(CHANNELS * patch * patch / loss)
@@ -78,9 +81,9 @@ def plot(logs: Mapping[str, tuple[Curve, Curve]], path: str, patch: int) -> None
     figure, (left, right) = pictures.pyplot().subplots(1, 2, figsize=(11, 4), constrained_layout=True)
     for i, (name, (train, test)) in enumerate(logs.items()):
         colour = f"C{i}"
-        left.semilogy(*zip(*train), color=colour, alpha=0.6, label=f"{name}, training")
+        left.plot(*zip(*train), color=colour, alpha=0.6, label=f"{name}, training")
         if test:
-            left.semilogy(*zip(*test), color=colour, marker="o", label=f"{name}, validation")
+            left.plot(*zip(*test), color=colour, marker="o", label=f"{name}, validation")
             right.plot(
                 [n for n, _ in test],
                 [psnr(v, patch) for _, v in test],
@@ -88,7 +91,9 @@ def plot(logs: Mapping[str, tuple[Curve, Curve]], path: str, patch: int) -> None
                 color=colour,
                 label=name,
             )
-    left.set(xlabel="iteration", ylabel="loss (Eq. 4)")
+    has_logarithm = any(loss < 0 for train, _ in logs.values() for _, loss in train)
+    left.set(xlabel="iteration", ylabel="mean log MSE" if has_logarithm else "loss (Eq. 4)")
+    left.set_yscale("linear" if has_logarithm else "log")
     right.set(xlabel="iteration", ylabel="validation PSNR (dB)")
     left.legend()
     if any(test for _, test in logs.values()):

@@ -35,6 +35,13 @@ def test_psnr_is_that_of_the_mean_square():
     assert plot_log.psnr(0, 50) == math.inf
 
 
+def test_a_loss_below_zero_is_a_mean_logarithm(tmp_path, capsys):
+    assert plot_log.psnr(-math.log(1e4), 50) == pytest.approx(40)
+    (tmp_path / "n.log").write_text(LOG.replace("loss = ", "loss = -"))
+    plot_log.main([str(tmp_path / "n.log"), "-o", str(tmp_path / "p.png")])
+    assert "iteration 20, loss -12, validation 26.06 dB" in capsys.readouterr().out
+
+
 def test_logs_of_one_name_are_two(tmp_path, capsys):
     for folder, end in (("one", ""), ("two", "I1 1 1 x] Iteration 30, loss = 3\n")):
         (tmp_path / folder).mkdir()

@@ -4,6 +4,9 @@ The paper ends with "we will try to design the multi-stream network structure". 
 same encoder. The MAX and the MEAN of all frames' features tell a decoder what the stack has, and it scores
 each frame at every pixel. The fused image is the sum of the frames, weighted by a softmax of their scores. So
 the order of the frames changes nothing.
+
+The net sees MultiStream.margin pixels far. Inside of a thing that is wider, no frame looks sharp or blurred.
+So the net also scores the frames at half their size, a quarter and so on, and these scores count too.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Callable, Iterable, NamedTuple, Sequence
 
+import cv2
 import numpy as np
 from caffe.proto import caffe_pb2
 
@@ -20,7 +24,10 @@ from two_stream_fusion.methods import models
 from two_stream_fusion.methods.two_stream import to_channels
 
 MEMORY = 2**28  # bytes of features kept for a square of all frames
-TILES = (64, 512)  # pixels: the least and the largest side of a square, a multiple of every stride
+TILES = (64, 384)  # pixels: the least and the largest side of a square
+LEAST_SIDE = 32  # pixels: the frames are not scored at smaller sizes
+COARSER_SHARE = 0.25  # how much the score at each smaller size counts
+LOWEST = -1e4  # scores are not lower, beside the best: float16 holds them
 
 
 class Scale(NamedTuple):
@@ -89,23 +96,32 @@ class MultiStream:
             raise ValueError("two images or more are needed")
         first = frames[0]
         fused, choice = np.empty_like(first), np.zeros(first.shape[:2], np.uint16)
-        band, crops = None, []
-        for inner, outer, inside in progress(self.squares(first.shape, len(frames), tile)):
-            if outer[0] != band:
-                band, crops = outer[0], []
-                for frame in frames:
-                    check_alike(first, frame)
-                    crops.append(frame[outer[0]].copy())
-            parts = [crop[:, outer[1]] for crop in crops]
-            weights = self._weigh(parts)[(slice(None), *inside)]
-            parts = [part[inside] for part in parts]
+        for inner, parts, scores in self._score_squares(frames, tile, progress, COARSER_SHARE):
+            weights = np.exp(scores)
+            weights /= weights.sum(axis=0)
             if first.ndim == 3:
-                total = sum(w[..., None] * part for w, part in zip(weights, parts))
-            else:
-                total = sum(w * part for w, part in zip(weights, parts))
+                weights = weights[..., None]
+            total = weights[0] * parts[0]
+            for weight, part in zip(weights[1:], parts[1:]):
+                total += weight * part
             fused[inner] = round_half_even(total, first.dtype)
-            choice[inner] = weights.argmax(axis=0)
+            choice[inner] = scores.argmax(axis=0)
         return fused, choice
+
+    def count_squares(self, shape: Sequence[int], count: int, tile: int = 0) -> int:
+        """Count the squares that are computed, at all sizes.
+
+        Args:
+            shape, count, tile: as of `squares`.
+
+        Returns:
+            The number.
+        """
+        height, width = shape[:2]
+        total = len(self.squares((height, width), count, tile))
+        if _has_coarser((height, width)):
+            total += self.count_squares((height // 2, width // 2), count, tile)
+        return total
 
     def squares(self, shape: Sequence[int], count: int, tile: int = 0) -> list[Tile]:
         """The squares that are computed at once.
@@ -125,8 +141,29 @@ class MultiStream:
         side = max(least, min(tile or TILES[1], max(bound, TILES[0])) // least * least)
         return tiles((shape[0], shape[1]), side, self.margin)
 
-    def _weigh(self, parts):
-        """The weights of parts of all frames: N x H x W float32, whose sum is 1."""
+    def _score_squares(self, frames, tile, progress, coarser_share):
+        """(inner, parts, scores) of each square: where it is, what the frames show there, and N x h x w."""
+        height, width = frames[0].shape[:2]
+        coarse = None
+        if _has_coarser((height, width)):
+            half = [_halve(_check(frames[0], frame)) for frame in frames]
+            coarse = np.empty((len(half), *half[0].shape[:2]), np.float16)
+            for inner, _, scores in self._score_squares(half, tile, progress, 1):
+                coarse[(slice(None), *inner)] = np.maximum(scores, LOWEST)
+        band, crops = None, []
+        for inner, outer, inside in progress(self.squares((height, width), len(frames), tile)):
+            if outer[0] != band:
+                band = outer[0]
+                crops = [_check(frames[0], frame)[band].copy() for frame in frames]
+            parts = [crop[:, outer[1]] for crop in crops]
+            scores = self._score(parts)[(slice(None), *inside)]
+            if coarse is not None:
+                scores += coarser_share * _enlarge(coarse, (height, width), inner)
+            scores -= scores.max(axis=0)
+            yield inner, [part[inside] for part in parts], scores
+
+    def _score(self, parts):
+        """The scores of parts of all frames: N x H x W float32."""
         height, width = parts[0].shape[:2]
         least = max(self.strides)
         padding = (0, 0), (0, -height % least), (0, -width % least)
@@ -137,12 +174,9 @@ class MultiStream:
             for feature in of_frames[1:]:
                 total += feature
                 np.maximum(largest, feature, out=largest)
-            stack = np.concatenate([largest, total / len(parts)])
-            self.net.blobs[scale.stack].data[0] = stack
+            self.net.blobs[scale.stack].data[0] = np.concatenate([largest, total / len(parts)])
         self.net.forward(start="all1", end=self.stack_end)
-        scores = np.stack([self._decode(feature) for feature in features])[:, :height, :width]
-        weights = np.exp(scores - scores.max(axis=0))
-        return weights / weights.sum(axis=0)
+        return np.stack([self._decode(feature) for feature in features])[:, :height, :width]
 
     def _encode(self, channels):
         """The features of a frame, 4 x H x W, at each scale: C x H x W each."""
@@ -164,6 +198,32 @@ class MultiStream:
             self.net.blobs[scale.features].data[0] = feature
         self.net.forward(start="own1")
         return self.net.blobs[self.output].data[0, 0].copy()
+
+
+def _check(first, frame):
+    check_alike(first, frame)
+    return frame
+
+
+def _has_coarser(size):
+    return min(size) // 2 >= LEAST_SIDE
+
+
+def _halve(frame):
+    height, width = frame.shape[:2]
+    return cv2.resize(frame, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+
+
+def _enlarge(scores, size, where):
+    """The part `where`, two slices, of N x h x w scores enlarged to a size: N x H x W float32."""
+    rows, columns = (
+        ((np.arange(part.start, part.stop) + 0.5) * (small / large) - 0.5).astype(np.float32)
+        for part, small, large in zip(where, scores.shape[1:], size)
+    )
+    x, y = np.meshgrid(columns, rows)
+    first, last = max(0, int(y[0, 0])), int(y[-1, 0]) + 2  # float16 becomes float32 where it is needed alone
+    kind = {"interpolation": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_REPLICATE}
+    return np.stack([cv2.remap(s[first:last].astype(np.float32), x, y - first, **kind) for s in scores])
 
 
 def is_multi_stream(deploy: str | Path) -> bool:

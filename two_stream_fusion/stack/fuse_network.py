@@ -73,7 +73,7 @@ def fuse_by_network(
         raise ValueError("two images or more are needed")
     frames = frames if isinstance(frames, Frames) else Frames(frames)
     if isinstance(network, MultiStream):
-        with progress("fusing", len(network.squares(frames.shape, len(frames), tile)), "tile") as track:
+        with progress("fusing", network.count_squares(frames.shape, len(frames), tile), "tile") as track:
             image, choice = network(frames, tile=tile, progress=track)
         return (image, None) if refine == "none" else (blend_frames(frames, choice), choice)
     with progress("fusing", count_tiles(frames, tile), "tile") as track:

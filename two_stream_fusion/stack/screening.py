@@ -356,7 +356,9 @@ def _correlation(first, second):
 
 def _broad(levels):
     """A small version without what depends on focus."""
-    size = [max(1, round(length / BROAD_STEP)) for length in levels.shape[::-1]]
+    size = tuple(
+        max(1, round(length / BROAD_STEP)) for length in levels.shape[::-1]
+    )  # OpenCV 3 needs a tuple
     return cv2.GaussianBlur(cv2.resize(levels, size, interpolation=cv2.INTER_AREA), (0, 0), BROAD_SIGMA)
 
 

@@ -4,12 +4,13 @@ import re
 from pathlib import Path
 
 import caffe
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from two_stream_fusion import pipeline
-from two_stream_fusion.methods import multi_stream
+from two_stream_fusion.methods import models, multi_stream
 from two_stream_fusion.methods.multi_stream import MultiStream
 from two_stream_fusion.methods.two_stream import to_channels
 
@@ -56,9 +57,9 @@ def test_fuses_as_the_net_that_was_trained(trained, network):
     assert len(np.unique(choice)) == SIX
 
 
-@pytest.mark.parametrize("count", [2, 3, 7])
-def test_order_and_squares_change_nothing(network, count):
-    frames = stack(count)
+@pytest.mark.parametrize("count, shape", [(2, (41, 70, 3)), (3, (83, 150, 3)), (7, (41, 70, 3))])
+def test_order_and_squares_change_nothing(network, count, shape):
+    frames = stack(count, shape)
     fused, choice = network(frames)
     backward, reverse_choice = network(frames[::-1])
     squares, square_choice = network(frames, tile=16)
@@ -86,6 +87,35 @@ def test_memory_does_not_grow_with_the_number_of_frames(network):
     assert all(features(count) <= multi_stream.MEMORY for count in (2, 8, 32, 100))
 
 
+def test_scores_at_smaller_sizes_count_a_quarter(network):
+    frames = stack(3, (130, 140, 3))
+
+    def scores(frames):
+        return network._score(frames)  # of all at once
+
+    sizes = (70, 65), (35, 32)
+    half, quarter = ([cv2.resize(f, s, interpolation=cv2.INTER_AREA) for f in frames] for s in sizes)
+    total = scores(frames)
+    for i in range(3):
+        for small in (half, quarter):
+            total[i] += 0.25 * cv2.resize(scores(small)[i], (140, 130), interpolation=cv2.INTER_LINEAR)
+    _, choice = network(frames)
+    assert (choice == total.argmax(axis=0)).mean() > 0.99  # the quarter is enlarged in two steps, in float16
+    assert (choice == scores(frames).argmax(axis=0)).mean() < 0.99
+
+
+def test_progress_counts_the_squares_of_all_sizes(network):
+    seen = []
+
+    def progress(squares):
+        for square in squares:
+            seen.append(square)
+            yield square
+
+    network(stack(2, (150, 200, 3)), tile=64, progress=progress)
+    assert len(seen) == network.count_squares((150, 200, 3), 2, 64) == 12 + 4 + 1
+
+
 def test_it_looks_no_farther_than_its_margin(network):
     frames = stack(2, (8, 160, 3))
     changed = [frame.copy() for frame in frames]
@@ -106,6 +136,18 @@ def test_it_looks_no_farther_than_its_margin(network):
 def test_frames_that_cannot_be_fused(network, frames, message):
     with pytest.raises(ValueError, match=message):
         network(frames)
+
+
+@pytest.mark.parametrize("released", models.names("multi_stream"))
+def test_a_released_net_is_right_inside_of_things_wider_than_it_sees(released):
+    """A plain bar of 120 pixels with a plain surround; one frame is sharp, the others are blurred by far more."""
+    sharp = np.full((192, 320, 3), 40, np.uint8)
+    sharp[:, 100:220] = (220, 210, 200)
+    frames = [cv2.GaussianBlur(sharp, (0, 0), sigma) for sigma in (12, 25)]
+    fused, _ = MultiStream(*models.model_files(released))([frames[0], sharp, frames[1]])
+    inside = np.s_[20:-20, 105:215]
+    worst = [np.abs(image[inside].astype(int) - sharp[inside]).max() for image in (fused, *frames)]
+    assert worst[0] <= 3 and min(worst[1:]) > 50
 
 
 def test_another_net_is_refused(trained):
