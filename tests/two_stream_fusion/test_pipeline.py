@@ -1,6 +1,8 @@
 """pipeline.py: photographs in, a fused image out."""
 
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import caffe
@@ -32,6 +34,15 @@ def files(tmp_path_factory):
 
 def image(seed, shape=(45, 61, 3), dtype=np.uint8):
     return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+def test_methods_without_a_net_need_no_caffe():
+    """Importing PyTorch takes seconds, more than such methods take."""
+    code = (
+        "import sys, two_stream_fusion.pipeline; print([m for m in ('caffe', 'torch') if m in sys.modules])"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert printed.stdout.strip() == "[]"
 
 
 def test_folding_is_fusing_the_result_with_the_next(files):

@@ -6,16 +6,19 @@ Not from the paper. stack/matte.py says what methods see of such frames.
 from __future__ import annotations
 
 from functools import reduce
-from typing import Any, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Sequence
 
 import numpy as np
 
 from two_stream_fusion.methods import registry
-from two_stream_fusion.methods.multi_stream import MultiStream
 from two_stream_fusion.stack import pair_selection
 from two_stream_fusion.stack.blend import blend_frames
 from two_stream_fusion.stack.frame_selection import select_frames
+from two_stream_fusion.stack.fuse_network import fuses_stacks
 from two_stream_fusion.stack.matte import Matte
+
+if TYPE_CHECKING:
+    from two_stream_fusion.methods.multi_stream import MultiStream
 
 Track = Callable[[Iterable], Iterable]
 
@@ -45,7 +48,7 @@ def fuse_by_network(
         ValueError: images cannot be fused.
     """
     options: dict[str, Any] = {"tile": tile, "progress": progress}
-    if isinstance(network, MultiStream):
+    if fuses_stacks(network):
         choice = network(matte.composites, **options)[1]
     elif refine == "none":
         image = reduce(lambda a, b: network(a, b, **options), matte.colours)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from functools import partial, reduce
-from typing import Callable, ContextManager, Iterable, Iterator
+from typing import TYPE_CHECKING, Callable, ContextManager, Iterable, Iterator
 
 import cv2
 import numpy as np
 
 from two_stream_fusion.base.tiles import tiles
-from two_stream_fusion.methods.multi_stream import MultiStream
 from two_stream_fusion.stack import depth_edges, pair_selection
 from two_stream_fusion.stack.blend import blend_frames
 from two_stream_fusion.stack.frame_selection import select_frames
 from two_stream_fusion.stack.frames import Frames
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeGuard
+
+    from two_stream_fusion.methods.multi_stream import MultiStream
 
 TILE = 512  # pixels a side, for memory alone: BVLC Caffe needs 6 GB for it, caffe_torch a tenth
 EDGE_TILE = 192  # the same near depth edges, for speed alone: they are a small part of an image
@@ -72,7 +76,7 @@ def fuse_by_network(
     if len(frames) < 2:
         raise ValueError("two images or more are needed")
     frames = frames if isinstance(frames, Frames) else Frames(frames)
-    if isinstance(network, MultiStream):
+    if fuses_stacks(network):
         with progress("fusing", network.count_squares(frames.shape, len(frames), tile), "tile") as track:
             image, choice = network(frames, tile=tile, progress=track)
         return (image, None) if refine == "none" else (blend_frames(frames, choice), choice)
@@ -120,6 +124,11 @@ def fuse_depth_edges(
         fuse = partial(network, tile=tile, where=where, progress=track)
         fused = depth_edges.fuse_tree(fuse, frames)
     return depth_edges.blend_network(image, fused, frames, weight)
+
+
+def fuses_stacks(network: Callable[..., np.ndarray] | MultiStream) -> TypeGuard[MultiStream]:
+    """Whether a network fuses all frames of a stack at once; its module, and Caffe, need not be imported."""
+    return hasattr(network, "count_squares")
 
 
 def count_tiles(frames: Frames, tile: int) -> int:
