@@ -63,6 +63,7 @@ def stack_planes(path: Path, channel: int | None = None, time: int | None = None
 def _stack_planes(path, _mtime, _size, channel, time):
     with open_tiff(path) as file:
         _check_page_count(path, file)
+        _check_last_page(path, file)
         numbers = page_numbers(file)
         series = file.series
         if not series or any(one.kind.lower() in ("generic", "uniform") for one in series):
@@ -86,6 +87,24 @@ def _check_page_count(path, file):
     except IndexError:
         return
     raise UnsupportedImage(f"{path}: more than {MAX_PAGES} pages")
+
+
+def _check_last_page(path, file):
+    """Raise UnsupportedImage where the last page names a further one: tifffile does not, for a cut file."""
+    count, tiff, handle = len(file.pages), file.tiff, file.filehandle
+    offset = file.pages[count - 1].offset
+    handle.seek(offset)
+    tags = int.from_bytes(handle.read(tiff.tagnosize), _byte_order(tiff))
+    handle.seek(offset + tiff.tagnosize + tags * tiff.tagsize)
+    following = handle.read(tiff.offsetsize)
+    if len(following) < tiff.offsetsize or any(following):
+        raise UnsupportedImage(
+            f"{path}: damaged: the page after number {count} is missing, as in a file cut short"
+        )
+
+
+def _byte_order(tiff):
+    return "little" if tiff.byteorder == "<" else "big"
 
 
 def page_numbers(file: tifffile.TiffFile) -> list[int]:

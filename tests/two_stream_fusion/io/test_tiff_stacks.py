@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from two_stream_fusion.io import images, tiff_stacks
 
@@ -23,6 +24,35 @@ def test_z_of_a_chosen_channel_and_time_is_the_stack(tmp_path, how):
         images.read(path, channel=1)
     with pytest.raises(ValueError, match=r"--channel 4: 3 channels \(axes TZCYX\)"):
         images.pages(path, channel=4, time=1)
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("bigtiff", [False, True])
+@pytest.mark.parametrize("share", [0.4, 0.7, 0.95])
+def test_a_file_cut_short_is_no_shorter_stack(tmp_path, byteorder, bigtiff, share):
+    """Pages that are whole are still there; fused alone they would be a stack without its last frames."""
+    path = tmp_path / "x.tif"
+    with tifffile.TiffWriter(path, byteorder=byteorder, bigtiff=bigtiff) as file:
+        for page in hyperstack(6):
+            file.write(page, compression="zlib", contiguous=False, metadata=None)
+    assert images.pages(path) == 6
+    content = path.read_bytes()
+    path.write_bytes(content[: round(share * len(content))])
+    with pytest.raises(ValueError, match=r"x\.tif"):
+        for index in range(images.pages(path)):
+            images.read(path, index)
+
+
+def test_pages_of_pillow_cut_short_are_refused(tmp_path):
+    path = tmp_path / "x.tif"
+    first, *others = (Image.fromarray((page >> 8).astype(np.uint8)) for page in hyperstack(6))
+    first.save(path, save_all=True, append_images=others, compression="tiff_lzw")
+    content = path.read_bytes()
+    assert images.pages(path) == 6
+    for share in (0.6, 0.8, 0.9, 0.99):
+        path.write_bytes(content[: round(share * len(content))])
+        with pytest.raises(ValueError, match=r"x\.tif: "):
+            images.pages(path)
 
 
 def test_the_order_of_axes_is_the_files(tmp_path):
