@@ -204,6 +204,8 @@ def main(argv=None):
         if (HERE / name / "curves.csv").is_file():
             redraw(HERE / name)
             print(f"{name}: {HERE / name / 'plot.png'}")
+        else:
+            print(f"{name}: has no curves.csv to draw")
 
 
 if __name__ == "__main__":

@@ -57,7 +57,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.parser(__doc__, EXAMPLES)
     parser.add_argument("weights", nargs="+", metavar="CAFFEMODEL", help="weights of the same net")
     parser.add_argument(
-        "-o", "--output", required=True, metavar="CAFFEMODEL", help="the result; replaces an existing file"
+        "-o",
+        "--out",
+        "--output",
+        dest="output",
+        required=True,
+        metavar="CAFFEMODEL",
+        help="the result; replaces an existing file",
     )
     args = parser.parse_args(argv)
     average(args.weights, args.output)

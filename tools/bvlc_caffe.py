@@ -536,7 +536,7 @@ def main() -> int:
 
 
 def handle_signals() -> None:
-    """Raise KeyboardInterrupt at SIGINT, SystemExit at SIGTERM and SIGHUP, so that no partial files stay.
+    """Raise SystemExit at SIGTERM and SIGHUP, so that no partial files stay.
 
     The exit status is 128 + the number, as in base/cli.py, which is not here without this project's packages.
     """

@@ -169,7 +169,14 @@ def main(argv=None):
     parser = cli.parser(__doc__, EXAMPLES)
     add = parser.add_argument
     add("net", help="a deploy.prototxt or train_val.prototxt")
-    add("-o", "--output", required=True, help="the picture (.png .pdf .svg); replaces an existing file")
+    add(
+        "-o",
+        "--out",
+        "--output",
+        dest="output",
+        required=True,
+        help="the picture (.png .pdf .svg); replaces an existing file",
+    )
     add("--phase", choices=("TRAIN", "TEST"), default="TEST", help="(default: %(default)s)")
     add("--stage", action="append", default=[], help="as of `caffe train`; again for more")
     args = parser.parse_args(argv)

@@ -69,7 +69,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "-o",
+        "--out",
         "--output",
+        dest="output",
         metavar="FILE",
         help="the fused image (.png .tif .jpg .webp), or a folder with --batch",
     )

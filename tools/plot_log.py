@@ -106,7 +106,9 @@ def plot(logs: Mapping[str, tuple[Curve, Curve]], path: str, patch: int) -> None
 def main(argv=None):
     parser = cli.parser(__doc__, EXAMPLES)
     parser.add_argument("logs", nargs="+", metavar="LOG", help="a log of `caffe train`")
-    parser.add_argument("-o", "--output", required=True, help="the plot (.png .pdf .svg)")
+    parser.add_argument(
+        "-o", "--out", "--output", dest="output", required=True, help="the plot (.png .pdf .svg)"
+    )
     parser.add_argument("--csv", metavar="FILE", help="also write log,iteration,set,loss,psnr")
     parser.add_argument(
         "--patch", type=int, default=50, help="side of the patches, for PSNR (default: %(default)s)"

@@ -60,16 +60,18 @@ def test_a_depth_between_two_discs_is_interpolated(photograph):
         assert error < 0.15 * blurred + 0.5
 
 
-def test_some_frame_is_sharp_everywhere_in_most_stacks(photograph, monkeypatch):
+def test_somewhere_each_thing_is_sharp(photograph, monkeypatch):
+    """Without noise and the like, the best frame at each pixel is much nearer to the truth than the mean."""
     monkeypatch.setattr(stack_patches, "SHARES", dict.fromkeys(stack_patches.SHARES, 0))
     rng = np.random.default_rng(1)
-    sharp = []
+    best, mean = [], []
     for _ in range(8):
         frames, truth = stack_patches.make_stack(photograph, photograph[..., 0] > 300, rng)
         errors = [np.abs(frame.astype(int) - truth).mean(axis=2) for frame in frames]
-        sharp.append(np.mean(errors, axis=(1, 2)).min() > np.min(errors, axis=0).mean() - 1e-9)
-        assert np.min(errors, axis=0).mean() < 0.7 * np.mean(errors) + 0.5
-    assert all(sharp)
+        best.append(np.min(errors, axis=0).mean())
+        mean.append(np.mean(errors))
+    assert np.mean(best) < 0.5 * np.mean(mean)
+    assert min(mean) > 1  # some frames are blurred in every stack
 
 
 def test_shares_are_as_stated(photograph, monkeypatch):

@@ -21,13 +21,13 @@ from caffe.proto import caffe_pb2
 from two_stream_fusion.base.pixels import check_alike, round_half_even
 from two_stream_fusion.base.tiles import Tile, tiles
 from two_stream_fusion.methods import models
-from two_stream_fusion.methods.two_stream import to_channels
+from two_stream_fusion.methods.two_stream import receptive_field_radius, to_channels
 
-MEMORY = 2**28  # bytes of features kept for a square of all frames
-TILES = (64, 384)  # pixels: the least and the largest side of a square
+MEMORY = 2**28  # bytes, for memory alone: the features of all frames that are kept for a square
+TILES = (64, 384)  # pixels, for memory alone: the least and the largest side of a square
 LEAST_SIDE = 32  # pixels: the frames are not scored at smaller sizes
 COARSER_SHARE = 0.25  # how much the score at each smaller size counts
-LOWEST = -1e4  # scores are not lower, beside the best: float16 holds them
+LOWEST = -1e4  # for memory alone: float16 holds the scores, which are 0 for the best frame
 
 
 class Scale(NamedTuple):
@@ -69,7 +69,8 @@ class MultiStream:
         self.output = self.net.outputs[0]
         sides = [self.net.blobs[name].shape[-1] for name in inputs]
         self.strides = [sides[0] // side for side in sides[1:]]
-        self.margin = _margin(description, max(self.strides))
+        least = max(self.strides)  # squares begin on multiples of it
+        self.margin = -(-receptive_field_radius(deploy) // least) * least
 
     def __call__(
         self,
@@ -82,7 +83,8 @@ class MultiStream:
 
         Args:
             frames: two or more, H x W or H x W x 3, uint8 or uint16, alike. They are read once for each row
-                of squares.
+                of squares. Their smaller versions, and the scores of these, take some 2 bytes a pixel and
+                frame.
             tile: as of `squares`.
             progress: wraps the list of squares.
 
@@ -146,7 +148,7 @@ class MultiStream:
         height, width = frames[0].shape[:2]
         coarse = None
         if _has_coarser((height, width)):
-            half = [_halve(_check(frames[0], frame)) for frame in frames]
+            half = [_halve(frame) for frame in _alike(frames)]
             coarse = np.empty((len(half), *half[0].shape[:2]), np.float16)
             for inner, _, scores in self._score_squares(half, tile, progress, 1):
                 coarse[(slice(None), *inner)] = np.maximum(scores, LOWEST)
@@ -154,7 +156,7 @@ class MultiStream:
         for inner, outer, inside in progress(self.squares((height, width), len(frames), tile)):
             if outer[0] != band:
                 band = outer[0]
-                crops = [_check(frames[0], frame)[band].copy() for frame in frames]
+                crops = [frame[band].copy() for frame in _alike(frames)]
             parts = [crop[:, outer[1]] for crop in crops]
             scores = self._score(parts)[(slice(None), *inside)]
             if coarse is not None:
@@ -200,9 +202,12 @@ class MultiStream:
         return self.net.blobs[self.output].data[0, 0].copy()
 
 
-def _check(first, frame):
-    check_alike(first, frame)
-    return frame
+def _alike(frames):
+    """The frames, each checked to be like the first."""
+    first = frames[0]
+    for frame in frames:
+        check_alike(first, frame)
+        yield frame
 
 
 def _has_coarser(size):
@@ -234,21 +239,3 @@ def is_multi_stream(deploy: str | Path) -> bool:
     """
     net = models.read_prototxt(deploy, caffe_pb2.NetParameter())
     return any(layer.type == "Input" and "frame" in layer.top for layer in net.layer)
-
-
-def _margin(net, multiple):
-    """How far a score looks, in pixels, rounded up to a multiple: half of the net's receptive field."""
-    reach, stride = {}, {}
-    for layer in net.layer:
-        here = max((reach.get(name, 0) for name in layer.bottom), default=0)
-        step = max((stride.get(name, 1) for name in layer.bottom), default=1)
-        if layer.type in ("Convolution", "Deconvolution"):
-            window = layer.convolution_param
-            kernel, by = window.kernel_size[0], (list(window.stride) or [1])[0]
-            step = step / by if layer.type == "Deconvolution" else step
-            here += (kernel - 1) / 2 * step if layer.type == "Convolution" else (kernel - 1) * step
-            step = step * by if layer.type == "Convolution" else step
-        for top in layer.top:
-            reach[top], stride[top] = here, step
-    largest = max(reach.values(), default=0)
-    return int(-(-largest // multiple) * multiple)

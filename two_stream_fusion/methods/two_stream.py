@@ -6,6 +6,7 @@ Sensors", KSII Transactions on Internet and Information Systems 12(5), 2018.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Callable, Iterable
 
@@ -53,6 +54,7 @@ class TwoStream:
 
     def __init__(self, deploy: str | Path, weights: str | Path):
         self.deploy, self.weights = deploy, weights
+        refuse_strides(models.read_prototxt(deploy, caffe_pb2.NetParameter()), deploy)
         self.receptive_field_radius = receptive_field_radius(deploy)
         self.net = models.open_net(deploy, weights)
         if list(self.net.inputs) != ["a", "b"] or len(self.net.outputs) != 1:
@@ -140,34 +142,40 @@ def receptive_field_radius(deploy: str | Path) -> int:
 
     Raises:
         OSError: there is no such file.
-        ValueError: it is not a net, or a layer has a stride.
+        ValueError: it is not a net.
     """
     net = models.read_prototxt(deploy, caffe_pb2.NetParameter())
-    refuse_strides(net, deploy)
-    radii: dict[str, int] = {}  # of each blob
-    largest = 0
+    radii: dict[str, float] = {}  # of each blob
+    steps: dict[str, float] = {}  # pixels from one value of a blob to the next
     for layer in net.layer:
         radius = max((radii.get(bottom, 0) for bottom in layer.bottom), default=0)
+        step = max((steps.get(bottom, 1) for bottom in layer.bottom), default=1)
         if layer.type in ("Convolution", "Deconvolution", "Pooling"):
             window = layer.pooling_param if layer.type == "Pooling" else layer.convolution_param
-            radius += _window_radius(window)
+            stride = max(1, _largest(window, "stride"), window.stride_h, window.stride_w)
+            if layer.type == "Deconvolution":
+                step /= stride
+            radius += step * _window_radius(window)
+            if layer.type != "Deconvolution":
+                step *= stride
         for top in layer.top:
-            radii[top] = radius
-        largest = max(largest, radius)
-    return largest
+            radii[top], steps[top] = radius, step
+    return math.ceil(max(radii.values(), default=0))
 
 
 def _window_radius(window) -> int:
     """How far a window reaches, in pixels; window: a ConvolutionParameter or PoolingParameter."""
 
-    def largest(name):
-        value = getattr(window, name)
-        return max([value] if isinstance(value, int) else value, default=0)
-
-    width = max(largest("kernel_size"), window.kernel_h, window.kernel_w) - 1
-    dilation = max(largest("dilation"), 1) if hasattr(window, "dilation") else 1
-    pad = max(largest("pad"), window.pad_h, window.pad_w)
+    width = max(_largest(window, "kernel_size"), window.kernel_h, window.kernel_w) - 1
+    dilation = max(_largest(window, "dilation"), 1) if hasattr(window, "dilation") else 1
+    pad = max(_largest(window, "pad"), window.pad_h, window.pad_w)
     return max(pad, width * dilation - pad)
+
+
+def _largest(window, name) -> int:
+    """The largest value of a field; 0 where it is not given."""
+    value = getattr(window, name)
+    return max([value] if isinstance(value, int) else value, default=0)
 
 
 def to_channels(image: np.ndarray) -> np.ndarray:

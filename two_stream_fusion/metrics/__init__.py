@@ -5,7 +5,7 @@ uint16, of one shape and dtype (preprocess.prepare says what else is an error: V
 8-bit gray levels in float64; RGB becomes Rec.601 luma, and uint16 levels count as v * 255 / 65535 (rounded
 for histograms). registry.py says which way is better. Most take more sources before the fused image. Each
 file says where its metrics come from, their range and what other toolboxes do differently. What depends on
-the sources alone is kept for the next fused image (memory.py).
+the sources alone is kept for the next fused image (cache.py).
 
 REGISTRY  {name: Metric}, all of them
 METRICS   {name: function}, the columns of every table: the six of the paper in their order

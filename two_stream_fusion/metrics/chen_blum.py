@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 
 from two_stream_fusion.metrics import fourier, preprocess
-from two_stream_fusion.metrics.memory import keep_of_size, keep_of_sources
+from two_stream_fusion.metrics.cache import cache_by_size, cache_by_sources
 
 _PIXELS_A_DEGREE = 30
 _MASKING = 0.0001
@@ -62,7 +62,7 @@ def qcb(*images: np.ndarray) -> float:
     return float(np.divide(preserved, weights, out=1.0 * (of_fused == 0), where=weights > 0).mean())
 
 
-@keep_of_size
+@cache_by_size
 def _contrast_sensitivity(height, width):
     """S at the frequencies of np.fft.rfft2."""
     v, u = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)
@@ -71,7 +71,7 @@ def _contrast_sensitivity(height, width):
     return np.exp(-square / 15.3870**2) - 0.7622 * np.exp(-square / 1.3456**2)
 
 
-@keep_of_sources
+@cache_by_sources
 def _masked_contrasts(*images):
     """C' of each image."""
     sensitivity = _contrast_sensitivity(*images[0].shape)

@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 
 from two_stream_fusion.metrics import fourier, preprocess
-from two_stream_fusion.metrics.memory import keep_of_images, keep_of_size
+from two_stream_fusion.metrics.cache import cache_by_images, cache_by_size
 
 _WINDOW = 16
 _PIXELS_A_DEGREE = 8
@@ -52,7 +52,7 @@ def qcv(*images: np.ndarray) -> float:
     return visible_error / weights if weights > 0 else math.nan
 
 
-@keep_of_size
+@cache_by_size
 def _contrast_sensitivity(height, width):
     """The sensitivity at the frequencies of np.fft.rfft2."""
     v, u = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)
@@ -61,7 +61,7 @@ def _contrast_sensitivity(height, width):
     return 2.6 * (0.0192 + r) * np.exp(-(r**1.1))
 
 
-@keep_of_images
+@cache_by_images
 def _saliencies(*sources):
     """Each source stretched, and its s_X(w)."""
     stretched = [preprocess.stretch(source) for source in sources]

@@ -31,8 +31,8 @@ import cv2
 import numpy as np
 
 from two_stream_fusion.metrics import preprocess
+from two_stream_fusion.metrics.cache import cache_by_sources
 from two_stream_fusion.metrics.fidelity import SSIM_MIN_SIDE
-from two_stream_fusion.metrics.memory import keep_of_sources
 
 
 def correlations_of_differences(*images: np.ndarray) -> float:
@@ -108,7 +108,7 @@ def ssim_sources(*images: np.ndarray) -> float:
     return float(total / len(sources))
 
 
-@keep_of_sources
+@cache_by_sources
 def _moments(*images):
     """Levels, means and variances of each image."""
     result = []

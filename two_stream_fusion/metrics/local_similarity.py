@@ -29,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 
 from two_stream_fusion.metrics import preprocess
-from two_stream_fusion.metrics.memory import keep_of_images
+from two_stream_fusion.metrics.cache import cache_by_images
 
 _SIZE, _SIGMA = 7, 1.5
 _C = 2e-16
@@ -133,7 +133,7 @@ class _Moments(NamedTuple):
         return cls(x, flat, mean, variance)
 
 
-@keep_of_images
+@cache_by_images
 def _of_sources(first, second):
     """The _Moments of both, and in which windows they are alike."""
     a, b = _Moments.of(first), _Moments.of(second)

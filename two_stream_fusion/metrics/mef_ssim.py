@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 
 from two_stream_fusion.metrics import preprocess
-from two_stream_fusion.metrics.memory import keep_of_images
+from two_stream_fusion.metrics.cache import cache_by_images
 
 _SIZE, _SIGMA = 11, 1.5
 _AREA = _SIZE * _SIZE
@@ -101,7 +101,7 @@ class _Structure(NamedTuple):
     variance: np.ndarray  # of r
 
 
-@keep_of_images
+@cache_by_images
 def _desired_structure(*sources):
     return _structure_of_levels([preprocess.levels(x) for x in sources])
 

@@ -28,7 +28,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from two_stream_fusion.metrics import fourier, memory, preprocess
+from two_stream_fusion.metrics import cache, fourier, preprocess
 
 _WAVELENGTHS = tuple(3 * 2.1**scale for scale in range(4))  # pixels
 _RADIAL_WIDTH = 0.55
@@ -69,7 +69,7 @@ def qp(*images: np.ndarray) -> float:
     if count:
         pairs = zip(maps_of_sources, _phase_congruency(fused))
         value = math.prod(_largest_correlations(maps, masks, of_fused) / count for maps, of_fused in pairs)
-    if fused.size > memory.LARGEST:
+    if fused.size > cache.LARGEST:
         _filter_bank.cache_clear()
     return value
 
@@ -82,7 +82,7 @@ class _Map(NamedTuple):
     sigma: np.ndarray
 
 
-@memory.keep_of_images
+@cache.cache_by_images
 def _maps_of_sources(*sources):
     """For each map a _Map of every source and of S; where they have features; how many features S has."""
     features = [_phase_congruency(source) for source in sources]

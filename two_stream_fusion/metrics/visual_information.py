@@ -31,7 +31,7 @@ import cv2
 import numpy as np
 
 from two_stream_fusion.metrics import preprocess
-from two_stream_fusion.metrics.memory import keep_of_sources
+from two_stream_fusion.metrics.cache import cache_by_sources
 
 _SIZES = (17, 9, 5, 3)
 _MIN_SIDE = 41  # pixels: the smallest image that has a window on the last scale
@@ -144,7 +144,7 @@ class _Moments(NamedTuple):
     variance: np.ndarray
 
 
-@keep_of_sources
+@cache_by_sources
 def _moments(*images):
     """The _Moments of each image on each scale."""
     return [list(_moments_on_scales(preprocess.levels(image))) for image in images]

@@ -79,7 +79,7 @@ def test_every_value_lies_between_those_of_the_frames(network, shape, dtype):
     np.testing.assert_array_equal(network([frames[0]] * 3)[0], frames[0])
 
 
-def test_memory_does_not_grow_with_the_number_of_frames(network):
+def test_features_of_more_frames_take_no_more_memory(network):
     def features(count):
         _, outer, _ = max(network.squares((3000, 4000), count), key=lambda s: s[1][0].stop - s[1][0].start)
         return count * (outer[0].stop - outer[0].start) ** 2 * 4 * (16 + 32 / 4 + 32 / 16)
@@ -114,6 +114,9 @@ def test_progress_counts_the_squares_of_all_sizes(network):
 
     network(stack(2, (150, 200, 3)), tile=64, progress=progress)
     assert len(seen) == network.count_squares((150, 200, 3), 2, 64) == 12 + 4 + 1
+    # The shorter side is 64, 32 and 16 pixels at these sizes: the last is too small to be scored.
+    assert network.count_squares((64, 64), 2) == 2 and network.count_squares((63, 64), 2) == 1
+    assert network.count_squares((80, 80), 2) == 2
 
 
 def test_it_looks_no_farther_than_its_margin(network):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from two_stream_fusion import metrics
-from two_stream_fusion.metrics import fourier, memory
+from two_stream_fusion.metrics import cache, fourier
 
 
 @pytest.mark.parametrize("shape", [(96, 90), (64, 65), (13, 34), (1, 6), (6, 1), (1, 1), (2, 2)])
@@ -28,7 +28,7 @@ def test_both_libraries_filter_alike(shape, monkeypatch):
 @pytest.mark.parametrize("name", ["Qp", "Qcb", "Qcv"])
 def test_metrics_do_not_depend_on_the_library(name, triple, monkeypatch):
     before = metrics.REGISTRY[name].function(*triple)
-    monkeypatch.setattr(memory, "LARGEST", 0)
+    monkeypatch.setattr(cache, "LARGEST", 0)
     monkeypatch.setattr(fourier, "_SMOOTH", 0)
     assert metrics.REGISTRY[name].function(*triple) == pytest.approx(before, rel=1e-11)
 

@@ -12,8 +12,8 @@ from two_stream_fusion import metrics
 from two_stream_fusion.metrics import (
     METRICS,
     REGISTRY,
+    cache,
     feature_information,
-    memory,
     phase_congruency,
     preprocess,
 )
@@ -268,7 +268,7 @@ def test_shared_values_are_those_of_the_metrics(triple):
 def test_chunks_do_not_show(triple, monkeypatch):
     names = ("FMI", "FMI_dct", "Qp")
     before = [metric(name, *triple) for name in names]
-    monkeypatch.setattr(memory, "LARGEST", 0)
+    monkeypatch.setattr(cache, "LARGEST", 0)
     monkeypatch.setattr(feature_information, "_CHUNK", 37)
     monkeypatch.setattr(phase_congruency, "_BLOCK", 37)
     assert [metric(name, *triple) for name in names] == pytest.approx(before, abs=1e-13)

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 from two_stream_fusion import metrics
-from two_stream_fusion.metrics import memory
+from two_stream_fusion.metrics import cache
 
 
 @pytest.mark.parametrize("name", list(metrics.REGISTRY))
 def test_scores_do_not_depend_on_earlier_ones(name, triple, monkeypatch):
     function = metrics.REGISTRY[name].function
     a, b, fused = triple
-    monkeypatch.setattr(memory, "LARGEST", 0)
+    monkeypatch.setattr(cache, "LARGEST", 0)
     images = [(a, b, fused), (a, b, a), (b, a, fused), (a[:48], b[:48], fused[:48]), (a, b, fused)]
     expected = [function(*three) for three in images]
-    monkeypatch.setattr(memory, "LARGEST", 2**19)
+    monkeypatch.setattr(cache, "LARGEST", 2**19)
     for _ in range(2):
         assert [function(*three) for three in images] == pytest.approx(expected, rel=1e-12, nan_ok=True)
 
@@ -22,7 +22,7 @@ def test_scores_do_not_depend_on_earlier_ones(name, triple, monkeypatch):
 def test_the_last_result_is_kept_by_content():
     calls = []
 
-    @memory.keep_of_images
+    @cache.cache_by_images
     def shapes(*images):
         calls.append([image.copy() for image in images])
         return [image.shape for image in images]
@@ -39,7 +39,7 @@ def test_the_last_result_is_kept_by_content():
 def test_sources_are_computed_once(monkeypatch):
     calls = []
 
-    @memory.keep_of_sources
+    @cache.cache_by_sources
     def sums(*images):
         calls.append(len(images))
         return [int(image.sum()) for image in images]
@@ -47,14 +47,14 @@ def test_sources_are_computed_once(monkeypatch):
     a, b, c = (np.full((2, 3), level, np.uint8) for level in (1, 2, 3))
     assert sums([a, b], c) == ([6, 12], 18) and sums([a, b], a) == ([6, 12], 6)
     assert calls == [2, 1, 1]
-    monkeypatch.setattr(memory, "LARGEST", 5)  # too large to keep: all in one call
+    monkeypatch.setattr(cache, "LARGEST", 5)  # too large to keep: all in one call
     assert sums([a, b], c) == ([6, 12], 18) and calls[3:] == [3]
 
 
 def test_the_last_small_size_is_kept():
     calls = []
 
-    @memory.keep_of_size
+    @cache.cache_by_size
     def area(height, width):
         calls.append((height, width))
         return height * width

@@ -14,7 +14,7 @@ LARGEST = 2**19  # pixels: of larger images nothing is kept
 _Result = TypeVar("_Result")
 
 
-def keep_of_size(function: Callable[[int, int], _Result]) -> Callable[[int, int], _Result]:
+def cache_by_size(function: Callable[[int, int], _Result]) -> Callable[[int, int], _Result]:
     """Decorate a function of height and width so that it keeps its last result.
 
     Callers must not change the result.
@@ -34,7 +34,7 @@ def keep_of_size(function: Callable[[int, int], _Result]) -> Callable[[int, int]
     return recall_or_compute
 
 
-def keep_of_images(function: Callable[..., _Result]) -> Callable[..., _Result]:
+def cache_by_images(function: Callable[..., _Result]) -> Callable[..., _Result]:
     """Decorate a function of images so that it keeps its last result.
 
     Images count as the same where all their levels are. Callers must not change the result.
@@ -59,7 +59,7 @@ def keep_of_images(function: Callable[..., _Result]) -> Callable[..., _Result]:
     return recall_or_compute
 
 
-def keep_of_sources(
+def cache_by_sources(
     function: Callable[..., list[_Result]],
 ) -> Callable[[Sequence[np.ndarray], np.ndarray], tuple[list[_Result], _Result]]:
     """Decorate a function of images so that it keeps what it last returned of the sources.
@@ -73,7 +73,7 @@ def keep_of_sources(
         A function of the sources and the fused image. It returns the list of the sources and the entry of the
         fused image.
     """
-    of_images = keep_of_images(function)
+    of_images = cache_by_images(function)
 
     @functools.wraps(function)
     def recall_or_compute(sources, fused):
