@@ -56,6 +56,12 @@ class Settings(NamedTuple):
     level: int
     is_quiet: bool
 
+    def memory_method(self) -> str:
+        """The method, as memory_estimate takes it."""
+        method = self.fusing["method"]
+        is_network = method == "two_stream"
+        return pipeline.network_kind(self.fusing["model"], self.fusing["net"]) if is_network else method
+
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
@@ -271,7 +277,7 @@ def _fuse(words, outputs, settings, warnings):
     out.check_outputs(outputs, find_images(words), method)
     warn_if_among_sources(outputs.image, words)
     sources = find_images(words)
-    check_memory(sources, method, **settings.reading)
+    check_memory(sources, settings.memory_method(), **settings.reading)
     frames = Frames(sources, **settings.reading)
     out.check_kinds(outputs, frames, method, fusing["refine"], is_cropped=align is not None)
     paths = out.aligned_paths(outputs, frames) if outputs.aligned_folder else []
@@ -372,7 +378,7 @@ def fuse_batch(items: list[batch.BatchItem], skipped: int, settings: Settings, j
     failed = 0
     if jobs > 1:
         sources = (item.sources for item in items)
-        jobs = limit_jobs(sources, jobs, settings.fusing["method"], **settings.reading)
+        jobs = limit_jobs(sources, jobs, settings.memory_method(), **settings.reading)
     fuse_one = partial(run_batch_item, settings=settings)
     with progress_bar(settings.is_quiet, "batch", len(items), "result") as tracked:
         for number, (item, error) in enumerate(tracked(batch.run_batch(items, fuse_one, jobs)), start=1):

@@ -19,14 +19,17 @@ from two_stream_fusion.stack.frames import KEPT_BYTES, find_images
 BYTES_PER_MORE_IMAGE = 28  # more for each image beyond two where a method takes all at once
 DEPTH_COPIES = 5  # copies of the images that grow with their depth
 PROGRAM_BYTES = 150 * 2**20  # Python and its libraries
-NETWORK_BYTES = 500 * 2**20  # PyTorch, and a network on tiles
+PAIR_NETWORK_BYTES = 500 * 2**20  # PyTorch, and a network on tiles, for two images
+STACK_NETWORK_BYTES = 800 * 2**20  # the same for more
+MULTI_STREAM_BYTES = 1400 * 2**20  # the same of a multi-stream network, for any number
+MULTI_STREAM_BYTES_PER_FRAME = 2  # a pixel
 
 
 def needed_bytes(method: str, count: int, header: Any) -> int:
     """Estimate the memory that a fusion needs at its peak.
 
     Args:
-        method: a name of methods.registry.
+        method: a name of methods.registry; or multi_stream, for a network of two_stream that is one.
         count: the number of images.
         header: of the largest image, an io.decode.Header.
 
@@ -34,14 +37,20 @@ def needed_bytes(method: str, count: int, header: Any) -> int:
         Bytes.
     """
     pixels, channels = header.width * header.height, header.channels
-    row = registry.find(method)
+    is_multi_stream = method == "multi_stream"
+    row = registry.find("two_stream" if is_multi_stream else method)
     pixel_bytes = row.working_bytes or max(other.working_bytes or 0 for other in registry.METHODS.values())
     if row.takes_many:
         pixel_bytes += BYTES_PER_MORE_IMAGE * (count - 2)
+    program = PROGRAM_BYTES
+    if is_multi_stream:
+        program += MULTI_STREAM_BYTES
+        pixel_bytes += MULTI_STREAM_BYTES_PER_FRAME * count
+    elif row.has_network:
+        program += PAIR_NETWORK_BYTES if count == 2 else STACK_NETWORK_BYTES
     waiting = 2 * header.size  # the neighbours of an image that is being decoded
     kept = count * header.size if count > 2 and count * header.size <= KEPT_BYTES else 0
     fusing = pixels * (pixel_bytes + DEPTH_COPIES * channels * (header.itemsize - 1))
-    program = PROGRAM_BYTES + (NETWORK_BYTES if row.has_network else 0)
     return program + kept + max(fusing, header.decoding + waiting)
 
 
@@ -64,7 +73,7 @@ def estimate_memory(
 
     Args:
         sources: as of pipeline.fuse; arrays are in memory already and count for nothing.
-        method: a name of methods.registry.
+        method: as of `needed_bytes`.
         channel, time: as of images.read.
         scoring_bytes: for each pixel, what scoring the fused image takes afterwards.
 

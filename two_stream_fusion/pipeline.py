@@ -181,9 +181,10 @@ def fuse(
         IndexError: there is no image `reference`.
     """
     start = time.perf_counter()
+    _check_model(model, net, weights)
     if not isinstance(sources, Frames):
         sources = list(sources)
-        check_memory(sources, method)
+        check_memory(sources, network_kind(model, net) if method == "two_stream" else method)
     frames = as_frames(sources)
     is_network = method == "two_stream"
     if is_network and options:
@@ -384,10 +385,7 @@ def open_network(
         ValueError: a file is not what it should be, there is no such model or GPU, or options exclude each
             other.
     """
-    if (net is None) != (weights is None):
-        raise ValueError("net and weights go together")
-    if net is not None and model is not None:
-        raise ValueError("either a model, or net and weights")
+    _check_model(model, net, weights)
     import caffe  # late: the other methods need no Caffe
 
     from two_stream_fusion.methods.multi_stream import MultiStream, is_multi_stream
@@ -403,6 +401,32 @@ def open_network(
     if net is None or weights is None:
         net, weights = models.model_files(model or models.DEFAULT, *NETWORKS)
     return (MultiStream if is_multi_stream(net) else TwoStream)(net, weights)
+
+
+def _check_model(model, net, weights):
+    if (net is None) != (weights is None):
+        raise ValueError("net and weights go together")
+    if net is not None and model is not None:
+        raise ValueError("either a model, or net and weights")
+
+
+def network_kind(model: str | None = None, net: str | Path | None = None) -> str:
+    """Say which kind of network a model is, before it is opened.
+
+    Args:
+        model, net: as of `open_network`.
+
+    Returns:
+        One of NETWORKS.
+
+    Raises:
+        OSError, ValueError: as of `open_network`.
+    """
+    if net is None:
+        return str(models.card(model or models.DEFAULT)["method"])
+    from two_stream_fusion.methods.multi_stream import is_multi_stream
+
+    return NETWORKS[is_multi_stream(net)]
 
 
 def options(method: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from two_stream_fusion import memory_estimate, pipeline
 from two_stream_fusion.base import memory
 from two_stream_fusion.io import decode, images
 from two_stream_fusion.memory_estimate import needed_bytes
-from two_stream_fusion.methods import registry
+from two_stream_fusion.methods import models, registry
 
 
 def big(itemsize=1):
@@ -43,6 +43,25 @@ def test_more_is_needed_than_the_images_take(method):
 def test_methods_that_take_all_images_need_more_for_each():
     assert needed_bytes("gf", 9, big()) >= needed_bytes("gf", 2, big()) + 7 * big().size
     assert needed_bytes("lp", 9, big()) == needed_bytes("lp", 2, big())
+
+
+def test_networks_need_more_for_a_stack_and_a_multi_stream_one_for_each_frame():
+    stack = needed_bytes("two_stream", 8, big())
+    assert stack - needed_bytes("two_stream", 2, big()) == 300 * 2**20
+    needed = [needed_bytes("multi_stream", count, big()) for count in (8, 16)]
+    assert needed[0] > stack
+    assert needed[1] - needed[0] == 8 * 2 * 400_000_000
+
+
+def test_the_kind_of_a_network_is_known_before_it_is_opened(pair, monkeypatch):
+    assert pipeline.network_kind() == pipeline.network_kind(models.FAST) == "two_stream"
+    for name, kind in ((models.DEFAULT, "two_stream"), ("N-stream_f16_k3-stack", "multi_stream")):
+        net = models.model_files(name)[0]
+        assert pipeline.network_kind(name) == pipeline.network_kind(net=net) == kind
+    monkeypatch.setattr(memory, "available", lambda: 2**30)  # enough for the method, not for this network
+    pipeline.check_memory(pair, "two_stream")
+    with pytest.raises(MemoryError, match=r"fused by multi_stream: not enough memory: 1\.5 GiB are needed"):
+        pipeline.fuse(pair, model="N-stream_f16_k3-stack")
 
 
 @pytest.mark.parametrize(
