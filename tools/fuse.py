@@ -24,7 +24,7 @@ from two_stream_fusion import batch, pipeline
 from two_stream_fusion import outputs as out
 from two_stream_fusion.base import cli
 from two_stream_fusion.memory_estimate import check_memory, limit_jobs
-from two_stream_fusion.methods import models, registry
+from two_stream_fusion.methods import models, networks, registry
 from two_stream_fusion.outputs import Outputs
 from two_stream_fusion.stack import fuse_network
 from two_stream_fusion.stack.align import MOTIONS
@@ -58,9 +58,9 @@ class Settings(NamedTuple):
 
     def memory_method(self) -> str:
         """The method, as memory_estimate takes it."""
-        method = self.fusing["method"]
-        is_network = method == "two_stream"
-        return pipeline.network_kind(self.fusing["model"], self.fusing["net"]) if is_network else method
+        if self.fusing["method"] != "two_stream":
+            return str(self.fusing["method"])
+        return networks.kind(*(self.fusing[name] for name in ("model", "net", "weights")))
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -15,7 +15,6 @@ import logging
 import time
 from pathlib import Path
 from typing import (
-    TYPE_CHECKING,
     Any,
     Iterable,
     Mapping,
@@ -27,7 +26,7 @@ from typing import (
 import numpy as np
 
 from two_stream_fusion.memory_estimate import check_memory
-from two_stream_fusion.methods import models, registry
+from two_stream_fusion.methods import networks, registry
 from two_stream_fusion.stack import fuse_matte
 from two_stream_fusion.stack.frames import Frames, Source
 from two_stream_fusion.stack.fuse_network import (
@@ -47,12 +46,7 @@ from two_stream_fusion.stack.inspection import (
 )
 from two_stream_fusion.stack.matte import Matte
 
-if TYPE_CHECKING:
-    from two_stream_fusion.methods.multi_stream import MultiStream
-    from two_stream_fusion.methods.two_stream import TwoStream
-
 LOG = logging.getLogger(__name__)
-NETWORKS = ("two_stream", "multi_stream")  # the kinds of models that the method two_stream runs
 
 Sources = Union[Frames, Iterable[Source]]
 
@@ -181,17 +175,17 @@ def fuse(
         IndexError: there is no image `reference`.
     """
     start = time.perf_counter()
-    _check_model(model, net, weights)
     if not isinstance(sources, Frames):
         sources = list(sources)
-        check_memory(sources, network_kind(model, net) if method == "two_stream" else method)
+        kind = networks.kind(model, net, weights) if method == "two_stream" else method
+        check_memory(sources, kind)
     frames = as_frames(sources)
     is_network = method == "two_stream"
     if is_network and options:
         raise ValueError("two_stream has no options; model, refine and tile are arguments")
     refine = resolve_refine(refine, len(frames)) if is_network else None
     opening_start = time.perf_counter()
-    network = open_network(model, net, weights, gpu=gpu, precision=precision) if is_network else None
+    network = networks.open_network(model, net, weights, gpu=gpu, precision=precision) if is_network else None
     opening_end = time.perf_counter()
     in_order = not keep_order and (align is not None or refine == "select")
     aligned, measured = _align_and_measure(
@@ -359,74 +353,6 @@ def _align_and_measure(frames, motion, *, reference, crop, exposure, in_order, k
         )
     transforms = [matrices[order.index(i)] if i in order else None for i in range(len(names))]
     return Aligned(frames, order, order[center], transforms, frames.window, names, left_out), measured
-
-
-def open_network(
-    model: str | None = None,
-    net: str | Path | None = None,
-    weights: str | Path | None = None,
-    *,
-    gpu: int | None = None,
-    precision: str = "float32",
-) -> TwoStream | MultiStream:
-    """Open a two-stream or a multi-stream network.
-
-    Args:
-        model: a name of models/ (default: models.DEFAULT).
-        net, weights: a deploy.prototxt and its caffemodel, in place of a model.
-        gpu: the number of a GPU; the CPU where None. It holds for Caffe as a whole, as precision does.
-        precision: float32, or bfloat16 with caffe_torch.
-
-    Returns:
-        The network, ready to fuse.
-
-    Raises:
-        OSError: a file is missing.
-        ValueError: a file is not what it should be, there is no such model or GPU, or options exclude each
-            other.
-    """
-    _check_model(model, net, weights)
-    import caffe  # late: the other methods need no Caffe
-
-    from two_stream_fusion.methods.multi_stream import MultiStream, is_multi_stream
-    from two_stream_fusion.methods.two_stream import TwoStream
-
-    if gpu is not None:
-        caffe.set_device(gpu)
-        caffe.set_mode_gpu()
-    if precision != "float32":
-        if not hasattr(caffe, "set_precision"):
-            raise ValueError(f"precision {precision}: this Caffe has only float32; caffe_torch has more")
-        caffe.set_precision(precision)
-    if net is None or weights is None:
-        net, weights = models.model_files(model or models.DEFAULT, *NETWORKS)
-    return (MultiStream if is_multi_stream(net) else TwoStream)(net, weights)
-
-
-def _check_model(model, net, weights):
-    if (net is None) != (weights is None):
-        raise ValueError("net and weights go together")
-    if net is not None and model is not None:
-        raise ValueError("either a model, or net and weights")
-
-
-def network_kind(model: str | None = None, net: str | Path | None = None) -> str:
-    """Say which kind of network a model is, before it is opened.
-
-    Args:
-        model, net: as of `open_network`.
-
-    Returns:
-        One of NETWORKS.
-
-    Raises:
-        OSError, ValueError: as of `open_network`.
-    """
-    if net is None:
-        return str(models.card(model or models.DEFAULT)["method"])
-    from two_stream_fusion.methods.multi_stream import is_multi_stream
-
-    return NETWORKS[is_multi_stream(net)]
 
 
 def options(method: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from tools import fuse
 from two_stream_fusion import outputs, pipeline
 from two_stream_fusion.base import memory
 from two_stream_fusion.io import images
-from two_stream_fusion.methods import registry
+from two_stream_fusion.methods import networks, registry
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "prototxt/2-1-2_f32_k3/deploy.prototxt"
@@ -158,7 +158,7 @@ def test_weights_are_looked_at_before_the_work(run, tmp_path, monkeypatch):
 
 
 def test_opening_the_net_counts_as_fusing(run, tmp_path, monkeypatch):
-    now, open_network = [0], pipeline.open_network
+    now, open_network = [0], networks.open_network
 
     def slow(*arguments, **options):
         now[0] += 100
@@ -167,7 +167,7 @@ def test_opening_the_net_counts_as_fusing(run, tmp_path, monkeypatch):
     clock = SimpleNamespace(perf_counter=lambda: now[0])
     monkeypatch.setattr(fuse, "time", clock)
     monkeypatch.setattr(pipeline, "time", clock)
-    monkeypatch.setattr(pipeline, "open_network", slow)
+    monkeypatch.setattr(networks, "open_network", slow)
     report = tmp_path / "report.json"
     assert run("a.png", "b.png", "-o", tmp_path / "o.png", "--json", report, *NET)[0] == 0
     seconds = json.loads(report.read_text())["seconds"]

@@ -5,7 +5,7 @@ from two_stream_fusion import memory_estimate, pipeline
 from two_stream_fusion.base import memory
 from two_stream_fusion.io import decode, images
 from two_stream_fusion.memory_estimate import needed_bytes
-from two_stream_fusion.methods import models, registry
+from two_stream_fusion.methods import registry
 
 
 def big(itemsize=1):
@@ -53,13 +53,9 @@ def test_networks_need_more_for_a_stack_and_a_multi_stream_one_for_each_frame():
     assert needed[1] - needed[0] == 8 * 2 * 400_000_000
 
 
-def test_the_kind_of_a_network_is_known_before_it_is_opened(pair, monkeypatch):
-    assert pipeline.network_kind() == pipeline.network_kind(models.FAST) == "two_stream"
-    for name, kind in ((models.DEFAULT, "two_stream"), ("N-stream_f16_k3-stack", "multi_stream")):
-        net = models.model_files(name)[0]
-        assert pipeline.network_kind(name) == pipeline.network_kind(net=net) == kind
-    monkeypatch.setattr(memory, "available", lambda: 2**30)  # enough for the method, not for this network
-    pipeline.check_memory(pair, "two_stream")
+def test_a_multi_stream_network_that_memory_cannot_hold_is_refused(pair, monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 2**30)  # enough for two_stream
+    memory_estimate.check_memory(pair, "two_stream")
     with pytest.raises(MemoryError, match=r"fused by multi_stream: not enough memory: 1\.5 GiB are needed"):
         pipeline.fuse(pair, model="N-stream_f16_k3-stack")
 

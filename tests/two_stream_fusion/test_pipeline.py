@@ -14,7 +14,7 @@ from tests.golden import nets
 from tests.two_stream_fusion.stack.scenes import levels, photograph, psnr, receding, slope
 from two_stream_fusion import pipeline
 from two_stream_fusion.io import images
-from two_stream_fusion.methods import models, registry
+from two_stream_fusion.methods import models, networks, registry
 from two_stream_fusion.stack import align
 from two_stream_fusion.stack.frames import Frames
 
@@ -48,7 +48,7 @@ def test_methods_without_a_net_need_no_caffe():
 def test_folding_is_fusing_the_result_with_the_next(files):
     a, b, c = (image(i) for i in range(3))
     result = pipeline.fuse([a, b, c], refine="none", check_register=False, **files)
-    net = pipeline.open_network(**files)
+    net = networks.open_network(**files)
     np.testing.assert_array_equal(result.image, net(net(a, b), c))
     assert result.choice is None and result.refine == "none" and result.maps == []
     assert (result.net, result.weights) == (DEPLOY, files["weights"])

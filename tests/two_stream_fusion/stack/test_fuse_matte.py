@@ -9,7 +9,7 @@ from tests.two_stream_fusion.stack.scenes import photograph, sharper
 from tests.two_stream_fusion.stack.test_matte import Sequence, defocus, thing_with_legs
 from two_stream_fusion import pipeline
 from two_stream_fusion.io import images
-from two_stream_fusion.methods import registry
+from two_stream_fusion.methods import networks, registry
 from two_stream_fusion.stack import fuse_matte
 from two_stream_fusion.stack.matte import Matte
 
@@ -34,7 +34,7 @@ def fuse(paths, method, **options):
 def stub_network(monkeypatch, network=sharper):
     """Let two_stream be a network that knows which photograph is sharp."""
     network = type("Stub", (), {"deploy": "d", "weights": "w", "__call__": staticmethod(network)})()
-    monkeypatch.setattr(pipeline, "open_network", lambda *_, **__: network)
+    monkeypatch.setattr(networks, "open_network", lambda *_, **__: network)
 
 
 def focused_sides(shape=(60, 72, 3)):

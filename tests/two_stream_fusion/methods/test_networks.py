@@ -1,0 +1,27 @@
+import pytest
+
+from two_stream_fusion.methods import models, networks
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [(None, "two_stream"), (models.FAST, "two_stream"), ("N-stream_f16_k3-stack", "multi_stream")],
+)
+def test_the_kind_of_a_network_is_known_before_it_is_opened(name, kind):
+    net, weights = models.model_files(name or models.DEFAULT)
+    assert networks.kind(name) == networks.kind(net=net, weights=weights) == kind
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"net": "x"}, "net and weights go together"),
+        ({"net": "x", "weights": "y", "model": "z"}, "either a model"),
+        ({"model": "cnn"}, "cnn is a model of cnn"),
+        ({"model": "z"}, "no model 'z'"),
+    ],
+)
+@pytest.mark.parametrize("function", [networks.kind, networks.open_network])
+def test_arguments_that_name_no_network_are_refused(function, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        function(**arguments)
