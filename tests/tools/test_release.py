@@ -29,7 +29,9 @@ def test_a_dry_run_is_shorter_and_has_files_of_its_own(tmp_path, monkeypatch, ca
     monkeypatch.chdir(ROOT)
     release.main([FAST, "--iterations", "600", "--out", str(tmp_path), "--plan"])
     solver = models.read_prototxt(tmp_path / "solver.prototxt", caffe_pb2.SolverParameter())
-    assert solver.max_iter == 600 and solver.test_interval == 300 and solver.snapshot == 6
+    committed = models.read_prototxt(f"models/{FAST}/training/solver.prototxt", caffe_pb2.SolverParameter())
+    assert solver.max_iter == 600 and solver.test_interval == 300
+    assert solver.snapshot == round(committed.snapshot * 600 / committed.max_iter)
     assert solver.net == f"{tmp_path.as_posix()}/train_val.prototxt"
     assert solver.snapshot_prefix == f"{tmp_path.as_posix()}/snapshots/{FAST}"
     net = Path(solver.net).read_text()
