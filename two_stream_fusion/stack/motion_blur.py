@@ -25,14 +25,16 @@ MAX_LOSS = 0.08  # of detail along the motion (logarithm), below both neighbours
 MAX_ASYMMETRY = 0.1  # how much more is lost along than across the motion: 0.02 in real stacks that lose some
 SPECTRUM_SIDE = 400  # pixels: the longer side of the versions whose spectra are compared
 PATCH = 48  # pixels a side, of the patches that have a spectrum; they overlap by half
-RINGS = (2.2, 3.6, 5.4, 8, 12, 18)  # periods a patch: the bounds between rings of frequencies
+RINGS = (3.6, 5.4, 8, 12, 18)  # periods a patch: the bounds between rings of frequencies
 SECTORS = 12  # of half a turn
 ALONG = 1  # sectors on each side of the motion whose power is compared, too
 POWER_NOISE = 1.5  # squared gray levels: the power of noise and of rounding at each frequency
 HAS_POWER = 2  # times that: rings with less power along or across say nothing
 MIN_RINGS = 40  # of all patches
-AGREE = 0.8  # of the rings of all patches lose power by at least
-MAX_POWER_LOSS = 0.06  # along against across (logarithm): none in clean stacks, 0.11 or more at 3 % of the width
+AGREE = 0.85  # of the rings of all patches lose power
+MAX_POWER_LOSS = (
+    0.06  # along against across (logarithm): none in clean stacks, 0.11 or more at 3 % of the width
+)
 
 
 class Directions(NamedTuple):
