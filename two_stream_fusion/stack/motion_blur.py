@@ -32,9 +32,8 @@ POWER_NOISE = 1.5  # squared gray levels: the power of noise and of rounding at 
 HAS_POWER = 2  # times that: rings with less power along or across say nothing
 MIN_RINGS = 40  # of all patches
 AGREE = 0.85  # of the rings of all patches lose power
-MAX_POWER_LOSS = (
-    0.06  # along against across (logarithm): none in clean stacks, 0.11 or more at 3 % of the width
-)
+MAX_POWER_LOSS = 0.06  # along against across (logarithm): -0.09 in clean stacks, 0.25 at 3 % of the width
+TREND = 3  # times what the next frame lost already against the second one: may be lost by another focus
 
 
 class Directions(NamedTuple):
@@ -160,12 +159,12 @@ def _end_score(power, next_one, second):
     """Negative where the first or last frame is blurred by motion, compared to the two next ones.
 
     Layers of different directions, as hairs before a photograph, look like motion where focus changes from
-    one to the other. Such a change goes on from frame to frame, so what the next frame lost already against
-    the second one is excused.
+    one to the other. Such a change goes on from frame to frame, so a loss is excused where the next frame has
+    a TREND-th of it already against the second one. A frame may be missing between them.
     """
     changes = np.maximum(*(_changes(power, other, AGREE) for other in (next_one, second)))
     trend = np.minimum(_changes(next_one, second, 0.5), 0)
-    return float(np.min(changes - trend)) + MAX_POWER_LOSS
+    return float(np.min(changes - TREND * trend)) + MAX_POWER_LOSS
 
 
 def _changes(power, other, quantile):
