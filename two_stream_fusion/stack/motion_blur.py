@@ -39,12 +39,12 @@ TREND = 3  # times what the next frame lost already against the second one: may 
 class Directions(NamedTuple):
     """The detail of a frame by directions.
 
-    gradients: 4 x CELLS x CELLS float32 (`gradient_detail`).
-    power: patches x rings x SECTORS float32 (`spectral_power`).
+    gradients: 4 x CELLS x CELLS float32 (`directional_detail`).
+    levels: gray levels, float32, at most SPECTRUM_SIDE pixels a side, of which the spectra are taken.
     """
 
     gradients: np.ndarray
-    power: np.ndarray
+    levels: np.ndarray
 
 
 def measure_directions(frame: np.ndarray) -> Directions:
@@ -57,7 +57,7 @@ def measure_directions(frame: np.ndarray) -> Directions:
         The detail. Frames of one stack must have one shape.
     """
     levels = reduced_gray(frame, SIDE)
-    return Directions(directional_detail(levels), spectral_power(levels))
+    return Directions(directional_detail(levels), reduced_gray(levels, SPECTRUM_SIDE))
 
 
 def directional_detail(frame: np.ndarray) -> np.ndarray:
@@ -123,13 +123,15 @@ def find_motion_blur(
         The misfits, by their indices.
     """
     remaining, misfits = list(indices), []
+    power: dict[int, np.ndarray] = {}
     while len(remaining) > 2:
+        ends = remaining[:3], remaining[:-4:-1]
+        power.update({i: spectral_power(measured[i].levels) for i in {*ends[0], *ends[1]} - set(power)})
         gradients = [measured[i].gradients for i in remaining]
-        power = [measured[i].power for i in remaining]
         scores = [
-            _end_score(*power[:3]),
+            _end_score(*(power[i] for i in ends[0])),
             *(_middle_score(*gradients[i - 1 : i + 2]) for i in range(1, len(remaining) - 1)),
-            _end_score(*power[:-4:-1]),
+            _end_score(*(power[i] for i in ends[1])),
         ]
         worst = int(np.argmin(scores))
         others = remaining[:worst] + remaining[worst + 1 :]
@@ -173,19 +175,18 @@ def _changes(power, other, quantile):
     The logarithm, of what a frame with the same share of the other's power in all directions would have
     there. It is a quantile over the rings of all patches; 1 where too few have power.
     """
+    if not len(power):
+        return np.ones(SECTORS)
     turns = range(-ALONG, ALONG + 1)
     along, other_along = (np.mean([np.roll(one, k, axis=2) for k in turns], axis=0) for one in (power, other))
     across, other_across = (np.roll(one, SECTORS // 2, axis=2) for one in (power, other))
     expected = (across + POWER_NOISE) / (other_across + POWER_NOISE) * other_along
     usable = np.min([across, other_across, other_along, expected], axis=0) > HAS_POWER * POWER_NOISE
     change = np.log((along + POWER_NOISE) / (expected + POWER_NOISE))
-    directions = ((change[..., k], usable[..., k]) for k in range(SECTORS))
-    return np.array(
-        [
-            np.quantile(one[mask], quantile) if np.count_nonzero(mask) >= MIN_RINGS else 1.0
-            for one, mask in directions
-        ]
-    )
+    counts = np.count_nonzero(usable, axis=(0, 1))
+    ordered = np.sort(np.where(usable, change, np.inf).reshape(-1, SECTORS), axis=0)
+    places = np.ceil(quantile * (counts - 1)).astype(int)
+    return np.where(counts >= MIN_RINGS, ordered[places, range(SECTORS)], 1.0)
 
 
 @lru_cache(maxsize=8)
