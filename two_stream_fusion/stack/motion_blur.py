@@ -32,7 +32,7 @@ POWER_NOISE = 1.5  # squared gray levels: the power of noise and of rounding at 
 HAS_POWER = 2  # times that: rings with less power along or across say nothing
 MIN_RINGS = 40  # of all patches
 AGREE = 0.85  # of the rings of all patches lose power
-MAX_POWER_LOSS = 0.06  # along against across (logarithm): -0.09 in clean stacks, 0.25 at 3 % of the width
+MAX_POWER_LOSS = 0.06  # along against across (logarithm): -0.13 in clean stacks, 0.14 at 3 % of the width
 TREND = 3  # times what the next frame lost already against the second one: may be lost by another focus
 
 
