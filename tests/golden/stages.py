@@ -17,6 +17,7 @@ from two_stream_fusion.stack import (
     exposure,
     frame_selection,
     matte,
+    motion_blur,
     order,
     pair_selection,
     potts,
@@ -241,15 +242,15 @@ def screen_frames():
             bool(screening.find_misfits([photo, photo, cv2.GaussianBlur(photo, (0, 0), 2), photo, photo]))
         )
     results["detail in few cells"] = np.array(spotted)
-    results["directional detail"] = screening.directional_detail(wide)
+    results["directional detail"] = motion_blur.directional_detail(wide)
     lengths = np.linspace(1, 25, STEPS)
     motions = []
     for length in lengths:
         kernel = np.zeros((1, 2 * int(length) + 1), np.float32)
         kernel[:] = 1 / kernel.size
         shaken = as_uint8(cv2.filter2D(np.float32(wide), -1, kernel))
-        grids = [screening.directional_detail(photo) for photo in (wide, shaken, wide)]
-        motions.append(bool(screening.find_motion_blur(grids, [0, 1, 2], list)))
+        measured = [motion_blur.measure_directions(photo) for photo in (wide, shaken, wide)]
+        motions.append(bool(motion_blur.find_motion_blur(measured, [0, 1, 2], list)))
     results["blurred by motion"] = np.array(motions)
     return results
 

@@ -13,9 +13,10 @@ from typing import Callable, NamedTuple, Sequence
 import numpy as np
 
 from two_stream_fusion.base.pixels import gray_levels
-from two_stream_fusion.stack import camera_shift, screening, white_balance
+from two_stream_fusion.stack import camera_shift, motion_blur, screening, white_balance
 from two_stream_fusion.stack.align import coarse_pyramid, pyramid_misalignment, seem_aligned, small_pyramid
 from two_stream_fusion.stack.frames import Frames
+from two_stream_fusion.stack.motion_blur import Directions
 from two_stream_fusion.stack.noise import Noise, find_noisy, measure_noise
 from two_stream_fusion.stack.order import detail_map, downscale_frame, order_by_details
 from two_stream_fusion.stack.registration import Pyramid
@@ -31,14 +32,14 @@ class Measurements(NamedTuple):
     """What is known of an image.
 
     noise: noise.measure_noise. colour: white_balance.mean_colour. details: order.detail_map.
-    small: screening.small_gray. directional: screening.directional_detail. coarse: align.coarse_pyramid.
+    small: screening.small_gray. directions: motion_blur.measure_directions. coarse: align.coarse_pyramid.
     """
 
     noise: Noise
     colour: np.ndarray
     details: np.ndarray
     small: np.ndarray
-    directional: np.ndarray
+    directions: Directions
     coarse: Pyramid
 
 
@@ -58,7 +59,7 @@ def measure_image(image: np.ndarray) -> Measurements:
         white_balance.mean_colour(reduced),
         detail_map(levels),
         screening.small_gray(reduced),
-        screening.directional_detail(levels),
+        motion_blur.measure_directions(levels),
         coarse_pyramid(reduced, image.shape),
     )
 
@@ -105,8 +106,7 @@ def order_and_screen(
     remaining = [i for i in all_indices if i not in {misfit.frame for misfit in misfits}]
     noisy = find_noisy([noise[i] for i in remaining], frames.level_step()) if len(remaining) > 2 else {}
     quiet = [index for i, index in enumerate(remaining) if i not in noisy]
-    directional = [one.directional for one in measured]
-    blurred = screening.find_motion_blur(directional, quiet, sort_by_focus)
+    blurred = motion_blur.find_motion_blur([one.directions for one in measured], quiet, sort_by_focus)
     if 2 * len(misfits + blurred) < len(frames):
         misfits = sorted(misfits + blurred)
     excluded = set() if keep_all else {misfit.frame for misfit in misfits}

@@ -1,12 +1,12 @@
-"""Frames of a stack that do not belong: blank, too bright, noisy, blurred by a bump, of another scene.
+"""Frames of a stack that do not belong: blank, too bright, noisy, blurred throughout, of another scene.
 
 Not from the paper. Frames are compared in small versions, each with what most frames agree on. The bounds
-lie between what real stacks reach and what such faults do; both stand beside them.
+lie between what real stacks reach and what such faults do; both stand beside them. Frames that a bump of the
+camera blurred are found by stack/motion_blur.py.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Callable, NamedTuple, Sequence
 
 import cv2
@@ -36,15 +36,6 @@ FLICKER = 1.25  # brightness against the median of the frames that gets a warnin
 PLAIN_SIDE = 5  # pixels a side, of a window of one exact level
 PLAIN_RANGE = 1.5  # gray levels: the others show something where their median has this range in it
 PLAIN_SHARE = 0.05  # of the image: what is plain in one frame alone and gets a warning
-MOTION_SIDE = 600  # pixels: the longer side of the versions on which blur by motion is looked for
-MOTION_CELLS = 12  # a side
-MOTION_HAS_DETAIL = 1.0  # gray levels
-MAX_LOSS = 0.08  # of detail along the motion (logarithm), below both neighbours: 0.01 in real stacks
-MAX_ASYMMETRY = 0.1  # how much more is lost along than across the motion: 0.02 in real stacks that lose some
-END_ASYMMETRY = 0.12  # the same of the first and last frame, where details get sharper towards it, and
-MAX_CELL_ASYMMETRY = 0.04  # the same in three quarters of those cells: 0 in real stacks
-RISE = 0.5  # of the steepest rise of detail towards an end of the stack: cells that rise more are compared
-MIN_RISE = 0.02  # of detail (logarithm): the least that counts as the steepest rise
 NOISY = "far noisier than the others"
 
 
@@ -64,7 +55,23 @@ def small_gray(frame: np.ndarray) -> np.ndarray:
     Returns:
         Gray levels in 0..255, float32, at most SIDE pixels a side.
     """
-    return _reduce(frame, SIDE)
+    return reduced_gray(frame, SIDE)
+
+
+def reduced_gray(frame: np.ndarray, side: int) -> np.ndarray:
+    """The gray levels of a frame, made smaller where it is larger.
+
+    Args:
+        frame: H x W or H x W x 3, uint8 or uint16; or its gray levels, float32.
+        side: pixels: the longer side at most.
+
+    Returns:
+        Gray levels in 0..255, float32.
+    """
+    share = min(1, side / max(frame.shape[:2]))
+    size = tuple(max(2, round(length * share)) for length in frame.shape[1::-1])
+    resized = frame if size == frame.shape[1::-1] else cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+    return gray_levels(resized)
 
 
 def find_misfits(
@@ -163,94 +170,6 @@ def find_doubtful(
     return misfits
 
 
-def directional_detail(frame: np.ndarray) -> np.ndarray:
-    """The detail of a frame in four directions, as `find_motion_blur` compares it.
-
-    Args:
-        frame: H x W or H x W x 3, uint8 or uint16; or its gray levels, float32.
-
-    Returns:
-        4 x MOTION_CELLS x MOTION_CELLS float32: the logarithm of the mean gradient in each cell, along the
-        columns, one diagonal, the rows and the other diagonal.
-    """
-    levels = cv2.GaussianBlur(_reduce(frame, MOTION_SIDE), (0, 0), 0.8)
-    x, y = (cv2.Sobel(levels, cv2.CV_32F, *order, scale=1 / 8) for order in ((1, 0), (0, 1)))
-    rows, columns = (_cell_weights(length) for length in levels.shape)
-    means = np.array([rows @ np.abs(one) @ columns.T for one in (x, x + y, y, x - y)])
-    means[1::2] /= np.float32(2**0.5)
-    return np.log(means + np.float32(NOISE))
-
-
-def find_motion_blur(
-    details: Sequence[np.ndarray], indices: Sequence[int], sort: Callable[[list[int]], list[int]]
-) -> list[Misfit]:
-    """Find frames that the camera's motion blurred.
-
-    The sharpness of a detail rises to one frame of a stack and falls behind it. So a frame between two others
-    is not less sharp than both. One that is, in most cells and in one direction far more than across it, is
-    blurred by motion. The first and the last frame may be less sharp than their neighbours, but not where the
-    two next frames get sharper towards them. There one direction is compared with the one across it, too.
-
-    Args:
-        details: `directional_detail` of each frame.
-        indices: of the frames that belong, in the order given.
-        sort: puts indices into the order of their focus. Where the others are not given in it, nothing is
-            found.
-
-    Returns:
-        The misfits, by their indices.
-    """
-    remaining, misfits = list(indices), []
-    while len(remaining) > 2:
-        rows = [details[i] for i in remaining]
-        scores = [
-            _end_motion_score(*rows[:3]),
-            *(_motion_score(*rows[i - 1 : i + 2]) for i in range(1, len(rows) - 1)),
-            _end_motion_score(*rows[:-4:-1]),
-        ]
-        worst = int(np.argmin(scores))
-        others = remaining[:worst] + remaining[worst + 1 :]
-        if scores[worst] >= 0 or sort(others) != others:
-            break
-        misfits.append(Misfit(remaining[worst], "blurred by motion"))
-        remaining = others
-    return sorted(misfits)
-
-
-def _motion_score(before, detail, after):
-    """Negative where a frame is blurred by motion, compared to both neighbours."""
-    lower = np.minimum(before, after)
-    loss = detail - lower
-    scores = [1.0]
-    for along in range(4):
-        usable = np.exp(lower[along]) - NOISE > MOTION_HAS_DETAIL
-        if np.count_nonzero(usable) >= MIN_CELLS:
-            asymmetry = loss[along] - loss[(along + 2) % 4]
-            scores.append(
-                max(np.median(loss[along][usable]) + MAX_LOSS, np.median(asymmetry[usable]) + MAX_ASYMMETRY)
-            )
-    return min(scores)
-
-
-def _end_motion_score(detail, next_one, second):
-    """Negative where the first or last frame is blurred by motion, compared to the two next ones."""
-    rise = (next_one - second).mean(axis=0)
-    rising = rise > RISE * max(np.quantile(rise, 0.95), MIN_RISE)
-    scores = [1.0]
-    for along in range(4):
-        cells = rising & (np.exp(next_one[along]) - NOISE > MOTION_HAS_DETAIL)
-        if np.count_nonzero(cells) >= MIN_CELLS:
-            losses = [(detail - other)[:, cells] for other in (next_one, second)]
-            asymmetries = np.array([loss[along] - loss[(along + 2) % 4] for loss in losses])
-            score = max(
-                np.median(losses[0][along]) + MAX_LOSS,
-                np.median(asymmetries, axis=1).max() + END_ASYMMETRY,
-                np.quantile(asymmetries, 0.75, axis=1).max() + MAX_CELL_ASYMMETRY,
-            )
-            scores.append(float(score))
-    return min(scores)
-
-
 def compare_pair(first: np.ndarray, second: np.ndarray) -> str | None:
     """Say how the second of two images differs from the first, where that would harm a fusion.
 
@@ -267,20 +186,6 @@ def compare_pair(first: np.ndarray, second: np.ndarray) -> str | None:
     if _is_blurred(details[1], details[0]):
         return "blurred throughout"
     return "sharper throughout" if _is_blurred(*details) else None
-
-
-def _reduce(frame, side):
-    """A frame as gray levels in 0..255, float32, at most `side` pixels a side."""
-    share = min(1, side / max(frame.shape[:2]))
-    size = tuple(max(2, round(length * share)) for length in frame.shape[1::-1])
-    resized = frame if size == frame.shape[1::-1] else cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
-    return gray_levels(resized)
-
-
-@lru_cache(maxsize=8)
-def _cell_weights(length):
-    """MOTION_CELLS x length float32: the mean of the pixels in each cell, as by INTER_AREA."""
-    return cv2.resize(np.eye(length, dtype=np.float32), (length, MOTION_CELLS), interpolation=cv2.INTER_AREA)
 
 
 def _unlike_brightness(median, levels, most):

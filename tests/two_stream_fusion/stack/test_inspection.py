@@ -8,7 +8,7 @@ import pytest
 from tests.two_stream_fusion.stack.scenes import levels, photograph, slope
 from two_stream_fusion import pipeline
 from two_stream_fusion.io import images
-from two_stream_fusion.stack import align, frames, order, screening
+from two_stream_fusion.stack import align, frames, motion_blur, order, screening
 from two_stream_fusion.stack.frames import Frames
 from two_stream_fusion.stack.inspection import measure_image, warn_if_misaligned
 
@@ -26,7 +26,9 @@ def test_shared_gray_levels_measure_what_the_image_does(dtype, shape):
     measured = measure_image(image)
     small = order.downscale_frame(image)
     np.testing.assert_allclose(measured.details, order.detail_map(small), atol=1e-3)
-    np.testing.assert_allclose(measured.directional, screening.directional_detail(small), atol=1e-3)
+    expected = motion_blur.measure_directions(small)
+    np.testing.assert_allclose(measured.directions.gradients, expected.gradients, atol=1e-3)
+    np.testing.assert_allclose(measured.directions.levels, expected.levels, atol=1e-2)
     np.testing.assert_array_equal(measured.small, screening.small_gray(small))
 
 
