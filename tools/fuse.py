@@ -119,7 +119,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--keep-order", action="store_true", help="the images are in the order of focus; do not sort"
         " them")  # fmt: skip
     add("--keep-all", action="store_true", help="also fuse images that would be left out: black, blurred,"
-        " of another scene")  # fmt: skip
+        " by motion too, noisy, of another scene")  # fmt: skip
 
     add = parser.add_argument_group("alignment").add_argument
     add("--align", metavar="MODEL", nargs="?", const="affine", choices=MOTIONS, help="align the images"

@@ -435,6 +435,14 @@ def test_a_black_frame_and_a_bumped_one_are_left_out(caplog):
     assert pipeline.fuse(bad, "lp", keep_all=True, check_register=False).left_out == ()
 
 
+@pytest.mark.parametrize("count", [0, 1, 3, 6])
+def test_black_frames_do_not_hide_a_bump(count):
+    frames = [levels(frame) for frame in slope(photograph()[::2, ::2], 5, 3.0)]
+    frames[2] = cv2.blur(frames[2], (13, 1))
+    result = pipeline.fuse([*frames, *[frames[0] * 0] * count], "lp")
+    assert [out.source for out in result.left_out] == [2, *range(5, 5 + count)]
+
+
 def test_the_frame_at_a_bump_is_named(caplog):
     """A camera that is moved in the middle of a stack, by 9 and 6 pixels."""
     frames = [levels(frame) for frame in slope(photograph()[::2, ::2], 6)]

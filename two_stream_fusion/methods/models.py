@@ -50,7 +50,7 @@ def card(name: str) -> dict[str, str]:
         ValueError: there is no such model, or its readme.md lacks one of CARD_KEYS.
     """
     path = data_folder() / "models" / name / "readme.md"
-    if not path.is_file():
+    if name not in _all_names():
         raise ValueError(f"no model {name!r}: there are {', '.join(_all_names()) or 'none'}")
     _, *head = path.read_text(encoding="utf-8").split("---", 2)
     values = dict(line.split(": ", 1) for line in (head or [""])[0].splitlines() if ": " in line)

@@ -55,7 +55,7 @@ def open_network(
             raise ValueError(f"precision {precision}: this Caffe has only float32; caffe_torch has more")
         caffe.set_precision(precision)
     if net is None or weights is None:
-        net, weights = models.model_files(model or models.DEFAULT, *KINDS)
+        net, weights = models.model_files(models.DEFAULT if model is None else model, *KINDS)
     return (MultiStream if is_multi_stream(net) else TwoStream)(net, weights)
 
 
@@ -74,7 +74,9 @@ def kind(model: str | None = None, net: str | Path | None = None, weights: str |
     _check_model(model, net, weights)
     from two_stream_fusion.methods.multi_stream import is_multi_stream
 
-    return KINDS[is_multi_stream(net or models.model_files(model or models.DEFAULT, *KINDS)[0])]
+    if net is None:
+        net, _ = models.model_files(models.DEFAULT if model is None else model, *KINDS)
+    return KINDS[is_multi_stream(net)]
 
 
 def _check_model(model, net, weights):

@@ -107,7 +107,13 @@ def order_and_screen(
     noisy = find_noisy([noise[i] for i in remaining], frames.level_step()) if len(remaining) > 2 else {}
     quiet = [index for i, index in enumerate(remaining) if i not in noisy]
     blurred = motion_blur.find_motion_blur([one.directions for one in measured], quiet, sort_by_focus)
-    if 2 * len(misfits + blurred) < len(frames):
+    # As in find_misfits, blank and noisy frames do not count.
+    blank_or_noisy = {
+        *screening.find_blank(small),
+        *(m.frame for m in misfits if m.reason == screening.NOISY),
+    }
+    others = [misfit for misfit in misfits + blurred if misfit.frame not in blank_or_noisy]
+    if 2 * len(others) < len(frames) - len(blank_or_noisy):
         misfits = sorted(misfits + blurred)
     excluded = set() if keep_all else {misfit.frame for misfit in misfits}
     kept = [i for i in all_indices if i not in excluded]

@@ -60,7 +60,7 @@ def measure_noise(frame: np.ndarray) -> Noise:
     """
     (rows, down), (columns, across) = map(_places, frame.shape[:2])
     blocks = len(rows) // down, len(columns) // across
-    edges = [min(MARGIN, (side - 1) // 2) for side in (down, across)]
+    edges = [min(MARGIN, max(0, side - 2) // 2) for side in (down, across)]  # two pixels stay at least
 
     def mean(values, lost_rows=0, lost_columns=0):
         """The mean in each block without its margins, and without its last rows and columns."""

@@ -194,8 +194,19 @@ def _unlike_brightness(median, levels, most):
     return None if 1 / most <= gain <= most else f"{gain:.2g} times as bright as the others"
 
 
+def find_blank(small: Sequence[np.ndarray]) -> list[int]:
+    """Find the frames that show nothing while another one does.
+
+    Args:
+        small: `small_gray` of each frame.
+
+    Returns:
+        Their indices.
+    """
+    return _blank(np.array([_broad(levels) for levels in small]))
+
+
 def _blank(broad):
-    """The indices of frames that show nothing while another one does."""
     contrasts = broad.std(axis=(1, 2))
     if contrasts.max() < MAX_BLANK:
         return []

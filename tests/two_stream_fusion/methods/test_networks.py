@@ -19,6 +19,8 @@ def test_the_kind_of_a_network_is_known_before_it_is_opened(name, kind):
         ({"net": "x", "weights": "y", "model": "z"}, "either a model"),
         ({"model": "cnn"}, "cnn is a model of cnn"),
         ({"model": "z"}, "no model 'z'"),
+        ({"model": ""}, "no model ''"),
+        ({"model": "../models/cnn"}, "no model '../models/cnn'"),
     ],
 )
 @pytest.mark.parametrize("function", [networks.kind, networks.open_network])

@@ -27,7 +27,9 @@ def test_a_photograph_has_little_noise():
     assert noise.sigma < 2 and noise.detail.max() > 10
 
 
-@pytest.mark.parametrize("shape", [(9, 9), (9, 500), (500, 9), (23, 24, 3)])
+@pytest.mark.parametrize(
+    "shape", [(9, 9), (9, 500), (500, 9), (23, 24, 3), *((4000, n) for n in range(2, 9)), (3, 4000)]
+)
 def test_small_frames_are_measured(shape):
     for level in (0, 120, 255):
         assert measure_noise(np.full(shape, level, np.uint8)).sigma < 1e-3
