@@ -85,6 +85,16 @@ def _show(line):
         pass
 
 
+def drop_unwritten() -> None:
+    """Drop what stderr, full or without a reader, does not take: Python would end with the status 120."""
+    try:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
 def _line(level, message, depth):
     """A line in glog's form, with the place in the function that is `depth` calls up."""
     caller = sys._getframe(depth)

@@ -365,7 +365,14 @@ def main(arguments: list | None = None) -> int:
         The exit status.
     """
     try:
-        command, flags = parse(sys.argv[1:] if arguments is None else arguments)
+        return _run(sys.argv[1:] if arguments is None else arguments)
+    finally:
+        glog.drop_unwritten()
+
+
+def _run(arguments):
+    try:
+        command, flags = parse(arguments)
         if flags["version"]:
             print(f"caffe version {__version__}")
             return 0
