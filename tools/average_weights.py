@@ -56,15 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
     parser = cli.parser(__doc__, EXAMPLES)
     parser.add_argument("weights", nargs="+", metavar="CAFFEMODEL", help="weights of the same net")
-    parser.add_argument(
-        "-o",
-        "--out",
-        "--output",
-        dest="output",
-        required=True,
-        metavar="CAFFEMODEL",
-        help="the result; replaces an existing file",
-    )
+    cli.add_output(parser, "the result; replaces an existing file", required=True, metavar="CAFFEMODEL")
     args = parser.parse_args(argv)
     average(args.weights, args.output)
     print(f"{args.output}: the mean of {len(args.weights)} caffemodels")

@@ -169,14 +169,7 @@ def main(argv=None):
     parser = cli.parser(__doc__, EXAMPLES)
     add = parser.add_argument
     add("net", help="a deploy.prototxt or train_val.prototxt")
-    add(
-        "-o",
-        "--out",
-        "--output",
-        dest="output",
-        required=True,
-        help="the picture (.png .pdf .svg); replaces an existing file",
-    )
+    cli.add_output(parser, "the picture (.png .pdf .svg); replaces an existing file", required=True)
     add("--phase", choices=("TRAIN", "TEST"), default="TEST", help="(default: %(default)s)")
     add("--stage", action="append", default=[], help="as of `caffe train`; again for more")
     args = parser.parse_args(argv)

@@ -73,14 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="two or more of one size: files, TIFF files of several pages, patterns, folders, @LIST (a file"
         " that names them)",
     )
-    parser.add_argument(
-        "-o",
-        "--out",
-        "--output",
-        dest="output",
-        metavar="FILE",
-        help="the fused image (.png .tif .jpg .webp), or a folder with --batch",
-    )
+    cli.add_output(parser, "the fused image (.png .tif .jpg .webp), or a folder with --batch", metavar="FILE")
     parser.add_argument("--force", action="store_true", help="replace output files that exist")
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
     parser.add_argument(

@@ -106,9 +106,7 @@ def plot(logs: Mapping[str, tuple[Curve, Curve]], path: str, patch: int) -> None
 def main(argv=None):
     parser = cli.parser(__doc__, EXAMPLES)
     parser.add_argument("logs", nargs="+", metavar="LOG", help="a log of `caffe train`")
-    parser.add_argument(
-        "-o", "--out", "--output", dest="output", required=True, help="the plot (.png .pdf .svg)"
-    )
+    cli.add_output(parser, "the plot (.png .pdf .svg)", required=True)
     parser.add_argument("--csv", metavar="FILE", help="also write log,iteration,set,loss,psnr")
     parser.add_argument(
         "--patch", type=int, default=50, help="side of the patches, for PSNR (default: %(default)s)"

@@ -46,14 +46,7 @@ def main(argv=None):
     add = parser.add_argument
     models.add_model_arguments(parser)
     add("--layer", required=True, help="the layer's name in the prototxt")
-    add(
-        "-o",
-        "--out",
-        "--output",
-        dest="output",
-        required=True,
-        help="the picture (.png ...); replaces an existing file",
-    )
+    cli.add_output(parser, "the picture (.png ...); replaces an existing file", required=True)
     add("--columns", type=int, default=16, metavar="N", help="of tiles in colour (default: %(default)s)")
     add("--enlarge", type=int, default=1, metavar="N", help="side of a weight (default: %(default)s)")
     args = parser.parse_args(argv)

@@ -123,14 +123,7 @@ def main(argv=None):
     parser = cli.parser(__doc__, EXAMPLES)
     add = parser.add_argument
     add("images", nargs=2, metavar="IMAGE", help="a and b, of one size")
-    add(
-        "-o",
-        "--out",
-        "--output",
-        dest="output",
-        required=True,
-        help="the picture (.png .pdf .svg); replaces an existing file",
-    )
+    cli.add_output(parser, "the picture (.png .pdf .svg); replaces an existing file", required=True)
     add("--blobs", nargs="+", default=FIGURE_2, metavar="BLOB", help=f"(default: {' '.join(FIGURE_2)})")
     add("--maps", type=int, default=16, metavar="N", help="of each blob (default: %(default)s)")
     models.add_model_arguments(parser)

@@ -94,14 +94,7 @@ def main(argv=None):
     parser = cli.parser(__doc__, EXAMPLES)
     add = parser.add_argument
     add("database", help="an .h5 file, or the .txt list of several")
-    add(
-        "-o",
-        "--out",
-        "--output",
-        dest="output",
-        required=True,
-        help="the picture (.png ...); replaces an existing file",
-    )
+    cli.add_output(parser, "the picture (.png ...); replaces an existing file", required=True)
     add("--first", type=int, default=0, metavar="N", help="the first patch shown (default: %(default)s)")
     add("--count", type=int, default=8, metavar="N", help="how many (default: %(default)s)")
     add("--enlarge", type=int, default=1, metavar="N", help="side of a pixel (default: %(default)s)")

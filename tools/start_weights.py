@@ -137,15 +137,7 @@ def main(argv=None):
         "solver",
         help="the solver of the training: its random_seed is used, and its database must exist",
     )
-    add(
-        "-o",
-        "--out",
-        "--output",
-        dest="output",
-        required=True,
-        metavar="CAFFEMODEL",
-        help="the result; replaces an existing file",
-    )
+    cli.add_output(parser, "the result; replaces an existing file", required=True, metavar="CAFFEMODEL")
     add("--grow", metavar="CAFFEMODEL", help="a trained net of the same layers, fewer or smaller filters")
     args = parser.parse_args(argv)
     os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe prints errors only

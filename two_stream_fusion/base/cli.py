@@ -65,7 +65,7 @@ import io  # noqa: E402
 import logging  # noqa: E402
 import unicodedata  # noqa: E402
 from pathlib import Path  # noqa: E402
-from typing import Callable  # noqa: E402
+from typing import Any, Callable  # noqa: E402
 
 from two_stream_fusion.base.interrupts import exit_when_terminated  # noqa: E402
 from two_stream_fusion.base.memory import NotEnoughMemory  # noqa: E402
@@ -90,6 +90,17 @@ def parser(doc: str, examples: str = "") -> argparse.ArgumentParser:
     return argparse.ArgumentParser(
         description=doc, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+
+
+def add_output(parser: argparse.ArgumentParser, help: str, **options: Any) -> None:
+    """Add the option that names the file to write: -o, --out or --output.
+
+    Args:
+        parser: of the command; its arguments get the attribute `output`.
+        help: what the file is.
+        **options: others of add_argument, such as metavar.
+    """
+    parser.add_argument("-o", "--out", "--output", dest="output", help=help, **options)
 
 
 def run(main: Callable[[], int | None]) -> None:

@@ -110,3 +110,13 @@ def test_a_closed_or_full_output_is_no_traceback(stdout, status, tmp_path):
 def test_help_shows_docstring_and_examples_as_they_are():
     text = cli.parser("First line.\n\n  indented", "examples:\n  python x.py").format_help()
     assert "First line.\n\n  indented" in text and text.endswith("examples:\n  python x.py\n")
+
+
+@pytest.mark.parametrize("name", ["-o", "--out", "--output"])
+def test_the_file_to_write_has_three_names(name, capsys):
+    parser = cli.parser("doc")
+    cli.add_output(parser, "the picture", required=True)
+    assert parser.parse_args([name, "x.png"]).output == "x.png"
+    with pytest.raises(SystemExit):
+        parser.parse_args([])
+    assert "-o/--out/--output" in capsys.readouterr().err
