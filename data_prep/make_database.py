@@ -19,6 +19,7 @@ from data_prep.database_command import add_common_options, at_least, run_build
 from data_prep.pair_patches import BATCH, PATCH, TEST_PATCHES, PairPatches
 from data_prep.photographs import training_photographs
 from data_prep.recipes import RECIPES
+from data_prep.stack_patches import RECIPES as STACK_RECIPES
 from data_prep.stack_patches import StackPatches
 from two_stream_fusion.base import cli
 
@@ -26,7 +27,7 @@ NO_NET = """no net reads {out} as it is: name its lists in a copy of prototxt/NA
 copy in one of a solver, or let experiments/run.py do so (experiments/fig5d)"""
 # The inputs of a database, by their names in the manifest.
 INPUTS = {"sources": "photographs or masks", "made_with": "code or libraries behind it"}
-STACK, STACK_OUT = "stack", "build/data_stack"
+STACK_OUT = "build/data_stack"
 EXAMPLES = """examples:
   python data_prep/make_database.py                          what `make data` runs
   python data_prep/make_database.py --photos ~/Pictures --seed 7
@@ -65,8 +66,9 @@ def parse_arguments(
     add = parser.add_argument
     add("--out", metavar="DIR", help="where the databases go, replacing those there (default: build/data, as"
         " the nets name it, or build/data_pP for patches of another size P than 50)")  # fmt: skip
-    add("--recipe", choices=[*sorted(RECIPES), STACK], default=PairPatches.recipe, help="how pairs are"
-        " blurred; stack: focus stacks for the multi-stream nets (default: %(default)s)")  # fmt: skip
+    add("--recipe", choices=[*sorted(RECIPES), *STACK_RECIPES], default=PairPatches.recipe, help="how pairs"
+        " are blurred; stack and stack_fewer_faults are focus stacks for the multi-stream nets (default:"
+        " %(default)s)")  # fmt: skip
     add("--patch", type=at_least(1), default=PATCH, metavar="P", help="side of the patches (default:"
         " %(default)s)")  # fmt: skip
     add("--stride", type=at_least(1), default=0, metavar="N", help="distance between patches (default:"
@@ -80,10 +82,11 @@ def parse_arguments(
         " kept at most; the solvers test on 100 batches of 16 (default: %(default)s, 0: all)")  # fmt: skip
     parser.error = refuse or parser.error
     args = parser.parse_args(argv)
-    if args.recipe == STACK:
+    if args.recipe in STACK_RECIPES:
         if args.patch != PATCH or args.stride or args.recolour or args.gray:
-            parser.error(f"--recipe {STACK} takes none of --patch, --stride, --recolour, --gray")
-        stacks = StackPatches(args.val_share, StackPatches.val_patches, args.seed, args.pairs)
+            parser.error(f"--recipe {args.recipe} takes none of --patch, --stride, --recolour, --gray")
+        count = StackPatches.val_patches
+        stacks = StackPatches(args.val_share, count, args.seed, args.recipe, args.pairs)
         return Request(stacks, args.photos, args.out or STACK_OUT, args.jobs, args.verbose)
     spec = PairPatches(args.val_share, args.val_patches, args.seed, args.recipe, args.patch, args.stride,
                        args.pairs, args.recolour, args.gray)  # fmt: skip

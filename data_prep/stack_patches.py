@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar, Iterator, Sequence
+from typing import ClassVar, Iterator, Mapping, NamedTuple, Sequence
 
 import cv2
 import numpy as np
@@ -20,7 +20,31 @@ FRAMES = 6  # streams of the nets in training
 TEST_PATCHES = 1000  # validation patches
 REGION = (192, 256)  # pixels: at most so much of a photograph is rendered, for speed alone
 LARGEST_BLUR = (1.5, 16)  # pixels: the radius of the farthest depth's blur is log-uniform in it
-SHARES = {"fewer": 0.5, "uneven": 0.5, "soft": 0.4, "noisy": 0.5, "jpeg": 0.3, "moved": 0.2, "light": 0.2}
+
+
+class StackRecipe(NamedTuple):
+    """How often scenes and stacks have what.
+
+    layers: shares of the scenes with one, two and three layers. faults: shares of the stacks with fewer
+    frames than FRAMES, planes at uneven distances, a soft photograph, noise, JPEG artefacts, motion and
+    changing light. Each is drawn independently.
+    """
+
+    layers: Sequence[float]
+    faults: Mapping[str, float]
+
+
+_HALVES = {"fewer": 0.5, "uneven": 0.5}
+RECIPES = {
+    "stack": StackRecipe(
+        (0.3, 0.5, 0.2),
+        {**_HALVES, "soft": 0.4, "noisy": 0.5, "jpeg": 0.3, "moved": 0.2, "light": 0.2},
+    ),
+    "stack_fewer_faults": StackRecipe(
+        (0.25, 0.5, 0.25),
+        {**_HALVES, "soft": 0.3, "noisy": 0.25, "jpeg": 0.15, "moved": 0.1, "light": 0.1},
+    ),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,10 +56,12 @@ class StackPatches(DatasetSpec):
     them twice.
 
     Attributes:
+        recipe: a name of RECIPES.
         stacks: made of each training photograph, each with a scene of its own.
     """
 
     val_patches: int = TEST_PATCHES
+    recipe: str = "stack"
     stacks: int = 1
     uses_masks: ClassVar[bool] = True
 
@@ -62,7 +88,7 @@ class StackPatches(DatasetSpec):
         size = np.minimum(image.shape[:2], REGION)
         y, x = (int(rng.integers(n - side + 1)) for n, side in zip(image.shape[:2], size))
         crop = np.s_[y : y + size[0], x : x + size[1]]
-        frames, truth = make_stack(image[crop], mask[crop], rng)
+        frames, truth = make_stack(image[crop], mask[crop], RECIPES[self.recipe], rng)
         planes = [channels(picture) for picture in (*frames, truth)]
         for y, x in patch_corners(*size, PATCH, PATCH):
             yield [plane[:, y : y + PATCH, x : x + PATCH] for plane in planes]
@@ -73,28 +99,29 @@ class StackPatches(DatasetSpec):
 
 
 def make_stack(
-    photograph: np.ndarray, mask: np.ndarray, rng: np.random.Generator
+    photograph: np.ndarray, mask: np.ndarray, recipe: StackRecipe, rng: np.random.Generator
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Photograph a random scene at several planes of focus.
 
-    - Two to six planes, in half the stacks at uneven distances.
-    - Shares of the stacks (SHARES) have noise of a sigma log-uniform in 0.3..4.5 levels, JPEG artefacts,
-      frames off by up to half a pixel, or light that changes by up to 2 %.
+    - Two to six planes, in a share of the stacks at uneven distances.
+    - Shares of the stacks have noise of a sigma log-uniform in 0.3..4.5 levels, JPEG artefacts, frames off by
+      up to half a pixel, or light that changes by up to 2 %.
     - Half the photographs are recoloured; some are dark, use a part of the levels, or are soft.
 
     Args:
         photograph: the background, H x W x 3 uint8 RGB.
         mask: H x W bool, the outline of a thing before it.
+        recipe: how often scenes and stacks have what.
         rng: the generator to draw from.
 
     Returns:
         FRAMES images in random order and the scene with all in focus, each H x W x 3 uint8.
     """
-    has = {name: rng.random() < share for name, share in SHARES.items()}
+    has = {fault: rng.random() < share for fault, share in recipe.faults.items()}
     clean = recipes.reduce_range(recipes.recolour(photograph, rng), rng)
     if has["soft"]:
         clean = recipes.blur_gaussian(clean, rng.uniform(0.4, 1.3))
-    scene = draw_scene(clean, mask, rng)
+    scene = draw_scene(clean, mask, recipe.layers, rng)
     count = int(rng.integers(2, FRAMES)) if has["fewer"] else FRAMES
     share = np.linspace(0, 1, count)
     if has["uneven"]:
@@ -114,22 +141,25 @@ def make_stack(
     return [frames[i] for i in rng.permutation(FRAMES)], truth
 
 
-def draw_scene(photograph: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> list[Layer]:
+def draw_scene(
+    photograph: np.ndarray, mask: np.ndarray, shares: Sequence[float], rng: np.random.Generator
+) -> list[Layer]:
     """Draw a scene of one to three layers, whose depths are within 0 to 1.
 
-    The background is level, a slope or hills. In 0.7 of the scenes things stand before it: the masked shape,
-    another, or thin hairs. They have the photograph's texture mirrored, darker or brighter.
+    The background is level, a slope or hills. Up to two things stand before it: the masked shape, another, or
+    thin hairs. They have the photograph's texture mirrored, darker or brighter.
 
     Args:
         photograph: the background, H x W x 3 uint8 RGB.
         mask: H x W bool, the outline of a thing.
+        shares: of the scenes with one, two and three layers; their sum is 1.
         rng: the generator to draw from.
 
     Returns:
         The layers, from the back to the front.
     """
     shape = mask.shape
-    count = int(rng.choice(3, p=(0.3, 0.5, 0.2)))
+    count = int(rng.choice(3, p=shares))
     depth_range = rng.uniform(0.3, 0.8) if count else 1
     scene = [Layer(photograph, np.ones(shape, np.float32), depth_range * random_depth(shape, rng))]
     for i, near in enumerate(np.sort(rng.uniform(depth_range, 1, count))):

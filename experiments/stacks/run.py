@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import two_stream_fusion.base.cli  # noqa: F401
 
+import argparse
 import csv
 import os
 from pathlib import Path
@@ -21,7 +22,6 @@ from tools import pictures
 from two_stream_fusion.base import cli, markdown_tables
 from two_stream_fusion.base.files import write_text
 from two_stream_fusion.methods import models
-from two_stream_fusion.methods.two_stream import TwoStream
 
 HERE = Path(__file__).resolve().parent
 
@@ -29,6 +29,8 @@ EXAMPLES = """examples:
   FUSION_DATA=~/data python experiments/stacks/run.py
   FUSION_DATA=~/data python experiments/stacks/run.py --held-out
   FUSION_DATA=~/data python experiments/stacks/run.py --held-out --ways default --scenes hairs "light field"
+  FUSION_DATA=~/data python experiments/stacks/run.py --held-out --out build/stacks \\
+      --ways "multi-stream f16" --weights f16=build/snapshots/N-stream_f16_k3_iter_12000.caffemodel
 """
 
 
@@ -116,9 +118,29 @@ def plot(scores: list[Score], path: Path) -> None:
     axes.invert_yaxis()
     axes.set_xscale("symlog", linthresh=1)
     axes.set_xlim(right=0.5)
+    axes.set_xticks([-10, -5, -2, -1, 0], ["-10", "-5", "-2", "-1", "0"])
     axes.set_xlabel("PSNR, dB beyond the best frame at each pixel")
     axes.legend(fontsize="small")
     pictures.save(figure, path, has_svg=True)
+
+
+def name_weights(text: str) -> tuple[str, Path]:
+    """A type of argparse: the short name of a multi-stream net, and its weights.
+
+    Args:
+        text: the argument, such as f16=build/net.caffemodel.
+
+    Returns:
+        The name and the path.
+
+    Raises:
+        argparse.ArgumentTypeError: there is no such net.
+    """
+    name, _, path = text.partition("=")
+    if name not in ways.MULTI_STREAM or not path:
+        names = ", ".join(ways.MULTI_STREAM)
+        raise argparse.ArgumentTypeError(f"{text}: NET=CAFFEMODEL is needed, NET one of {names}")
+    return name, Path(path)
 
 
 def _means(scores):
@@ -136,11 +158,14 @@ def _rank(label):
 
 def main(argv=None):
     parser = cli.parser(__doc__, EXAMPLES)
-    parser.add_argument("--held-out", action="store_true", help="score the held-out scenes")
-    parser.add_argument("--scenes", nargs="+", metavar="NAME", help="(default: all)")
-    parser.add_argument("--ways", nargs="+", metavar="NAME", help="(default: all): " + ", ".join(ways.ORDER))
-    parser.add_argument("--model", default=models.FAST, help="(default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=HERE, help="folder (default: experiments/stacks)")
+    add = parser.add_argument
+    add("--held-out", action="store_true", help="score the held-out scenes")
+    add("--scenes", nargs="+", metavar="NAME", help="(default: all)")
+    add("--ways", nargs="+", metavar="NAME", help="(default: all): " + ", ".join(ways.ORDER))
+    add("--model", default=models.FAST, help="(default: %(default)s)")
+    add("--weights", type=name_weights, action="append", default=[], metavar="NET=CAFFEMODEL",
+        help="weights of net f16 or f32 instead of the released ones; give another --out, too")  # fmt: skip
+    add("--out", type=Path, default=HERE, help="folder (default: experiments/stacks)")
     args = parser.parse_args(argv)
     if not os.environ.get("FUSION_DATA"):
         parser.error("FUSION_DATA names the folder of the photographs; it is not set")
@@ -149,12 +174,12 @@ def main(argv=None):
         for name in requested or ():
             if name not in available:
                 parser.error(f"no {noun} {name!r}: there are {', '.join(available)}")
-    net = TwoStream(*models.model_files(args.model, "two_stream"))
+    nets = ways.open_nets(args.model, dict(args.weights))
     path = args.out / f"{'held_out' if args.held_out else 'development'}.csv"
     table = read_scores(path)
     for name in args.scenes or names:
         scene = scenes.make_scene(name, args.held_out, Path(os.environ["FUSION_DATA"]))
-        new = ways.score_scene(net, scene, args.ways)
+        new = ways.score_scene(nets, scene, args.ways)
         print(f"{name}: " + ", ".join(f"{score.way} {score.psnr:.2f}" for score in new), flush=True)
         table = merge(table, new, names)
         write_scores(path, table)

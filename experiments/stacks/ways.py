@@ -7,9 +7,9 @@ import os
 import shutil
 import subprocess
 import tempfile
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
-from typing import Callable, Iterable, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Iterable, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -18,17 +18,28 @@ from experiments.stacks.scenes import Scene
 from two_stream_fusion.io import images
 from two_stream_fusion.methods import models, registry
 from two_stream_fusion.methods.multi_stream import MultiStream
+from two_stream_fusion.methods.two_stream import TwoStream
 from two_stream_fusion.metrics import fidelity
 from two_stream_fusion.stack import fuse_network, pair_selection
 from two_stream_fusion.stack.depth_edges import fuse_tree
 from two_stream_fusion.stack.frames import Frames
 
-MULTI_STREAM = "N-stream_f16_k3-stack"  # the model
+# The multi-stream nets, by a short name, and the models.
+MULTI_STREAM = {"f16": "N-stream_f16_k3-stack", "f32": "N-stream_f32_k3-stack"}
 ENFUSE = ["enfuse", "--exposure-weight=0", "--saturation-weight=0", "--contrast-weight=1", "--hard-mask"]
 
 Net = Callable[..., np.ndarray]
 Fused = Tuple[np.ndarray, Optional[np.ndarray]]  # the image, and the frame of each pixel where it is known
-Way = Callable[[Net, Sequence[np.ndarray]], Fused]
+
+
+class Nets(NamedTuple):
+    """The networks of the ways: a two-stream one, and the multi-stream ones by the names of MULTI_STREAM."""
+
+    two_stream: Net
+    multi_stream: Mapping[str, Callable[[Sequence[np.ndarray]], Fused]]
+
+
+Way = Callable[[Nets, Sequence[np.ndarray]], Fused]
 # Of a table: the names of the numbers of a Score.
 COLUMNS = ("PSNR", "SSIM", "PSNR at edges", "right frame", "CPU s", "MB")
 
@@ -52,11 +63,31 @@ class Score(NamedTuple):
     megabytes: float | None
 
 
-def fold_select(net: Net, frames: Sequence[np.ndarray]) -> Fused:
+def open_nets(model: str, weights: Mapping[str, Path]) -> Nets:
+    """Open the networks of the ways.
+
+    Args:
+        model: the two-stream one.
+        weights: {name of MULTI_STREAM: caffemodel} of those that take the place of the released weights.
+
+    Returns:
+        The networks.
+
+    Raises:
+        ValueError, OSError: a file is missing, or is not what it should be.
+    """
+    multi_stream = {}
+    for name, released in MULTI_STREAM.items():
+        deploy, caffemodel = models.model_files(released, "multi_stream")
+        multi_stream[name] = MultiStream(deploy, weights.get(name, caffemodel))
+    return Nets(TwoStream(*models.model_files(model, "two_stream")), multi_stream)
+
+
+def fold_select(nets: Nets, frames: Sequence[np.ndarray]) -> Fused:
     """Fuse each frame with the result of those before it, by --refine select.
 
     Args:
-        net: the network.
+        nets: the networks.
         frames: of a stack, in the order of focus.
 
     Returns:
@@ -64,63 +95,59 @@ def fold_select(net: Net, frames: Sequence[np.ndarray]) -> Fused:
     """
     image, choice = frames[0], np.zeros(frames[0].shape[:2], int)
     for i, frame in enumerate(frames[1:], 1):
-        image, newer = pair_selection.select_pixels(image, frame, net(image, frame))
+        image, newer = pair_selection.select_pixels(image, frame, nets.two_stream(image, frame))
         choice[newer] = i
     return image, choice
 
 
-def fuse_by_default(net: Net, frames: Sequence[np.ndarray]) -> Fused:
+def fuse_by_default(nets: Nets, frames: Sequence[np.ndarray]) -> Fused:
     """Fuse as tools/fuse.py does frames in their order.
 
     Args:
-        net: the network.
+        nets: the networks.
         frames: of a stack, in the order of focus.
 
     Returns:
         The fused image, and the choice of frames where there is one.
     """
     refine = fuse_network.resolve_refine(None, len(frames))
-    return fuse_network.fuse_by_network(net, list(frames), refine=refine)
+    return fuse_network.fuse_by_network(nets.two_stream, list(frames), refine=refine)
 
 
-def fuse_multi_stream(net: Net, frames: Sequence[np.ndarray]) -> Fused:
-    """Fuse by the multi-stream network.
+def fuse_multi_stream(nets: Nets, frames: Sequence[np.ndarray], *, name: str) -> Fused:
+    """Fuse by a multi-stream network.
 
     Args:
-        net: not used.
+        nets: the networks.
         frames: of a stack, in any order.
+        name: of MULTI_STREAM.
 
     Returns:
         The sum of the frames, weighted, and the frame of the largest weight.
     """
-    return multi_stream()(frames)
+    return nets.multi_stream[name](frames)
 
 
-def fuse_multi_stream_edges(net: Net, frames: Sequence[np.ndarray]) -> Fused:
-    """Fuse by the multi-stream network, and near depth edges by the two-stream one.
+def fuse_multi_stream_edges(nets: Nets, frames: Sequence[np.ndarray], *, name: str) -> Fused:
+    """Fuse by a multi-stream network, and near depth edges by the two-stream one.
 
     Args:
-        net: the two-stream network.
+        nets: the networks.
         frames: of a stack, in the order of focus.
+        name: of MULTI_STREAM.
 
     Returns:
         The fused image, and the frame of the largest weight.
     """
-    image, choice = multi_stream()(frames)
-    return fuse_network.fuse_depth_edges(net, Frames(frames), image, choice), choice
+    image, choice = nets.multi_stream[name](frames)
+    return fuse_network.fuse_depth_edges(nets.two_stream, Frames(frames), image, choice), choice
 
 
-@lru_cache(maxsize=None)
-def multi_stream() -> MultiStream:
-    """The released multi-stream network."""
-    return MultiStream(*models.model_files(MULTI_STREAM, "multi_stream"))
-
-
-def run_enfuse(net: Net, frames: Sequence[np.ndarray]) -> Fused:
+def run_enfuse(nets: Nets, frames: Sequence[np.ndarray]) -> Fused:
     """Fuse by Debian's enfuse, with its options for focus stacks.
 
     Args:
-        net: not used.
+        nets: not used.
         frames: of a stack, in the order of focus.
 
     Returns:
@@ -146,21 +173,23 @@ def pick_best(scene: Scene) -> Fused:
 WAYS: dict[str, Way] = {
     "default": fuse_by_default,
     "select, folded": fold_select,
-    "the network's images, a tree": lambda net, frames: (fuse_tree(net, frames), None),
-    "multi-stream": fuse_multi_stream,
-    "multi-stream, edges": fuse_multi_stream_edges,
-    "GF": lambda net, frames: (registry.fuse("gf", frames).image, None),
-    "LP": lambda net, frames: (registry.fuse("lp", frames).image, None),
+    "the network's images, a tree": lambda nets, frames: (fuse_tree(nets.two_stream, frames), None),
+    "multi-stream f16": partial(fuse_multi_stream, name="f16"),
+    "multi-stream f16, edges": partial(fuse_multi_stream_edges, name="f16"),
+    "multi-stream f32": partial(fuse_multi_stream, name="f32"),
+    "multi-stream f32, edges": partial(fuse_multi_stream_edges, name="f32"),
+    "GF": lambda nets, frames: (registry.fuse("gf", frames).image, None),
+    "LP": lambda nets, frames: (registry.fuse("lp", frames).image, None),
     "enfuse": run_enfuse,
 }
 ORDER = [*WAYS, "oracle"]
 
 
-def score_scene(net: Net, scene: Scene, labels: Iterable[str] | None = None) -> list[Score]:
+def score_scene(nets: Nets, scene: Scene, labels: Iterable[str] | None = None) -> list[Score]:
     """Score several ways on a scene.
 
     Args:
-        net: the network.
+        nets: the networks.
         scene: the scene.
         labels: ways of ORDER (default: all); enfuse only where it is installed.
 
@@ -176,7 +205,7 @@ def score_scene(net: Net, scene: Scene, labels: Iterable[str] | None = None) -> 
             scores.append(score(scene, label, *pick_best(scene), 0.0, None))
         elif label != "enfuse" or shutil.which(ENFUSE[0]):
             cost = Cost()
-            image, choice = WAYS[label](net, frames)
+            image, choice = WAYS[label](nets, frames)
             seconds, megabytes = cost.read()
             scores.append(score(scene, label, sequence.restore(image), choice, seconds / size, megabytes))
     return scores

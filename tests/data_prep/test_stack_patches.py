@@ -7,7 +7,9 @@ import pytest
 
 from data_prep import layers, make_database, recipes, stack_patches
 from data_prep.layers import Layer
-from data_prep.stack_patches import FRAMES, StackPatches
+from data_prep.stack_patches import FRAMES, RECIPES, StackPatches, StackRecipe
+
+STACK = RECIPES["stack"]
 
 
 @pytest.fixture
@@ -60,13 +62,13 @@ def test_a_depth_between_two_discs_is_interpolated(photograph):
         assert error < 0.15 * blurred + 0.5
 
 
-def test_somewhere_each_thing_is_sharp(photograph, monkeypatch):
+def test_somewhere_each_thing_is_sharp(photograph):
     """Without noise and the like, the best frame at each pixel is much nearer to the truth than the mean."""
-    monkeypatch.setattr(stack_patches, "SHARES", dict.fromkeys(stack_patches.SHARES, 0))
+    clean = StackRecipe(STACK.layers, dict.fromkeys(STACK.faults, 0))
     rng = np.random.default_rng(1)
     best, mean = [], []
     for _ in range(8):
-        frames, truth = stack_patches.make_stack(photograph, photograph[..., 0] > 300, rng)
+        frames, truth = stack_patches.make_stack(photograph, photograph[..., 0] > 300, clean, rng)
         errors = [np.abs(frame.astype(int) - truth).mean(axis=2) for frame in frames]
         best.append(np.min(errors, axis=0).mean())
         mean.append(np.mean(errors))
@@ -74,7 +76,10 @@ def test_somewhere_each_thing_is_sharp(photograph, monkeypatch):
     assert min(mean) > 1  # some frames are blurred in every stack
 
 
-def test_shares_are_as_stated(photograph, monkeypatch):
+@pytest.mark.parametrize(
+    "name, noisy, jpeg, moved", [("stack", 0.5, 0.3, 0.2), ("stack_fewer_faults", 0.25, 0.15, 0.1)]
+)
+def test_shares_are_as_stated(photograph, monkeypatch, name, noisy, jpeg, moved):
     """Of many draws: how many have noise, JPEG, motion, other light, soft photographs, few frames."""
     seen = []
 
@@ -90,14 +95,14 @@ def test_shares_are_as_stated(photograph, monkeypatch):
     small, rng = photograph[:12, :12], np.random.default_rng(2)
     for _ in range(400):
         seen.append([])
-        frames, _ = stack_patches.make_stack(small, small[..., 0] > 300, rng)
+        frames, _ = stack_patches.make_stack(small, small[..., 0] > 300, RECIPES[name], rng)
         assert len(frames) == FRAMES
         counts.append(len(seen[-1]))
     first = [stack[0] for stack in seen]
     noises = [noise for noise, _, _ in first if noise]
-    assert np.isclose(len(noises) / 400, 0.5, atol=0.08) and 0.3 <= min(noises) <= max(noises) <= 4.5
-    assert np.isclose(np.mean([quality is not None for _, quality, _ in first]), 0.3, atol=0.07)
-    assert np.isclose(np.mean([moved for _, _, moved in first]), 0.2, atol=0.06)
+    assert np.isclose(len(noises) / 400, noisy, atol=0.08) and 0.3 <= min(noises) <= max(noises) <= 4.5
+    assert np.isclose(np.mean([quality is not None for _, quality, _ in first]), jpeg, atol=0.07)
+    assert np.isclose(np.mean([has_moved for _, _, has_moved in first]), moved, atol=0.06)
     assert np.isclose(np.mean(np.array(counts) == FRAMES), 0.5, atol=0.08)
     assert set(counts) == {2, 3, 4, 5, 6}
     assert min(blurs) == pytest.approx(1.5, rel=0.15) and max(blurs) == pytest.approx(16, rel=0.15)
@@ -111,7 +116,9 @@ def _planes(planes, blur, blurs):
 
 def test_scenes_are_of_one_to_three_layers(photograph):
     rng = np.random.default_rng(3)
-    scenes = [stack_patches.draw_scene(photograph, photograph[..., 0] > 300, rng) for _ in range(60)]
+    scenes = [
+        stack_patches.draw_scene(photograph, photograph[..., 0] > 300, STACK.layers, rng) for _ in range(60)
+    ]
     assert {len(scene) for scene in scenes} == {1, 2, 3}
     for scene in scenes:
         depths = [layer.depth for layer in scene]
@@ -122,7 +129,8 @@ def test_scenes_are_of_one_to_three_layers(photograph):
 
 def test_the_same_seed_gives_the_same_stack(photograph):
     first, second = (
-        stack_patches.make_stack(photograph, photograph[..., 0] > 128, np.random.default_rng(4)) for _ in "ab"
+        stack_patches.make_stack(photograph, photograph[..., 0] > 128, STACK, np.random.default_rng(4))
+        for _ in "ab"
     )
     np.testing.assert_array_equal(first[0], second[0])
     np.testing.assert_array_equal(first[1], second[1])

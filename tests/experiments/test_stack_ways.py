@@ -1,5 +1,8 @@
 """experiments/stacks/ways.py and run.py: scores of ways to fuse stacks."""
 
+import argparse
+
+import caffe
 import numpy as np
 import pytest
 
@@ -7,6 +10,7 @@ from experiments.stacks import run, ways
 from experiments.stacks.scenes import Scene
 from experiments.stacks.ways import Score
 from tests.two_stream_fusion.stack.scenes import sharper, strips
+from two_stream_fusion.methods import models
 
 
 def make_scene(peak=255):
@@ -25,7 +29,8 @@ def test_the_oracle_takes_the_frame_nearest_to_the_truth():
 
 @pytest.mark.parametrize("label", ["default", "select, folded"])
 def test_a_way_that_selects_finds_the_right_frames(label):
-    (score,) = ways.score_scene(lambda a, b, **_: sharper(a, b), make_scene(), [label])
+    nets = ways.Nets(lambda a, b, **_: sharper(a, b), {})
+    (score,) = ways.score_scene(nets, make_scene(), [label])
     assert score.right > 0.9 and score.psnr > 20 and score.frames == 4 and score.seconds > 0
 
 
@@ -61,3 +66,19 @@ def test_unknown_scenes_are_refused(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         run.main(["--scenes", "no such"])
     assert "no scene 'no such'" in capsys.readouterr().err
+
+
+def test_other_weights_take_the_place_of_those_of_a_net(tmp_path):
+    """The weights of another seed are scored by the same ways."""
+    deploy, released = models.model_files(ways.MULTI_STREAM["f16"], "multi_stream")
+    net = caffe.Net(str(deploy), caffe.TEST, weights=str(released))
+    for blob in net.params["score"]:
+        blob.data[...] = 0  # all frames have the same weight
+    net.save(str(tmp_path / "mean.caffemodel"))
+    nets = ways.open_nets(models.FAST, dict([run.name_weights(f"f16={tmp_path}/mean.caffemodel")]))
+    frames = [np.full((32, 32, 3), level, np.uint8) for level in (10, 30)]
+    image, _ = ways.WAYS["multi-stream f16"](nets, frames)
+    assert (image == 20).all()
+    for wrong in ("f64=a.caffemodel", "f16"):
+        with pytest.raises(argparse.ArgumentTypeError, match="f16, f32"):
+            run.name_weights(wrong)
