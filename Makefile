@@ -29,7 +29,7 @@ $(VENV)/.done: pyproject.toml caffe_torch/pyproject.toml
 demo: setup ## fuse a pair with the released weights, then train for a minute: build/demo
 	$(PY) tools/demo.py --caffe "$(CAFFE)"
 
-data: setup ## patch databases in build/data: make data [PHOTOS=DIR] [PATCH=50] [RECIPE=paper] [PAIRS=1] [RECOLOUR=1]
+data: setup ## patch databases in build/data (stacks: build/data_stack): make data [PHOTOS=DIR] [PATCH=50] [RECIPE=paper] [PAIRS=1] [RECOLOUR=1]
 	mkdir -p build/snapshots build/logs
 	$(PY) data_prep/make_database.py $(and $(PHOTOS),--photos "$(PHOTOS)") $(and $(PATCH),--patch $(PATCH)) $(and $(RECIPE),--recipe $(RECIPE)) $(and $(PAIRS),--pairs $(PAIRS)) $(and $(RECOLOUR),--recolour)
 

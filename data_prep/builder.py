@@ -1,7 +1,8 @@
 """Plan, write and describe databases of training rows, made from photographs.
 
-A `DatasetSpec` says what the rows are. data_prep/pair_patches.py, cnn_patches.py and srcnn_patches.py have
-one each. The same seed gives the same rows, for any number of workers and any order of work.
+A `DatasetSpec` says what the rows are. data_prep/pair_patches.py, stack_patches.py, cnn_patches.py and
+srcnn_patches.py have one each. The same seed gives the same rows, for any number of workers and any order of
+work.
 """
 
 from __future__ import annotations

@@ -78,17 +78,18 @@ def parse_arguments(
     add("--recolour", action="store_true", help="train on half the pairs in other colours, most of them"
         " saturated, which in photographs are rare")  # fmt: skip
     add("--gray", action="store_true", help="make the photographs gray first")
-    add("--val-patches", type=at_least(0), default=TEST_PATCHES, metavar="N", help="validation patches"
-        " kept at most; the solvers test on 100 batches of 16 (default: %(default)s, 0: all)")  # fmt: skip
+    add("--val-patches", type=at_least(0), metavar="N", help="validation patches kept at most; the solvers"
+        f" test on so many (default: {TEST_PATCHES}, stacks {StackPatches.val_patches}; 0: all)")  # fmt: skip
     parser.error = refuse or parser.error
     args = parser.parse_args(argv)
     if args.recipe in STACK_RECIPES:
         if args.patch != PATCH or args.stride or args.recolour or args.gray:
             parser.error(f"--recipe {args.recipe} takes none of --patch, --stride, --recolour, --gray")
-        count = StackPatches.val_patches
+        count = StackPatches.val_patches if args.val_patches is None else args.val_patches
         stacks = StackPatches(args.val_share, count, args.seed, args.recipe, args.pairs)
         return Request(stacks, args.photos, args.out or STACK_OUT, args.jobs, args.verbose)
-    spec = PairPatches(args.val_share, args.val_patches, args.seed, args.recipe, args.patch, args.stride,
+    count = TEST_PATCHES if args.val_patches is None else args.val_patches
+    spec = PairPatches(args.val_share, count, args.seed, args.recipe, args.patch, args.stride,
                        args.pairs, args.recolour, args.gray)  # fmt: skip
     return Request(spec, args.photos, args.out or default_out(args.patch), args.jobs, args.verbose)
 

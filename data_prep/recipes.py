@@ -27,7 +27,8 @@ Blur = Tuple[str, float]  # "gaussian" or "disc", and its sigma in pixels
 GAMMA = 2.2  # of the photographs' levels
 PAPER_SIGMA = (2, 10)  # section 3.1
 
-# The shares of pairs in `blur_photographs`, each drawn independently. Half the pairs are recoloured too.
+# The shares of pairs in `blur_photographs`, drawn independently, but that a pair is dark or of low range, not
+# both. Half the pairs are recoloured too.
 # Plain pairs keep the largest part: with noise, JPEG and misalignment in half of all, the paper's net loses
 # 1 dB on plain pairs (models/2-1-2_f64_k5-handheld).
 NOISY_SHARE = 0.25  # photographs in low light are noisy
@@ -59,8 +60,8 @@ def blur_defocus(clean: np.ndarray, region: np.ndarray, rng: np.random.Generator
     - With probability 0.3 the region is replaced by a random one.
     - a and b are blurred independently, by a Gaussian or by a disc (the image of a point through an open
       lens) of the same spread. Sigma is log-uniform in 0.4..6.
-    - Half the pairs are layered (see `blur_layers`). The others are cut along the outline, which is softened
-      in most.
+    - Half the other pairs are layered (see `blur_layers`). The rest are cut along the outline, which is
+      softened in most.
 
     Pixels change the spread of small blurs:
 
@@ -101,7 +102,7 @@ def blur_handheld(clean: np.ndarray, region: np.ndarray, rng: np.random.Generato
 
 
 def blur_photographs(clean: np.ndarray, region: np.ndarray, rng: np.random.Generator) -> Images:
-    """Make pairs of all kinds that photographs come in: what the released nets train on.
+    """Make pairs of all kinds that photographs come in.
 
     The pairs are those of `blur_handheld`, with other shares of noise, JPEG and misalignment (the constants
     above). Before that the colours of half of them change (`recolour`), and some become dark or use a part

@@ -19,11 +19,11 @@ PATCH = 64  # pixels, the side of a patch: a multiple of the nets' strides
 FRAMES = 6  # streams of the nets in training
 TEST_PATCHES = 1000  # validation patches
 REGION = (192, 256)  # pixels: at most so much of a photograph is rendered, for speed alone
-LARGEST_BLUR = (1.5, 16)  # pixels: the radius of the farthest depth's blur is log-uniform in it
+LARGEST_BLUR = (1.5, 16)  # pixels: the radius of blur at a distance of 1 in depth is log-uniform in it
 
 
 class StackRecipe(NamedTuple):
-    """How often scenes and stacks have what.
+    """The shares of scenes and stacks with each property.
 
     layers: shares of the scenes with one, two and three layers. faults: shares of the stacks with fewer
     frames than FRAMES, planes at uneven distances, a soft photograph, noise, JPEG artefacts, motion and
@@ -111,7 +111,7 @@ def make_stack(
     Args:
         photograph: the background, H x W x 3 uint8 RGB.
         mask: H x W bool, the outline of a thing before it.
-        recipe: how often scenes and stacks have what.
+        recipe: the shares of scenes and stacks with each property.
         rng: the generator to draw from.
 
     Returns:
@@ -147,7 +147,8 @@ def draw_scene(
     """Draw a scene of one to three layers, whose depths are within 0 to 1.
 
     The background is level, a slope or hills. Up to two things stand before it: the masked shape, another, or
-    thin hairs. They have the photograph's texture mirrored, darker or brighter.
+    thin hairs. They have the photograph's texture, mirrored, or in a fifth one of its
+    colours, darker or brighter.
 
     Args:
         photograph: the background, H x W x 3 uint8 RGB.

@@ -24,7 +24,9 @@ SOLVERS = sorted(
     ]
 )
 TRAININGS = sorted((ROOT / "models").glob("*/training"))
-STAGES = [folder for folder in TRAININGS if (folder / "commands.sh").is_file()]  # of weights that are released
+STAGES = [
+    folder for folder in TRAININGS if (folder / "commands.sh").is_file()
+]  # of weights that are released
 
 
 def read(path, message):

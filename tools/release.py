@@ -52,13 +52,15 @@ def prepare(args: argparse.Namespace) -> Release:
         The release.
 
     Raises:
-        ValueError: the model has no training of one solver.
+        ValueError: models/NAME/training has no solver.prototxt.
         OSError: a file cannot be read or written.
     """
     training = ROOT / "models" / args.model / "training"
     if not (training / "solver.prototxt").is_file():
         ready = sorted(path.parts[-3] for path in ROOT.glob("models/*/training/solver.prototxt"))
-        raise ValueError(f"no solver.prototxt in models/{args.model}/training: there is {', '.join(ready)}")
+        raise ValueError(
+            f"no solver.prototxt in models/{args.model}/training; models that have one: {', '.join(ready)}"
+        )
     options = (training / "database.txt").read_text(encoding="utf-8").strip()
     name = f"{args.model}-{args.iterations}" if args.iterations else args.model
     folder = args.out or OUT / name

@@ -143,6 +143,11 @@ def name_weights(text: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
+def quote(names: Iterable[str]) -> str:
+    """List names that have commas."""
+    return ", ".join(map(repr, names))
+
+
 def _means(scores):
     """The mean of each column over the scenes that have it, as text."""
     texts = []
@@ -161,7 +166,7 @@ def main(argv=None):
     add = parser.add_argument
     add("--held-out", action="store_true", help="score the held-out scenes")
     add("--scenes", nargs="+", metavar="NAME", help="(default: all)")
-    add("--ways", nargs="+", metavar="NAME", help="(default: all): " + ", ".join(ways.ORDER))
+    add("--ways", nargs="+", metavar="NAME", help=f"(default: all): {quote(ways.ORDER)}")
     add("--model", default=models.FAST, help="(default: %(default)s)")
     add("--weights", type=name_weights, action="append", default=[], metavar="NET=CAFFEMODEL",
         help="weights of net f16 or f32 instead of the released ones; give another --out, too")  # fmt: skip
@@ -173,7 +178,7 @@ def main(argv=None):
     for noun, available, requested in (("scene", names, args.scenes), ("way", ways.ORDER, args.ways)):
         for name in requested or ():
             if name not in available:
-                parser.error(f"no {noun} {name!r}: there are {', '.join(available)}")
+                parser.error(f"no {noun} {name!r}: there are {quote(available)}")
     nets = ways.open_nets(args.model, dict(args.weights))
     path = args.out / f"{'held_out' if args.held_out else 'development'}.csv"
     table = read_scores(path)

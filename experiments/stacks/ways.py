@@ -24,7 +24,7 @@ from two_stream_fusion.stack import fuse_network, pair_selection
 from two_stream_fusion.stack.depth_edges import fuse_tree
 from two_stream_fusion.stack.frames import Frames
 
-# The multi-stream nets, by a short name, and the models.
+# Short names of the multi-stream nets, and their models.
 MULTI_STREAM = {"f16": "N-stream_f16_k3-stack", "f32": "N-stream_f32_k3-stack"}
 ENFUSE = ["enfuse", "--exposure-weight=0", "--saturation-weight=0", "--contrast-weight=1", "--hard-mask"]
 
@@ -40,7 +40,7 @@ class Nets(NamedTuple):
 
 
 Way = Callable[[Nets, Sequence[np.ndarray]], Fused]
-# Of a table: the names of the numbers of a Score.
+# The columns of a table of Scores.
 COLUMNS = ("PSNR", "SSIM", "PSNR at edges", "right frame", "CPU s", "MB")
 
 
@@ -49,7 +49,7 @@ class Score(NamedTuple):
 
     psnr, edge_psnr: in dB, of the whole image and near depth edges. ssim: of luma. right: share of pixels
     within one frame of the right one. seconds: of CPU, for a megapixel and frame. megabytes: of memory at the
-    peak, beyond the frames. What a scene or a way lacks is None.
+    peak, beyond what the process held before. What a scene or a way lacks is None.
     """
 
     scene: str

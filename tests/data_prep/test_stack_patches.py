@@ -34,6 +34,13 @@ def test_so_many_patches_of_a_photograph(shape, count):
     assert StackPatches().count_rows(shape) == count
 
 
+@pytest.mark.parametrize("options, count", [([], 1000), (["--val-patches=7"], 7), (["--val-patches=0"], 0)])
+def test_so_many_validation_patches(options, count):
+    assert make_database.parse_arguments(["--recipe", "stack", *options]).spec.val_patches == count
+    pairs = make_database.parse_arguments(options).spec
+    assert pairs.val_patches == (count if options else 1600)
+
+
 @pytest.mark.parametrize("option", ["--patch=64", "--stride=10", "--recolour", "--gray"])
 def test_options_of_pairs_are_refused(option, capsys):
     with pytest.raises(SystemExit):

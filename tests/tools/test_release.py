@@ -61,7 +61,9 @@ def test_a_stopped_training_says_how_to_resume(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("model", ["cnn", "none"])
 def test_a_model_without_such_a_training_is_refused(model):
-    with pytest.raises(ValueError, match=f"no solver.prototxt in models/{model}/training: there is 2-1-2"):
+    with pytest.raises(
+        ValueError, match=f"no solver.prototxt in models/{model}/training; models that have one: 2-1-2"
+    ):
         release.main([model])
 
 
