@@ -23,26 +23,25 @@ LARGEST_BLUR = (1.5, 16)  # pixels: the radius of blur at a distance of 1 in dep
 
 
 class StackRecipe(NamedTuple):
-    """The shares of scenes and stacks with each property.
+    """How many scenes and stacks have each property.
 
-    layers: shares of the scenes with one, two and three layers. faults: shares of the stacks with fewer
+    layers: shares of the scenes with one, two and three layers. stacks: shares of the stacks with fewer
     frames than FRAMES, planes at uneven distances, a soft photograph, noise, JPEG artefacts, motion and
     changing light. Each is drawn independently.
     """
 
     layers: Sequence[float]
-    faults: Mapping[str, float]
+    stacks: Mapping[str, float]
 
 
-_HALVES = {"fewer": 0.5, "uneven": 0.5}
 RECIPES = {
     "stack": StackRecipe(
         (0.3, 0.5, 0.2),
-        {**_HALVES, "soft": 0.4, "noisy": 0.5, "jpeg": 0.3, "moved": 0.2, "light": 0.2},
+        {"fewer": 0.5, "uneven": 0.5, "soft": 0.4, "noisy": 0.5, "jpeg": 0.3, "moved": 0.2, "light": 0.2},
     ),
     "stack_fewer_faults": StackRecipe(
         (0.25, 0.5, 0.25),
-        {**_HALVES, "soft": 0.3, "noisy": 0.25, "jpeg": 0.15, "moved": 0.1, "light": 0.1},
+        {"fewer": 0.5, "uneven": 0.5, "soft": 0.3, "noisy": 0.25, "jpeg": 0.15, "moved": 0.1, "light": 0.1},
     ),
 }
 
@@ -111,13 +110,13 @@ def make_stack(
     Args:
         photograph: the background, H x W x 3 uint8 RGB.
         mask: H x W bool, the outline of a thing before it.
-        recipe: the shares of scenes and stacks with each property.
+        recipe: how many scenes and stacks have each property.
         rng: the generator to draw from.
 
     Returns:
         FRAMES images in random order and the scene with all in focus, each H x W x 3 uint8.
     """
-    has = {fault: rng.random() < share for fault, share in recipe.faults.items()}
+    has = {name: rng.random() < share for name, share in recipe.stacks.items()}
     clean = recipes.reduce_range(recipes.recolour(photograph, rng), rng)
     if has["soft"]:
         clean = recipes.blur_gaussian(clean, rng.uniform(0.4, 1.3))

@@ -24,9 +24,8 @@ SOLVERS = sorted(
     ]
 )
 TRAININGS = sorted((ROOT / "models").glob("*/training"))
-STAGES = [
-    folder for folder in TRAININGS if (folder / "commands.sh").is_file()
-]  # of weights that are released
+# Of these, the trainings whose weights are released.
+STAGES = [folder for folder in TRAININGS if (folder / "commands.sh").is_file()]
 
 
 def read(path, message):

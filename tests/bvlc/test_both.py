@@ -138,6 +138,8 @@ def test_fuse_writes_the_same_image_in_both(both, tmp_path, model, dtype, ending
         run([*command, "-o", out, "--model", model, "--tile", "40"])
         fused[name] = images.read(out).astype(int)
     # float32 sums in another order: half a level at most, so one after rounding. The weights of a
-    # multi-stream net multiply the difference of two frames, here of the whole range: up to 1e-4 of it.
-    bound = 1 if model in models.names() else max(1, top * 1e-4)
+    # multi-stream net multiply the difference of two frames, here of the whole range: some 1e-5 of it.
+    # The scores of the net of two scales are larger, and so are their roundings.
+    share = 1e-4 if model == "N-stream_f32_k3-stack" else 5e-5
+    bound = 1 if model in models.names() else max(1, top * share)
     assert np.abs(fused["bvlc"] - fused["torch"]).max() <= bound

@@ -71,7 +71,7 @@ def test_a_depth_between_two_discs_is_interpolated(photograph):
 
 def test_somewhere_each_thing_is_sharp(photograph):
     """Without noise and the like, the best frame at each pixel is much nearer to the truth than the mean."""
-    clean = StackRecipe(STACK.layers, dict.fromkeys(STACK.faults, 0))
+    clean = StackRecipe(STACK.layers, dict.fromkeys(STACK.stacks, 0))
     rng = np.random.default_rng(1)
     best, mean = [], []
     for _ in range(8):

@@ -141,15 +141,20 @@ def test_frames_that_cannot_be_fused(network, frames, message):
         network(frames)
 
 
-def test_smaller_sizes_help_inside_of_things_wider_than_a_net_sees(monkeypatch):
-    """A plain bar of 120 pixels, sharp in one frame. Elsewhere its blur reaches farther than the net sees.
+KNOWN = {  # what a model is known not to do
+    "N-stream_f32_k3-stack": pytest.mark.xfail(strict=True, reason="not helped: experiments/stacks/README.md")
+}
 
-    N-stream_f32_k3-stack is not helped (experiments/stacks/README.md).
-    """
+
+@pytest.mark.parametrize(
+    "released", [pytest.param(name, marks=KNOWN.get(name, ())) for name in models.names("multi_stream")]
+)
+def test_smaller_sizes_help_inside_of_things_wider_than_a_net_sees(released, monkeypatch):
+    """A plain bar of 120 pixels, sharp in one frame. Elsewhere its blur reaches farther than the net sees."""
     sharp = np.full((192, 320, 3), 40, np.uint8)
     sharp[:, 100:220] = (220, 210, 200)
     near, far = (cv2.GaussianBlur(sharp, (0, 0), sigma) for sigma in (12, 25))
-    network = MultiStream(*models.model_files("N-stream_f16_k3-stack"))
+    network = MultiStream(*models.model_files(released))
 
     def mean_error():
         return np.abs(network([near, sharp, far])[0].astype(int) - sharp).mean()
