@@ -154,7 +154,8 @@ def plan(
     """Inspect photographs and divide them, each as a whole, between training and validation.
 
     Unreadable and small files, duplicates and images that fusion is judged on are left out. The split depends
-    on the whole set: after adding photographs, rebuild the database and retrain.
+    on the whole set: after adding photographs, rebuild the database and retrain. The validation set takes the
+    photographs that released models were validated on first, and those they were trained on last.
 
     Args:
         sources: photographs and masks.
@@ -194,7 +195,9 @@ def plan(
     if len(usable) < 2:
         raise ValueError(f"{len(usable)} usable photographs; two are needed, for training and validation")
     usable.sort(key=lambda photograph: photograph.sha256)  # neither names nor folders matter
+    splits, ranks = fetch.released_splits(), {"val": 0, None: 1, "train": 2}
     order = np.random.default_rng(spec.seed).permutation(len(usable))
+    order = sorted(order, key=lambda i: ranks[splits.get(usable[i].sha256)])
     held_out = min(max(1, round(spec.val_share * len(usable))), len(usable) - 1)
     train, val = ([usable[i] for i in part] for part in (order[held_out:], order[:held_out]))
     return Plan(train, val, dict(skipped))

@@ -3,7 +3,7 @@
 Files come from the public repositories they were published in, each pinned to a commit; most may be used
 for research only, which is why they are fetched and not shipped. A file that the folder FUSION_DATA holds
 already, byte for byte (or saved as PNG, of a known sha256), is used from there; what has been fetched
-stays.
+stays. Of training photographs and masks, copies are made that equal those of the released models.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import errno
 import hashlib
 import os
 import re
+import shutil
 import sys
+import tempfile
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -23,7 +25,9 @@ from pathlib import Path
 from typing import Iterable, Sequence
 from urllib.parse import quote, urlsplit
 
+from data_prep import training_copies
 from two_stream_fusion.base import cli
+from two_stream_fusion.base.files import atomic_write
 from two_stream_fusion.base.interrupts import delay_interrupt
 
 HERE = Path(__file__).resolve().parent
@@ -35,8 +39,8 @@ EXAMPLES = """examples:
   python data_prep/fetch.py train          1000 photographs and 631 masks; `make data` then uses them
   python data_prep/fetch.py bsds500        those of them that come from BSDS500, with their masks
 
-The training photographs come as they were published. The shipped weights were trained on copies of them
-saved as JPEG of quality 92, those of ILSVRC scaled to 364 pixels, and on the largest region of each mask.
+Of a training photograph a JPEG of quality 92 is kept, those of ILSVRC scaled to 364 pixels; of a mask, its
+largest region. These are the files, byte for byte, that the released weights were trained on.
 """
 
 
@@ -56,9 +60,10 @@ class FetchError(OSError):
 
 @lru_cache(maxsize=None)
 def registry() -> dict[str, dict[str, str]]:
-    """The files that can be fetched, by name: url, sha256, and png_sha256 where a copy as PNG is known.
+    """The files that can be fetched, by name: repo, url, sha256, and png_sha256 where a copy as PNG is known.
 
-    The sha256 of a mask is not known (""): its commit alone pins it.
+    Photographs and masks for training have copy_sha256, that of `training_copies.fingerprint`. Photographs
+    have a split, too: train or val, of all released models.
     """
     with open(HERE / "repositories.csv", newline="") as file:
         commits = {row["repo"]: row["commit"] for row in csv.DictReader(file)}
@@ -73,6 +78,15 @@ def evaluation_hashes() -> set[str]:
     """sha256 of every image that fusion is judged on, to be kept out of training."""
     rows = [row for name, row in registry().items() if not name.startswith("train/")]
     return {row[key] for row in rows for key in ("sha256", "png_sha256") if row[key]}
+
+
+def released_splits() -> dict[str, str]:
+    """The split, train or val, that released models had a photograph in, by the sha256 of its file.
+
+    A photograph has two: as it was published, and as the copy for training.
+    """
+    rows = [row for row in registry().values() if row["split"]]
+    return {row[key]: row["split"] for row in rows for key in ("sha256", "copy_sha256")}
 
 
 @lru_cache(maxsize=None)
@@ -119,26 +133,60 @@ def fetch(name: str, root: str | Path = ROOT) -> Path:
         root: the folder below which files are kept.
 
     Returns:
-        Its path: in FUSION_DATA where the same bytes are there, else below `root`.
+        Its path: in FUSION_DATA where the same bytes are there, else below `root`. Training photographs and
+        masks are always below `root`, since they have to be in one folder.
 
     Raises:
         FetchError: it is not available.
     """
     row, target = registry()[name], Path(root, name)
+    if row["copy_sha256"]:
+        _copy_for_training(name, row, target)
+        return target
     if os.environ.get("FUSION_DATA"):
         local = Path(os.environ["FUSION_DATA"], name)
         for path, sha256 in ((local, row["sha256"]), (local.with_suffix(".png"), row["png_sha256"])):
             if sha256 and path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
                 return path
+    _download(name, row, target)
+    return target
+
+
+def _copy_for_training(name, row, target):
+    """Make the copy of a training photograph or mask: of the one in FUSION_DATA, or of the published file."""
+
+    def is_copy(path):
+        return path.is_file() and training_copies.fingerprint(path) == row["copy_sha256"]
+
+    if is_copy(target):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    local = Path(os.environ.get("FUSION_DATA", ""), name)
+    if os.environ.get("FUSION_DATA") and is_copy(local):
+        with atomic_write(target) as partial:
+            shutil.copyfile(local, partial)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        _download(name, row, Path(folder, target.name))
+        data = Path(folder, target.name).read_bytes()
+    is_mask = target.suffix == ".png"
+    copy = training_copies.copy_mask(data) if is_mask else training_copies.copy_photograph(data, row["repo"])
+    with atomic_write(target) as partial:
+        partial.write_bytes(copy)
+        if training_copies.fingerprint(partial) != row["copy_sha256"]:
+            raise FetchError(name, "its copy has another sha256: Pillow has another JPEG library", row["url"])
+
+
+def _download(name, row, target):
+    """Download a published file, unless it is there."""
     import pooch
 
     pooch.get_logger().setLevel("WARNING")
     download = pooch.HTTPDownloader(timeout=30)
     try:
-        pooch.retrieve(row["url"], row["sha256"] or None, target.name, target.parent, downloader=download)
+        pooch.retrieve(row["url"], row["sha256"], target.name, target.parent, downloader=download)
     except (ValueError, OSError) as error:
         raise FetchError(name, _reason(error, row["url"]), row["url"]) from None
-    return target
 
 
 def _reason(error, url):

@@ -1,5 +1,6 @@
 """Planning, writing and describing databases."""
 
+import dataclasses
 import hashlib
 import importlib
 import os
@@ -229,6 +230,22 @@ def test_refused_before_the_work(folder, tmp_path, monkeypatch, make):
     with pytest.raises(ValueError, match=r"data: 1\.6 GB are needed on this disk"):
         make(folder, tmp_path / "data", pairs=8000)
     assert [p.name for p in tmp_path.iterdir()] == ["photographs"]
+
+
+def test_photographs_of_released_models_keep_their_split(folder, monkeypatch):
+    def plan():
+        with ThreadPoolExecutor(1) as pool:
+            planned = builder.plan(photographs.find(folder), dataclasses.replace(SPEC, val_share=0.25), pool)
+        return [[photograph.sha256 for photograph in part] for part in (planned.train, planned.val)]
+
+    train, val = plan()
+    assert (len(train), len(val)) == (9, 3)
+    monkeypatch.setattr(fetch, "released_splits", lambda: dict.fromkeys(val, "val"))
+    assert plan() == [train, val]
+    monkeypatch.setattr(fetch, "released_splits", lambda: {train[4]: "val", val[0]: "train"})
+    assert plan() == [[*train[:4], *train[5:], val[0]], [train[4], *val[1:]]]
+    monkeypatch.setattr(fetch, "released_splits", lambda: dict.fromkeys([*train[1:], *val], "train"))
+    assert plan() == [[*val[2:], *train[1:]], [train[0], *val[:2]]]
 
 
 def test_a_photograph_that_changes_meanwhile_is_noticed(folder):

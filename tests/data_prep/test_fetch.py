@@ -1,5 +1,6 @@
 import csv
 import hashlib
+import io
 import os
 import re
 import subprocess
@@ -10,9 +11,21 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from data_prep import fetch
+from data_prep import fetch, training_copies
+
+MASK = np.zeros((9, 12), np.uint8)
+MASK[1:4, 1:5], MASK[5:8, 6:11] = 255, 200  # a region of 12 pixels, and one of 15
+
+
+def encode(pixels, suffix):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, suffix)
+    return file.getvalue()
+
 
 FILES = {
     "pairs/one/clock/clock_A.bmp": b"near clock",
@@ -25,8 +38,12 @@ FILES = {
     "pairs/two/clock/clock_B.bmp": b"and its far side",
     "stacks/fly/1.jpg": b"fly 1",
     "stacks/fly/2.jpg": b"fly 2",
-    "train/0001.jpg": b"photograph",
-    "train/0001.png": b"mask",
+    "train/0001.jpg": encode(np.random.default_rng(1).integers(0, 256, (9, 12, 3), np.uint8), "JPEG"),
+    "train/0001.png": encode(MASK, "PNG"),
+}
+COPIES = {
+    "train/0001.jpg": training_copies.copy_photograph(FILES["train/0001.jpg"], "owner/repo"),
+    "train/0001.png": training_copies.copy_mask(FILES["train/0001.png"]),
 }
 
 
@@ -43,14 +60,19 @@ class Handler(SimpleHTTPRequestHandler):
 def host(tmp_path, monkeypatch):
     """A host with the files of a small registry of its own; `host.asked` are the paths asked for."""
     folder = tmp_path / "host"
-    rows = [["file", "sha256", "repo", "path", "png_sha256"]]
+    rows = [["file", "sha256", "repo", "path", "png_sha256", "copy_sha256", "split"]]
     for file, data in FILES.items():
         path = folder / "owner/repo/c0ffee/images of" / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-        sha256 = "" if file == "train/0001.png" else hashlib.sha256(data).hexdigest()
+        sha256 = hashlib.sha256(data).hexdigest()
+        copy, split = "", "val" if file == "train/0001.jpg" else ""
+        if file in COPIES:
+            path = tmp_path / Path(file).name
+            path.write_bytes(COPIES[file])
+            copy = training_copies.fingerprint(path)
         png = hashlib.sha256(b"clock as PNG").hexdigest() if file == "pairs/two/clock/clock_A.bmp" else ""
-        rows.append([file, sha256, "owner/repo", f"images of/{file}", png])
+        rows.append([file, sha256, "owner/repo", f"images of/{file}", png, copy, split])
     for name, table in (("registry", rows), ("repositories", [["repo", "commit"], ["owner/repo", "c0ffee"]])):
         with open(tmp_path / f"{name}.csv", "w", newline="") as file:
             csv.writer(file).writerows(table)
@@ -95,15 +117,54 @@ def test_a_file_that_is_gone(host, tmp_path):
 
 def test_the_given_folder_is_used_where_it_has_the_same_bytes(host, tmp_path, monkeypatch):
     data = tmp_path / "given"
-    for file in ("pairs/one/clock/clock_A.bmp", "pairs/one/clock/clock_B.bmp", "train/0001.png"):
+    for file in ("pairs/one/clock/clock_A.bmp", "pairs/one/clock/clock_B.bmp"):
         (data / file).parent.mkdir(parents=True, exist_ok=True)
         (data / file).write_bytes(b"other" if file.endswith("B.bmp") else FILES[file])
     monkeypatch.setenv("FUSION_DATA", str(data))
     a, b = fetch.pair_files("one/clock", tmp_path / "to")
     assert a == data / "pairs/one/clock/clock_A.bmp" and len(host.asked) == 1
     assert b == tmp_path / "to/pairs/one/clock/clock_B.bmp" and b.read_bytes() == b"far clock"
-    # A mask has to lie beside its photograph, and there is no hash to tell whether it is the same.
-    assert fetch.fetch("train/0001.png", tmp_path / "to") == tmp_path / "to/train/0001.png"
+
+
+def test_training_photographs_and_masks_are_copied(host, tmp_path):
+    for file, data in COPIES.items():
+        assert fetch.fetch(file, tmp_path / "to").read_bytes() == data
+    with Image.open(tmp_path / "to/train/0001.png") as mask:
+        assert (np.asarray(mask) == np.where(MASK == 200, 255, 0)).all()
+    assert len(host.asked) == 2
+    fetch.fetch("train/0001.jpg", tmp_path / "to")
+    fetch.fetch("train/0001.png", tmp_path / "to")
+    assert len(host.asked) == 2
+    for file in COPIES:  # of an earlier version, which kept the published files
+        (tmp_path / "to" / file).write_bytes(FILES[file])
+        assert fetch.fetch(file, tmp_path / "to").read_bytes() == COPIES[file]
+    (tmp_path / "to/train/0001.png").write_bytes(b"damaged")
+    assert fetch.fetch("train/0001.png", tmp_path / "to").read_bytes() == COPIES["train/0001.png"]
+    assert sorted(path.name for path in (tmp_path / "to/train").iterdir()) == ["0001.jpg", "0001.png"]
+
+
+def test_training_photographs_of_the_given_folder_are_copied(host, tmp_path, monkeypatch):
+    """All have to be in one folder."""
+    (tmp_path / "given/train").mkdir(parents=True)
+    for file, data in COPIES.items():
+        (tmp_path / "given" / file).write_bytes(data)
+    monkeypatch.setenv("FUSION_DATA", str(tmp_path / "given"))
+    for file, data in COPIES.items():
+        path = fetch.fetch(file, tmp_path / "to")
+        assert path == tmp_path / "to" / file and path.read_bytes() == data
+    assert host.asked == []
+
+
+def test_a_copy_of_another_jpeg_library_is_refused(host, tmp_path, monkeypatch):
+    monkeypatch.setattr(training_copies, "QUALITY", 91)
+    with pytest.raises(OSError, match=r"^0001.jpg cannot be fetched: its copy has another sha256"):
+        fetch.fetch("train/0001.jpg", tmp_path / "to")
+    assert list((tmp_path / "to/train").iterdir()) == []
+
+
+def test_splits_are_known_of_published_files_and_copies(host):
+    files = FILES["train/0001.jpg"], COPIES["train/0001.jpg"]
+    assert fetch.released_splits() == {hashlib.sha256(data).hexdigest(): "val" for data in files}
 
 
 def test_a_copy_saved_as_png_is_known_by_its_own_hash(host, tmp_path, monkeypatch):
@@ -190,13 +251,18 @@ def test_mistakes_get_a_line_and_a_status(options, status, words):
 
 def test_the_registry_is_whole():
     rows = fetch.registry()
-    masks = {name for name, row in rows.items() if not row["sha256"]}
-    assert len(masks) == 631 and all(name.startswith("train/") and name.endswith(".png") for name in masks)
-    assert all(re.fullmatch("[0-9a-f]{64}", row["sha256"]) for name, row in rows.items() if name not in masks)
+    masks = {name for name in fetch.list_files("train") if name.endswith(".png")}
+    assert len(masks) == 631
+    assert all(re.fullmatch("[0-9a-f]{64}", row["sha256"]) for row in rows.values())
     assert all(re.search("/[0-9a-f]{40}/", row["url"]) for row in rows.values())
     photographs = {name for name in fetch.list_files("train") if name.endswith(".jpg")}
     assert len(photographs) == 1000 and {name[:-3] for name in masks} <= {name[:-3] for name in photographs}
-    assert not {rows[name]["sha256"] for name in photographs} & fetch.evaluation_hashes()
+    splits = [rows[name]["split"] for name in photographs]
+    assert (splits.count("train"), splits.count("val")) == (900, 100) and len(fetch.released_splits()) == 2000
+    assert not fetch.released_splits().keys() & fetch.evaluation_hashes()
+    for name, row in rows.items():
+        assert bool(row["copy_sha256"]) == (name in masks | photographs)
+        assert bool(row["split"]) == (name in photographs)
     assert len(fetch.list_files("bsds500")) == 260
     for name in ("clock", "pepsi", "cameraman", "lytro", "lytro-tif", "mffw", "pcb"):
         assert fetch.list_files(name)
@@ -204,9 +270,12 @@ def test_the_registry_is_whole():
 
 @pytest.mark.skipif("not os.environ.get('FUSION_DATA')", reason="FUSION_DATA names no folder of pairs")
 def test_the_given_folder_holds_what_the_registry_says():
-    for name in fetch.registry():
-        if not name.startswith("train/"):
-            assert Path(os.environ["FUSION_DATA"]) in fetch.fetch(name, "/dev/null").parents
+    data = Path(os.environ["FUSION_DATA"])
+    for name, row in fetch.registry().items():
+        if row["copy_sha256"]:
+            assert training_copies.fingerprint(data / name) == row["copy_sha256"]
+        else:
+            assert data in fetch.fetch(name, "/dev/null").parents
 
 
 def test_failures_are_grouped_by_reason_in_short_lines():
