@@ -154,8 +154,8 @@ def plan(
     """Inspect photographs and divide them, each as a whole, between training and validation.
 
     Unreadable and small files, duplicates and images that fusion is judged on are left out. The split depends
-    on the whole set: after adding photographs, rebuild the database and retrain. The validation set takes the
-    photographs that released models were validated on first, and those they were trained on last.
+    on the whole set: after adding photographs, rebuild the database and retrain. The photographs of the
+    released models keep their split, unless one side would be left empty.
 
     Args:
         sources: photographs and masks.
@@ -169,22 +169,24 @@ def plan(
     Raises:
         ValueError: fewer than two photographs can be used.
     """
-    evaluation, path_of_hash, usable, skipped = fetch.evaluation_hashes(), {}, [], Counter()
+    evaluation, released = fetch.evaluation_hashes(), fetch.released_photographs()
+    path_of, usable, skipped = {}, [], Counter()  # path_of: {sha256 or registered file: path}
     sources = [source if spec.uses_masks else source._replace(mask=None) for source in sources]
     for photograph in parallel_map(pool, inspect, sources, "reading"):
         rows = 0 if photograph.error else spec.count_rows(photograph.shape)
+        key = released[photograph.sha256].file if photograph.sha256 in released else photograph.sha256
         if photograph.error:
             reason, detail = "unreadable", photograph.error
         elif photograph.sha256 in evaluation:
             reason, detail = "evaluation", "an image that fusion is judged on"
-        elif photograph.sha256 in path_of_hash:
-            reason, detail = "duplicate", f"the same file as {path_of_hash[photograph.sha256]}"
+        elif key in path_of:
+            reason, detail = "duplicate", f"the same photograph as {path_of[key]}"
         elif not rows:
             reason, detail = "small", "smaller than a patch"
         else:
             if photograph.warning and warn:
                 warn(f"warning: {photograph.warning}")
-            path_of_hash[photograph.sha256] = photograph.path
+            path_of[key] = photograph.path
             usable.append(
                 PlannedPhotograph(photograph.path, photograph.mask, photograph.sha256, photograph.shape, rows)
             )
@@ -195,12 +197,24 @@ def plan(
     if len(usable) < 2:
         raise ValueError(f"{len(usable)} usable photographs; two are needed, for training and validation")
     usable.sort(key=lambda photograph: photograph.sha256)  # neither names nor folders matter
-    splits, ranks = fetch.released_splits(), {"val": 0, None: 1, "train": 2}
     order = np.random.default_rng(spec.seed).permutation(len(usable))
-    order = sorted(order, key=lambda i: ranks[splits.get(usable[i].sha256)])
-    held_out = min(max(1, round(spec.val_share * len(usable))), len(usable) - 1)
-    train, val = ([usable[i] for i in part] for part in (order[held_out:], order[:held_out]))
+    held_out = _choose_held_out([usable[i] for i in order], released, spec.val_share)
+    train, val = ([usable[i] for i in order if (usable[i].sha256 in held_out) == is_val] for is_val in (0, 1))
     return Plan(train, val, dict(skipped))
+
+
+def _choose_held_out(shuffled, released, share):
+    """The sha256 of the photographs for validation: of a share, and as the released models have them."""
+    splits = [
+        released[photograph.sha256].split if photograph.sha256 in released else None
+        for photograph in shuffled
+    ]
+    count = max(round(share * len(shuffled)), splits.count("val"))
+    count = min(count, len(shuffled) - splits.count("train"))
+    count = min(max(1, count), len(shuffled) - 1)
+    ranks = {"val": 0, None: 1, "train": 2}
+    ranked = sorted(zip(splits, shuffled), key=lambda pair: ranks[pair[0]])
+    return {photograph.sha256 for _, photograph in ranked[:count]}
 
 
 def build(
@@ -273,6 +287,7 @@ def provenance(sources: Iterable[SourcePhotograph], root: str | Path, spec: Data
         "kind": spec.kind,
         **dataclasses.asdict(spec),
         "made_with": {**versions, "code": _loaded_code(code_modules(spec))},
+        "released_photographs": hashlib.sha256(repr(fetch.released_photographs()).encode()).hexdigest(),
         "sources": photographs.fingerprint(sources, root),
     }
 

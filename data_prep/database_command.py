@@ -53,13 +53,14 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of all programs that make databases."""
     add = parser.add_argument_group("of all databases").add_argument
     add("--photos", metavar="DIR", help="a folder of photographs, searched in depth (default: those of"
-        " data_prep/fetch.py train or of the folder train in the environment variable FUSION_DATA, whichever"
-        " has more, else those inside scikit-image)")  # fmt: skip
+        " data_prep/fetch.py train if all are there; else those or the folder train in the environment"
+        " variable FUSION_DATA, whichever has more; else those inside scikit-image)")  # fmt: skip
     add(
         "--val-share",
         type=fraction,
         default=0.1,
-        help="share of photographs held out (default: %(default)s)",
+        help="share of photographs held out; those of data_prep/fetch.py train keep the split of the"
+        " released models (default: %(default)s)",
     )
     add("--seed", type=at_least(0), default=1, help="(default: %(default)s)")
     add("--jobs", type=at_least(1), default=os.cpu_count(), metavar="N", help="photographs processed"

@@ -2,8 +2,8 @@
 
 Files come from the public repositories they were published in, each pinned to a commit; most may be used
 for research only, which is why they are fetched and not shipped. A file that the folder FUSION_DATA holds
-already, byte for byte (or saved as PNG, of a known sha256), is used from there; what has been fetched
-stays. Of training photographs and masks, copies are made that equal those of the released models.
+already, byte for byte (or saved as PNG, of a known sha256), is used from there. What has been fetched is not
+fetched again. Of training photographs and masks, copies are made that equal those of the released models.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import Iterable, Sequence
+from typing import Iterable, NamedTuple, Sequence
 from urllib.parse import quote, urlsplit
 
 from data_prep import training_copies
@@ -40,8 +40,12 @@ EXAMPLES = """examples:
   python data_prep/fetch.py bsds500        those of them that come from BSDS500, with their masks
 
 Of a training photograph a JPEG of quality 92 is kept, those of ILSVRC scaled to 364 pixels; of a mask, its
-largest region. These are the files, byte for byte, that the released weights were trained on.
+largest region. The released weights were trained on the same files, byte for byte, and masks of the same
+pixels.
 """
+
+
+COPY_DIFFERS = "its copy has another sha256: Pillow 9.4 or newer with libjpeg-turbo is needed, as pip has it"
 
 
 class FetchError(OSError):
@@ -80,13 +84,22 @@ def evaluation_hashes() -> set[str]:
     return {row[key] for row in rows for key in ("sha256", "png_sha256") if row[key]}
 
 
-def released_splits() -> dict[str, str]:
-    """The split, train or val, that released models had a photograph in, by the sha256 of its file.
+class Released(NamedTuple):
+    """A photograph of the released models: its file in `registry`, and its split, train or val."""
 
-    A photograph has two: as it was published, and as the copy for training.
+    file: str
+    split: str
+
+
+def released_photographs() -> dict[str, Released]:
+    """The photographs of the released models, by sha256.
+
+    Each has two: that of the published file, and that of the copy for training.
     """
     rows = [row for row in registry().values() if row["split"]]
-    return {row[key]: row["split"] for row in rows for key in ("sha256", "copy_sha256")}
+    return {
+        row[key]: Released(row["file"], row["split"]) for row in rows for key in ("sha256", "copy_sha256")
+    }
 
 
 @lru_cache(maxsize=None)
@@ -141,7 +154,12 @@ def fetch(name: str, root: str | Path = ROOT) -> Path:
     """
     row, target = registry()[name], Path(root, name)
     if row["copy_sha256"]:
-        _copy_for_training(name, row, target)
+        try:
+            _copy_for_training(name, row, target)
+        except FetchError:
+            raise
+        except OSError as error:  # a full disk, a forbidden folder
+            raise FetchError(name, _reason(error, row["url"]), row["url"]) from None
         return target
     if os.environ.get("FUSION_DATA"):
         local = Path(os.environ["FUSION_DATA"], name)
@@ -158,23 +176,28 @@ def _copy_for_training(name, row, target):
     def is_copy(path):
         return path.is_file() and training_copies.fingerprint(path) == row["copy_sha256"]
 
+    def is_published(path):
+        return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == row["sha256"]
+
     if is_copy(target):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    local = Path(os.environ.get("FUSION_DATA", ""), name)
-    if os.environ.get("FUSION_DATA") and is_copy(local):
+    local = Path(os.environ["FUSION_DATA"], name) if os.environ.get("FUSION_DATA") else target
+    if is_copy(local):
         with atomic_write(target) as partial:
             shutil.copyfile(local, partial)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        _download(name, row, Path(folder, target.name))
-        data = Path(folder, target.name).read_bytes()
+    data = next((path.read_bytes() for path in (target, local) if is_published(path)), None)
+    if data is None:
+        with tempfile.TemporaryDirectory() as folder:
+            _download(name, row, Path(folder, target.name))
+            data = Path(folder, target.name).read_bytes()
     is_mask = target.suffix == ".png"
     copy = training_copies.copy_mask(data) if is_mask else training_copies.copy_photograph(data, row["repo"])
     with atomic_write(target) as partial:
         partial.write_bytes(copy)
         if training_copies.fingerprint(partial) != row["copy_sha256"]:
-            raise FetchError(name, "its copy has another sha256: Pillow has another JPEG library", row["url"])
+            raise FetchError(name, COPY_DIFFERS, row["url"])
 
 
 def _download(name, row, target):

@@ -46,8 +46,9 @@ def training_photographs(photos: str | None = None, unreadable: OnError | None =
     """Find the photographs to train on.
 
     Args:
-        photos: a folder. By default the photographs that ``data_prep/fetch.py train`` has fetched or those in
-            the folder train of FUSION_DATA, whichever are more, else those inside scikit-image.
+        photos: a folder. By default the photographs that ``data_prep/fetch.py train`` has fetched, if all are
+            there; else those or the ones in the folder train of FUSION_DATA, whichever are more; else those
+            inside scikit-image.
         unreadable: called with the error of every folder that cannot be read.
 
     Returns:

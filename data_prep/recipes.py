@@ -86,7 +86,7 @@ def blur_handheld(clean: np.ndarray, region: np.ndarray, rng: np.random.Generato
 
     - Half the pairs have noise in each of R, G and B. Its sigma is log-uniform in 0.3..4.5 levels.
     - Half have JPEG artefacts of a quality in 75..98.
-    - In half, b is up to 0.7 pixels off and 0.3 % larger or smaller.
+    - In half of those that are not sharp in both, b is up to 0.7 pixels off and 0.3 % larger or smaller.
 
     The label is what a fusion could give back: at each pixel the photograph that is in focus there, with its
     noise and its displacement. The luma of the noise has 0.67 of its sigma, so the gray plane has 0.2..3.0

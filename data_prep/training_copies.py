@@ -1,8 +1,8 @@
 """The copies of published photographs and masks that released models are trained on.
 
 A photograph is saved as JPEG, and scaled down where its repository has large ones. Of a mask the largest
-region is kept. Equal copies make equal databases, so a training can be repeated. All versions of Pillow with
-libjpeg-turbo, as pip installs it, write the same JPEG. PNG files differ between versions of zlib.
+region is kept. Equal copies make equal databases, so a training can be repeated. Pillow writes the same JPEG
+files from version 9.4 on, with libjpeg-turbo, as pip installs it. PNG files differ between versions of zlib.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def copy_photograph(data: bytes, repository: str) -> bytes:
     scale = LONGER_SIDE.get(repository, max(image.size)) / max(image.size)
     if scale < 1:
         size = tuple(round(side * scale) for side in image.size)
-        image = image.resize(size, Image.Resampling.LANCZOS)
+        image = image.resize(size, Image.LANCZOS)
     copy = io.BytesIO()
     image.save(copy, "JPEG", quality=QUALITY, optimize=True, subsampling="4:2:0")
     return copy.getvalue()
@@ -74,13 +74,14 @@ def fingerprint(path: str | Path) -> str:
         path: of a photograph (.jpg) or a mask (.png).
 
     Returns:
-        The sha256 of the file of a photograph, and of the pixels of a mask; "" where the mask is no image.
+        The sha256 of the file of a photograph, and of the pixels of a mask; "" where that is no gray image.
     """
     data = Path(path).read_bytes()
     if Path(path).suffix != ".png":
         return hashlib.sha256(data).hexdigest()
     try:
         with Image.open(io.BytesIO(data)) as mask:
-            return hashlib.sha256(np.asarray(mask).tobytes()).hexdigest()
-    except (OSError, ValueError):
+            is_gray, pixels = mask.mode == "L", np.asarray(mask)
+    except Exception:  # Pillow's decoders raise many kinds for damaged files
         return ""
+    return hashlib.sha256(pixels.tobytes()).hexdigest() if is_gray else ""

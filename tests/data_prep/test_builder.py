@@ -18,6 +18,7 @@ from PIL import Image
 
 from data_prep import builder, database, fetch, pair_patches, photographs
 from data_prep.cnn_patches import CnnPatches
+from data_prep.fetch import Released
 from data_prep.pair_patches import PairPatches, channels
 from data_prep.photographs import SourcePhotograph
 from data_prep.srcnn_patches import SrcnnPatches
@@ -233,19 +234,39 @@ def test_refused_before_the_work(folder, tmp_path, monkeypatch, make):
 
 
 def test_photographs_of_released_models_keep_their_split(folder, monkeypatch):
-    def plan():
+    def plan(**splits):
+        """Train and val, where the registry has the photographs of `splits`, {split: their sha256}."""
+        released = {s: Released(f"train/{s[:4]}.jpg", split) for split, some in splits.items() for s in some}
+        monkeypatch.setattr(fetch, "released_photographs", lambda: released)
         with ThreadPoolExecutor(1) as pool:
             planned = builder.plan(photographs.find(folder), dataclasses.replace(SPEC, val_share=0.25), pool)
         return [[photograph.sha256 for photograph in part] for part in (planned.train, planned.val)]
 
     train, val = plan()
     assert (len(train), len(val)) == (9, 3)
-    monkeypatch.setattr(fetch, "released_splits", lambda: dict.fromkeys(val, "val"))
-    assert plan() == [train, val]
-    monkeypatch.setattr(fetch, "released_splits", lambda: {train[4]: "val", val[0]: "train"})
-    assert plan() == [[*train[:4], *train[5:], val[0]], [train[4], *val[1:]]]
-    monkeypatch.setattr(fetch, "released_splits", lambda: dict.fromkeys([*train[1:], *val], "train"))
-    assert plan() == [[*val[2:], *train[1:]], [train[0], *val[:2]]]
+    drawn = [*val, *train]
+
+    def keep_order(held_out):
+        return [[s for s in drawn if s not in held_out], [s for s in drawn if s in held_out]]
+
+    assert plan(train=train, val=val) == [train, val]
+    assert plan(val=[train[4]], train=[val[0]]) == keep_order([val[1], val[2], train[4]])
+    assert plan(val=train[:5]) == keep_order(train[:5])  # none that a model was validated on is trained on
+    assert plan(train=[*train[1:], *val]) == keep_order([train[0]])  # nor the other way round
+    assert plan(train=drawn) == keep_order([val[0]])  # one is needed
+    assert plan(val=drawn) == keep_order(drawn[:-1])
+
+
+def test_a_released_photograph_and_its_copy_are_one(folder, monkeypatch):
+    both = [photographs.read(folder / name)[1] for name in ("03.png", "05.png")]
+    monkeypatch.setattr(
+        fetch, "released_photographs", lambda: dict.fromkeys(both, Released("train/1", "val"))
+    )
+    lines = []
+    with ThreadPoolExecutor(1) as pool:
+        planned = builder.plan(photographs.find(folder), SPEC, pool, lines.append)
+    assert planned.skipped == {"duplicate": 1} and len(planned.train + planned.val) == 11
+    assert lines == [f"skipped: {folder / '05.png'}: the same photograph as {folder / '03.png'}"]
 
 
 def test_a_photograph_that_changes_meanwhile_is_noticed(folder):

@@ -138,15 +138,17 @@ def test_training_photographs_and_masks_are_copied(host, tmp_path):
     for file in COPIES:  # of an earlier version, which kept the published files
         (tmp_path / "to" / file).write_bytes(FILES[file])
         assert fetch.fetch(file, tmp_path / "to").read_bytes() == COPIES[file]
+    assert len(host.asked) == 2
     (tmp_path / "to/train/0001.png").write_bytes(b"damaged")
     assert fetch.fetch("train/0001.png", tmp_path / "to").read_bytes() == COPIES["train/0001.png"]
+    assert len(host.asked) == 3
     assert sorted(path.name for path in (tmp_path / "to/train").iterdir()) == ["0001.jpg", "0001.png"]
 
 
 def test_training_photographs_of_the_given_folder_are_copied(host, tmp_path, monkeypatch):
     """All have to be in one folder."""
     (tmp_path / "given/train").mkdir(parents=True)
-    for file, data in COPIES.items():
+    for file, data in {**COPIES, "train/0001.png": FILES["train/0001.png"]}.items():
         (tmp_path / "given" / file).write_bytes(data)
     monkeypatch.setenv("FUSION_DATA", str(tmp_path / "given"))
     for file, data in COPIES.items():
@@ -162,9 +164,17 @@ def test_a_copy_of_another_jpeg_library_is_refused(host, tmp_path, monkeypatch):
     assert list((tmp_path / "to/train").iterdir()) == []
 
 
-def test_splits_are_known_of_published_files_and_copies(host):
+def test_a_training_file_that_cannot_be_written_is_named(host, tmp_path, capsys):
+    (tmp_path / "to").write_bytes(b"a file, not a folder")
+    with pytest.raises(OSError, match="0 of 2 files are available"):
+        fetch.main(["train", "--out", str(tmp_path / "to")])
+    assert capsys.readouterr().err == "not fetched: 0001.jpg and 1 more: Not a directory\n"
+
+
+def test_released_photographs_are_known_as_published_and_as_copies(host):
     files = FILES["train/0001.jpg"], COPIES["train/0001.jpg"]
-    assert fetch.released_splits() == {hashlib.sha256(data).hexdigest(): "val" for data in files}
+    shas = [hashlib.sha256(data).hexdigest() for data in files]
+    assert fetch.released_photographs() == dict.fromkeys(shas, ("train/0001.jpg", "val"))
 
 
 def test_a_copy_saved_as_png_is_known_by_its_own_hash(host, tmp_path, monkeypatch):
@@ -258,8 +268,10 @@ def test_the_registry_is_whole():
     photographs = {name for name in fetch.list_files("train") if name.endswith(".jpg")}
     assert len(photographs) == 1000 and {name[:-3] for name in masks} <= {name[:-3] for name in photographs}
     splits = [rows[name]["split"] for name in photographs]
-    assert (splits.count("train"), splits.count("val")) == (900, 100) and len(fetch.released_splits()) == 2000
-    assert not fetch.released_splits().keys() & fetch.evaluation_hashes()
+    assert (splits.count("train"), splits.count("val")) == (900, 100) and len(
+        fetch.released_photographs()
+    ) == 2000
+    assert not fetch.released_photographs().keys() & fetch.evaluation_hashes()
     for name, row in rows.items():
         assert bool(row["copy_sha256"]) == (name in masks | photographs)
         assert bool(row["split"]) == (name in photographs)

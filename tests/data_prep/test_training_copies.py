@@ -81,3 +81,14 @@ def test_masks_are_known_by_their_pixels_and_photographs_by_their_file(tmp_path)
     assert training_copies.fingerprint(tmp_path / "a.jpg") == hashlib.sha256(b"bytes").hexdigest()
     (tmp_path / "a.png").write_bytes(b"bytes")
     assert training_copies.fingerprint(tmp_path / "a.png") == ""
+
+
+def test_damaged_masks_and_those_of_other_modes_are_no_copies(tmp_path):
+    path = tmp_path / "mask.png"
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(path)
+    whole = path.read_bytes()
+    for i in range(len(whole)):
+        path.write_bytes(whole[:i] + bytes([whole[i] ^ 255]) + whole[i + 1 :])
+        training_copies.fingerprint(path)  # raises nothing
+    Image.fromarray(np.zeros((4, 4), np.uint8)).convert("P").save(path)
+    assert training_copies.fingerprint(path) == ""

@@ -119,7 +119,8 @@ def test_pairs_of_another_origin_have_a_ground_truth(tmp_path, monkeypatch, caps
         path = tmp_path / file
         path.parent.mkdir(parents=True, exist_ok=True)
         image.save(path)
-        rows[file] = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "png_sha256": "", "repo": ""}
+        row = dict.fromkeys(("png_sha256", "copy_sha256", "repo"), "")
+        rows[file] = {**row, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     monkeypatch.setenv("FUSION_DATA", str(tmp_path))
     monkeypatch.setattr(held_out.fetch, "registry", lambda: rows)
     held_out.fetch.list_groups.cache_clear()
