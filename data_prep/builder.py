@@ -199,22 +199,22 @@ def plan(
     usable.sort(key=lambda photograph: photograph.sha256)  # neither names nor folders matter
     order = np.random.default_rng(spec.seed).permutation(len(usable))
     held_out = _choose_held_out([usable[i] for i in order], released, spec.val_share)
-    train, val = ([usable[i] for i in order if (usable[i].sha256 in held_out) == is_val] for is_val in (0, 1))
+    train = [usable[i] for i in order if usable[i].sha256 not in held_out]
+    val = [usable[i] for i in order if usable[i].sha256 in held_out]
     return Plan(train, val, dict(skipped))
 
 
 def _choose_held_out(shuffled, released, share):
     """The sha256 of the photographs for validation: of a share, and as the released models have them."""
-    splits = [
-        released[photograph.sha256].split if photograph.sha256 in released else None
-        for photograph in shuffled
-    ]
+    known = {sha256: photograph.split for sha256, photograph in released.items()}
+    splits = [known.get(photograph.sha256) for photograph in shuffled]
+    # All that the released models were validated on, none that they were trained on; neither side is empty.
     count = max(round(share * len(shuffled)), splits.count("val"))
     count = min(count, len(shuffled) - splits.count("train"))
     count = min(max(1, count), len(shuffled) - 1)
     ranks = {"val": 0, None: 1, "train": 2}
-    ranked = sorted(zip(splits, shuffled), key=lambda pair: ranks[pair[0]])
-    return {photograph.sha256 for _, photograph in ranked[:count]}
+    ranked = sorted(shuffled, key=lambda photograph: ranks[known.get(photograph.sha256)])
+    return {photograph.sha256 for photograph in ranked[:count]}
 
 
 def build(

@@ -43,8 +43,6 @@ Of a training photograph a JPEG of quality 92 is kept, those of ILSVRC scaled to
 largest region. The released weights were trained on the same files, byte for byte, and masks of the same
 pixels.
 """
-
-
 COPY_DIFFERS = "its copy has another sha256: Pillow 9.4 or newer with libjpeg-turbo is needed, as pip has it"
 
 
@@ -182,16 +180,20 @@ def _copy_for_training(name, row, target):
     if is_copy(target):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    local = Path(os.environ["FUSION_DATA"], name) if os.environ.get("FUSION_DATA") else target
-    if is_copy(local):
+    folder = os.environ.get("FUSION_DATA")
+    places = [target, Path(folder, name)] if folder else [target]
+    copied = next(filter(is_copy, places), None)
+    if copied:
         with atomic_write(target) as partial:
-            shutil.copyfile(local, partial)
+            shutil.copyfile(copied, partial)
         return
-    data = next((path.read_bytes() for path in (target, local) if is_published(path)), None)
-    if data is None:
-        with tempfile.TemporaryDirectory() as folder:
-            _download(name, row, Path(folder, target.name))
-            data = Path(folder, target.name).read_bytes()
+    published = next(filter(is_published, places), None)
+    if published:
+        data = published.read_bytes()
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            _download(name, row, Path(temporary, target.name))
+            data = Path(temporary, target.name).read_bytes()
     is_mask = target.suffix == ".png"
     copy = training_copies.copy_mask(data) if is_mask else training_copies.copy_photograph(data, row["repo"])
     with atomic_write(target) as partial:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import caffe
 import pytest
+from caffe.proto import caffe_pb2
 
 from two_stream_fusion import metrics
 from two_stream_fusion.io import images
@@ -52,6 +53,25 @@ def test_models_have_the_psnr_of_their_cards(name):
     for page, column in ((README, 3), (TRAINING, 5)):
         row = next(line for line in page.splitlines() if f"models/{name}/readme.md)" in line)
         assert f"that is {row.split('|')[column].strip()} (" in card
+
+
+RELEASES = sorted(path.parents[1].name for path in (ROOT / "models").glob("*/training/solver.prototxt"))
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_the_table_of_releases_has_the_settings_of_their_files(name):
+    folder = ROOT / "models" / name / "training"
+    solver = models.read_prototxt(folder / "solver.prototxt", caffe_pb2.SolverParameter())
+    net = models.read_prototxt(folder / "train_val.prototxt", caffe_pb2.NetParameter())
+    data = next(layer.hdf5_data_param for layer in net.layer if layer.type == "HDF5Data")
+    options = (folder / "database.txt").read_text().split()
+    section = TRAINING.split("\n## Release\n")[1].split("\n## ")[0]
+    row = next(line for line in section.splitlines() if line.startswith(f"| {name} |"))
+    _, recipe, batch, iterations, _ = [cell.strip() for cell in row.strip("|").split("|")]
+    recoloured = ", recoloured" if "--recolour" in options else ""
+    assert recipe == f"`{options[options.index('--recipe') + 1]}`{recoloured}"
+    assert int(batch) == data.batch_size
+    assert int(iterations.replace(" ", "")) == solver.max_iter
 
 
 def test_readme_is_short():
