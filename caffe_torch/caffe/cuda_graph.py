@@ -51,14 +51,14 @@ class Iteration:
 
     Args:
         net: a Net with a batch loaded.
-        apply_rule: a function that updates the parameters from their gradients. It takes a rate for each
-            parameter, a list of 0-d tensors.
+        update: a function that updates the parameters from their gradients. It takes a rate for each
+            parameter, a list of 0-d tensors, and returns a list of tensors for `replay` to return.
 
     Raises:
         RuntimeError, ValueError: an operation waits for the GPU, so that it cannot be captured.
     """
 
-    def __init__(self, net: Net, apply_rule: Callable[[list], None]):
+    def __init__(self, net: Net, update: Callable[[list], list]):
         self._net, self._precision = net, device.precision()
         self._weights = [blob.tensor for blob in net.learnable_params]
         self._batch = [blob.tensor.clone() for blob in net.source_blobs]
@@ -73,7 +73,7 @@ class Iteration:
         with _capturing(self._graph):
             self._loss = net.forward_loss(load=False)
             net.backward_once()
-            apply_rule(list(self._rates))
+            self._results = update(list(self._rates))
         self._tensors = [(blob, blob.tensors()) for blob in blobs]
         for blob, tensor in zip(net.source_blobs, self._batch, strict=True):
             blob.tensor = tensor  # a layer in place has replaced it by its top, which has no values yet
@@ -86,7 +86,7 @@ class Iteration:
             and all(w is b.tensor for w, b in zip(self._weights, self._net.learnable_params, strict=True))
         )
 
-    def replay(self, rates: list) -> torch.Tensor:
+    def replay(self, rates: list) -> tuple[torch.Tensor, list]:
         """Run the iteration on the batch that is loaded.
 
         The net's blobs then have the results, as after an iteration that was not captured.
@@ -95,7 +95,7 @@ class Iteration:
             rates: a float for each parameter.
 
         Returns:
-            The loss, a 0-d tensor.
+            The loss, a 0-d tensor, and what `update` returned.
         """
         if self._batch:
             torch._foreach_copy_(self._batch, [blob.tensor for blob in self._net.source_blobs])
@@ -105,4 +105,4 @@ class Iteration:
         self._graph.replay()
         for blob, tensors in self._tensors:
             blob.restore(tensors)
-        return self._loss.clone()
+        return self._loss.clone(), [result.clone() for result in self._results]

@@ -163,6 +163,22 @@ def _scaled(numerators, squares, delta, rates):
     return steps
 
 
+def clip(grads: list, limit: float) -> torch.Tensor:
+    """Scale gradients down whose joint L2 norm is above a limit, without waiting for a GPU.
+
+    Args:
+        grads: the gradients of all parameters, changed in place.
+        limit: the largest norm.
+
+    Returns:
+        The norm before, a 0-d tensor.
+    """
+    norm = torch.stack(torch._foreach_norm(grads)).norm()
+    scale = torch.full_like(norm, limit) / norm
+    torch._foreach_mul_(grads, torch.where(norm > limit, scale, 1))
+    return norm
+
+
 RULES = {rule.__name__: rule for rule in (SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam)}
 
 

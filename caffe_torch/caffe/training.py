@@ -70,6 +70,7 @@ class Solver:
         self._callbacks: list = []
         self._captured: cuda_graph.Iteration | None = None
         self._warm_up = 0  # iterations on a GPU before the capture
+        self._norms: list = []  # of the gradients, where they are clipped: those that are not logged yet
         self._progress: Callable[[int], None] = lambda done: None  # called with the number of iterations done
         # Called between iterations; it returns None, "stop" or "snapshot".
         self.action: Callable[[], str | None] = lambda: None
@@ -178,7 +179,8 @@ class Solver:
             self.net.debug_info = bool(display and param.debug_info)
             captured = None if self.net.debug_info else self._captured_iteration()
             if captured:
-                loss = captured.replay(self._rates())
+                loss, norms = captured.replay(self._rates())
+                self._norms += norms
             else:
                 self.net.clear_param_diffs()
                 loss = self._gradients()
@@ -186,7 +188,8 @@ class Solver:
             done = self.iter + 1
             saving = param.snapshot and done % param.snapshot == 0
             # Reading a GPU's loss waits for it.
-            if not loss.is_cuda or display or saving or done == stop or self.iter % 100 == 0:
+            read = not loss.is_cuda or display or saving or done == stop or self.iter % 100 == 0
+            if read:
                 self._check_finite(loss)
             if display:
                 now = time.perf_counter()
@@ -205,6 +208,8 @@ class Solver:
                 self.iter = done
             else:
                 self.apply_update()
+            if read:
+                self._log_clipping()
             self._progress(self.iter)
             action = parallel.agree(self.action())
             if saving or action == "snapshot":
@@ -216,7 +221,7 @@ class Solver:
     def _captured_iteration(self):
         """The captured iteration with the next batch loaded; None where it must run uncaptured."""
         param, net = self.param, self.net
-        observed = self._callbacks or net.has_hooks or param.clip_gradients >= 0 or param.iter_size > 1
+        observed = self._callbacks or net.has_hooks or param.iter_size > 1
         if not cuda_graph.can_capture() or observed or not net.learnable_params:
             return None
         if self._captured and not self._captured.still_valid():
@@ -225,7 +230,7 @@ class Solver:
             self._warm_up += 1
             return None
         net.load()
-        self._captured = self._captured or cuda_graph.Iteration(net, self._apply_rule)
+        self._captured = self._captured or cuda_graph.Iteration(net, self._change_parameters)
         return self._captured
 
     def _gradients(self):
@@ -291,23 +296,25 @@ class Solver:
             glog.info(f"Iteration {self.iter}, lr = {self.lr:g}")
 
     def _update(self):
-        param, blobs = self.param, self.net.learnable_params
-        grads = [blob.grad for blob in blobs]
-        parallel.average(grads)
-        if param.clip_gradients >= 0:
-            norm, limit = torch.stack(torch._foreach_norm(grads)).norm().item(), param.clip_gradients
+        blobs = self.net.learnable_params
+        parallel.average([blob.grad for blob in blobs])
+        self._norms += self._change_parameters(self._rates())
+        if device.device().type == "cpu":
+            self._log_clipping()
+        for blob in blobs:
+            blob.sync_host()
+            blob.sync_host(diff=True)
+
+    def _log_clipping(self):
+        """Log the norms of the gradients that were clipped since the last call."""
+        norms, limit = self._norms, self.param.clip_gradients
+        self._norms = []
+        for norm in torch.stack(norms).tolist() if norms else []:
             if norm > limit:
                 glog.info(
                     f"Gradient clipping: scaling down gradients (L2 norm {norm:g} > {limit:g}) "
                     f"by scale factor {limit / norm:g}"
                 )
-                torch._foreach_mul_(grads, limit / norm)
-        if param.iter_size > 1:
-            torch._foreach_mul_(grads, 1 / param.iter_size)
-        self._apply_rule(self._rates())
-        for blob in blobs:
-            blob.sync_host()
-            blob.sync_host(diff=True)
 
     def _rates(self):
         """The rates of the parameters at this iteration, for `_apply_rule`."""
@@ -318,10 +325,16 @@ class Solver:
             )
         return [rate * mult * correction for mult in self.net.params_lr]
 
-    def _apply_rule(self, rates):
-        """Subtract the update rule's step from each parameter."""
+    def _change_parameters(self, rates):
+        """Clip and decay the gradients, and subtract the update rule's step from each parameter.
+
+        Where gradients are clipped it returns a list of their norm, a 0-d tensor; else an empty list.
+        """
         param, net = self.param, self.net
         grads, weights = zip(*[(blob.grad, blob.tensor) for blob in net.learnable_params], strict=True)
+        norms = [solvers.clip(grads, param.clip_gradients)] if param.clip_gradients >= 0 else []
+        if param.iter_size > 1:
+            torch._foreach_mul_(grads, 1 / param.iter_size)
         decays = [param.weight_decay * mult for mult in net.params_weight_decay]
         if any(decays):
             pull = weights if param.regularization_type == "L2" else torch._foreach_sign(weights)
@@ -329,6 +342,7 @@ class Solver:
         steps = self._rule.step(grads, rates)
         torch._foreach_sub_(weights, steps)
         torch._foreach_copy_(grads, steps)
+        return norms
 
     # Testing
 

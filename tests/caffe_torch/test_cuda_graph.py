@@ -95,6 +95,8 @@ SETTINGS = [
     'type: "RMSProp" rms_decay: 0.9',
     'type: "AdaDelta" momentum: 0.9 delta: 1e-5',
     'type: "Adam" weight_decay: 0.1 regularization_type: "L1"',
+    'type: "Adam" clip_gradients: 75',
+    'type: "SGD" weight_decay: 0.1 clip_gradients: 0',
 ]
 
 
@@ -129,9 +131,21 @@ def test_the_cpu_computes_the_same():
     np.testing.assert_allclose(weights(on_gpu), weights(trained(ROWS)), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("settings", ['iter_size: 2 type: "SGD"', 'clip_gradients: 0.1 type: "SGD"'])
-def test_what_cannot_be_captured_is_done_one_by_one(settings):
-    trainer = trained(ROWS, settings=settings)
+def test_captured_iterations_log_each_clipped_gradient(monkeypatch, capfd):
+    def logged():
+        lines = capfd.readouterr().err.splitlines()
+        return [line.partition("] ")[2] for line in lines if "Gradient clipping" in line]
+
+    options = {"settings": 'type: "SGD" clip_gradients: 65', "rate": 1e-5}  # norms are 50 to 80
+    assert trained(ROWS, **options)._captured
+    captured = logged()
+    monkeypatch.setattr(cuda_graph, "WARM_UP", 100)
+    trained(ROWS, **options)
+    assert captured == logged() and 3 < len(captured) < 12
+
+
+def test_what_cannot_be_captured_is_done_one_by_one():
+    trainer = trained(ROWS, settings='iter_size: 2 type: "SGD"')
     assert not trainer._captured and np.isfinite(weights(trainer)).all()
 
 
