@@ -1,6 +1,7 @@
 """Score fusion on pairs made of held-out photographs, whose ground truth is known.
 
-Released nets and the options of --refine select are chosen by these scores, never by the pairs of the tables.
+Released nets and the options of --refine select are chosen by these scores. Scores on two pairs of the tables
+were known when the default was chosen (experiments/recipes).
 The pairs are whole photographs from the validation set of `make data`, blurred by a recipe of data_prep; each
 image of a pair is blurred in part. --pairs scores pairs that another program made, so that no choice rests on
 one generator alone.

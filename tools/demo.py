@@ -79,7 +79,10 @@ def main(argv: list[str] | None = None) -> None:
     parser = cli.parser(__doc__, EXAMPLES)
     default = shlex.quote(str(Path(sys.executable).with_name("caffe")))
     parser.add_argument(
-        "--caffe", metavar="COMMAND", default=default, help="trains the net (default: %(default)s)"
+        "--caffe",
+        metavar="COMMAND",
+        default=default,
+        help="trains the net (default: `caffe` in the folder of this Python)",
     )
     args = parser.parse_args(argv)
     DEMO.mkdir(parents=True, exist_ok=True)

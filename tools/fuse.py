@@ -92,8 +92,8 @@ def make_parser() -> argparse.ArgumentParser:
         " repeat for more")  # fmt: skip
     add("--help-method", metavar="METHOD", choices=registry.TITLES, help="describe a method and its options")
     add("--refine", choices=fuse_network.REFINEMENTS, help="of two_stream: none is the network's output,"
-        " select copies each pixel from the image that is closer to it in detail, but for the depth edges of"
-        " a stack (default: none for two images, select for more)")  # fmt: skip
+        " select copies each pixel from the image whose details are closer to that output; a stack has the"
+        " output itself near depth edges (default: none for two images, select for more)")  # fmt: skip
     add("--model", help=f"of two_stream: a model of models/ (default: {models.DEFAULT})")
     add(
         "--fast",

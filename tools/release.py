@@ -138,7 +138,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--out", type=Path, metavar="DIR", help="for all files (default: build/release/NAME)")
     add("--plan", action="store_true", help="say which steps are finished, and do none")
     beside = shlex.quote(str(Path(sys.executable).with_name("caffe")))
-    add("--caffe", metavar="COMMAND", default=beside, help="default: the one beside this Python")
+    add("--caffe", metavar="COMMAND", default=beside, help="default: `caffe` in the folder of this Python")
     args = parser.parse_args(argv)
     if args.iterations is not None and args.iterations < 1:
         parser.error("--iterations must be at least 1")

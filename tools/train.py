@@ -192,7 +192,7 @@ def main(argv: list[str] | None = None) -> int:
         "--caffe",
         metavar="COMMAND",
         default=shlex.quote(str(beside)) if os.access(beside, os.X_OK) else "caffe",
-        help="the command to run (default: the one beside this Python)",
+        help="the command to run (default: `caffe` in the folder of this Python)",
     )
     parser.add_argument("--log", type=Path, metavar="FILE", help="default: build/logs/NAME.log of the solver")
     args, flags = parser.parse_known_args(argv)
