@@ -13,7 +13,7 @@ from typing import NamedTuple, Sequence
 import cv2
 import numpy as np
 
-from data_prep import depth_pair, layers
+from data_prep import depth_pair, layers, light_field
 from data_prep.layers import Layer
 from data_prep.photographs import read_mask
 from two_stream_fusion.base.pixels import round_half_even
@@ -130,7 +130,7 @@ def make_scene(name: str, held_out: bool, data: Path) -> Scene:
     if name == "motorcycle":
         return motorcycle()
     if name == "light field":
-        return light_field(data / "stacks-truth" / "lytro-2067")
+        return light_field_scene(data / "stacks-truth" / "lytro-2067")
     recipes = HELD_OUT if held_out else DEVELOPMENT
     rng = np.random.default_rng([held_out, list(recipes).index(name)])
     return render_scene(name, recipes[name], data / "train", rng)
@@ -153,8 +153,10 @@ def motorcycle(count: int = 8) -> Scene:
     )
 
 
-def light_field(folder: Path) -> Scene:
-    """The frames NN.png of a folder and truth.png."""
+def light_field_scene(folder: Path) -> Scene:
+    """The frames NN.png of a folder and truth.png; without it they are made of the fetched views."""
+    if not folder.is_dir():
+        return Scene("light field", *light_field.focus_stack(light_field.read_views()))
     frames = [images.read(path) for path in sorted(folder.glob("[0-9]*.png"))]
     return Scene("light field", frames, images.read(folder / "truth.png"))
 

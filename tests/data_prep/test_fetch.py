@@ -286,7 +286,7 @@ def test_the_given_folder_holds_what_the_registry_says():
     for name, row in fetch.registry().items():
         if row["copy_sha256"]:
             assert training_copies.fingerprint(data / name) == row["copy_sha256"]
-        else:
+        elif not name.startswith("light-fields/"):  # it holds what light_field.py makes of them
             assert data in fetch.fetch(name, "/dev/null").parents
 
 
