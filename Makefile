@@ -31,7 +31,7 @@ demo: setup ## fuse a pair with the released weights, then train for a minute: b
 
 data: setup ## patch databases in build/data (stacks: build/data_stack): make data [PHOTOS=DIR] [PATCH=50] [RECIPE=paper] [PAIRS=1] [RECOLOUR=1]
 	mkdir -p build/snapshots build/logs
-	$(PY) data_prep/make_database.py $(and $(PHOTOS),--photos "$(PHOTOS)") $(and $(PATCH),--patch $(PATCH)) $(and $(RECIPE),--recipe $(RECIPE)) $(and $(PAIRS),--pairs $(PAIRS)) $(and $(RECOLOUR),--recolour)
+	$(PY) data_prep/make_database.py $(and $(PHOTOS),--photos "$(PHOTOS)") $(and $(PATCH),--patch $(PATCH)) $(and $(RECIPE),--recipe $(RECIPE)) $(and $(PAIRS),--pairs $(PAIRS)) $(and $(filter-out 0,$(RECOLOUR)),--recolour)
 
 train: setup ## train a net: make train [SOLVER=solver/adam.prototxt] [GPU=0] [BATCH=64] [FROM=....solverstate]; an earlier log is kept as .1
 	$(PY) tools/train.py --caffe "$(CAFFE)" -solver "$(SOLVER)" $(and $(GPU),-gpu $(GPU)) $(and $(BATCH),-batch $(BATCH)) $(and $(FROM),-snapshot "$(FROM)")

@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import two_stream_fusion.base.cli  # noqa: F401
 
+import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Callable, NamedTuple, NoReturn, Sequence
+
+from tqdm import tqdm
 
 from data_prep import builder
 from data_prep.database_command import add_common_options, at_least, run_build
@@ -27,6 +31,7 @@ NO_NET = """no net reads {out} as it is: name its lists in a copy of prototxt/NA
 copy in one of a solver, or let experiments/run.py do so (experiments/fig5d)"""
 # The inputs of a database, by their names in the manifest.
 INPUTS = {"sources": "photographs or masks", "made_with": "code or libraries behind it"}
+LISTS_DIFFER = "its files are not where its lists say"
 STACK_OUT = "build/data_stack"
 EXAMPLES = """examples:
   python data_prep/make_database.py                          what `make data` runs
@@ -119,20 +124,57 @@ def make(request: Request) -> None:
         print(NO_NET.format(out=request.out))
 
 
-def outdated_reason(request: Request) -> str:
-    """Why requested databases have to be built; "" where those there are what would be built now."""
+def changed_inputs(request: Request) -> list[str]:
+    """What decides the rows of requested databases and is not as it was for those that are there.
+
+    Returns:
+        Keys of builder.provenance; none where there are no databases.
+
+    Raises:
+        ValueError, OSError: the photographs cannot be found.
+    """
+    if builder.database_kind(request.out) is None:
+        return []
+    manifest = json.loads(Path(request.out, "manifest.json").read_text())
     training_set = training_photographs(request.photos)
     current = builder.provenance(training_set.photographs, training_set.folder, request.spec)
-    if not Path(request.out, "manifest.json").is_file():
+    return [key for key in current if manifest.get(key) != current[key]]
+
+
+def outdated_reason(request: Request) -> str:
+    """Why requested databases have to be built; "" where those there are what would be built now."""
+    if builder.database_kind(request.out) is None:
         return "not made yet"
-    manifest = json.loads(Path(request.out, "manifest.json").read_text())
-    changed = [INPUTS.get(key, key) for key in current if manifest.get(key) != current[key]]
+    changed = [INPUTS.get(key, key) for key in changed_inputs(request)]
     if changed:
-        return f"rebuilt: it has other {' and '.join(changed)}"
-    lists = [Path(request.out, f"{split}.txt") for split in ("train", "val")]
-    files = [Path(line) for path in lists if path.is_file() for line in path.read_text().split()]
-    complete = all(path.is_file() for path in [*lists, *files])
-    return "" if complete else "rebuilt: its files are not where its lists say"
+        return f"to do again: it has other {' and '.join(changed)}"
+    made = json.loads(Path(request.out, "manifest.json").read_text())["sha256"]
+    files = [Path(line) for split in ("train", "val") for line in _read_list(request.out, split)]
+    complete = len(files) == len(made) and {Path(request.out, name) for name in made} == set(files)
+    return "" if complete and all(path.is_file() for path in files) else f"to do again: {LISTS_DIFFER}"
+
+
+def _read_list(out, split):
+    """The lines of a list of files; none where it is missing."""
+    path = Path(out, f"{split}.txt")
+    return map(os.fsdecode, path.read_bytes().splitlines()) if path.is_file() else []
+
+
+def damaged_file(request: Request) -> str:
+    """The first file of databases that has other bytes than were written; "" where there is none.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    made = json.loads(Path(request.out, "manifest.json").read_text())["sha256"]
+    for name, sha256 in tqdm(made.items(), "checking", unit="file", disable=None, leave=False):
+        digest = hashlib.sha256()
+        with open(Path(request.out, name), "rb") as file:
+            for block in iter(lambda: file.read(1 << 24), b""):
+                digest.update(block)
+        if digest.hexdigest() != sha256:
+            return str(Path(request.out, name))
+    return ""
 
 
 def main(argv=None):

@@ -131,7 +131,11 @@ def fingerprint(sources: Iterable[SourcePhotograph], root: str | Path) -> dict:
     files = [path for source in sources for path in source if path and os.path.exists(path)]
     digest = hashlib.sha256()
     for path in files:
-        content = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        try:
+            check_regular(path)
+            content = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        except (OSError, ValueError):  # the build names and skips it
+            content = "unreadable"
         digest.update(os.fsencode(f"{os.path.relpath(path, root)}\0{content}\n"))
     return {"files": len(files), "sha256": digest.hexdigest()}
 

@@ -46,6 +46,7 @@ EXAMPLES = """examples:
 """
 COLUMNS = ("PSNR", "SSIM", "MI", "Qabf", "Q", "Qw", "Qe")
 NamedPair = Tuple[str, List[np.ndarray]]
+RECIPE = "defocus"
 JPEG = 92  # quality of noisy photographs: a camera's are JPEG files
 
 
@@ -219,7 +220,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--pairs", choices=(pairs.SEGMENTED,), metavar="SET", help="score the pairs of this set instead:"
         " %(choices)s (data_prep/fetch.py), in place of held-out photographs")  # fmt: skip
     add("--count", type=int, default=24, metavar="N", help="pairs (default: %(default)s)")
-    add("--recipe", choices=sorted(RECIPES), default="defocus", help="(default: %(default)s)")
+    add("--recipe", choices=sorted(RECIPES), help=f"(default: {RECIPE})")
     add("--colours", type=parse_colours, default=(1, 1, 1), metavar="R,G,B", help="factors of red, green"
         " and blue, 0..1, for things of one colour: 1,0.15,0.2")  # fmt: skip
     add("--noise", type=float, default=0, metavar="SD", help="standard deviation of noise in a and b, in"
@@ -230,8 +231,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--methods", default="", metavar="TITLES", help="one more row for each: titles of the tables, between"
         " commas")  # fmt: skip
     args = parser.parse_args(argv)
-    if args.count < 1 or args.noise < 0:
+    if args.count < 1 or not 0 <= args.noise < np.inf:
         parser.error("--count must be at least 1, --noise at least 0")
+    if args.pairs and (args.photos or args.recipe):
+        parser.error("--pairs has pairs of its own: without --photos and --recipe")
     defaults, selections = pair_selection.select_pixels.__kwdefaults__, {"select": {}}
     for text in args.select:
         selections[f"select {text}"] = parse_options("select", defaults, text.split(","))
@@ -242,7 +245,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     net = TwoStream(*models.resolve_model(args.model, args.net, args.weights, method="two_stream"))
     # The split is that of make_database.py with its default options.
-    spec = PairPatches(recipe=args.recipe)
+    spec = PairPatches(recipe=args.recipe or RECIPE)
     if args.pairs:
         named, origin, source = segmented_pairs(args.pairs), args.pairs, f"set {args.pairs}"
     else:
@@ -250,7 +253,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             photographs = held_out_photographs(
                 args.photos, spec, pool, warn=lambda line: print(line, file=sys.stderr)
             )
-        named, source = photograph_pairs(photographs, spec), f"recipe {args.recipe}"
+        named, source = photograph_pairs(photographs, spec), f"recipe {spec.recipe}"
         origin = f"{len(photographs)} held-out photographs"
     scores, ideal = score_pairs(
         named,

@@ -4,7 +4,7 @@ The steps are a database, start weights, one training by `caffe train`, validati
 and the card's numbers. models/NAME/training/ has the settings: solver.prototxt and train_val.prototxt for
 Caffe, database.txt for data_prep/make_database.py. All files go to build/release/NAME. The same command
 resumes: a step whose result is there, from the same inputs, is skipped, and the training continues from its
-last snapshot. Ctrl-C saves a snapshot and stops.
+last snapshot. Ctrl-C saves a snapshot and stops. Folders are relative to the working folder.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import two_stream_fusion.base.cli  # noqa: F401
 
 import argparse
+import re
 import shlex
 import shutil
 import sys
@@ -20,12 +21,12 @@ from typing import Sequence
 
 from caffe.proto import caffe_pb2
 
-from data_prep.photographs import bundled_photographs
+from data_prep.photographs import bundled_photographs, training_photographs
 from tools import release_steps
 from tools.release_card import Release
 from tools.release_steps import TrainingStopped
 from two_stream_fusion.base import cli
-from two_stream_fusion.base.files import write_text
+from two_stream_fusion.base.files import atomic_write
 from two_stream_fusion.methods import models
 
 EXAMPLES = """examples:
@@ -37,13 +38,14 @@ EXAMPLES = """examples:
 ROOT = Path(__file__).resolve().parents[1]
 OUT = Path("build/release")
 DRY_PAIRS = 2  # held-out pairs that a dry run scores
+BUNDLED = "photographs"  # the folder of a dry run for the photographs inside scikit-image
 
 
 def prepare(args: argparse.Namespace) -> Release:
-    """The files and settings of a release.
+    """The files and settings of a release, with the paths of its folder; nothing is written.
 
-    A dry run has files of its own beside those of the release: shorter copies of the solver and the net, and
-    the photographs inside scikit-image where none are given.
+    A dry run has a folder of its own beside that of the release, a shorter solver, and the photographs inside
+    scikit-image where none are given.
 
     Args:
         args: the parsed command line.
@@ -53,7 +55,7 @@ def prepare(args: argparse.Namespace) -> Release:
 
     Raises:
         ValueError: models/NAME/training has no solver.prototxt.
-        OSError: a file cannot be read or written.
+        OSError: a file cannot be read.
     """
     training = ROOT / "models" / args.model / "training"
     if not (training / "solver.prototxt").is_file():
@@ -64,38 +66,30 @@ def prepare(args: argparse.Namespace) -> Release:
     options = (training / "database.txt").read_text(encoding="utf-8").strip()
     name = f"{args.model}-{args.iterations}" if args.iterations else args.model
     folder = args.out or OUT / name
+    committed = (OUT / args.model).as_posix()
+    solver = models.read_prototxt(training / "solver.prototxt", caffe_pb2.SolverParameter())
+    net_text = (ROOT / solver.net).read_text(encoding="utf-8").replace(committed, folder.as_posix())
+    solver.net = (folder / "train_val.prototxt").as_posix()
+    solver.snapshot_prefix = solver.snapshot_prefix.replace(committed, folder.as_posix())
     release = Release(
         model=args.model,
         folder=folder,
-        solver=Path(f"models/{args.model}/training/solver.prototxt"),
+        solver=solver,
+        net_text=net_text,
         options=f"{options} --out {shlex.quote(str(folder / 'database'))}",
         photos=args.photos,
         caffe=args.caffe,
-        gpu=args.gpu,
+        gpu=None if args.gpu is None else str(args.gpu),
         precision=args.precision,
     )
-    if not args.iterations and folder == OUT / name and Path.cwd() == ROOT:
-        return release  # of the committed files alone
-    solver = _localise(release, args.iterations)
     if not args.iterations:
-        return release._replace(solver=solver)
-    photos = args.photos or _copy_bundled(folder / "photographs")
-    options = f"{release.options} --pairs 1"
-    return release._replace(solver=solver, options=options, photos=photos, score_pairs=DRY_PAIRS)
-
-
-def _localise(release: Release, iterations: int | None) -> Path:
-    """Copy the solver and the net into the folder of the release, whose paths they then name: the solver."""
-    solver = models.read_prototxt(ROOT / release.solver, caffe_pb2.SolverParameter())
-    net, committed = release.folder / "train_val.prototxt", (OUT / release.model).as_posix()
-    write_text(net, (ROOT / solver.net).read_text().replace(committed, release.folder.as_posix()))
-    solver.net = net.as_posix()
-    solver.snapshot_prefix = solver.snapshot_prefix.replace(committed, release.folder.as_posix())
-    if iterations:
-        shorten(solver, iterations)
-    path = release.folder / "solver.prototxt"
-    write_text(path, str(solver))
-    return path
+        return release
+    shorten(solver, args.iterations)
+    return release._replace(
+        options=re.sub(r"--pairs \d+", "--pairs 1", release.options),
+        photos=args.photos or str(folder / BUNDLED),
+        score_pairs=DRY_PAIRS,
+    )
 
 
 def shorten(solver: caffe_pb2.SolverParameter, iterations: int) -> None:
@@ -115,13 +109,14 @@ def shorten(solver: caffe_pb2.SolverParameter, iterations: int) -> None:
     solver.max_iter = iterations
 
 
-def _copy_bundled(folder: Path) -> str:
-    """Copy the photographs inside scikit-image into a folder."""
+def _copy_bundled(folder: Path) -> None:
+    """Copy the photographs inside scikit-image into a folder, where they are not there yet."""
     folder.mkdir(parents=True, exist_ok=True)
     for source in bundled_photographs():
-        if not (folder / Path(source.path).name).exists():
-            shutil.copy(source.path, folder)
-    return str(folder)
+        target = folder / Path(source.path).name
+        if not target.exists():
+            with atomic_write(target) as partial:
+                shutil.copyfile(source.path, partial)
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -129,7 +124,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = cli.parser(__doc__, EXAMPLES)
     add = parser.add_argument
     add("model", help="a folder of models/ with training/solver.prototxt")
-    add("--gpu", metavar="N", help="train on this GPU (default: on the CPU)")
+    add("--gpu", type=int, metavar="N", help="train on this GPU (default: on the CPU)")
     add("--precision", choices=("float32", "tf32", "bfloat16"), help="of caffe_torch's training (default:"
         " float32)")  # fmt: skip
     add("--photos", metavar="DIR", help="the photographs (default: as `make data`)")
@@ -151,11 +146,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     release = prepare(args)
     steps = release_steps.plan(release)
     if args.plan:
+        unfinished = ""
         for step in steps:
-            print(f"{step.name}: {step.reason() or 'finished'}")
+            reason = step.reason()
+            before = f", if the step {unfinished} gives the same files" if unfinished else ""
+            print(f"{step.name}: {reason or f'finished{before}'}")
+            unfinished = unfinished or (step.name if reason else "")
         return 0
+    has_none = not release.photos and training_photographs().photographs == bundled_photographs()
+    if has_none:
+        raise ValueError("no photographs to train on: run data_prep/fetch.py train, or give --photos DIR")
     try:
-        release_steps.run(steps)
+        with release_steps.alone(release):
+            if release.photos == str(release.folder / BUNDLED):
+                _copy_bundled(Path(release.photos))
+            release_steps.refuse_other_training(release)
+            release.write_settings()
+            release_steps.run(steps)
     except TrainingStopped as stopped:
         print(f"{stopped}: the same command resumes", file=sys.stderr)
         return 130

@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Iterable, Mapping, NamedTuple
 
 from caffe.proto import caffe_pb2
+from google.protobuf import text_format
 
 from tools import plot_log, timing
 from two_stream_fusion.base.files import write_text
-from two_stream_fusion.methods import models
-
-ROOT = Path(__file__).resolve().parents[1]
 
 CARD = """---
 name: {model}
@@ -31,25 +29,30 @@ iterations: {iterations}
 
 | | |
 |---|---|
-| repeat | `make release MODEL={model}` |
+| repeat | `{repeat}` |
 | data | {train} patches of {train_photographs} photographs; {val} of {val_photographs} others to validate |
 | options | `data_prep/make_database.py {options}` |
 | training | {iterations} iterations, batch {batch}: {passes:.1f} passes over the data |
 | time | {hours} on {machine} |
 | validation | {psnr:.2f} dB (`caffe test`, float32, recipe `{recipe}`) |
 | last snapshot | {last:.2f} dB |
-| average of the last {averaged} snapshots | {average:.2f} dB |
+| average of the last {averaged} | {average:.2f} dB |
 | released | the {released} |
 
-`eval/held_out.py` on {pairs} held-out pairs of recipe `defocus`, PSNR in dB:
+`eval/held_out.py` on {pairs} of recipe `defocus`, PSNR in dB:
 
 | pairs | the network's output | select |
 |---|---|---|
 {scores}
 """
-# "I1129 13:50:54.123456" begins a line of a log; "Solving NET" stands once in each run.
+# Lines of the logs of both Caffes. "I1129 13:50:54.123456" begins one. Each run begins with its device.
 _TIME = re.compile(r"^[IWEF](\d{4} \d\d:\d\d:\d\d\.\d+) ")
+_BEGIN = re.compile(r"\] (Use CPU|Using GPUs|Initializing solver)")
+_SOLVING = re.compile(r"\] Solving ")
+_END = re.compile(r"\] Optimization (Done|stopped early)\.")
 _GPU = re.compile(r"\] GPU \d+: (.+)")
+_PRECISION = re.compile(r"\] Precision: (\w+)")
+_PAIRS = re.compile(r"^mean of (\d+) pairs", re.M)
 _CELL = re.compile(r"^\| (net|select) \| \**([\d.]+)", re.M)
 
 
@@ -58,7 +61,8 @@ class Release(NamedTuple):
 
     model: str  # its name
     folder: Path  # where all files go
-    solver: Path
+    solver: caffe_pb2.SolverParameter  # its net is the file that `write_settings` writes
+    net_text: str  # the text of that file
     options: str  # of data_prep/make_database.py
     photos: str | None  # as of photographs.training_photographs
     caffe: str  # the command
@@ -81,15 +85,20 @@ class Release(NamedTuple):
         """The weights to release."""
         return self.folder / f"{self.model}.caffemodel"
 
-    def read_solver(self) -> caffe_pb2.SolverParameter:
-        """The solver's settings."""
-        path = self.solver if self.solver.is_file() else ROOT / self.solver
-        return models.read_prototxt(path, caffe_pb2.SolverParameter())
+    @property
+    def net(self) -> caffe_pb2.NetParameter:
+        """The net that is trained."""
+        return text_format.Parse(self.net_text, caffe_pb2.NetParameter())
 
-    def read_net(self) -> caffe_pb2.NetParameter:
-        """The net that the solver names."""
-        path = Path(self.read_solver().net)
-        return models.read_prototxt(path if path.is_file() else ROOT / path, caffe_pb2.NetParameter())
+    @property
+    def solver_path(self) -> Path:
+        """The file of the solver that `write_settings` writes."""
+        return self.folder / "solver.prototxt"
+
+    def write_settings(self) -> None:
+        """Write the solver and the net for Caffe."""
+        write_text(self.solver.net, self.net_text)
+        write_text(self.solver_path, str(self.solver))
 
     def caffe_flags(self) -> list[str]:
         """The flags of `caffe` that choose a device and a precision."""
@@ -107,20 +116,21 @@ def write(release: Release, scores: Mapping[str, Path]) -> None:
     Raises:
         OSError: a file cannot be read or written.
     """
-    folder, solver = release.folder, release.read_solver()
+    folder, solver = release.folder, release.solver
     rows = {title: read_scores(path) for title, path in scores.items()}
     csv, plot = str(folder / "log.csv"), str(folder / "plot.png")
-    plot_log.main([str(release.log), "-o", plot, "--csv", csv])
     manifest = json.loads((folder / "database/manifest.json").read_text())
+    plot_log.main([str(release.log), "-o", plot, "--csv", csv, "--patch", str(manifest["patch"])])
     used = [entry["set"] for entry in manifest["photographs"]]
     validation = json.loads((folder / "validation.json").read_text())
-    net = release.read_net()
+    net = release.net
     batch = next(layer.hdf5_data_param.batch_size for layer in net.layer if layer.type == "HDF5Data")
-    batch *= solver.iter_size
     log = release.log.read_text(errors="replace").splitlines()
+    batch *= solver.iter_size
     psnr = validation["PSNR"]
     text = CARD.format(
         model=release.model,
+        repeat=repeat_command(release),
         net=net.name,
         sha256=hashlib.sha256(release.weights.read_bytes()).hexdigest(),
         recipe=manifest["recipe"],
@@ -133,13 +143,13 @@ def write(release: Release, scores: Mapping[str, Path]) -> None:
         batch=batch,
         passes=solver.max_iter * batch / manifest["rows"]["train"],
         hours=format_duration(training_seconds(log)),
-        machine=describe_machine(log, release.gpu, release.precision),
+        machine=describe_machine(log),
         psnr=psnr[validation["released"]],
         released=validation["released"],
         last=psnr["last"],
         average=psnr["average"],
-        averaged=validation["snapshots averaged"],
-        pairs=max(count for count, _ in rows.values()),
+        averaged=_counted(validation["snapshots averaged"], "snapshot"),
+        pairs=_counted(max(count for count, _ in rows.values()), "held-out pair"),
         scores="\n".join(f"| {title} | {' | '.join(cells)} |" for title, (_, cells) in rows.items()),
     )
     write_text(folder / "card.md", text)
@@ -154,10 +164,13 @@ def training_seconds(log: Iterable[str]) -> float:
             continue
         # The year does not stand there; 2000 had a 29 February.
         now = datetime.strptime(f"2000{match[1]}", "%Y%m%d %H:%M:%S.%f")
-        if "] Solving " in line:
-            total += _span(first, last)
+        if _BEGIN.search(line):  # of a run after one that was killed
+            total, first = total + _span(first, last), None
+        if _SOLVING.search(line):
             first = now
         last = now
+        if _END.search(line):
+            total, first = total + _span(first, last), None
     return total + _span(first, last)
 
 
@@ -174,20 +187,40 @@ def format_duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
-def describe_machine(log: Iterable[str], gpu: str | None, precision: str | None) -> str:
-    """Describe the device that a training ran on, and the precision.
+def describe_machine(log: Iterable[str]) -> str:
+    """Describe the devices that a training ran on, and its precisions.
 
     Args:
-        log: the lines of its log, which names a GPU.
-        gpu: the number of the GPU, or None.
-        precision: of the training; None for float32.
+        log: the lines of its log. It names GPUs; a CPU is taken for that of this machine.
 
     Returns:
         Such as "NVIDIA H200, tf32".
     """
-    gpus = [match[1] for match in map(_GPU.search, log) if match]
-    device = gpus[-1] if gpus else timing.describe_device(int(gpu) if gpu else None)
-    return f"{device}, {precision or 'float32'}"
+    runs: list[list[str]] = []
+    for line in log:
+        begin, gpu, precision = _BEGIN.search(line), _GPU.search(line), _PRECISION.search(line)
+        if begin and begin[1] != "Initializing solver":
+            runs.append(["", "float32"])
+        if runs and gpu:
+            runs[-1][0] = gpu[1]
+        if runs and precision:
+            runs[-1][1] = precision[1]
+    runs = runs or [["", "float32"]]
+    described = [f"{device or timing.describe_device(None)}, {precision}" for device, precision in runs]
+    return ", then ".join(dict.fromkeys(described))
+
+
+def repeat_command(release: Release) -> str:
+    """The command that repeats a release."""
+    variables = {"MODEL": release.model, "GPU": release.gpu, "PRECISION": release.precision}
+    dry_run = release.score_pairs < Release._field_defaults["score_pairs"]
+    variables["ITERATIONS"] = str(release.solver.max_iter) if dry_run else None
+    return " ".join(["make release", *(f"{k}={shlex.quote(v)}" for k, v in variables.items() if v)])
+
+
+def _counted(count, noun):
+    """A number and its noun, such as "1 snapshot"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _without_out_option(options):
@@ -205,9 +238,16 @@ def read_scores(path: Path) -> tuple[int, list[str]]:
 
     Returns:
         The number of pairs, and PSNR in dB of the network's output and of the selection.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is something else.
     """
     text = path.read_text()
     psnr: dict[str, str] = {}
     for name, value in _CELL.findall(text):
         psnr.setdefault(name, value)  # a second table has other metrics
-    return int(text.split()[2]), [psnr["net"], psnr["select"]]
+    pairs = _PAIRS.search(text)
+    if not pairs or not {"net", "select"} <= set(psnr):
+        raise ValueError(f"{path}: is not what eval/held_out.py prints: remove it, and run this again")
+    return int(pairs[1]), [psnr["net"], psnr["select"]]

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
 import shlex
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Callable, Dict, NamedTuple, Sequence
+from typing import Callable, Dict, Iterator, NamedTuple, Sequence
+
+from caffe.proto import caffe_pb2
+from google.protobuf.message import DecodeError
 
 from data_prep import make_database
+from data_prep.pair_patches import PairPatches
+from eval import held_out
 from tools import average_weights, plot_log, release_card, train
 from tools.release_card import Release
-from two_stream_fusion.base.files import write_text
+from two_stream_fusion.base.files import atomic_write, exclusive, write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 AVERAGED_SHARE = 0.1  # of the iterations: the snapshots of this last part are averaged
@@ -50,19 +57,20 @@ def plan(release: Release) -> list[Step]:
 
     def step(name, inputs, outputs, action):
         def run():
+            used = inputs()
             action()
-            _mark_finished(folder, name, inputs(), outputs)
+            _mark_finished(folder, name, used, outputs)
 
         return Step(name, lambda: _unfinished(folder, name, inputs, outputs), run)
 
     request = _request(release)
     return [
-        Step("database", lambda: make_database.outdated_reason(request), lambda: _database(request)),
+        Step("database", lambda: make_database.outdated_reason(request), lambda: make_database.make(request)),
         step("start weights", lambda: _start_inputs(release), [release.start], lambda: _start(release)),
         step("training", lambda: _training_inputs(release), [final(release)], lambda: _train(release)),
         step(
             "validation",
-            lambda: {"weights": [_digest(p) for p in _candidates(release)], "net": str(release.read_net())},
+            lambda: {"weights": [_digest(p) for p in _candidates(release)], "net": str(release.net)},
             [release.weights, folder / "validation.json"],
             lambda: _validate(release),
         ),
@@ -93,15 +101,50 @@ def run(steps: Sequence[Step]) -> None:
             step.run()
 
 
+@contextlib.contextmanager
+def alone(release: Release) -> Iterator[None]:
+    """Keep other runs out of the folder of a release while the block runs.
+
+    Raises:
+        ValueError: another run is in it.
+    """
+    with exclusive(release.folder / "release.lock", f"{release.folder}: another run is at work in it"):
+        yield
+
+
+def refuse_other_training(release: Release) -> None:
+    """Refuse a folder that has snapshots of a training with other settings or photographs.
+
+    Raises:
+        ValueError: it has.
+    """
+    if not any(map(_whole, snapshots(release).values())):
+        return
+    inputs = {"solver": str(release.solver), "net": str(release.net)}
+    before = _read_json(release.folder / "training.json")
+    changed = [name for name, value in inputs.items() if before.get(name) != value]
+    # Other code may make the same rows; whether it did is seen before the training.
+    if set(make_database.changed_inputs(_request(release))) - {"made_with"}:
+        changed.append("database")
+    if changed:
+        raise _other_training(release, changed)
+
+
+def _other_training(release, names):
+    return ValueError(
+        f"{release.folder}: has snapshots of a training with another {' and '.join(names)};"
+        " move that folder away, or give another --out"
+    )
+
+
 def final(release: Release) -> Path:
     """The last snapshot of the training."""
-    solver = release.read_solver()
-    return Path(f"{solver.snapshot_prefix}_iter_{solver.max_iter}.caffemodel")
+    return Path(f"{release.solver.snapshot_prefix}_iter_{release.solver.max_iter}.caffemodel")
 
 
 def snapshots(release: Release) -> dict[int, Path]:
     """{iteration: caffemodel} of the snapshots that are there, in their order."""
-    prefix = Path(release.read_solver().snapshot_prefix)
+    prefix = Path(release.solver.snapshot_prefix)
     found = {}
     for path in prefix.parent.glob(f"{prefix.name}_iter_*.caffemodel"):
         number = path.stem.rpartition("_")[2]
@@ -112,10 +155,9 @@ def snapshots(release: Release) -> dict[int, Path]:
 
 def _unfinished(folder, name, inputs, outputs):
     """Why a step has to be done; "" where its mark has these inputs and the outputs that are there."""
-    path = _mark_path(folder, name)
-    if not path.is_file():
+    mark = _read_json(_mark_path(folder, name))
+    if not {"inputs", "outputs"} <= set(mark):
         return "to do"
-    mark = json.loads(path.read_text())
     try:
         current = inputs()
     except OSError:
@@ -123,8 +165,22 @@ def _unfinished(folder, name, inputs, outputs):
     changed = [key for key in current if mark["inputs"].get(key) != current[key]]
     if changed:
         return f"to do again: other {' and '.join(changed)}"
-    intact = all(path.is_file() and _digest(path) == mark["outputs"].get(path.name) for path in outputs)
-    return "" if intact else "to do again: its files have changed"
+    return "" if _intact(mark, outputs) else "to do again: its files have changed"
+
+
+def _intact(mark, outputs):
+    """Whether the outputs of a finished step are those that it made."""
+    made = mark.get("outputs", {})
+    return all(path.is_file() and _digest(path) == made.get(path.name) for path in outputs)
+
+
+def _read_json(path):
+    """The object in a JSON file; an empty one where there is none, or it is damaged."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _mark_finished(folder, name, inputs, outputs):
@@ -154,10 +210,6 @@ def _refuse(message):
     raise ValueError(f"database.txt: {message}")
 
 
-def _database(request):
-    make_database.make(request)
-
-
 def _database_key(release):
     """The digests of the database's files: the same rows, the same key, whenever they are made."""
     manifest = json.loads(Path(_request(release).out, "manifest.json").read_text())
@@ -165,43 +217,55 @@ def _database_key(release):
 
 
 def _start_inputs(release):
-    return {"net": str(release.read_net()), "seed": release.read_solver().random_seed}
+    return {"net": str(release.net), "seed": release.solver.random_seed}
 
 
 def _start(release):
-    tool = [str(ROOT / "tools/start_weights.py"), str(release.solver), "-o", str(release.start)]
-    _run([sys.executable, *tool], release.folder / "start.log")
+    tool = [str(ROOT / "tools/start_weights.py"), str(release.solver_path), "-o", str(release.start)]
+    log = release.folder / "start.log"
+    _run([sys.executable, *tool], log, log)
 
 
 def _training_inputs(release):
     return {
         "database": _database_key(release),
         "start weights": _digest(release.start),
-        "solver": str(release.read_solver()),
-        "net": str(release.read_net()),
+        "solver": str(release.solver),
+        "net": str(release.net),
     }
 
 
 def _train(release):
     """Train, or resume from the last snapshot of the same training."""
-    inputs, record = _training_inputs(release), release.folder / "training.json"
-    states = [p.with_suffix(".solverstate") for p in snapshots(release).values()]
-    states = [path for path in states if path.is_file()]
+    inputs, record, last = _training_inputs(release), release.folder / "training.json", final(release)
+    mark, found = _read_json(_mark_path(release.folder, "training")), snapshots(release)
+    foreign = [found.pop(release.solver.max_iter, last)] if mark and not _intact(mark, [last]) else []
+    whole = [weights for weights in found.values() if _whole(weights)]
+    if found and not whole:
+        raise ValueError(f"{last.parent}: has no whole snapshot; remove what is there to train anew")
+    if found and found[max(found)] not in whole:
+        print(f"  the snapshot of iteration {max(found)} is not whole", file=sys.stderr)
+    states = [weights.with_suffix(".solverstate") for weights in whole]
     if states:
-        before = json.loads(record.read_text()) if record.is_file() else {}
+        before = _read_json(record)
         changed = [key for key in inputs if before.get(key) != inputs[key]]
         if changed:
-            raise ValueError(
-                f"{release.folder}: has snapshots of a training with another {' and '.join(changed)};"
-                " move that folder away, or give another --out"
-            )
+            raise _other_training(release, changed)
+    else:
+        _check_pairs(release)
+    damaged = make_database.damaged_file(_request(release))
+    if damaged:
+        raise ValueError(f"{damaged}: was damaged; remove its database, and run this again")
+    for weights in foreign:  # not those that the state beside them belongs to
+        weights.unlink(missing_ok=True)
+        weights.with_suffix(".solverstate").unlink(missing_ok=True)
     write_text(record, json.dumps(inputs, indent=1) + "\n")
-    Path(release.read_solver().snapshot_prefix).parent.mkdir(parents=True, exist_ok=True)
+    Path(release.solver.snapshot_prefix).parent.mkdir(parents=True, exist_ok=True)
     if states:
         print(f"  resumes from {states[-1]}", flush=True)
     begin = ["-snapshot", str(states[-1])] if states else ["-weights", str(release.start)]
     status = train.train(
-        ["-solver", str(release.solver), *begin, *release.caffe_flags()], release.caffe, release.log
+        ["-solver", str(release.solver_path), *begin, *release.caffe_flags()], release.caffe, release.log
     )
     if status:
         raise ValueError(f"the training failed (log: {release.log})")
@@ -209,10 +273,35 @@ def _train(release):
         raise TrainingStopped(f"stopped at iteration {max(snapshots(release), default=0)}")
 
 
+def _whole(weights):
+    """Whether weights and the state beside them can be read."""
+    files = {weights: caffe_pb2.NetParameter(), weights.with_suffix(".solverstate"): caffe_pb2.SolverState()}
+    try:
+        return all(message.ParseFromString(path.read_bytes()) for path, message in files.items())
+    except (FileNotFoundError, DecodeError):
+        return False
+
+
+def _check_pairs(release):
+    """ValueError where the held-out photographs give no pair to score after the training."""
+    spec = PairPatches(recipe=held_out.RECIPE)
+    with ThreadPoolExecutor() as pool:
+        photographs = held_out.held_out_photographs(release.photos, spec, pool)
+    if not any((a != b).any() for _, (a, b, _) in held_out.photograph_pairs(photographs, spec)):
+        raise ValueError(
+            f"{release.photos or 'the photographs'}: no pair to score can be made of"
+            f" {len(photographs)} held-out photographs; give more of them"
+        )
+
+
 def _candidates(release):
-    """The snapshots to release or to average: the last one first."""
-    last = release.read_solver().max_iter
-    part = [path for i, path in snapshots(release).items() if (1 - AVERAGED_SHARE) * last < i < last]
+    """The snapshots to release or to average: the last one first. Those of interrupted runs do not count."""
+    last, step = release.solver.max_iter, release.solver.snapshot
+    part = [
+        path
+        for i, path in snapshots(release).items()
+        if (1 - AVERAGED_SHARE) * last < i < last and step and i % step == 0
+    ]
     return [final(release), *part]
 
 
@@ -225,18 +314,22 @@ def _validate(release):
     weights = {"last": Path(candidates[0]), "average": averaged}
     psnr = {name: plot_log.psnr(_test(release, path, name), patch) for name, path in weights.items()}
     best = max(psnr, key=lambda name: psnr[name])
-    release.weights.write_bytes(weights[best].read_bytes())
+    with atomic_write(release.weights) as partial:
+        partial.write_bytes(weights[best].read_bytes())
     result = {"released": best, "snapshots averaged": len(candidates), "PSNR": psnr}
     write_text(release.folder / "validation.json", json.dumps(result, indent=1) + "\n")
 
 
 def _test(release, weights, name):
     """The mean loss (Eq. 4) of weights on the validation patches, by `caffe test`."""
-    solver, log = release.read_solver(), release.folder / f"test-{name}.log"
+    solver, log = release.solver, release.folder / f"test-{name}.log"
     flags = ["-model", solver.net, "-weights", str(weights), "-iterations", str(solver.test_iter[0])]
     gpu = ["-gpu", release.gpu] if release.gpu else []  # in float32, as released weights are used
-    _run([*shlex.split(release.caffe), "test", *flags, *gpu], log)
-    return float(re.findall(r"\] Loss: (\S+)", log.read_text(errors="replace"))[-1])
+    _run([*shlex.split(release.caffe), "test", *flags, *gpu], log, log)
+    losses = re.findall(r"\] Loss: (\S+)", log.read_text(errors="replace"))
+    if not losses:
+        raise ValueError(f"{log}: has no line 'Loss: ...'")
+    return float(losses[-1])
 
 
 def _score_inputs(release):
@@ -246,21 +339,28 @@ def _score_inputs(release):
 def _score(release):
     """Score the weights on held-out pairs by eval/held_out.py, a file for each condition."""
     tool = [sys.executable, str(ROOT / "eval/held_out.py")]
-    net = ["--net", str(ROOT / "prototxt" / release.read_net().name / "deploy.prototxt")]
+    net = ["--net", str(ROOT / "prototxt" / release.net.name / "deploy.prototxt")]
     photos = ["--photos", release.photos] if release.photos else []
     common = [*net, "--weights", str(release.weights), "--count", str(release.score_pairs), *photos]
     for title, options in CONDITIONS.items():
         print(f"  held-out pairs, {title}", flush=True)
-        _run([*tool, *common, *options], release.folder / "scores" / f"{_file_name(title)}.md")
+        table = release.folder / "scores" / f"{_file_name(title)}.md"
+        _run([*tool, *common, *options], table, table.with_suffix(".log"))
 
 
-def _run(command, log):
-    """Run a command whose output goes to a log; ValueError with its last line where it fails."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    part = log.with_name(f"{log.name}.part")
-    with open(part, "wb") as file:
-        status = subprocess.call(command, stdout=file, stderr=subprocess.STDOUT)
+def _run(command, output, log):
+    """Run a command; ValueError with the last line of its log where it fails.
+
+    Its standard output goes to a file, which appears if it ends well. Its errors go to a log; with both to
+    one file, `output` is `log`.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    part = output.with_name(f"{output.name}.part")
+    errors = part if output == log else log
+    with open(part, "wb") as file, open(errors, "ab") as error_file:
+        error_file.truncate(0)
+        status = subprocess.call(command, stdout=file, stderr=error_file, env=train.without_glog())
     if status:
-        last = part.read_text(errors="replace").strip().rpartition("\n")[2]
-        raise ValueError(f"{' '.join(command[:2])} ended with status {status}: {last} (log: {part})")
-    part.replace(log)
+        last = errors.read_text(errors="replace").strip().rpartition("\n")[2]
+        raise ValueError(f"{' '.join(command[:2])} ended with status {status}: {last} (log: {errors})")
+    part.replace(output)

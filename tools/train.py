@@ -1,6 +1,6 @@
 """Run `caffe train` with a progress bar, and keep its log in build/logs.
 
-The flags are those of `caffe train`. The log is named after the solver; an earlier log of that name becomes
+The flags are those of `caffe train`. The log is named as the snapshots; an earlier log of that name becomes
 NAME.log.1, .2 and so on, and a run that resumes (-snapshot) adds to it. Ctrl-C saves a snapshot and stops.
 If this command is killed, `caffe` ends too. The exit status is that of `caffe`.
 """
@@ -36,6 +36,7 @@ LAST_LINES = 8  # of the log, shown after a failure
 
 # Lines that BVLC Caffe and caffe_torch both write.
 _MAX_ITER = re.compile(r"^max_iter: (\d+)")
+_PREFIX = re.compile(r"""^\s*snapshot_prefix:\s*["'](?:[^"']*/)?([^"'/]+)["']""", re.M)
 _ITERATION = re.compile(r"\] Iteration (\d+)\b")
 _LOSS = re.compile(r"\] Iteration \d+(?: \([^)]*\))?, loss = (\S+)")
 _TESTING = re.compile(r"\] Iteration (\d+), Testing net \(#0\)")
@@ -106,7 +107,7 @@ def train(flags: list[str], caffe: str = "caffe", log: Path | None = None) -> in
     Args:
         flags: the flags of `caffe train`.
         caffe: the command, with arguments of its own where it has some.
-        log: the log; by default build/logs/NAME.log, NAME being that of the solver.
+        log: the log; by default build/logs/NAME.log, NAME being that of the snapshots.
 
     Returns:
         The exit status of `caffe`; 128 and the number of the signal that ended it.
@@ -118,14 +119,15 @@ def train(flags: list[str], caffe: str = "caffe", log: Path | None = None) -> in
     solver = _flag(flags, "solver")
     if not solver:
         raise ValueError("which net? -solver names a solver file, as solver/adam.prototxt")
-    log = log or LOGS / f"{Path(solver).stem}.log"
+    name = training_name(solver)
+    log = log or LOGS / f"{name}.log"
     check_output(log, force=True)  # a device would be renamed as an earlier log is
     log.parent.mkdir(parents=True, exist_ok=True)
     resumes = _flag(flags, "snapshot")
     if not resumes:
         keep_earlier_log(log)
     last = collections.deque(maxlen=LAST_LINES)
-    progress = Progress(Path(solver).stem)
+    progress = Progress(name)
     with open(log, "ab" if resumes else "wb", buffering=0) as file, _signals_for_caffe():
         command = [*shlex.split(caffe), "train", *flags]
         on_linux = sys.platform == "linux"
@@ -133,6 +135,7 @@ def train(flags: list[str], caffe: str = "caffe", log: Path | None = None) -> in
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            env=without_glog(),
             preexec_fn=_end_with_parent if on_linux else None,
         )
         try:
@@ -150,6 +153,21 @@ def train(flags: list[str], caffe: str = "caffe", log: Path | None = None) -> in
     if status:
         print(*last, f"{caffe} ended with status {status}; its log: {log}", sep="\n", file=sys.stderr)
     return status if status >= 0 else 128 - status
+
+
+def training_name(solver: str) -> str:
+    """The name of a training: that of its snapshots, or of the solver file where it names none."""
+    try:
+        text = Path(solver).read_text(errors="replace")
+    except OSError:  # `caffe` says what is wrong with it
+        text = ""
+    prefix = _PREFIX.search(text)
+    return Path(prefix[1]).name if prefix else Path(solver).stem
+
+
+def without_glog() -> dict[str, str]:
+    """The environment without GLOG_*, which would keep Caffe's lines out of a log."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("GLOG_")}
 
 
 def _flag(flags, name):
@@ -194,7 +212,9 @@ def main(argv: list[str] | None = None) -> int:
         default=shlex.quote(str(beside)) if os.access(beside, os.X_OK) else "caffe",
         help="the command to run (default: `caffe` in the folder of this Python)",
     )
-    parser.add_argument("--log", type=Path, metavar="FILE", help="default: build/logs/NAME.log of the solver")
+    parser.add_argument(
+        "--log", type=Path, metavar="FILE", help="default: build/logs/NAME.log, named as the snapshots"
+    )
     args, flags = parser.parse_known_args(argv)
     return train(flags, args.caffe, args.log)
 

@@ -161,16 +161,17 @@ def _gpus(flags):
 
 
 def _choose_device(gpus, flags):
-    if not gpus:
-        glog.info("Use CPU.")
+    if gpus:
+        device.set_device(gpus[0])
+        device.set_mode_gpu()
+        glog.info(f"Using GPUs {', '.join(map(str, gpus))}")
+        glog.info(f"GPU {gpus[0]}: {torch.cuda.get_device_name(gpus[0])}")
+    else:
         device.set_mode_cpu()
-        device.set_precision(flags["precision"])
-        return
-    device.set_device(gpus[0])
-    device.set_mode_gpu()
+        glog.info("Use CPU.")
     device.set_precision(flags["precision"])
-    glog.info(f"Using GPUs {', '.join(map(str, gpus))}")
-    glog.info(f"GPU {gpus[0]}: {torch.cuda.get_device_name(gpus[0])}")
+    if device.precision() != "float32":
+        glog.info(f"Precision: {device.precision()}")
 
 
 def train(flags: dict) -> int:

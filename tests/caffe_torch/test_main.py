@@ -297,11 +297,19 @@ def test_other_errors_are_not_taken_for_the_users(monkeypatch):
 # Testing and timing
 
 
+def test_another_precision_is_logged(capfd):
+    weights = str(GOLDEN / "snapshots/first.caffemodel")
+    flags = ["-model", "net.prototxt", "-weights", weights, "-iterations", "1", "-precision", "tf32"]
+    assert run_caffe("test", *flags) == 0
+    lines = [re.sub(r"^.*?\] ", "", line) for line in capfd.readouterr().err.splitlines()]
+    assert lines[:2] == ["Use CPU.", "Precision: tf32"]
+
+
 def test_test_gives_caffes_lines_and_means(capfd):
     weights = str(GOLDEN / "snapshots/first.caffemodel")
     assert run_caffe("test", "-model", "net.prototxt", "-weights", weights, "-iterations", "2") == 0
     lines = [re.sub(r"^.*?\] ", "", line) for line in capfd.readouterr().err.splitlines()]
-    assert lines[0] == "Use CPU."
+    assert lines[0] == "Use CPU." and not any(line.startswith("Precision") for line in lines)
     assert lines[1] == "Initializing net from parameters: "
     lines[1:] = lines[lines.index("Network initialization done.") + 1 :]
     assert lines[1] == "Running for 2 iterations."

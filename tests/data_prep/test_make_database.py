@@ -1,16 +1,19 @@
 """The command that makes the databases of the fusion nets."""
 
+import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep import make_database
+from data_prep import make_database, photographs
 
 COMMAND = [sys.executable, make_database.__file__]
 
@@ -100,3 +103,62 @@ def test_wrong_usage_is_status_2(options, tmp_path, monkeypatch, capsys):
         make_database.main(options)
     assert stop.value.code == 2 and options[0] in capsys.readouterr().err.splitlines()[-1]
     assert os.listdir(tmp_path) == []
+
+
+@pytest.fixture
+def request_made(folder, tmp_path, monkeypatch):
+    """A request whose databases are made, with a name of several words."""
+    monkeypatch.chdir(tmp_path)
+    options = ["--photos", str(folder), "--out", "two/data", "--patch", "16", "--val-patches", "3"]
+    request = make_database.parse_arguments(options)
+    make_database.make(request)
+    return request
+
+
+def test_a_list_that_lost_a_line_is_made_again(request_made, tmp_path):
+    assert make_database.outdated_reason(request_made) == ""
+    (tmp_path / "two/data/train.txt").write_text("")
+    assert make_database.outdated_reason(request_made) == "to do again: its files are not where its lists say"
+
+
+def test_a_file_with_other_bytes_is_found(request_made, tmp_path):
+    assert make_database.damaged_file(request_made) == ""
+    path = tmp_path / "two/data/train/000.h5"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert make_database.damaged_file(request_made) == "two/data/train/000.h5"
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"rows": {}}'])
+def test_a_database_with_a_damaged_manifest_counts_as_none(request_made, tmp_path, text):
+    (tmp_path / "two/data/manifest.json").write_text(text)
+    assert make_database.outdated_reason(request_made) == "not made yet"
+    assert make_database.changed_inputs(request_made) == []
+
+
+def test_inputs_that_changed_are_named(request_made):
+    assert make_database.changed_inputs(request_made) == []
+    other = request_made._replace(spec=dataclasses.replace(request_made.spec, seed=9))
+    assert make_database.changed_inputs(other) == ["seed"]
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="no make")
+@pytest.mark.parametrize(("recolour", "expected"), [("1", True), ("0", False), ("", False)])
+def test_recolour_0_is_off(recolour, expected):
+    make = ["make", "-n", "-o", "setup", "data", f"RECOLOUR={recolour}"]
+    root = Path(make_database.__file__).parents[1]
+    command = subprocess.run(make, cwd=root, capture_output=True, text=True, check=True).stdout
+    assert ("--recolour" in command) == expected
+
+
+def test_what_is_no_file_is_left_out_of_a_fingerprint(folder):
+    before = photographs.fingerprint(photographs.find(folder), folder)
+    os.mkfifo(folder / "z.png")
+    assert photographs.fingerprint(photographs.find(folder), folder)["files"] == before["files"] + 1
+
+
+def test_a_folder_that_cannot_be_replaced_is_refused(folder, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    with pytest.raises(ValueError, match=r"^\.: give another folder; this one cannot be replaced"):
+        make_database.main(["--photos", str(folder), "--out", "."])

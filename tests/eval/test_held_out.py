@@ -73,6 +73,13 @@ def test_photographs_in_one_colour(photos, monkeypatch, capsys):
     assert "noise 0, colours (1.0, 0.15, 0.0)\n" in capsys.readouterr().out
     for image, red in zip(*images_seen):
         np.testing.assert_array_equal(red, np.rint(image * np.float32([1, 0.15, 0])))
+    for noise in ("-1", "nan", "inf"):
+        with pytest.raises(SystemExit):
+            held_out.main([*net, "--noise", noise])
+        assert "--noise at least 0" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        held_out.main([*net, "--pairs", "voc-synthetic"])
+    assert "--pairs has pairs of its own" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         held_out.main([*net, "--colours", "1,2,0"])
     assert "1,2,0: three numbers in 0..1 are needed" in capsys.readouterr().err

@@ -39,7 +39,7 @@ def test_a_database_is_made_again_where_photographs_are_others(lab, database, ca
     photographs = lab.folder / "shared" / "train"
     images.write(photographs / "more.png", np.zeros((48, 64, 3), np.uint8))
     second = database()
-    assert "patch_16: rebuilt: it has other photographs or masks\n" in capsys.readouterr().out
+    assert "patch_16: to do again: it has other photographs or masks\n" in capsys.readouterr().out
     assert second.key != first.key and len(second.photographs["train"] | second.photographs["val"]) == 5
     (photographs / "more.png").unlink()
     assert database().key == first.key  # by what is in it, not by when it was made
@@ -49,7 +49,7 @@ def test_a_database_is_known_by_what_is_in_it(database, monkeypatch, capsys):
     first = database()
     monkeypatch.setattr(builder.cv2, "__version__", "6.0.0")
     assert database().key == first.key
-    assert "rebuilt: it has other code or libraries behind it\n" in capsys.readouterr().out
+    assert "to do again: it has other code or libraries behind it\n" in capsys.readouterr().out
     monkeypatch.setattr(builder.cv2, "__version__", "6.0.1")
     monkeypatch.setitem(recipes.RECIPES, "paper", lambda clean, region, rng: [clean] * 3)
     assert database().key != first.key
@@ -72,4 +72,4 @@ def test_a_database_that_is_elsewhere_is_made_again(lab, database, capsys):
     database()
     (lab.folder / "out").rename(lab.folder / "moved")
     databases.prepare_database("--patch 16", lab.folder / "moved" / "data")
-    assert "rebuilt: its files are not where its lists say\n" in capsys.readouterr().out
+    assert "to do again: its files are not where its lists say\n" in capsys.readouterr().out

@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 from caffe.proto import caffe_pb2
 
+from data_prep.photographs import TrainingSet, bundled_photographs
 from tools import release
 from two_stream_fusion.methods import models
 
 ROOT = Path(__file__).resolve().parents[2]
+PLANNED = [("one", ""), ("two", "to do again"), ("three", ""), ("four", "to do")]
 STEPS = ["database", "start weights", "training", "validation", "scores", "card"]
 FAST = "2-1-2_f32_k3-defocus"
+COMMITTED = ROOT / f"models/{FAST}/training/solver.prototxt"
 
 
 def test_the_plan_is_what_is_left_to_do(tmp_path, monkeypatch, capsys):
@@ -25,27 +28,32 @@ def test_the_plan_is_what_is_left_to_do(tmp_path, monkeypatch, capsys):
     assert lines == ["database: not made yet", *(f"{name}: to do" for name in STEPS[1:])]
 
 
-def test_a_dry_run_is_shorter_and_has_files_of_its_own(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(ROOT)
-    release.main([FAST, "--iterations", "600", "--out", str(tmp_path), "--plan"])
-    solver = models.read_prototxt(tmp_path / "solver.prototxt", caffe_pb2.SolverParameter())
-    committed = models.read_prototxt(f"models/{FAST}/training/solver.prototxt", caffe_pb2.SolverParameter())
+def test_a_dry_run_is_shorter_and_has_files_of_its_own(tmp_path):
+    made = release.prepare(
+        release.parse_arguments([FAST, "--iterations", "600", "--out", str(tmp_path / "new")])
+    )
+    assert not (tmp_path / "new").exists()
+    solver = made.solver
+    committed = models.read_prototxt(COMMITTED, caffe_pb2.SolverParameter())
     assert solver.max_iter == 600 and solver.test_interval == 300
     assert solver.snapshot == round(committed.snapshot * 600 / committed.max_iter)
-    assert solver.net == f"{tmp_path.as_posix()}/train_val.prototxt"
-    assert solver.snapshot_prefix == f"{tmp_path.as_posix()}/snapshots/{FAST}"
-    net = Path(solver.net).read_text()
-    assert f"{tmp_path.as_posix()}/database/train.txt" in net and "build/" not in net
-    assert len(list((tmp_path / "photographs").iterdir())) > 5
+    assert solver.net == f"{tmp_path.as_posix()}/new/train_val.prototxt"
+    assert solver.snapshot_prefix == f"{tmp_path.as_posix()}/new/snapshots/{FAST}"
+    assert f"{tmp_path.as_posix()}/new/database/train.txt" in made.net_text and "build/" not in made.net_text
+    assert "--pairs 1 " in made.options and "--pairs 4" not in made.options
+    made.write_settings()
+    assert models.read_prototxt(made.solver_path, caffe_pb2.SolverParameter()) == solver
+    assert models.read_prototxt(solver.net, caffe_pb2.NetParameter()) == made.net
 
 
-def test_a_release_is_of_the_committed_files(monkeypatch):
-    monkeypatch.chdir(ROOT)
+def test_a_release_has_the_committed_settings():
     made = release.prepare(release.parse_arguments([FAST, "--gpu", "0"]))
-    assert made.solver == Path(f"models/{FAST}/training/solver.prototxt") and made.gpu == "0"
-    assert made.folder == Path(f"build/release/{FAST}") and made.photos is None
-    solver = made.read_solver()
-    assert solver.snapshot_prefix == f"build/release/{FAST}/snapshots/{FAST}"
+    assert made.gpu == "0" and made.folder == Path(f"build/release/{FAST}") and made.photos is None
+    committed = models.read_prototxt(COMMITTED, caffe_pb2.SolverParameter())
+    assert made.net == models.read_prototxt(ROOT / committed.net, caffe_pb2.NetParameter())
+    assert made.solver.net == f"build/release/{FAST}/train_val.prototxt"
+    committed.net = made.solver.net
+    assert made.solver == committed
     assert made.options.endswith(f"--out build/release/{FAST}/database")
 
 
@@ -55,8 +63,30 @@ def test_a_stopped_training_says_how_to_resume(tmp_path, monkeypatch, capsys):
 
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(release.release_steps, "run", stop)
+    monkeypatch.setattr(release, "_copy_bundled", lambda folder: None)
     assert release.main([FAST, "--iterations", "9", "--out", str(tmp_path)]) == 130
     assert capsys.readouterr().err == "stopped at iteration 7: the same command resumes\n"
+
+
+def test_a_plan_says_what_depends_on_an_unfinished_step(tmp_path, monkeypatch, capsys):
+    steps = [release.release_steps.Step(name, lambda r=reason: r, None) for name, reason in PLANNED]
+    monkeypatch.setattr(release.release_steps, "plan", lambda release: steps)
+    release.main([FAST, "--out", str(tmp_path / "new"), "--plan"])
+    lines = [
+        "one: finished",
+        "two: to do again",
+        "three: finished, if the step two gives the same files",
+        "four: to do",
+    ]
+    assert capsys.readouterr().out.splitlines() == lines
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_release_without_photographs_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(release, "training_photographs", lambda: TrainingSet(bundled_photographs(), "", ""))
+    with pytest.raises(ValueError, match="no photographs to train on: run data_prep/fetch"):
+        release.main([FAST, "--out", str(tmp_path / "new")])
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("model", ["cnn", "none"])

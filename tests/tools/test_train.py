@@ -62,6 +62,32 @@ def test_flags_go_to_caffe(tmp_path, capfd):
     assert str(log) in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('net: "n"\nsnapshot_prefix: "build/snapshots/my net"  # x', "my net"),
+        ("snapshot_prefix: 'other'", "other"),
+        ('# snapshot_prefix: "build/not"', "solver"),
+        ('snapshot_prefix: "folder/"', "solver"),
+        ("", "solver"),
+    ],
+)
+def test_a_training_is_named_as_its_snapshots(text, name, tmp_path):
+    (tmp_path / "solver.prototxt").write_text(text)
+    assert train.training_name(str(tmp_path / "solver.prototxt")) == name
+    assert train.training_name(str(tmp_path / "missing.prototxt")) == "missing"
+
+
+def test_settings_of_caffes_log_do_not_empty_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("GLOG_minloglevel", "2")
+    monkeypatch.setenv("KEPT", "kept")
+    script = tmp_path / "caffe"
+    script.write_text('#!/bin/sh\necho "level $GLOG_minloglevel, $KEPT"\n')
+    script.chmod(0o755)
+    assert train.train(["-solver", "a.prototxt"], str(script), tmp_path / "a.log") == 0
+    assert (tmp_path / "a.log").read_text() == "level , kept\n"
+
+
 def test_a_run_that_resumes_adds_to_its_log(tmp_path):
     log = tmp_path / "a.log"
     log.write_text("before\n")

@@ -190,6 +190,8 @@ def atomic_folder(out: str | Path) -> Iterator[Path]:
         ValueError: another process is in such a block for `out`, or OUT.part or OUT.old is somebody else's.
     """
     out_path = Path(os.path.realpath(out) if os.path.islink(out) else out)
+    if out_path.name in ("", ".."):
+        raise ValueError(f"{out}: give another folder; this one cannot be replaced by a new one")
     part, old = (out_path.with_name(out_path.name + ending) for ending in (".part", ".old"))
     for folder in (part, old):
         _refuse_unmarked(folder)
@@ -255,6 +257,25 @@ def _exchange(part, out, old):
             os.rename(old, out)
         (out / MARK).unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def exclusive(path: str | Path, refusal: str) -> Iterator[None]:
+    """Hold a lock file while the block runs. The file stays. Without fcntl (Windows) nothing is locked.
+
+    Args:
+        path: of the file; its folder is created if it is missing.
+        refusal: the error where another process holds it.
+
+    Raises:
+        ValueError: another process holds it.
+        OSError: it cannot be created.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        if fcntl and not _locked(stack, path):
+            raise ValueError(refusal)
+        yield
 
 
 def _locked(stack, path):
