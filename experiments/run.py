@@ -19,13 +19,12 @@ from __future__ import annotations
 import two_stream_fusion.base.cli  # noqa: F401
 
 import contextlib
-import fcntl
 import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Iterator, NamedTuple, Sequence
+from typing import NamedTuple, Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
 from tqdm import tqdm
@@ -35,7 +34,7 @@ from experiments.schedule import run_trainings
 from experiments.trainings import Caffe, merge_equal, plan_trainings
 from tools import net_options
 from two_stream_fusion.base import cli
-from two_stream_fusion.base.files import atomic_write
+from two_stream_fusion.base.files import atomic_write, exclusive
 
 HERE = Path(__file__).parent
 EXAMPLES = """examples:
@@ -73,7 +72,7 @@ def run_experiments(settings: Settings) -> None:
             the same folder.
     """
     caffe, out = settings.caffe, settings.out
-    with lock_folder(out):
+    with exclusive(out / "lock", f"{out}: experiments are running there already"):
         groups = {}  # {experiment: {label: trainings}}
         for name in settings.names:
             path = HERE / name / "runs.csv"
@@ -97,22 +96,6 @@ def run_experiments(settings: Settings) -> None:
             if settings.keep:
                 copy_results(name, out / name)
             print(f"{name}: {out / name}")
-
-
-@contextlib.contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
-    """Make a folder, and hold its lock.
-
-    Raises:
-        ValueError: another process holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"{folder}: experiments are running there already") from None
-        yield
 
 
 def run_commands(name: str, folder: Path) -> None:

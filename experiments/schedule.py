@@ -16,7 +16,7 @@ from caffe.proto import caffe_pb2
 from tqdm import tqdm
 
 from experiments.trainings import ROOT, Caffe, Training, finished_share, net_with_data
-from tools import timing
+from tools import timing, train
 
 
 class Step(NamedTuple):
@@ -113,8 +113,7 @@ def start_step(step: Step, workers: int) -> RunningStep:
     Returns:
         The step, running.
     """
-    # Without glog's limit, since the log is what we read.
-    environment = {name: value for name, value in os.environ.items() if name != "GLOG_minloglevel"}
+    environment = train.without_glog()  # since the log is what we read
     if workers > 1:
         environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
     with open(step.log, "a" if step.appends else "w") as file, _heeded_interrupts():

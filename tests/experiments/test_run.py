@@ -13,6 +13,7 @@ import pytest
 from experiments import report, run
 from tools import timing
 from two_stream_fusion.base import cli
+from two_stream_fusion.base.files import exclusive
 
 ROOT = Path(run.__file__).resolve().parents[1]
 
@@ -127,11 +128,8 @@ def test_trained_on_photographs_are_not_validated_on(stub, lab):
 
 
 def test_one_at_a_time_in_a_folder(stub, lab):
-    (lab.folder / "out").mkdir()
-    with open(lab.folder / "out" / "lock", "w") as lock:
-        run.fcntl.flock(lock, run.fcntl.LOCK_EX)
-        with pytest.raises(ValueError, match="running there already"):
-            run.main(stub())
+    with exclusive(lab.folder / "out" / "lock", ""), pytest.raises(ValueError, match="running there already"):
+        run.main(stub())
 
 
 @pytest.mark.parametrize(
