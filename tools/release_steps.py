@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -222,8 +223,7 @@ def _start_inputs(release):
 
 def _start(release):
     tool = [str(ROOT / "tools/start_weights.py"), str(release.solver_path), "-o", str(release.start)]
-    log = release.folder / "start.log"
-    _run([sys.executable, *tool], log, log)
+    _run([sys.executable, *tool], release.folder / "start.log")
 
 
 def _training_inputs(release):
@@ -236,16 +236,11 @@ def _training_inputs(release):
 
 
 def _train(release):
-    """Train, or resume from the last snapshot of the same training."""
+    """Train, or resume from the last whole snapshot of the same training."""
     inputs, record, last = _training_inputs(release), release.folder / "training.json", final(release)
-    mark, found = _read_json(_mark_path(release.folder, "training")), snapshots(release)
-    foreign = [found.pop(release.solver.max_iter, last)] if mark and not _intact(mark, [last]) else []
-    whole = [weights for weights in found.values() if _whole(weights)]
-    if found and not whole:
-        raise ValueError(f"{last.parent}: has no whole snapshot; remove what is there to train anew")
-    if found and found[max(found)] not in whole:
-        print(f"  the snapshot of iteration {max(found)} is not whole", file=sys.stderr)
-    states = [weights.with_suffix(".solverstate") for weights in whole]
+    mark = _read_json(_mark_path(release.folder, "training"))
+    foreign = last if mark and not _intact(mark, [last]) else None  # not what the state beside it belongs to
+    states = _states(release, foreign)
     if states:
         before = _read_json(record)
         changed = [key for key in inputs if before.get(key) != inputs[key]]
@@ -256,11 +251,11 @@ def _train(release):
     damaged = make_database.damaged_file(_request(release))
     if damaged:
         raise ValueError(f"{damaged}: was damaged; remove its database, and run this again")
-    for weights in foreign:  # not those that the state beside them belongs to
-        weights.unlink(missing_ok=True)
-        weights.with_suffix(".solverstate").unlink(missing_ok=True)
+    if foreign:
+        foreign.unlink(missing_ok=True)
+        foreign.with_suffix(".solverstate").unlink(missing_ok=True)
     write_text(record, json.dumps(inputs, indent=1) + "\n")
-    Path(release.solver.snapshot_prefix).parent.mkdir(parents=True, exist_ok=True)
+    last.parent.mkdir(parents=True, exist_ok=True)
     if states:
         print(f"  resumes from {states[-1]}", flush=True)
     begin = ["-snapshot", str(states[-1])] if states else ["-weights", str(release.start)]
@@ -269,8 +264,20 @@ def _train(release):
     )
     if status:
         raise ValueError(f"the training failed (log: {release.log})")
-    if not final(release).is_file():
+    if not last.is_file():
         raise TrainingStopped(f"stopped at iteration {max(snapshots(release), default=0)}")
+
+
+def _states(release, foreign):
+    """The states to resume from, in their order; that of the weights `foreign` is none of them."""
+    found = {i: weights for i, weights in snapshots(release).items() if weights != foreign}
+    whole = {i: weights for i, weights in found.items() if _whole(weights)}
+    if found and not whole:
+        folder = final(release).parent
+        raise ValueError(f"{folder}: has no whole snapshot; remove what is there to train anew")
+    if found and max(found) not in whole:
+        print(f"  the snapshot of iteration {max(found)} is not whole", file=sys.stderr)
+    return [weights.with_suffix(".solverstate") for weights in whole.values()]
 
 
 def _whole(weights):
@@ -325,7 +332,7 @@ def _test(release, weights, name):
     solver, log = release.solver, release.folder / f"test-{name}.log"
     flags = ["-model", solver.net, "-weights", str(weights), "-iterations", str(solver.test_iter[0])]
     gpu = ["-gpu", release.gpu] if release.gpu else []  # in float32, as released weights are used
-    _run([*shlex.split(release.caffe), "test", *flags, *gpu], log, log)
+    _run([*shlex.split(release.caffe), "test", *flags, *gpu], log)
     losses = re.findall(r"\] Loss: (\S+)", log.read_text(errors="replace"))
     if not losses:
         raise ValueError(f"{log}: has no line 'Loss: ...'")
@@ -348,19 +355,18 @@ def _score(release):
         _run([*tool, *common, *options], table, table.with_suffix(".log"))
 
 
-def _run(command, output, log):
-    """Run a command; ValueError with the last line of its log where it fails.
+def _run(command, output, log=None):
+    """Run a command; ValueError with the last line of what it printed where it fails.
 
-    Its standard output goes to a file, which appears if it ends well. Its errors go to a log; with both to
-    one file, `output` is `log`.
+    Its output goes to a file, which appears if it ends well; its errors to a log, or to the same file.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     part = output.with_name(f"{output.name}.part")
-    errors = part if output == log else log
-    with open(part, "wb") as file, open(errors, "ab") as error_file:
-        error_file.truncate(0)
-        status = subprocess.call(command, stdout=file, stderr=error_file, env=train.without_glog())
+    with open(part, "wb") as file, open(log or os.devnull, "wb") as errors:
+        stderr = errors if log else subprocess.STDOUT
+        status = subprocess.call(command, stdout=file, stderr=stderr, env=train.without_glog())
     if status:
-        last = errors.read_text(errors="replace").strip().rpartition("\n")[2]
-        raise ValueError(f"{' '.join(command[:2])} ended with status {status}: {last} (log: {errors})")
+        log = log or part
+        last = log.read_text(errors="replace").strip().rpartition("\n")[2]
+        raise ValueError(f"{' '.join(command[:2])} ended with status {status}: {last} (log: {log})")
     part.replace(output)

@@ -210,7 +210,7 @@ def test_the_last_part_is_averaged(release):
 
 def test_a_program_that_fails_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"ls nowhere ended with status \d: .*nowhere"):
-        release_steps._run(["ls", "nowhere"], tmp_path / "logs/a.log", tmp_path / "logs/a.log")
+        release_steps._run(["ls", "nowhere"], tmp_path / "logs/a.log")
     assert [path.name for path in (tmp_path / "logs").iterdir()] == ["a.log.part"]
 
 
