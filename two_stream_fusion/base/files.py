@@ -281,7 +281,7 @@ def exclusive(path: str | Path, refusal: str) -> Iterator[None]:
 def _locked(stack, path):
     """Whether this process alone holds the file at `path` now, until `stack` is closed."""
     try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
         stack.callback(os.close, file)
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return os.path.samestat(os.fstat(file), os.stat(path))
