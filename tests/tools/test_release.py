@@ -117,7 +117,7 @@ def test_a_dry_run_makes_all_and_the_second_nothing(tmp_path):
 
     assert run() == ["database: not made yet", *(f"{name}: to do" for name in STEPS[1:])]
     card = (tmp_path / "card.md").read_text()
-    assert f"`make release MODEL={FAST}`" in card and "iterations: 4\n" in card
+    assert f"`make release MODEL={FAST} " in card and " ITERATIONS=4`" in card and "iterations: 4\n" in card
     assert json.loads((tmp_path / "validation.json").read_text())["PSNR"]["last"] > 15
     weights = models.open_net(ROOT / "prototxt/2-1-2_f32_k3/deploy.prototxt", tmp_path / f"{FAST}.caffemodel")
     assert "fused" in weights.blobs
