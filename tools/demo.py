@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import two_stream_fusion.base.cli  # noqa: F401
 
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -77,13 +76,7 @@ def train_net(caffe: str) -> float:
 
 def main(argv: list[str] | None = None) -> None:
     parser = cli.parser(__doc__, EXAMPLES)
-    default = shlex.quote(str(Path(sys.executable).with_name("caffe")))
-    parser.add_argument(
-        "--caffe",
-        metavar="COMMAND",
-        default=default,
-        help="trains the net (default: `caffe` in the folder of this Python)",
-    )
+    train.add_caffe_option(parser)
     args = parser.parse_args(argv)
     DEMO.mkdir(parents=True, exist_ok=True)
     fuse()

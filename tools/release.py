@@ -22,7 +22,7 @@ from typing import Sequence
 from caffe.proto import caffe_pb2
 
 from data_prep.photographs import bundled_photographs, training_photographs
-from tools import release_steps
+from tools import release_steps, train
 from tools.release_card import Release
 from tools.release_steps import TrainingStopped
 from two_stream_fusion.base import cli
@@ -132,8 +132,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         " the photographs inside scikit-image")  # fmt: skip
     add("--out", type=Path, metavar="DIR", help="for all files (default: build/release/NAME)")
     add("--plan", action="store_true", help="say which steps are finished, and do none")
-    beside = shlex.quote(str(Path(sys.executable).with_name("caffe")))
-    add("--caffe", metavar="COMMAND", default=beside, help="default: `caffe` in the folder of this Python")
+    train.add_caffe_option(parser)
     args = parser.parse_args(argv)
     if args.iterations is not None and args.iterations < 1:
         parser.error("--iterations must be at least 1")
@@ -153,8 +152,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{step.name}: {reason or f'finished{before}'}")
             unfinished = unfinished or (step.name if reason else "")
         return 0
-    has_none = not release.photos and training_photographs().photographs == bundled_photographs()
-    if has_none:
+    only_bundled = not release.photos and training_photographs().photographs == bundled_photographs()
+    if only_bundled:
         raise ValueError("no photographs to train on: run data_prep/fetch.py train, or give --photos DIR")
     try:
         with release_steps.alone(release):

@@ -22,6 +22,7 @@ from data_prep.pair_patches import PairPatches
 from eval import held_out
 from tools import average_weights, plot_log, release_card, train
 from tools.release_card import Release
+from two_stream_fusion.base import provenance
 from two_stream_fusion.base.files import atomic_write, exclusive, write_text
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -121,7 +122,7 @@ def refuse_other_training(release: Release) -> None:
     """
     if not any(map(_whole, snapshots(release).values())):
         return
-    inputs = {"solver": str(release.solver), "net": str(release.net)}
+    inputs = _settings(release)
     before = _read_json(release.folder / "training.json")
     changed = [name for name, value in inputs.items() if before.get(name) != value]
     # Other code may make the same rows; whether it did is seen before the training.
@@ -230,9 +231,14 @@ def _training_inputs(release):
     return {
         "database": _database_key(release),
         "start weights": _digest(release.start),
-        "solver": str(release.solver),
-        "net": str(release.net),
+        **_settings(release),
     }
+
+
+def _settings(release):
+    """Digests of the solver and the net; comments do not count."""
+    texts = {"solver": str(release.solver), "net": str(release.net)}
+    return {name: provenance.sha256(text.encode()) for name, text in texts.items()}
 
 
 def _train(release):

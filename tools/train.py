@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import two_stream_fusion.base.cli  # noqa: F401
 
+import argparse
 import collections
 import ctypes
 import os
@@ -170,6 +171,17 @@ def without_glog() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("GLOG_")}
 
 
+def add_caffe_option(parser: argparse.ArgumentParser) -> None:
+    """Add --caffe, the command that trains."""
+    beside = Path(sys.executable).with_name("caffe")
+    parser.add_argument(
+        "--caffe",
+        metavar="COMMAND",
+        default=shlex.quote(str(beside)) if os.access(beside, os.X_OK) else "caffe",
+        help="the command that trains (default: `caffe` in the folder of this Python)",
+    )
+
+
 def _flag(flags, name):
     """The value of `-name VALUE`, `--name VALUE` or `-name=VALUE`; None where it is not given."""
     for flag, following in zip(flags, [*flags[1:], None]):
@@ -205,13 +217,7 @@ def _signals_for_caffe() -> Iterator[None]:
 def main(argv: list[str] | None = None) -> int:
     parser = cli.parser(__doc__, EXAMPLES)
     parser.allow_abbrev = False  # -snapshot and others are for `caffe`
-    beside = Path(sys.executable).with_name("caffe")
-    parser.add_argument(
-        "--caffe",
-        metavar="COMMAND",
-        default=shlex.quote(str(beside)) if os.access(beside, os.X_OK) else "caffe",
-        help="the command to run (default: `caffe` in the folder of this Python)",
-    )
+    add_caffe_option(parser)
     parser.add_argument(
         "--log", type=Path, metavar="FILE", help="default: build/logs/NAME.log, named as the snapshots"
     )

@@ -317,7 +317,7 @@ class Solver:
                 )
 
     def _rates(self):
-        """The rates of the parameters at this iteration, for `_apply_rule`."""
+        """The rates of the parameters at this iteration, for `_change_parameters`."""
         rate, correction = self.lr, self._rule.correction(self.iter + 1)
         if not math.isfinite(rate):
             raise FloatingPointError(

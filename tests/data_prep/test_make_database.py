@@ -151,7 +151,7 @@ def test_recolour_0_is_off(recolour, expected):
     assert ("--recolour" in command) == expected
 
 
-def test_what_is_no_file_is_left_out_of_a_fingerprint(folder):
+def test_a_fingerprint_does_not_wait_for_a_fifo(folder):
     before = photographs.fingerprint(photographs.find(folder), folder)
     os.mkfifo(folder / "z.png")
     assert photographs.fingerprint(photographs.find(folder), folder)["files"] == before["files"] + 1
