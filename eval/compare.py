@@ -184,9 +184,10 @@ def write_report(
     all_rows = [row for rows in scores.values() for row in rows.values()]
     columns = [metric for metric in all_rows[0] if all(metric in row for row in all_rows)]
     names = [str(pair) for pair in scores]
+    # Where two pairs have one name the CSV has the file of one in a folder.
+    called = {p: p.a if isinstance(p, pairs.Files) and names.count(str(p)) > 1 else p for p in scores}
     lines = [
-        # Where two pairs have one name the CSV has the file.
-        [pair if names.count(str(pair)) == 1 else pair.a, title, *(f"{row[m]:.6f}" for m in columns)]
+        [called[pair], title, *(f"{row[m]:.6f}" for m in columns)]
         for pair, rows in scores.items()
         for title, row in rows.items()
     ]
@@ -214,7 +215,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add("pairs", nargs="+", metavar="PAIRS", help="a folder, or a set or pair by its name")
     add("--out", type=Path, default="build/compare", help="(default: %(default)s)")
-    add("--methods", metavar="TITLES", help="only these, between commas, or none (default: all)")
+    add("--methods", metavar="TITLES", help="only these, between commas, or none (default: all:"
+        f" {', '.join(results.list_entries())})")  # fmt: skip
     add("--fused", action="append", default=[], metavar="DIR", help="also images that others fused: a folder"
         " for each method; again for more")  # fmt: skip
     add("--truth", metavar="DIR", help="a folder of ground truths: adds PSNR and SSIM")

@@ -243,7 +243,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Late: --help and wrong arguments need no Caffe.
     from two_stream_fusion.methods.two_stream import TwoStream
 
-    net = TwoStream(*models.resolve_model(args.model, args.net, args.weights, method="two_stream"))
+    net = TwoStream(*models.resolve_model(args.model, args.net, args.weights, "two_stream"))
     # The split is that of make_database.py with its default options.
     spec = PairPatches(recipe=args.recipe or RECIPE)
     if args.pairs:

@@ -21,6 +21,7 @@ import numpy as np
 from data_prep.pair_patches import PairPatches
 from data_prep.recipes import RECIPES
 from eval import held_out, results
+from eval.tables import rank_agreement
 from two_stream_fusion import metrics
 from two_stream_fusion.base import cli, markdown_tables
 from two_stream_fusion.base.files import write_text
@@ -52,32 +53,8 @@ PUBLISHED = {
 AllScores = Mapping[str, Mapping[str, results.Scores]]  # {pair: {title: {metric: value}}}
 
 
-def rank_agreement(rows: Mapping[str, results.Scores], metric: str, truth: str) -> float:
-    """Spearman's rank correlation of a metric with a measure of the distance to the ground truth.
-
-    Args:
-        rows: {title: {metric: value}} of one pair.
-        metric: a metric; where less of it is better it counts reversed.
-        truth: PSNR or SSIM.
-
-    Returns:
-        -1..1; NaN where fewer than three titles have both, or one of the two is the same for all.
-    """
-    from scipy.stats import rankdata
-
-    score_pairs = [(row[metric], row[truth]) for row in rows.values()]
-    score_pairs = [values for values in score_pairs if not any(map(math.isnan, values))]
-    if len(score_pairs) < 3:
-        return math.nan
-    first, second = (rankdata(values) for values in zip(*score_pairs))
-    if first.std() == 0 or second.std() == 0:
-        return math.nan
-    sign = 1 if metrics.is_higher_better(metric) else -1
-    return sign * float(np.corrcoef(first, second)[0, 1])
-
-
 def mean_agreement(scores: AllScores, columns: Sequence[str]) -> dict[str, tuple[float, float, float]]:
-    """The mean of `rank_agreement` over pairs, largest with PSNR first.
+    """The mean of tables.rank_agreement over pairs, largest with PSNR first.
 
     Args:
         scores: {pair: {title: {metric: value}}}.

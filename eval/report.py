@@ -229,7 +229,7 @@ def plot_against_psnr(
         for title, row in rows.items()
         if {metric, "PSNR"} <= set(row)
     ]
-    rank = correlation(rows, metric)
+    rank = tables.rank_agreement(rows, metric, "PSNR")
     above = sum(point.x > truth_scores[metric] for point in points)
     nearest, largest = max(points, key=lambda p: p.y), max(points, key=lambda p: p.x)
     title = (
@@ -240,23 +240,6 @@ def plot_against_psnr(
     )
     line = (truth_scores[metric], "the ground truth")
     return Plot(title, metric, "PSNR of the luma (dB)", points, line)
-
-
-def correlation(rows: tables.Rows, metric: str) -> float:
-    """Compute Spearman's rank correlation of a metric with PSNR.
-
-    Args:
-        rows: the scores of a pair, {title: {metric: value}}.
-        metric: a key of the rows.
-
-    Returns:
-        -1 to 1, over the methods that have both; reversed where less of the metric is better. NaN for fewer
-        than two.
-    """
-    complete = {title: row for title, row in rows.items() if {metric, "PSNR"} <= set(row)}
-    psnr = {title: {metric: row["PSNR"]} for title, row in complete.items()}
-    sign = 1 if metrics.is_higher_better(metric) else -1
-    return sign * tables.rank_correlation(complete, psnr, metric)
 
 
 def make_tables_page(folder: str | Path, page: str | Path, has_lytro: bool = True) -> Page:
@@ -301,9 +284,10 @@ def make_tables_page(folder: str | Path, page: str | Path, has_lytro: bool = Tru
     lytro = {name: scores[name] for name in pairs.LYTRO if name in scores}
     if lytro and has_lytro:
         sections += _lytro_sections(lytro, fused, page)
+    count = sum(name in scores for name in pairs.TABLES.values()) + (len(lytro) if has_lytro else 0)
     introduction = (
-        f"{len(scores)} pairs by every method. Switch methods over one place, or see all side by side. A "
-        "difference is bright where a method fails."
+        f"{count} pair{'s' * (count != 1)} by every method. Switch methods over one place, or see all side by"
+        " side. A difference is bright where a method fails."
     )
     return Page("Multi-focus fusion: methods compared", introduction, sections)
 
@@ -318,7 +302,7 @@ def misleading_section(
     Args:
         scores: {pair: {title: {metric: value}}}.
         truths: {pair: {metric: value}} of the ground truth itself, of the pairs that have one.
-        columns: the metrics; MI is plotted, or else the first.
+        columns: the metrics; MI is plotted, or else the first that the ground truth has too.
 
     Returns:
         The section, with a plot for each of the first six pairs.
@@ -326,11 +310,12 @@ def misleading_section(
     rows = [
         [
             Cell(str(name), str(name)),
-            *(Cell(f"{r:.2f}", r) for r in (correlation(scores[name], m) for m in columns)),
+            *(Cell(f"{r:.2f}", r) for r in (tables.rank_agreement(scores[name], m, "PSNR") for m in columns)),
         ]
         for name in truths
     ]
-    plotted = PLOTTED if PLOTTED in columns else columns[0]
+    of_truths = [metric for metric in columns if all(metric in row for row in truths.values())]
+    plotted = PLOTTED if PLOTTED in of_truths else next(iter(of_truths), None)
     return Section(
         "Where a metric misleads",
         [
@@ -349,6 +334,7 @@ def misleading_section(
         plots=[
             plot_against_psnr(str(name), scores[name], truths[name], plotted)
             for name in list(truths)[:MAX_PLOTS]
+            if plotted
         ],
     )
 

@@ -11,6 +11,7 @@ import os
 import re
 import traceback
 from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
 from pathlib import Path
 from typing import Dict, Iterable, Mapping, NamedTuple, Sequence, Union
@@ -29,7 +30,7 @@ from two_stream_fusion.batch import is_whole
 from two_stream_fusion.io import images
 from two_stream_fusion.memory_estimate import limit_jobs
 from two_stream_fusion.methods import models, registry
-from two_stream_fusion.metrics import preprocess
+from two_stream_fusion.metrics import METRICS, preprocess
 from two_stream_fusion.metrics.fidelity import psnr
 from two_stream_fusion.metrics.preprocess import eight_bit_originals
 
@@ -141,7 +142,7 @@ def cache_key(method: str, options: Mapping[str, object]) -> str:
     Raises:
         ValueError: a model whose files are not whole.
     """
-    composed = ["two_stream_fusion.pipeline"] if "refine" in options else []
+    composed = ["two_stream_fusion.pipeline"] if method == "two_stream" else []  # as `fuse` runs it
     code = provenance.code_digest(f"two_stream_fusion.methods.{method}", *composed)
     model_names = [options["model"]] if "model" in options else models.names(method)
     weights = {
@@ -321,8 +322,10 @@ def score_pairs(
     scored, failed = {}, {}
     workers = workers or os.cpu_count() or 1
     files = [[name.a, name.b] for name in names if isinstance(name, pairs.Files)]
-    for method in sorted({method for method, _ in entries.values()}) if workers > 1 else ():
-        scoring_bytes = PAPER_SCORING_BYTES if columns is None else SCORING_BYTES
+    scoring_bytes = PAPER_SCORING_BYTES if set(columns or ()) <= set(METRICS) else SCORING_BYTES
+    # Images that were fused elsewhere need what scoring takes. LP needs less.
+    methods = {method for method, _ in entries.values()} | ({"lp"} if external else set())
+    for method in sorted(methods) if workers > 1 else ():
         workers = limit_jobs(files, workers, method, scoring_bytes=scoring_bytes)
     with process_pool(workers, environment) as pool:
         with delay_interrupt():
@@ -331,7 +334,10 @@ def score_pairs(
             as_completed(futures), "fusing", len(jobs), unit="image", disable=None, leave=False
         ):
             name, title = futures[future]
-            scores = future.result()
+            try:
+                scores = future.result()
+            except BrokenProcessPool:
+                scores = "a process was killed, as where memory ends"
             if isinstance(scores, str):
                 failed[f"{title} on {name}"] = scores
             else:

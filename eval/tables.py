@@ -15,6 +15,8 @@ import re
 from pathlib import Path
 from typing import Collection, Iterable, Mapping, Sequence
 
+import numpy as np
+
 from eval import pairs
 from eval.results import (
     OUTLINE_PSNR,
@@ -116,14 +118,44 @@ def rank_correlation(ours: Rows, theirs: Rows, metric: str) -> float:
         metric: the column.
 
     Returns:
-        -1 to 1; NaN where the tables share fewer than two methods.
+        As of `spearman`, over the methods that both have.
+    """
+    shared = [title for title in theirs if title in ours]
+    return spearman([ours[t][metric] for t in shared], [theirs[t][metric] for t in shared])
+
+
+def rank_agreement(rows: Rows, metric: str, truth: str) -> float:
+    """Spearman's rank correlation of a metric with a measure of the distance to the ground truth.
+
+    Args:
+        rows: {title: {metric: value}} of one pair; values may be missing.
+        metric: a metric; where less of it is better it counts reversed.
+        truth: PSNR or SSIM.
+
+    Returns:
+        As of `spearman`.
+    """
+    sign = 1 if metrics.is_higher_better(metric) else -1
+    first, second = ([row.get(name, math.nan) for row in rows.values()] for name in (metric, truth))
+    return sign * spearman(first, second)
+
+
+def spearman(first: Sequence[float], second: Sequence[float]) -> float:
+    """Spearman's rank correlation.
+
+    Args:
+        first, second: values of the same things; those that are NaN in one of them do not count.
+
+    Returns:
+        -1..1; NaN where fewer than three things have both values, or one of the two is the same for all.
     """
     from scipy.stats import spearmanr
 
-    shared = [title for title in theirs if title in ours]
-    if len(shared) < 2:
-        return float("nan")
-    return float(spearmanr([ours[t][metric] for t in shared], [theirs[t][metric] for t in shared])[0])
+    both = np.array([first, second], float)
+    both = both[:, ~np.isnan(both).any(axis=0)]
+    if both.shape[1] < 3 or (np.ptp(both, axis=1) == 0).any():
+        return math.nan
+    return float(spearmanr(*both)[0])
 
 
 def markdown_table(rows: Rows, columns: Sequence[str], beside: Rows | None = None) -> str:

@@ -166,11 +166,11 @@ def redraw(folder: Path) -> None:
     Raises:
         OSError, ValueError: a file is missing or wrong.
     """
-    runs = [read_solver_and_net(row) for row in read_rows(folder / "runs.csv")]
+    runs = [(row.label, *read_solver_and_net(row)) for row in read_rows(folder / "runs.csv")]
     rows = _read_csv(folder / "summary.csv")
-    lengths = {int(row["iterations"]) for row in rows}
-    is_rough = min(lengths) < max(solver.max_iter for solver, _ in runs)
-    title = _title(folder.name, lengths, is_rough, batch_size(runs[0][1]))
+    lengths = {row["label"]: int(row["iterations"]) for row in rows}
+    is_rough = any(lengths.get(label, solver.max_iter) < solver.max_iter for label, solver, _ in runs)
+    title = _title(folder.name, set(lengths.values()), is_rough, batch_size(runs[0][2]))
     plot(title, _read_csv(folder / "curves.csv"), rows, folder / "plot.png")
 
 

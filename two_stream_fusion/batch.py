@@ -167,7 +167,7 @@ def run_batch(items: Iterable[BatchItem], fuse_one: FuseOne, jobs: int = 1) -> I
 def _run_in_pool(pending, fuse_one, jobs, retries) -> Iterator[Outcome]:
     """`run_batch` until `pending` is empty or a process is killed.
 
-    Items that were in work then are added to `again`, but for one that was alone.
+    Items that were in work then are added to `retries`, but for one that was alone.
     """
     working: dict[Future, BatchItem] = {}
     try:

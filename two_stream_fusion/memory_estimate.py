@@ -112,7 +112,7 @@ def check_memory(
 
     Args:
         sources, method: as of `estimate_memory`.
-        channel, time, value_range: as of images.read.
+        channel, time, value_range: as of images.read; the last one changes nothing here.
 
     Raises:
         OSError, ValueError: a file cannot be read, or is of a kind that is not.

@@ -91,7 +91,8 @@ class Result(NamedTuple):
         map of a stack. Near depth edges the network's image of all frames is mixed in. None but for
         refine="select".
     maps: what each step of a comparison method decided by, {name: map or number}; empty for other methods.
-    refine: "none" or "select"; None for comparison methods.
+    refine: "none" or "select"; None for comparison methods. A multi-stream network selects where images have
+        alpha, whatever was asked for.
     net, weights: files of the network; None for comparison methods.
     aligned: what was fused.
     seconds: {"align": ..., "fuse": ...}; opening the network counts as fusing.
@@ -223,7 +224,7 @@ def fuse(
         alpha=alpha if alpha is not None and alpha.min() < np.iinfo(alpha.dtype).max else None,
         choice=choice,
         maps=maps,
-        refine=refine,
+        refine=refine if choice is None else "select",
         net=Path(network.deploy) if network else None,
         weights=Path(network.weights) if network else None,
         aligned=aligned,
@@ -241,7 +242,7 @@ def _fuse_frames(frames, matte, *, network, method, options, refine, tile, progr
     if network is not None and matte is None:
         image, choice = fuse_by_network(network, frames, refine=refine, tile=tile, progress=progress)
     elif network is not None:
-        with progress("fusing", count_tiles(frames, tile), "tile") as track:
+        with progress("fusing", count_tiles(network, frames, tile), "tile") as track:
             image, alpha, choice = fuse_matte.fuse_by_network(
                 network, matte, refine=refine, tile=tile, progress=track
             )

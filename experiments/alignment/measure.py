@@ -23,6 +23,7 @@ from two_stream_fusion.base import cli, markdown_tables
 from two_stream_fusion.base.pixels import round_half_even
 from two_stream_fusion.io import images
 from two_stream_fusion.stack import align, frames
+from two_stream_fusion.stack.registration import normalize
 
 EXAMPLES = """examples:
   python experiments/alignment/measure.py
@@ -72,7 +73,7 @@ def random_motion(
     x, y = rng.uniform(-pixels, pixels, 2)
     moved = np.array([[cos, -sin, x], [sin, cos, y], [0, 0, 1]])
     moved[2, :2] = rng.uniform(-tilt, tilt, 2) / (max(size) / 2)
-    return _scaled(centre @ moved @ np.linalg.inv(centre))
+    return normalize(centre @ moved @ np.linalg.inv(centre))
 
 
 def make_moved_pair(
@@ -206,10 +207,6 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         print(markdown_tables.row(row), flush=True)
     print()
-
-
-def _scaled(matrix):
-    return matrix / matrix[2, 2]
 
 
 def main(argv=None):

@@ -175,6 +175,14 @@ def test_pairs_of_linked_folders_and_of_one_name(photos, tmp_path, capsys):
     capsys.readouterr()
 
 
+def test_a_folder_may_have_the_name_of_a_set(tmp_path):
+    row = dict.fromkeys(metrics.METRICS, 0.5)
+    files = pairs.Files("camera", tmp_path / "near.png", tmp_path / "far.png")
+    compare.write_report({"camera": {"LP": row}, files: {"LP": row}}, {}, tmp_path)
+    with open(tmp_path / "scores.csv", newline="") as file:
+        assert [line["pair"] for line in csv.DictReader(file)] == ["camera", str(tmp_path / "near.png")]
+
+
 def test_scores_and_means(photos, triple, tmp_path, capsys):
     out = tmp_path / "out"
     arguments = [str(photos), "--out", str(out), "--set", "LP:levels=2"]

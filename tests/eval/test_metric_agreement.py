@@ -8,6 +8,7 @@ import pytest
 import skimage.data
 
 from eval import metric_agreement as agreement
+from eval import tables
 
 
 def rows(**columns):
@@ -20,15 +21,15 @@ def test_rank_agreement_by_hand():
     scores = rows(
         PSNR=[30, 31, 35, 40], MI=[0.1, 0.2, 0.9, 1.0], Q=[4, 3, 2, 1], IE=[7, 7, 7, 7], Qcv=[9, 8, 7, 1]
     )
-    assert agreement.rank_agreement(scores, "MI", "PSNR") == pytest.approx(1)
-    assert agreement.rank_agreement(scores, "Q", "PSNR") == pytest.approx(-1)
-    assert agreement.rank_agreement(scores, "Qcv", "PSNR") == pytest.approx(1)  # less is better
-    assert math.isnan(agreement.rank_agreement(scores, "IE", "PSNR"))
+    assert tables.rank_agreement(scores, "MI", "PSNR") == pytest.approx(1)
+    assert tables.rank_agreement(scores, "Q", "PSNR") == pytest.approx(-1)
+    assert tables.rank_agreement(scores, "Qcv", "PSNR") == pytest.approx(1)  # less is better
+    assert math.isnan(tables.rank_agreement(scores, "IE", "PSNR"))
     ties = rows(PSNR=[1, 2, 3, 4], SF=[1, 2, 2, 3])
     # ranks 1, 2.5, 2.5, 4
-    assert agreement.rank_agreement(ties, "SF", "PSNR") == pytest.approx(4.5 / math.sqrt(5 * 4.5))
+    assert tables.rank_agreement(ties, "SF", "PSNR") == pytest.approx(4.5 / math.sqrt(5 * 4.5))
     lacking = rows(PSNR=[1, 2, 3], SF=[1, 2, math.nan])
-    assert math.isnan(agreement.rank_agreement(lacking, "SF", "PSNR"))
+    assert math.isnan(tables.rank_agreement(lacking, "SF", "PSNR"))
 
 
 def test_means_leave_out_what_has_no_rank():

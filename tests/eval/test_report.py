@@ -101,7 +101,16 @@ def test_lytro_pairs_are_folded_below_their_mean(tmp_path, monkeypatch, triple):
     assert (folded[0].views[0].left, folded[0].views[0].right) == (0, 3)
     assert folded[0].views[0].pictures[0].link == "a.png"
     few = report.make_tables_page(tmp_path, tmp_path / "page.html", has_lytro=False)
-    assert len(few.sections) == 4
+    assert page.lead.startswith("2 pairs by every method")
+    assert len(few.sections) == 4 and few.lead.startswith("0 pairs by every method")
+
+
+def test_a_metric_that_the_ground_truth_lacks_is_not_plotted():
+    scores = {"x": {"LP": {"PSNR": 30, "LPIPS": 0.2, "Q": 0.9}, "GF": {"PSNR": 40, "LPIPS": 0.1, "Q": 0.8}}}
+    for columns, metric in ((["LPIPS", "Q"], "Q"), (["LPIPS"], None)):
+        section = report.misleading_section(scores, {"x": {"Q": 1.0}}, columns)
+        assert [metric in plot.title for plot in section.plots] == ([True] if metric else [])
+        assert section.tables[0].columns == ["pair", *columns]
 
 
 def test_titles_are_found_by_their_own_images(tmp_path, triple):

@@ -1,8 +1,10 @@
 """Tables 1-4: what is marked, counted and kept; the methods themselves are tested in tests/fusion."""
 
 import csv
+import os
 import re
 import shutil
+import signal
 from concurrent.futures import Future
 
 import cv2
@@ -194,6 +196,29 @@ def test_only_what_changed_is_made_again(tables_folder, tmp_path, monkeypatch):
     assert results.cache_key("lp", {}) != code
 
 
+def test_ours_is_made_again_where_the_pipeline_changes(monkeypatch):
+    ours = [entry for title, entry in results.list_entries().items() if title.startswith("Ours")]
+    digested, digest = [], provenance.code_digest
+    monkeypatch.setattr(
+        provenance, "code_digest", lambda *modules: digested.append(modules) or digest(*modules)
+    )
+    for entry in ours:
+        results.cache_key(entry.method, entry.options)
+    assert len(digested) > 2 and all("two_stream_fusion.pipeline" in modules for modules in digested)
+
+
+def kill(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_process_loses_no_scores(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "score_pair", kill)
+    scores, _, failed = results.score_pairs(["camera"], {"LP": ("lp", {})}, tmp_path, workers=1)
+    assert scores == {"camera": {}} and failed == {
+        "LP on camera": "a process was killed, as where memory ends"
+    }
+
+
 @pytest.mark.parametrize("size", [0, 200, 5000])
 def test_a_damaged_image_is_made_again(tmp_path, triple, size):
     a, b, _ = triple
@@ -215,14 +240,20 @@ def test_missing_pairs_are_reported(small, tmp_path, capsys):
     assert (tmp_path / "table3.csv").is_file() and not (tmp_path / "table1.csv").exists()
 
 
+@pytest.mark.parametrize("is_external", [False, True])
+@pytest.mark.parametrize("columns", [None, list(metrics.METRICS)])
 @pytest.mark.parametrize(("free", "used"), [(100, 16), (2.5, 2), (0.5, 16)])
-def test_no_more_workers_than_memory_holds_are_started(free, used, tmp_path, monkeypatch, caplog):
+def test_no_more_workers_than_memory_holds_are_started(
+    free, used, columns, is_external, tmp_path, monkeypatch, caplog
+):
     """Pairs that memory does not hold alone do not count."""
     files = [tmp_path / name for name in ("a.png", "b.png")]
     for path in files:
         images.write(path, np.random.default_rng(0).integers(0, 255, (40, 50), np.uint8))
     names = [pairs.Files(f"pair{i}", *files) for i in range(5)]
-    needed = memory_estimate.estimate_memory(files, "dwt").needed
+    method = "lp" if is_external else "dwt"
+    bytes_a_pixel = results.PAPER_SCORING_BYTES
+    needed = memory_estimate.estimate_memory(files, method, scoring_bytes=bytes_a_pixel).needed
     counts = []
 
     def stop(count, environment):
@@ -233,7 +264,10 @@ def test_no_more_workers_than_memory_holds_are_started(free, used, tmp_path, mon
     monkeypatch.setattr(results, "_find_missing", lambda names, entries: {})
     monkeypatch.setattr(results, "process_pool", stop)
     with pytest.raises(KeyboardInterrupt):
-        results.score_pairs(names, {"DWT": ("dwt", {})}, tmp_path, workers=16)
+        if is_external:
+            external = {(names[0], "others"): files[0]}
+            results.score_pairs(names, {}, tmp_path, 16, columns, external)
+        results.score_pairs(names, {"DWT": ("dwt", {})}, tmp_path, 16, columns)
     assert counts == [used] and len(caplog.messages) == (used == 2)
     assert all(line.startswith("--jobs 16: memory holds only 2 at a time") for line in caplog.messages)
 

@@ -1,6 +1,11 @@
+import csv
+import shutil
+from pathlib import Path
+
 import pytest
 
 from experiments import report, run
+from experiments.trainings import read_rows, read_solver_and_net
 
 
 def test_curves_spread_and_plots_are_those_of_the_logs(stub, lab, capsys):
@@ -36,3 +41,23 @@ def test_the_table_leaves_out_what_is_the_same():
     assert report.markdown([{**row, "seeds": "1"}]).splitlines()[0] == "| PSNR |"
     table = report.markdown([{**row, "seeds": "2"}, {**row, "seeds": "2", "net": "y"}]).splitlines()
     assert table[0] == "| net | PSNR | min | max |" and table[-1] == "| y | x | x | x |"
+
+
+def test_a_training_is_rough_where_it_is_shorter_than_its_own_solver(tmp_path, monkeypatch):
+    """The solvers of experiments/solvers differ in length."""
+    folder, titles = tmp_path / "solvers", []
+    shutil.copytree(Path(report.__file__).parent / "solvers", folder)
+    monkeypatch.setattr(report, "plot", lambda title, *_: titles.append(title))
+    with open(folder / "summary.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    full = {row.label: read_solver_and_net(row)[0].max_iter for row in read_rows(folder / "runs.csv")}
+    assert len(set(full.values())) > 1
+    for missing in (0, 1):
+        for row in rows:
+            row["iterations"] = full[row["label"]] - missing
+        with open(folder / "summary.csv", "w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+        report.redraw(folder)
+    assert [title.startswith("solvers: rough") for title in titles] == [False, True]

@@ -74,7 +74,7 @@ def encode_tiff(pixels: np.ndarray, metadata: Metadata) -> bytes:
     """
     texts = Image.Exif()
     texts.load(metadata.exif)
-    tags = [(tag, "s", 0, texts[tag], True) for tag in TEXT_TAGS if tag in texts]
+    tags = [(tag, "s", 0, str(texts[tag]).encode("latin-1"), True) for tag in TEXT_TAGS if tag in texts]
     for tag, data in ((ICC, metadata.icc), (XMP_TAG, metadata.xmp)):
         if data:
             tags.append((tag, "B", len(data), data, True))

@@ -85,7 +85,10 @@ def from_info(info: Mapping[Any, Any], xmp: bytes | str | None = None) -> tuple[
         unit = TIFF_UNITS.get(exif.get(RESOLUTION_UNIT, 2))
         resolution = _resolution(exif.get(X_RESOLUTION, 0), exif.get(Y_RESOLUTION, 0), unit)
     xmp = info.get("xmp") if xmp is None else xmp
-    metadata = Metadata(_kept_exif(exif), info.get("icc_profile") or b"", _kept_xmp(xmp), resolution)
+    kept = _kept_exif(exif)
+    metadata = Metadata(
+        kept.tobytes() if len(kept) else b"", info.get("icc_profile") or b"", _kept_xmp(xmp), resolution
+    )
     return metadata, exif.get(ORIENTATION, 1)
 
 
@@ -153,16 +156,33 @@ def _resolution(x, y, unit):
 
 
 def _kept_exif(exif):
-    """EXIF as bytes, without the tags that describe the old file."""
+    """EXIF without the tags that describe the old file."""
     kept = Image.Exif()
     for tag in TEXT_TAGS:
         if tag in exif:
-            kept[tag] = exif[tag]
+            kept[tag] = _keep_bytes(exif[tag])
     for part in IFD_TAGS:
-        values = {tag: v for tag, v in exif.get_ifd(part).items() if tag not in SIZE_TAGS}
+        values = {tag: _keep_bytes(v) for tag, v in exif.get_ifd(part).items() if tag not in SIZE_TAGS}
         if values:
             kept[part] = values
-    return kept.tobytes() if len(kept) else b""
+    return kept
+
+
+class _Text(str):
+    """A text of EXIF, in UTF-8 or whatever code, that Pillow writes as it read it.
+
+    It reads Latin-1, which is all bytes as they are, and writes ASCII, with a ? for each other byte.
+    """
+
+    def __str__(self):
+        return self
+
+    def encode(self, *_):
+        return super().encode("latin-1")
+
+
+def _keep_bytes(value):
+    return _Text(value) if isinstance(value, str) else value
 
 
 def _kept_xmp(xmp):
@@ -207,8 +227,9 @@ def exif_with_resolution(exif: bytes, resolution: Resolution | None) -> bytes:
     """
     if resolution is None:
         return exif
-    with_resolution = Image.Exif()
-    with_resolution.load(exif)
+    whole = Image.Exif()
+    whole.load(exif)
+    with_resolution = _kept_exif(whole)
     unit = 2 if resolution.unit == "inch" else 3
     resolution = resolution.per(TIFF_UNITS[unit])
     with_resolution[X_RESOLUTION], with_resolution[Y_RESOLUTION] = resolution.x, resolution.y

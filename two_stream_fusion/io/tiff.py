@@ -62,8 +62,9 @@ def decode_tiff(
         _check_page(path, page)
         decode.check_header(path, _page_header(page))
         metadata = _page_metadata(file, page)
-        pixels = _decode_page(path, page, plane)
-    return _scale_levels(path, pixels, value_range), metadata
+        pixels, is_multiplied = _decode_page(path, page, plane)
+    levels = _scale_levels(path, pixels, value_range)
+    return _divide_by_alpha(levels) if is_multiplied else levels, metadata
 
 
 def header_of_tiff(path: Path, index: int, channel: int | None = None, time: int | None = None) -> Header:
@@ -98,7 +99,7 @@ def _page_metadata(file, page):
     for tag in TEXT_TAGS:
         text = page.tags[tag].value if tag in page.tags else None
         if isinstance(text, str) and not (tag == DESCRIPTION and STRUCTURE.match(text)):
-            exif[tag] = text
+            exif[tag] = text.encode()
     icc, xmp = (page.tags[tag].value if tag in page.tags else b"" for tag in (ICC, XMP_TAG))
     tags = (X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT)
     values = {tag: page.tags[tag].value for tag in tags if tag in page.tags}
@@ -139,14 +140,14 @@ def _check_page(path, page):
 
 
 def _decode_page(path, page, plane):
-    """The pixels of a page, upright, alpha not multiplied into the colours."""
+    """The pixels of a page, upright, and whether alpha is multiplied into the colours."""
     if page.extrasamples and (page.axes not in ("YX", "YXS", "SYX") or page.photometric not in (1, 2)):
         raise UnsupportedImage(f"{path}: alpha beside other than gray or RGB; convert it first")
     pixels, orientation = _decode_samples(path, page, plane)
     _check_decoded(path, page, pixels, orientation)
-    if page.extrasamples and page.extrasamples[0] == 1 and pixels.dtype.kind == "u" and orientation:
-        pixels = _divide_by_alpha(pixels)
-    return decode.apply_orientation(pixels, orientation or 1)
+    is_multiplied = bool(page.extrasamples) and page.extrasamples[0] == 1 and pixels.dtype.kind in "fu"
+    is_divided = orientation is None and page.dtype == np.uint8  # by Pillow
+    return decode.apply_orientation(pixels, orientation or 1), is_multiplied and not is_divided
 
 
 def _decode_samples(path, page, plane):
@@ -183,8 +184,6 @@ def _decode_samples(path, page, plane):
     pixels = _decode_with_opencv(path, plane.page)
     if page.photometric == 0 and pixels.dtype == np.uint16:  # white is zero: OpenCV inverts 8 bits only
         pixels = ~pixels
-    if page.extrasamples and page.extrasamples[0] == 1 and pixels.ndim == 3:
-        pixels = _divide_by_alpha(pixels)
     return pixels, None
 
 

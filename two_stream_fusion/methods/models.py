@@ -86,15 +86,13 @@ def model_files(name: str, *methods: str) -> tuple[Path, Path]:
     return data_folder() / "prototxt" / head["net"] / "deploy.prototxt", weights
 
 
-def add_model_arguments(parser: argparse._ActionsContainer, default: str | None = DEFAULT) -> None:
+def add_model_arguments(parser: argparse._ActionsContainer) -> None:
     """Add --model, --net and --weights to an argparse parser or group; `resolve_model` reads them.
 
     Args:
         parser: an ArgumentParser or a group of one.
-        default: of --model. None lets the command tell whether the option was given.
     """
-    model_help = f"a model of models/ (default: {default or DEFAULT})"
-    parser.add_argument("--model", default=default, metavar="NAME", help=model_help)
+    parser.add_argument("--model", metavar="NAME", help=f"a model of models/ (default: {DEFAULT})")
     parser.add_argument("--net", metavar="DEPLOY", help="a deploy.prototxt instead; needs --weights")
     parser.add_argument("--weights", metavar="CAFFEMODEL", help="weights for --net")
 
@@ -103,27 +101,28 @@ def resolve_model(
     model: str | None = None,
     net: str | Path | None = None,
     weights: str | Path | None = None,
-    *,
-    method: str | None = None,
+    *methods: str,
 ) -> tuple[str | Path, str | Path]:
     """Find the files that --model, --net and --weights name.
 
     Args:
-        model: a released model; None for DEFAULT. Not looked at where `net` is given.
-        net, weights: a deploy.prototxt and its weights, or None.
-        method: as for `model_files`.
+        model: a released model; None for DEFAULT.
+        net, weights: a deploy.prototxt and its weights, in place of a model.
+        methods: as for `model_files`.
 
     Returns:
         The paths of the deploy.prototxt and the weights.
 
     Raises:
-        ValueError: `net` and `weights` are not given together, or as `model_files`.
+        ValueError: `net` and `weights` are not given together or beside a model, or as `model_files`.
     """
     if (net is None) != (weights is None):
-        raise ValueError("--net and --weights go together")
-    if net is not None and weights is not None:
-        return net, weights
-    return model_files(model or DEFAULT, *([method] if method else []))
+        raise ValueError("net and weights go together")
+    if net is None or weights is None:
+        return model_files(DEFAULT if model is None else model, *methods)
+    if model is not None:
+        raise ValueError("either a model, or net and weights")
+    return net, weights
 
 
 def open_net(deploy: str | Path, weights: str | Path) -> caffe.Net:

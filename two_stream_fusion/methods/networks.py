@@ -41,22 +41,23 @@ def open_network(
         ValueError: a file is not what it should be, there is no such model or GPU, or options exclude each
             other.
     """
-    _check_model(model, net, weights)
+    deploy, weights = models.resolve_model(model, net, weights, *KINDS)
     import caffe
 
     from two_stream_fusion.methods.multi_stream import MultiStream, is_multi_stream
     from two_stream_fusion.methods.two_stream import TwoStream
 
-    if gpu is not None:
+    # Both are set each time: Caffe keeps them from one network to the next.
+    if gpu is None:
+        caffe.set_mode_cpu()
+    else:
         caffe.set_device(gpu)
         caffe.set_mode_gpu()
-    if precision != "float32":
-        if not hasattr(caffe, "set_precision"):
-            raise ValueError(f"precision {precision}: this Caffe has only float32; caffe_torch has more")
+    if hasattr(caffe, "set_precision"):
         caffe.set_precision(precision)
-    if net is None or weights is None:
-        net, weights = models.model_files(models.DEFAULT if model is None else model, *KINDS)
-    return (MultiStream if is_multi_stream(net) else TwoStream)(net, weights)
+    elif precision != "float32":
+        raise ValueError(f"precision {precision}: this Caffe has only float32; caffe_torch has more")
+    return (MultiStream if is_multi_stream(deploy) else TwoStream)(deploy, weights)
 
 
 def kind(model: str | None = None, net: str | Path | None = None, weights: str | Path | None = None) -> str:
@@ -71,16 +72,7 @@ def kind(model: str | None = None, net: str | Path | None = None, weights: str |
     Raises:
         OSError, ValueError: as of `open_network`.
     """
-    _check_model(model, net, weights)
     from two_stream_fusion.methods.multi_stream import is_multi_stream
 
-    if net is None:
-        net, _ = models.model_files(models.DEFAULT if model is None else model, *KINDS)
-    return KINDS[is_multi_stream(net)]
-
-
-def _check_model(model, net, weights):
-    if (net is None) != (weights is None):
-        raise ValueError("net and weights go together")
-    if net is not None and model is not None:
-        raise ValueError("either a model, or net and weights")
+    deploy, _ = models.resolve_model(model, net, weights, *KINDS)
+    return KINDS[is_multi_stream(deploy)]

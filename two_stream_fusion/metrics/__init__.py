@@ -54,7 +54,7 @@ def evaluate(
         ValueError: as `preprocess.prepare` and the metrics raise it.
     """
     sources, fused = preprocess.prepare(*images, names=names)
-    functions = {**{name: metric.function for name, metric in REGISTRY.items()}, **METRICS}
+    functions = {name: metric.function for name, metric in REGISTRY.items()}
     columns = list(METRICS) if columns is None else columns
     shared: dict[str, float] = {}
     if any(functions[name] in _SHARING for name in columns):

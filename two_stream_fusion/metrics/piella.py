@@ -176,10 +176,10 @@ def quality_map(*images: np.ndarray) -> np.ndarray:
         (H - 7) x (W - 7) float32 in -1..1; [y, x] belongs to the window y..y+7, x..x+7.
 
     Raises:
-        ValueError: as `preprocess.prepare` raises it.
+        ValueError: as `preprocess.prepare` raises it, or for images smaller than 8x8 pixels.
     """
     sources, fused = preprocess.prepare(*images)
-    quality = np.empty((fused.shape[0] - 7, fused.shape[1] - 7), np.float32)
+    quality = np.empty([max(0, length - 7) for length in fused.shape], np.float32)
     for tile, local, _ in _tiles(sources, fused, _levels, _BOX):
         quality[tile] = local
     return quality

@@ -98,7 +98,7 @@ def levels(image: np.ndarray) -> np.ndarray:
 def stretch(image: np.ndarray) -> np.ndarray:
     """Stretch gray levels to 0..255 by their minimum and maximum, and round them.
 
-    Only metrics that are defined with this step use it: Qcb and Qcv.
+    Only metrics that are defined with this step use it: Qcb, Qcv and TE_2012.
 
     Args:
         image: a gray image, H x W, uint8 or uint16.

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from two_stream_fusion.base.pixels import gray
-from two_stream_fusion.pipeline import Result
+from two_stream_fusion.pipeline import Result, fuse
 from two_stream_fusion.report.page import (
     Cell,
     Page,
@@ -211,8 +211,9 @@ def _facts(report, settings):
     ]
     printed_keys = ("method", "options", "refine", "net", "weights", "reference")
     for name, value in settings.items():
-        if name not in printed_keys and value not in (None, False):
-            facts.append((name.replace("_", " "), "yes" if value is True else str(value)))
+        if name not in printed_keys and value != fuse.__kwdefaults__.get(name):
+            shown = {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+            facts.append((name.replace("_", " "), shown))
     facts += [(f"time to {stage}", f"{seconds:.2f} s") for stage, seconds in report["seconds"].items()]
     facts.append(("version", report["version"]))
     return facts

@@ -76,11 +76,10 @@ def fuse_by_network(
     if len(frames) < 2:
         raise ValueError("two images or more are needed")
     frames = frames if isinstance(frames, Frames) else Frames(frames)
-    if fuses_stacks(network):
-        with progress("fusing", network.count_squares(frames.shape, len(frames), tile), "tile") as track:
+    with progress("fusing", count_tiles(network, frames, tile), "tile") as track:
+        if fuses_stacks(network):
             image, choice = network(frames, tile=tile, progress=track)
-        return (image, None) if refine == "none" else (blend_frames(frames, choice), choice)
-    with progress("fusing", count_tiles(frames, tile), "tile") as track:
+            return (image, None) if refine == "none" else (blend_frames(frames, choice), choice)
         if refine == "none":
             return reduce(lambda a, b: network(a, b, tile=tile, progress=track), frames), None
         if len(frames) == 2:
@@ -131,16 +130,19 @@ def fuses_stacks(network: Callable[..., np.ndarray] | MultiStream) -> TypeGuard[
     return hasattr(network, "count_squares")
 
 
-def count_tiles(frames: Frames, tile: int) -> int:
-    """Count the squares that the network computes for a pair, or for the neighbours of a stack.
+def count_tiles(network: Callable[..., np.ndarray] | MultiStream, frames: Frames, tile: int) -> int:
+    """Count the squares that a network computes for a pair, or for the neighbours of a stack.
 
     Args:
+        network: a TwoStream, or a MultiStream, which computes those of the whole stack.
         frames: the images.
         tile: as of TwoStream.
 
     Returns:
         The number.
     """
+    if fuses_stacks(network):
+        return network.count_squares(frames.shape, len(frames), tile)
     return len(tiles(frames.shape[:2], tile, 0)) * (len(frames) - 1)
 
 

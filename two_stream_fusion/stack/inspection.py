@@ -133,7 +133,7 @@ def order_and_screen(
     order = sort(kept)
     if shaken:
         LOG.warning(
-            "the camera moved by up to %.1f %% of the width, so the order of focus may be wrong;"
+            "the camera moved by up to %.1f %% of the longer side, so the order of focus may be wrong;"
             " --keep-order keeps the given one",
             100 * shaken,
         )

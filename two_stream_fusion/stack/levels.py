@@ -101,11 +101,14 @@ def find_level_map(images: Iterable[np.ndarray]) -> LevelMap:
     bits = _unused_bits(high - low, size)
     if bits < unused + MIN_GAIN:
         return LevelMap(0, unused, False)
-    length = highest - min(r.lowest for r in ranges)
+    lowest = min(r.lowest for r in ranges)
+    length = highest - lowest
     if top >> bits < length <= top >> (bits - 1):
         bits -= 1  # clips nothing
     span = top >> bits
     base = low - int(MARGIN * (span - (high - low))) if high > span else 0
+    if length <= span:
+        base = min(max(base, highest - span), lowest)
     return LevelMap(min(max(0, base), top - span), bits, True)
 
 

@@ -145,8 +145,9 @@ def register_without_spots(
     if is_flat(reference) or is_flat(image):
         raise AlignmentError("nothing to align by: an image is flat")
     matrix = _register_once(reference, image, motion)
-    if _spots_mislead(reference, image, matrix):
-        reference, image = _without_spots(reference, image)
+    spots = _misleading_spots(reference, image, matrix)
+    if spots is not None:
+        reference, image = _without_spots(reference, image, spots)
         matrix = _register_once(reference, image, motion)
         if matrix is None:
             raise AlignmentError("fixed spots, such as dust, hide the motion of the scene")
@@ -166,38 +167,51 @@ def _register_once(reference, image, motion):
     return None
 
 
-def _spots_mislead(reference, image, matrix):
-    """Whether the images without fixed spots are far more alike by another motion."""
+def _misleading_spots(reference, image, matrix):
+    """The fixed spots without which the images are far more alike by another motion, as `_find_spots`."""
     count = max(1, sum(gray.size <= SPOT_PIXELS for gray, _ in reference))
-    reference, image = _without_spots(reference[:count], image[:count])
-    if reference is None or is_flat(reference) or is_flat(image):
-        return False
+    spots = _find_spots(reference[:count], image[:count])
+    if spots is None:
+        return None
+    reference, image = _without_spots(reference[:count], image[:count], spots)
+    if is_flat(reference) or is_flat(image):
+        return None
     without = _register_once(reference, image, "translation")
     if without is None:
-        return False
+        return None
     if matrix is None:
-        return True
+        return spots
     fixed, up = reference[-1]
     resting, with_spots, without_spots = (
         moved_corners(np.linalg.inv(up) @ one @ up, fixed.shape) for one in (np.eye(3), matrix, without)
     )
     if np.abs(with_spots - without_spots).max() <= SPOT_DISTANCE * max(fixed.shape):
-        return False
+        return None
     # What stands still can only keep the motion small. Where it is large, the spots are parts of the scene.
     if np.abs(with_spots - resting).max() >= np.abs(without_spots - resting).max():
-        return False
+        return None
     misfit, misfit_without = (1 - correlate_pyramids(reference, image, one) for one in (matrix, without))
-    return misfit_without < (1 - SPOT_GAIN) * misfit
+    return spots if misfit_without < (1 - SPOT_GAIN) * misfit else None
 
 
-def _without_spots(reference, image):
-    """Both pyramids with the spots that they share filled, or (None, None) where they share none."""
-    spots = dust.find_spots(reference[-1][0], image[-1][0])
-    if spots is None:
-        return None, None
+def _find_spots(reference, image):
+    """The spots that two pyramids share, H x W bool at their largest level; None where they share none."""
+    return dust.find_spots(reference[-1][0], image[-1][0])
+
+
+def _without_spots(reference, image, spots):
+    """Both pyramids with the spots that they share filled.
+
+    They are found at the largest level. Where none is seen there, as of soft dust, they are those that are
+    given, of a smaller level.
+    """
+    found = _find_spots(reference, image)
+    if found is None:
+        size = reference[-1][0].shape[::-1]
+        found = cv2.resize(spots.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
     filled = []
     for pyramid in (reference, image):
-        gray = dust.fill_spots(pyramid[-1][0], spots)
+        gray = dust.fill_spots(pyramid[-1][0], found)
         levels = []
         for level, up in pyramid[::-1]:
             if level.shape != gray.shape:

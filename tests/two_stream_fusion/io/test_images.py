@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from two_stream_fusion.base import memory
-from two_stream_fusion.io import decode, images, png
+from two_stream_fusion.io import decode, images, png, tiff
 from two_stream_fusion.io.metadata import Metadata, Resolution
 
 ENDINGS = (".png", ".tif", ".jpg", ".webp")
@@ -167,6 +167,23 @@ def test_associated_alpha_is_divided_out(tmp_path):
     loaded = images.load(tmp_path / "x.tif")
     np.testing.assert_array_equal(loaded.pixels[..., 1], [[90, 128, 255], [7, 255, 50]])
     np.testing.assert_array_equal(loaded.alpha, alpha)
+
+
+@pytest.mark.parametrize("by_opencv", [False, True])
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_associated_alpha_of_16_bits_and_floats_is_divided_out(tmp_path, monkeypatch, dtype, by_opencv):
+    if by_opencv:  # as where it is packed by LZW
+        monkeypatch.setattr(tiff, "OWN_COMPRESSIONS", ())
+    top = 65535 if dtype == np.uint16 else 1
+    pixels = np.empty((5, 7, 4), np.float64)
+    pixels[..., :3], pixels[..., 3] = 0.4, 0.5  # colours of 0.8, times alpha
+    pixels = (pixels * top).astype(dtype)
+    tifffile.imwrite(
+        tmp_path / "x.tif", pixels, photometric="rgb", extrasamples=["assocalpha"], compression="deflate"
+    )
+    loaded = images.load(tmp_path / "x.tif")
+    np.testing.assert_allclose(loaded.pixels.astype(int), 0.8 * 65535, atol=2)
+    np.testing.assert_allclose(loaded.alpha.astype(int), 0.5 * 65535, atol=1)
 
 
 def test_associated_alpha_packed_by_lzw_is_divided_out_once(tmp_path):

@@ -1,3 +1,6 @@
+import struct
+import time
+
 import numpy as np
 import pytest
 import tifffile
@@ -173,9 +176,39 @@ def test_long_xmp_is_left_out_of_jpeg_alone(tmp_path):
         assert loaded_xmp == (b"" if ending == ".jpg" else xmp)
 
 
-def test_hostile_xmp_takes_no_time(tmp_path):
+def test_hostile_xmp_takes_no_time():
+    """An expression of quadratic time would take minutes."""
+    start = time.process_time()
     for text in ("<tiff:Orientation " * 50_000, "<xmp:Thumbnails>" * 50_000, ' tiff:Orientation="' * 50_000):
         metadata._kept_xmp(packet(text))
+    assert time.process_time() - start < 20
+
+
+@pytest.mark.parametrize("source", ENDINGS)
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_texts_of_exif_keep_their_bytes(tmp_path, source, ending):
+    name = "Zo\u00eb \u592a\u90ce".encode()  # UTF-8; EXIF itself knows ASCII alone
+    exif = Image.Exif()
+    exif[315], exif[271] = name, "plain"
+    images.write(tmp_path / f"a{source}", PIXELS, metadata=Metadata(exif.tobytes()))
+    first = images.load(tmp_path / f"a{source}").metadata
+    images.write(tmp_path / f"b{ending}", PIXELS, metadata=first)
+    kept = Image.Exif()
+    kept.load(images.load(tmp_path / f"b{ending}").metadata.exif)
+    assert kept[315].encode("latin-1") == name and kept[271] == "plain"
+    assert name + b"\0" in (tmp_path / f"b{ending}").read_bytes()
+
+
+def test_texts_of_the_exposure_keep_their_bytes(tmp_path):
+    """The owner of the camera stands in a part of its own, as text (type 2)."""
+    owner = b"Zo\xc3\xab"
+    entry = struct.pack("<HHII", 0xA430, 2, len(owner) + 1, 44)
+    part = struct.pack("<H", 1) + entry + struct.pack("<I", 0)
+    head = b"II*\0" + struct.pack("<IHHHIII", 8, 1, 0x8769, 4, 1, 26, 0)
+    exif = b"Exif\0\0" + head + part + owner + b"\0"
+    images.write(tmp_path / "a.jpg", PIXELS, metadata=Metadata(exif))
+    loaded = images.load(tmp_path / "a.jpg").metadata.exif
+    assert struct.pack(">HHI", 0xA430, 2, len(owner) + 1) in loaded and owner + b"\0" in loaded
 
 
 def test_xmp_is_found_among_the_segments_of_a_jpeg(tmp_path):

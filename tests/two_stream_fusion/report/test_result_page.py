@@ -85,7 +85,7 @@ def test_the_page_describes_what_was_done(tmp_path):
         left_out=(LeftOut(2, "image 3", "brighter than the others"),),
     )
     result = result._replace(aligned=aligned, choice=result.choice % 2)
-    settings = {"align": "affine", "gpu": None, "keep_all": False, "tile": 512}
+    settings = {"align": "affine", "gpu": 0, "crop": False, "exposure": True, "keep_all": False, "tile": 512}
     page, pictures, photographs, how_done = describe(
         tmp_path / "page.html", result, warnings=["beware"], **settings
     )
@@ -96,8 +96,9 @@ def test_the_page_describes_what_was_done(tmp_path):
     assert values["image 1"][0] == "2" and values["image 1"][3:] == ["0.00", "1.0000"]
     assert "image 3, left out: brighter than the others" in values
     facts = dict(how_done.facts)
-    assert facts["align"] == "affine" and facts["tile"] == "512" and facts["reference"] == "image 1"
-    assert facts["time to fuse"] == "1.00 s" and not {"gpu", "keep all"} & set(facts)
+    assert facts["align"] == "affine" and facts["gpu"] == "0" and facts["crop"] == "no"
+    assert facts["reference"] == "image 1" and facts["time to fuse"] == "1.00 s"
+    assert not {"exposure", "keep all", "tile"} & set(facts)  # as by default
 
 
 def test_decision_maps_of_a_method_are_shown(tmp_path, triple):

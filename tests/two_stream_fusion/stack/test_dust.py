@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.two_stream_fusion.stack.scenes import levels, photograph
-from two_stream_fusion.stack import align
+from two_stream_fusion.stack import align, registration
 from two_stream_fusion.stack.dust import fill_spots, find_spots
 
 SIZE = 250, 320
@@ -33,6 +33,20 @@ def faint_pair(faint, spots, shift):
 def test_a_faint_scene_is_aligned_whatever_the_dust(faint, shift):
     first, second, true = faint_pair(faint, 40, shift)
     assert align.corner_distance(align.estimate(first, second), true, SIZE) < 0.5
+
+
+def test_soft_dust_that_only_a_smaller_level_shows_is_filled(monkeypatch):
+    first, second, true = faint_pair(0.06, 40, (17, 0))
+    monkeypatch.setattr(registration, "SPOT_PIXELS", SIZE[0] * SIZE[1] // 2)
+    sizes = []
+
+    def find(one, other):
+        sizes.append(one.size)
+        return None if one.shape == SIZE else find_spots(one, other)
+
+    monkeypatch.setattr(registration.dust, "find_spots", find)
+    assert align.corner_distance(align.estimate(first, second), true, SIZE) < 0.5
+    assert min(sizes) < max(sizes) == SIZE[0] * SIZE[1]
 
 
 def test_a_faint_scene_that_stands_still_stays():

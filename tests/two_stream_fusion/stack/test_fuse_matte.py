@@ -1,5 +1,7 @@
 """stack/fuse_matte.py, from files: alpha is fused as the pixels are, by every method."""
 
+import contextlib
+
 import cv2
 import numpy as np
 import pytest
@@ -211,3 +213,27 @@ def test_frames_that_move_are_filled_in_register(tmp_path):
 
 def test_only_nets_are_too_slow_for_the_tests_of_alpha():
     assert {*registry.METHODS} - {*FAST} == {"srcnn", "cnn", "two_stream"}
+
+
+def test_a_multi_stream_network_selects_and_counts_its_squares(tmp_path):
+    scene, totals, counted = photograph()[:64, :80], [], []
+
+    @contextlib.contextmanager
+    def progress(stage, total, unit):
+        totals.append(total)
+
+        def track(items):
+            items = list(items)
+            counted.append(len(items))
+            return items
+
+        yield track
+
+    alpha = np.full(scene.shape[:2], 255, np.uint8)
+    alpha[:8] = 0
+    paths = write_frames(tmp_path / "in", [scene, scene // 2], [alpha, alpha])
+    result = fuse(
+        paths, "two_stream", model="N-stream_f16_k3-stack", refine="none", tile=32, progress=progress
+    )
+    assert totals == [sum(counted)] and len(counted) > 1  # at several sizes
+    assert result.refine == "select" and result.choice is not None and (result.alpha[:8] == 0).all()

@@ -91,3 +91,16 @@ def test_levels_outside_are_clipped(dtype, shape):
     )
     np.testing.assert_array_equal(level_map.restore(level_map.spread(image)), np.clip(image, 100, last))
     assert level_map.restore(np.array([0, 1, 2, top], dtype)).tolist() == [100, 100, 101, last]
+
+
+@pytest.mark.parametrize(
+    ("lowest", "inner", "highest"),
+    [(9900, (10000, 10100), 10150), (9960, (10000, 10070), 10080), (9995, (10000, 10100), 10250)],
+)
+def test_a_range_that_fits_is_not_clipped(lowest, inner, highest):
+    """The levels of one pixel each at both ends are farther from the others than NEAR."""
+    image = np.linspace(*inner, 400 * 300).round().astype(np.uint16).reshape(300, 400)
+    image[0, 0], image[0, 1] = lowest, highest
+    level_map = find_level_map([image, image])
+    assert level_map.bits >= 7 and not level_map.outside(image).any()
+    np.testing.assert_array_equal(level_map.restore(level_map.spread(image)), image)

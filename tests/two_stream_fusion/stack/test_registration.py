@@ -70,14 +70,17 @@ def test_levels_of_20_000_pixels_are_correlated(monkeypatch):
 
 def test_spots_are_looked_for_at_200_000_pixels(monkeypatch):
     sizes = []
-
-    def without_spots(reference, image):
-        sizes.append(reference[-1][0].size)
-        return None, None
-
-    monkeypatch.setattr(registration, "_without_spots", without_spots)
+    monkeypatch.setattr(registration.dust, "find_spots", lambda first, second: sizes.append(first.size))
     pyramid = [(np.zeros((1000, width), np.float32), np.eye(3)) for width in (160, 195, 205, 250)]
-    assert not registration._spots_mislead(pyramid, pyramid, np.eye(3)) and sizes == [195_000]
+    assert registration._misleading_spots(pyramid, pyramid, np.eye(3)) is None and sizes == [195_000]
+
+
+def with_spots(monkeypatch):
+    """Have some spots found on every pair."""
+    spots = np.zeros((80, 100), bool)
+    spots[40, 50] = True
+    monkeypatch.setattr(registration.dust, "find_spots", lambda first, second: spots)
+    return spots
 
 
 @pytest.mark.parametrize(
@@ -87,12 +90,13 @@ def test_spots_are_looked_for_at_200_000_pixels(monkeypatch):
 def test_spots_mislead_where_another_motion_fits_far_better(monkeypatch, shift, correlation, do_mislead):
     pyramid = [(np.random.default_rng(0).random((80, 100), np.float32), np.eye(3))]
     without = zoomed(1, shift)
-    monkeypatch.setattr(registration, "_without_spots", lambda *pyramids: pyramids)
+    spots = with_spots(monkeypatch)
     monkeypatch.setattr(registration, "_register_once", lambda *_: without)
     monkeypatch.setattr(
         registration, "correlate_pyramids", lambda a, b, matrix: correlation if matrix is without else 0.72
     )
-    assert registration._spots_mislead(pyramid, pyramid, np.eye(3)) == do_mislead
+    found = registration._misleading_spots(pyramid, pyramid, np.eye(3))
+    assert found is (spots if do_mislead else None)
 
 
 @pytest.mark.parametrize(("scale", "do_mislead"), [(1.0, True), (1.01, True), (1.03, False), (0.97, False)])
@@ -100,9 +104,10 @@ def test_spots_do_not_mislead_to_a_larger_motion(monkeypatch, scale, do_mislead)
     """Letters at a few of the same places are no dust: dust stands still."""
     pyramid = [(np.random.default_rng(0).random((80, 100), np.float32), np.eye(3))]
     without = zoomed(1, 1.5)
-    monkeypatch.setattr(registration, "_without_spots", lambda *pyramids: pyramids)
+    spots = with_spots(monkeypatch)
     monkeypatch.setattr(registration, "_register_once", lambda *_: without)
     monkeypatch.setattr(
         registration, "correlate_pyramids", lambda a, b, matrix: 0.9 if matrix is without else 0.7
     )
-    assert registration._spots_mislead(pyramid, pyramid, zoomed(scale)) == do_mislead
+    found = registration._misleading_spots(pyramid, pyramid, zoomed(scale))
+    assert found is (spots if do_mislead else None)
