@@ -80,8 +80,8 @@ def parse_arguments(
         " their side, no overlap)")  # fmt: skip
     add("--pairs", type=at_least(1), default=1, metavar="N", help="pairs made of each photograph to train"
         " on, each with a region and blur of its own (default: %(default)s)")  # fmt: skip
-    add("--recolour", action="store_true", help="train on half the pairs in other colours, most of them"
-        " saturated, which in photographs are rare")  # fmt: skip
+    add("--recolour", action="store_true", help="give half the training pairs strong colours, which"
+        " are rare in photographs")  # fmt: skip
     add("--gray", action="store_true", help="make the photographs gray first")
     add("--val-patches", type=at_least(0), metavar="N", help="validation patches kept at most; the solvers"
         f" test on so many (default: {TEST_PATCHES}, stacks {StackPatches.val_patches}; 0: all)")  # fmt: skip

@@ -111,8 +111,8 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument_group("stacks of three images or more").add_argument
     add("--keep-order", action="store_true", help="the images are in the order of focus; do not sort"
         " them")  # fmt: skip
-    add("--keep-all", action="store_true", help="also fuse images that would be left out: black, blurred,"
-        " by motion too, noisy, of another scene")  # fmt: skip
+    add("--keep-all", action="store_true", help="also fuse images that would be left out: blank, too bright"
+        " or dark, blurred, noisy, or of another scene")  # fmt: skip
 
     add = parser.add_argument_group("alignment").add_argument
     add("--align", metavar="MODEL", nargs="?", const="affine", choices=MOTIONS, help="align the images"
