@@ -151,21 +151,28 @@ def fetch(name: str, root: str | Path = ROOT) -> Path:
         FetchError: it is not available.
     """
     row, target = registry()[name], Path(root, name)
-    if row["copy_sha256"]:
-        try:
+    try:
+        if row["copy_sha256"]:
             _copy_for_training(name, row, target)
-        except FetchError:
-            raise
-        except OSError as error:  # a full disk, a forbidden folder
-            raise FetchError(name, _reason(error, row["url"]), row["url"]) from None
+            return target
+        folder = os.environ.get("FUSION_DATA")
+        local = _same_bytes(Path(folder, name), row) if folder else None
+        if local:
+            return local
+        _download(name, row, target)
         return target
-    if os.environ.get("FUSION_DATA"):
-        local = Path(os.environ["FUSION_DATA"], name)
-        for path, sha256 in ((local, row["sha256"]), (local.with_suffix(".png"), row["png_sha256"])):
-            if sha256 and path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
-                return path
-    _download(name, row, target)
-    return target
+    except FetchError:
+        raise
+    except OSError as error:  # a full disk, a forbidden folder or file
+        raise FetchError(name, _reason(error, row["url"]), row["url"]) from None
+
+
+def _same_bytes(path, row):
+    """The file, or its copy as PNG, where it has the known bytes; None where neither has."""
+    for candidate, sha256 in ((path, row["sha256"]), (path.with_suffix(".png"), row["png_sha256"])):
+        if sha256 and candidate.is_file() and hashlib.sha256(candidate.read_bytes()).hexdigest() == sha256:
+            return candidate
+    return None
 
 
 def _copy_for_training(name, row, target):
@@ -236,7 +243,7 @@ def pair_files(name: str, root: str | Path = ROOT) -> list[Path]:
     """Fetch the images to fuse of an evaluation pair or triple, without its ground truth.
 
     Args:
-        name: a pair, as in `groups`.
+        name: a pair, as in `list_groups`.
         root: the folder below which files are kept.
 
     Returns:
@@ -269,7 +276,7 @@ def pair_names(name: str) -> list[str]:
     return names
 
 
-def fetch_all(names: Sequence[str], root: str | Path) -> tuple[list[Path], list[OSError]]:
+def fetch_all(names: Sequence[str], root: str | Path) -> tuple[list[Path], list[FetchError]]:
     """Fetch files, eight at a time.
 
     Gives up where the first eight all fail, as they do without a network.
@@ -292,7 +299,7 @@ def fetch_all(names: Sequence[str], root: str | Path) -> tuple[list[Path], list[
             for future in tqdm(futures, "fetching", unit="file", disable=None, leave=False):
                 try:
                     paths.append(future.result())
-                except OSError as error:
+                except FetchError as error:
                     failures.append(error)
                 if len(failures) == 8 and not paths:
                     break

@@ -1,4 +1,5 @@
 import csv
+import errno
 import hashlib
 import io
 import os
@@ -171,6 +172,21 @@ def test_a_training_file_that_cannot_be_written_is_named(host, tmp_path, capsys)
     assert capsys.readouterr().err == "not fetched: 0001.jpg and 1 more: Not a directory\n"
 
 
+def test_a_file_of_the_given_folder_that_cannot_be_read_is_named(host, tmp_path, monkeypatch, capsys):
+    fly = tmp_path / "given/stacks/fly"
+    fly.mkdir(parents=True)
+    (fly / "1.jpg").write_bytes(FILES["stacks/fly/1.jpg"])
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setenv("FUSION_DATA", str(tmp_path / "given"))
+    monkeypatch.setattr(Path, "read_bytes", refuse)  # rights do not stop root
+    with pytest.raises(OSError, match="1 of 2 files are available"):
+        fetch.main(["fly", "--out", str(tmp_path / "to")])
+    assert capsys.readouterr().err == "not fetched: 1.jpg: Permission denied\n"
+
+
 def test_released_photographs_are_known_as_published_and_as_copies(host):
     files = FILES["train/0001.jpg"], COPIES["train/0001.jpg"]
     shas = [hashlib.sha256(data).hexdigest() for data in files]
@@ -231,7 +247,7 @@ def test_without_a_network_it_gives_up_early(host, tmp_path, monkeypatch):
     def fails(name, root):
         tried.append(name)
         time.sleep(0.01)
-        raise OSError("no connection")
+        raise fetch.FetchError(name, "no connection", f"https://example.org/{name}")
 
     monkeypatch.setattr(fetch, "fetch", fails)
     fetched, failures = fetch.fetch_all([f"train/{i}.jpg" for i in range(1000)], tmp_path)
