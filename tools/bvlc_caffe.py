@@ -226,24 +226,33 @@ Dir::Etc::preferencesparts "/dev/null";
 
     def __call__(self, command: str, *arguments: str, cwd: Path | None = None, show: bool = False) -> str:
         """What an apt command prints (or shows, on stderr). OSError with its first error if it fails."""
-        done = subprocess.run(
-            [command, "-c", str(self.config), *arguments],
-            cwd=cwd,
-            stdout=sys.stderr if show else subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, "LC_ALL": "C"},
-            text=True,
-        )
-        if done.returncode:
-            words = [line[3:] for line in done.stderr.splitlines() if line.startswith(("E: ", "W: "))]
-            raise OSError(words[0] if words else f"{command} ended with {done.returncode}")
-        return done.stdout or ""
+        return _run_apt([command, "-c", str(self.config), *arguments], cwd, show)
+
+
+def _run_apt(command, cwd=None, show=False):
+    """What an apt command prints (or shows, on stderr). OSError with its first error if it fails."""
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        stdout=sys.stderr if show else subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "LC_ALL": "C"},
+        text=True,
+    )
+    if done.returncode:
+        words = [line[3:] for line in done.stderr.splitlines() if line.startswith(("E: ", "W: "))]
+        raise OSError(words[0] if words else f"{command[0]} ended with {done.returncode}")
+    return done.stdout or ""
 
 
 def machine_mirrors() -> list[str]:
-    """The Debian mirrors that this machine's own apt sources name; none on another distribution."""
+    """The Debian mirrors that this machine's own apt sources name; none on another distribution.
+
+    Raises:
+        OSError: apt cannot read its sources.
+    """
     command = ["apt-get", "indextargets", "--format", "$(COMPONENT) $(REPO_URI)", "Created-By: Packages"]
-    lines = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+    lines = _run_apt(command).splitlines()
     urls = [line.split()[1].rstrip("/") for line in lines if line.startswith("main ")]
     return list(dict.fromkeys(url for url in urls if url.endswith("/debian")))
 

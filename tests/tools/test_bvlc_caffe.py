@@ -160,6 +160,35 @@ def test_without_a_mirror_the_message_says_how_to_name_one(cache):
         bvlc_caffe.download([package], cache, [])
 
 
+def fake_apt(tmp_path, monkeypatch, script):
+    """Puts a script in the place of apt-get."""
+    (tmp_path / "apt-get").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "apt-get").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+
+def test_the_mirrors_are_those_of_this_machines_sources(tmp_path, monkeypatch):
+    uris = ["main http://one/debian/", "contrib http://one/debian/", "main http://two/ubuntu/"]
+    fake_apt(tmp_path, monkeypatch, f"printf '%s\\n' '{uris[0]}' '{uris[1]}' '{uris[2]}' '{uris[0]}'")
+    assert bvlc_caffe.machine_mirrors() == ["http://one/debian"]
+
+
+@pytest.mark.parametrize(
+    ("errors", "message"),
+    [
+        ("E: Malformed entry 1 in list file x.list\nE: The list of sources could not be read.", "Malformed"),
+        ("", "apt-get ended with 100"),
+    ],
+)
+def test_sources_that_apt_cannot_read_are_one_line(tmp_path, quick, monkeypatch, capsys, errors, message):
+    fake_apt(tmp_path, monkeypatch, f"printf '%s' '{errors}' >&2; exit 100")
+    monkeypatch.setattr(sys, "argv", ["bvlc_caffe.py", "--prefix", str(tmp_path / "bvlc")])
+    monkeypatch.delenv("DEBIAN_MIRROR", raising=False)
+    assert bvlc_caffe.main() == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"bvlc_caffe: error: {message}") and printed.count("\n") == 1
+
+
 @needs_apt
 def test_a_truncated_package_is_named_when_unpacked(tmp_path):
     deb = tmp_path / "broken.deb"
