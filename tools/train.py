@@ -125,13 +125,12 @@ def train(flags: list[str], caffe: str = "caffe", log: Path | None = None) -> in
     check_output(log, force=True)  # a device would be renamed as an earlier log is
     log.parent.mkdir(parents=True, exist_ok=True)
     resumes = _flag(flags, "snapshot")
-    if not resumes:
-        keep_earlier_log(log)
     last = collections.deque(maxlen=LAST_LINES)
     progress = Progress(name)
-    with open(log, "ab" if resumes else "wb", buffering=0) as file, _signals_for_caffe():
-        command = [*shlex.split(caffe), "train", *flags]
-        on_linux = sys.platform == "linux"
+    command = [*shlex.split(caffe), "train", *flags]
+    on_linux = sys.platform == "linux"
+    with _signals_for_caffe():
+        # Before the log is touched: a command that cannot be run leaves it as it is.
         process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -140,14 +139,16 @@ def train(flags: list[str], caffe: str = "caffe", log: Path | None = None) -> in
             preexec_fn=_end_with_parent if on_linux else None,
         )
         try:
-            with process.stdout as lines:
+            if not resumes:
+                keep_earlier_log(log)
+            with open(log, "ab" if resumes else "wb", buffering=0) as file, process.stdout as lines:
                 for line in lines:
                     file.write(line)
                     text = line.decode("utf-8", "replace").rstrip()
                     last.append(text)
                     progress.read(text)
             status = process.wait()
-        except BaseException:  # SIGTERM, or a log on a full disk
+        except BaseException:  # SIGTERM, or a log that cannot be written
             process.terminate()
             raise
     progress.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tools import train
+from two_stream_fusion.base import cli
 
 # As both Caffes write it, in parts.
 LOG = """I1129 07:00:00.000000 1 solver.cpp:45] Initializing solver from parameters:
@@ -98,6 +99,21 @@ def test_a_run_that_resumes_adds_to_its_log(tmp_path):
     assert log.read_text() == "train -solver a\n"
 
 
+def test_a_command_that_cannot_be_run_leaves_the_log_as_it_is(tmp_path):
+    log, moved = tmp_path / "a.log", tmp_path / "caffe"
+    log.write_text("the last training\n")
+    moved.write_text("#!/nowhere/python\n")  # as in a .venv that was moved
+    moved.chmod(0o755)
+    for caffe in ("nosuch", str(moved)):
+        with pytest.raises(FileNotFoundError) as stop:
+            train.train(["-solver", "a.prototxt"], caffe, log)
+        assert cli.user_message(stop.value) == f"{caffe}: No such file or directory"
+    with pytest.raises(ValueError, match="No closing quotation"):
+        train.train(["-solver", "a.prototxt"], "'caffe", log)
+    assert log.read_text() == "the last training\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.log", "caffe"]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="SIGKILL ends caffe on Linux alone")
 @pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGKILL", -9)])
 def test_caffe_ends_with_a_killed_command(name, status, tmp_path):
@@ -112,11 +128,13 @@ def test_caffe_ends_with_a_killed_command(name, status, tmp_path):
     wait_until(lambda: not is_running(int(number.read_text())))
 
 
-def test_caffe_ends_where_its_log_cannot_be_written(tmp_path, monkeypatch):
-    def read(self, line):
+@pytest.mark.parametrize(("owner", "name"), [(train.Progress, "read"), (train, "keep_earlier_log")])
+def test_caffe_ends_where_its_log_cannot_be_written(owner, name, tmp_path, monkeypatch):
+    def fail(*_):
+        wait_until(lambda: number.exists() and number.read_text())
         raise OSError("No space left")
 
-    monkeypatch.setattr(train.Progress, "read", read)
+    monkeypatch.setattr(owner, name, fail)
     script, number = tmp_path / "caffe", tmp_path / "number"
     script.write_text(f"#!/bin/sh\necho $$ > {number}\necho a line\nexec sleep 60\n")
     script.chmod(0o755)
