@@ -45,7 +45,7 @@ class Node:
 
 
 def is_included(layer: caffe_pb2.LayerParameter, phase: str, stages: Iterable[str]) -> bool:
-    """Whether a layer is in the net of a phase ("TRAIN" or "TEST") and stages.
+    """Whether a layer is in the net of a phase and stages, at level 0.
 
     Args:
         layer: of the net.
@@ -54,15 +54,25 @@ def is_included(layer: caffe_pb2.LayerParameter, phase: str, stages: Iterable[st
 
     Returns:
         As Caffe decides by the layer's include and exclude rules.
+
+    Raises:
+        ValueError: the layer has rules of both kinds.
     """
+    if layer.include and layer.exclude:
+        raise ValueError(f"layer {layer.name!r}: give include rules or exclude rules, not both")
+    is_met = any(_meets(rule, phase, set(stages)) for rule in layer.include or layer.exclude)
+    return is_met if layer.include else not is_met
 
-    def is_met(rule):
-        # TRAIN is 0 and TEST 1 in Caffe's schema, on which levels and not_stage do not bear here.
-        return (not rule.HasField("phase") or rule.phase == ("TRAIN", "TEST").index(phase)) and set(
-            rule.stage
-        ) <= set(stages)
 
-    return any(map(is_met, layer.include)) if layer.include else not any(map(is_met, layer.exclude))
+def _meets(rule, phase, stages):
+    """Whether a state at level 0 meets a rule: Caffe's StateMeetsRule, which pycaffe does not offer."""
+    return (
+        (not rule.HasField("phase") or rule.phase == ("TRAIN", "TEST").index(phase))
+        and (not rule.HasField("min_level") or rule.min_level <= 0)
+        and (not rule.HasField("max_level") or rule.max_level >= 0)
+        and stages.issuperset(rule.stage)
+        and stages.isdisjoint(rule.not_stage)
+    )
 
 
 def describe(layer: caffe_pb2.LayerParameter) -> str:
@@ -89,7 +99,7 @@ def build_graph(net: caffe_pb2.NetParameter, phase: str = "TEST", stages: Iterab
         The nodes, in the order of the layers.
 
     Raises:
-        ValueError: a layer reads a blob that no earlier layer writes.
+        ValueError: a layer reads a blob that no earlier layer writes, or has include and exclude rules.
     """
     sources = {name: Node([name, "Input"], COLOURS["Input"], []) for name in net.input}
     nodes = list(sources.values())

@@ -1,7 +1,9 @@
 from pathlib import Path
 
+import caffe
 import pytest
 from caffe.proto import caffe_pb2
+from google.protobuf import text_format
 
 from tools import draw_net
 from two_stream_fusion.methods import models
@@ -44,6 +46,55 @@ def test_phases_and_stages_choose_layers():
     hidden = caffe_pb2.LayerParameter()
     hidden.exclude.add(phase=caffe_pb2.TEST)
     assert draw_net.is_included(hidden, "TRAIN", []) and not draw_net.is_included(hidden, "TEST", [])
+
+
+RULES = {
+    "": True,
+    "include { phase: TEST }": True,
+    "include { phase: TRAIN }": False,
+    "include { min_level: 0 }": True,
+    "include { min_level: 1 }": False,
+    "include { min_level: -1 max_level: 1 }": True,
+    "include { max_level: -1 }": False,
+    'include { stage: "x" }': True,
+    'include { stage: "x" stage: "y" }': False,
+    'include { not_stage: "x" }': False,
+    'include { not_stage: "y" }': True,
+    'include { stage: "x" not_stage: "y" max_level: 0 }': True,
+    'include { min_level: 1 } include { stage: "x" }': True,
+    "exclude { phase: TEST }": False,
+    "exclude { min_level: 1 }": True,
+    "exclude { max_level: 0 }": False,
+    'exclude { stage: "x" }': False,
+    'exclude { stage: "x" not_stage: "x" }': True,
+    'exclude { not_stage: "x" }': True,
+    'exclude { stage: "y" } exclude { not_stage: "y" }': False,
+}
+
+
+@pytest.mark.parametrize("rules", RULES)
+def test_all_rules_count(rules):
+    """In phase TEST at level 0 and stage x; `caffe.Net` decides the same."""
+    layer = text_format.Parse(f'name: "l" type: "Input" top: "l" {rules}', caffe_pb2.LayerParameter())
+    assert draw_net.is_included(layer, "TEST", ["x"]) == RULES[rules]
+
+
+def test_caffe_decides_by_the_same_rules(tmp_path):
+    path = tmp_path / "n.prototxt"
+    shape = "input_param { shape { dim: 1 } }"
+    layers = (
+        f'layer {{ name: "{i}" type: "Input" top: "{i}" {shape} {rules} }}' for i, rules in enumerate(RULES)
+    )
+    path.write_text("\n".join(layers))
+    net = caffe.Net(str(path), caffe.TEST, stages=["x"])
+    assert [str(i) in net.blobs for i in range(len(RULES))] == list(RULES.values())
+
+
+def test_rules_of_both_kinds_are_refused(tmp_path):
+    path = tmp_path / "n.prototxt"
+    path.write_text('layer { name: "l" type: "Input" include { phase: TEST } exclude { stage: "x" } }')
+    with pytest.raises(ValueError, match=r"n\.prototxt: layer 'l': give include rules or exclude rules, not"):
+        draw_net.main([str(path), "-o", str(tmp_path / "n.png")])
 
 
 def test_the_picture(tmp_path, capsys):
