@@ -5,11 +5,10 @@ from __future__ import annotations
 import two_stream_fusion.base.cli  # noqa: F401
 
 import math
-import re
 from pathlib import Path
 from typing import Iterable, List, Mapping, Tuple
 
-from tools import pictures
+from tools import caffe_log, pictures
 from two_stream_fusion.base import cli, markdown_tables
 from two_stream_fusion.base.files import write_text
 
@@ -21,11 +20,6 @@ EXAMPLES = """examples:
 
 CHANNELS = 4  # of the nets' output
 Curve = List[Tuple[int, float]]
-# "Iteration 100, loss = 5.1" and "Iteration 100 (9.8 iter/s, 10s/100 iters), loss = 5.1"
-_TRAIN = re.compile(r"Iteration (\d+)(?: \([^)]*\))?, loss = (\S+)")
-_TESTING = re.compile(r"Iteration (\d+), Testing net \(#0\)")
-# The weighted value is in brackets where the weight is not 1: "loss = 0.5 (* 2 = 1 loss)".
-_TEST = re.compile(r"Test net output #\d+: loss = (\S+)(?: \(\* \S+ = (\S+) loss\))?")
 
 
 def parse(lines: Iterable[str]) -> tuple[Curve, Curve]:
@@ -40,15 +34,15 @@ def parse(lines: Iterable[str]) -> tuple[Curve, Curve]:
     """
     train, test, testing = {}, {}, None
     for line in lines:
-        match = _TRAIN.search(line)
-        if match:
-            train[int(match[1])] = float(match[2])
-        match = _TESTING.search(line)
-        if match:
-            testing = int(match[1])
-        match = _TEST.search(line)
-        if match and testing is not None:
-            test[testing] = float(match[2] or match[1])
+        trained = caffe_log.training_loss(line)
+        if trained:
+            train[trained[0]] = trained[1]
+        tested = caffe_log.tested_iteration(line)
+        if tested is not None:
+            testing = tested
+        loss = caffe_log.validation_loss(line)
+        if loss is not None and testing is not None:
+            test[testing] = loss
     return sorted(train.items()), sorted(test.items())
 
 

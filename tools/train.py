@@ -24,6 +24,7 @@ from typing import Iterator
 
 from tqdm import tqdm
 
+from tools import caffe_log
 from two_stream_fusion.base import cli
 from two_stream_fusion.base.files import check_output
 
@@ -39,9 +40,6 @@ LAST_LINES = 8  # of the log, shown after a failure
 _MAX_ITER = re.compile(r"^max_iter: (\d+)")
 _PREFIX = re.compile(r"""^\s*snapshot_prefix:\s*["'](?:[^"']*/)?([^"'/]+)["']""", re.M)
 _ITERATION = re.compile(r"\] Iteration (\d+)\b")
-_LOSS = re.compile(r"\] Iteration \d+(?: \([^)]*\))?, loss = (\S+)")
-_TESTING = re.compile(r"\] Iteration (\d+), Testing net \(#0\)")
-_TEST_LOSS = re.compile(r"Test net output #\d+: loss = (\S+)(?: \(\* \S+ = (\S+) loss\))?")
 
 
 class Progress:
@@ -56,18 +54,18 @@ class Progress:
         match = _MAX_ITER.search(line)
         if match and self._total is None:
             self._total = int(match[1])
-        match = _LOSS.search(line)
-        if match:
-            self._loss = float(match[1])
+        trained = caffe_log.training_loss(line)
+        if trained:
+            self._loss = trained[1]
         match = _ITERATION.search(line)
         if match:
             self._move(int(match[1]))
-        match = _TESTING.search(line)
-        if match:
-            self._tested = int(match[1])
-        match = _TEST_LOSS.search(line)
-        if match:
-            self._report(float(match[2] or match[1]))
+        tested = caffe_log.tested_iteration(line)
+        if tested is not None:
+            self._tested = tested
+        validation = caffe_log.validation_loss(line)
+        if validation is not None:
+            self._report(validation)
 
     def close(self) -> None:
         """Leave the bar as it is."""
