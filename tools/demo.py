@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import two_stream_fusion.base.cli  # noqa: F401
 
-import subprocess
 import sys
 from pathlib import Path
 
-from tools import plot_log, train
+from tools import plot_log, timing, train
 from two_stream_fusion.base import cli
 
 EXAMPLES = """examples:
@@ -35,12 +34,7 @@ def run(title: str, *arguments: str) -> None:
     """
     print(title, flush=True)
     log = LOG.with_name(f"demo-{Path(arguments[0]).stem}.log")
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "wb") as file:
-        status = subprocess.call([sys.executable, *arguments], stdout=file, stderr=subprocess.STDOUT)
-    if status:
-        last = log.read_text(errors="replace").strip().rpartition("\n")[2]
-        raise ValueError(f"{arguments[0]} ended with status {status}: {last} (log: {log})")
+    timing.run_logged([sys.executable, *arguments], arguments[0], log)
 
 
 def fuse() -> None:

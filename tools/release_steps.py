@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
 import shlex
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +18,7 @@ from google.protobuf.message import DecodeError
 from data_prep import make_database
 from data_prep.pair_patches import PairPatches
 from eval import held_out
-from tools import average_weights, plot_log, release_card, train
+from tools import average_weights, plot_log, release_card, timing, train
 from tools.release_card import Release
 from two_stream_fusion.base import provenance
 from two_stream_fusion.base.files import atomic_write, exclusive, write_text
@@ -366,13 +364,6 @@ def _run(command, output, log=None):
 
     Its output goes to a file, which appears if it ends well; its errors to a log, or to the same file.
     """
-    output.parent.mkdir(parents=True, exist_ok=True)
     part = output.with_name(f"{output.name}.part")
-    with open(part, "wb") as file, open(log or os.devnull, "wb") as errors:
-        stderr = errors if log else subprocess.STDOUT
-        status = subprocess.call(command, stdout=file, stderr=stderr, env=train.without_glog())
-    if status:
-        log = log or part
-        last = log.read_text(errors="replace").strip().rpartition("\n")[2]
-        raise ValueError(f"{' '.join(command[:2])} ended with status {status}: {last} (log: {log})")
+    timing.run_logged(command, " ".join(command[:2]), part, log, train.without_glog())
     part.replace(output)

@@ -99,6 +99,38 @@ def run_command(
     return done
 
 
+def run_logged(
+    command: Sequence[str],
+    name: str,
+    output: Path,
+    errors: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Run a command, and write what it prints to files, whose folders are made where they are missing.
+
+    Args:
+        command: a program and its arguments.
+        name: of the command, in the message.
+        output: the file of its standard output.
+        errors: the file of its standard error; None for that of its output.
+        environment: all its environment variables; None for those of this process.
+
+    Raises:
+        ValueError: it failed; the message names its log, that of its errors, and the last line there.
+        OSError: it cannot be run, or a file not be written.
+    """
+    log = errors or output
+    for path in (output, log):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with open(output, "wb") as stdout, open(errors or os.devnull, "wb") as stderr:
+        status = subprocess.call(
+            command, stdout=stdout, stderr=stderr if errors else subprocess.STDOUT, env=environment
+        )
+    if status:
+        last = log.read_text(errors="replace").strip().rpartition("\n")[2]
+        raise ValueError(f"{name} ended with status {status}: {last} (log: {log})")
+
+
 def cpu_seconds(command: Sequence[object]) -> float:
     """Run a command on one thread and measure its CPU time, which other programs hardly change.
 

@@ -39,6 +39,19 @@ def test_a_program_that_fails_is_named():
         timing.run_command(["sh", "-c", "echo first >&2; echo last >&2; exit 3"])
 
 
+def test_what_a_command_prints_is_in_files(tmp_path):
+    script = ["sh", "-c", "echo $NAME; echo why >&2; exit ${STATUS:-0}"]
+    together, output, errors = (tmp_path / "logs" / name for name in ("both", "output", "errors"))
+    timing.run_logged(script, "it", together, environment={"NAME": "a"})
+    assert together.read_text() == "a\nwhy\n"
+    timing.run_logged(script, "it", output, errors, {"NAME": "b"})
+    assert (output.read_text(), errors.read_text()) == ("b\n", "why\n")
+    for files in ([together], [output, errors]):
+        with pytest.raises(ValueError) as stop:
+            timing.run_logged(script, "it", *files, environment={"STATUS": "3"})
+        assert str(stop.value) == f"it ended with status 3: why (log: {files[-1]})"
+
+
 def test_flags_of_a_precision_and_a_gpu():
     assert timing.caffe_flags(None, None) == []
     assert timing.caffe_flags("bfloat16", 0) == ["-precision", "bfloat16", "-gpu", "0"]
