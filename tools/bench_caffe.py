@@ -51,7 +51,7 @@ def list_programs(gpu: int | None = None) -> dict[str, Program]:
     }
     if gpu is not None:
         return {**ours, "caffe_torch, tf32": Program(folder, "tf32")}
-    bvlc = Path(os.environ.get("BVLC_CAFFE", ROOT / "build/bvlc")) / "bin"
+    bvlc = timing.bvlc_folder()
     return {**({"BVLC Caffe": Program(bvlc, None)} if (bvlc / "caffe").exists() else {}), **ours}
 
 

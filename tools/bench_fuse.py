@@ -85,7 +85,7 @@ def list_commands() -> dict[str, list[object]]:
         f"fuse.py {options}".strip(): [sys.executable, tool, *options.split(), "-q", "--force"]
         for options in FUSE_OPTIONS
     }
-    bvlc = Path(os.environ.get("BVLC_CAFFE", ROOT / "build/bvlc")) / "bin/python"
+    bvlc = timing.bvlc_folder() / "python"
     if bvlc.exists():
         commands["fuse.py under BVLC Caffe"] = [bvlc, tool, "-q", "--force"]
     if shutil.which("enfuse"):

@@ -100,11 +100,6 @@ class Release(NamedTuple):
         write_text(self.solver.net, self.net_text)
         write_text(self.solver_path, str(self.solver))
 
-    def caffe_flags(self) -> list[str]:
-        """The flags of `caffe` that choose a device and a precision."""
-        flags = ["-gpu", self.gpu] if self.gpu else []
-        return [*flags, *(["-precision", self.precision] if self.precision else [])]
-
 
 def write(release: Release, scores: Mapping[str, Path]) -> None:
     """Write log.csv, plot.png and card.md into the folder of a release.

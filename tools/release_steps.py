@@ -263,9 +263,9 @@ def _train(release):
     if states:
         print(f"  resumes from {states[-1]}", flush=True)
     begin = ["-snapshot", str(states[-1])] if states else ["-weights", str(release.start)]
-    status = train.train(
-        ["-solver", str(release.solver_path), *begin, *release.caffe_flags()], release.caffe, release.log
-    )
+    device = timing.caffe_flags(release.precision, release.gpu)
+    flags = ["-solver", str(release.solver_path), *begin, *device]
+    status = train.train(flags, release.caffe, release.log)
     if status:
         raise ValueError(f"the training failed (log: {release.log})")
     if not last.is_file():
@@ -335,8 +335,8 @@ def _test(release, weights, name):
     """The mean loss (Eq. 4) of weights on the validation patches, by `caffe test`."""
     solver, log = release.solver, release.folder / f"test-{name}.log"
     flags = ["-model", solver.net, "-weights", str(weights), "-iterations", str(solver.test_iter[0])]
-    gpu = ["-gpu", release.gpu] if release.gpu else []  # in float32, as released weights are used
-    _run([*shlex.split(release.caffe), "test", *flags, *gpu], log)
+    device = timing.caffe_flags(None, release.gpu)  # in float32, as released weights are used
+    _run([*shlex.split(release.caffe), "test", *flags, *device], log)
     losses = re.findall(r"\] Loss: (\S+)", log.read_text(errors="replace"))
     if not losses:
         raise ValueError(f"{log}: has no line 'Loss: ...'")

@@ -164,7 +164,12 @@ def failure_message(command: Sequence[object], status: int, stderr: str) -> str:
     return f"{command[0]}: {lines[-1]}"
 
 
-def caffe_flags(precision: str | None, gpu: int | None) -> list[str]:
+def bvlc_folder() -> Path:
+    """Where the `caffe` and `python` of BVLC Caffe are, if it is installed: in BVLC_CAFFE, or build/bvlc."""
+    return Path(os.environ.get("BVLC_CAFFE", ROOT / "build/bvlc")) / "bin"
+
+
+def caffe_flags(precision: str | None, gpu: int | str | None) -> list[str]:
     """The flags of `caffe` for a precision and a GPU; None for Caffe's own choice and the CPU.
 
     Args:

@@ -195,8 +195,18 @@ def test_a_training_that_fails_is_not_finished(release, trained):
 def test_the_gpu_and_the_precision_are_for_caffe(release, trained):
     _, calls = trained
     release_steps.run([training(release._replace(gpu="0", precision="tf32"))])
-    assert calls[0][-4:] == ["-gpu", "0", "-precision", "tf32"]
+    assert calls[0][-4:] == ["-precision", "tf32", "-gpu", "0"]
     assert training(release).reason() == ""  # trained anywhere it is the same training
+
+
+def test_validation_is_on_the_gpu_in_float32(release, monkeypatch):
+    monkeypatch.setattr(release_steps, "_run", lambda command, log: log.write_text(" ".join(command)))
+    release.solver.test_iter[:] = [3]
+    on_gpu = release._replace(gpu="0", precision="tf32")
+    with pytest.raises(ValueError, match=r"test-last\.log: has no line"):
+        release_steps._test(on_gpu, release.weights, "last")
+    command = (release.folder / "test-last.log").read_text()
+    assert command.startswith("caffe test ") and command.endswith(" -iterations 3 -gpu 0")
 
 
 def test_the_last_part_is_averaged(release):

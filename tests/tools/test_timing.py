@@ -52,6 +52,13 @@ def test_what_a_command_prints_is_in_files(tmp_path):
         assert str(stop.value) == f"it ended with status 3: why (log: {files[-1]})"
 
 
+def test_bvlc_caffe_is_in_build_or_where_the_environment_says(monkeypatch):
+    monkeypatch.delenv("BVLC_CAFFE", raising=False)
+    assert timing.bvlc_folder() == timing.ROOT / "build/bvlc/bin"
+    monkeypatch.setenv("BVLC_CAFFE", "/opt/caffe")
+    assert timing.bvlc_folder() == Path("/opt/caffe/bin")
+
+
 def test_flags_of_a_precision_and_a_gpu():
     assert timing.caffe_flags(None, None) == []
     assert timing.caffe_flags("bfloat16", 0) == ["-precision", "bfloat16", "-gpu", "0"]
