@@ -12,13 +12,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from data_prep.recipes import GAMMA
 from two_stream_fusion.base import lens, pixels
 
 FAR, NEAR = 15, 50  # disparities in focus, in pixels: the wall, and the motorcycle
 SHARP = 16  # so far from the one in focus disparities are sharp too: each thing is in one of the two
 BLUR = 0.33  # radius of the disc that a point becomes, in pixels for each pixel of disparity beyond that
 LAYER = 1.5  # disparities in one layer
-GAMMA = 2.2  # of the photograph's levels
 
 
 def render_depth_pair() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

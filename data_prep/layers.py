@@ -7,7 +7,7 @@ from typing import NamedTuple, Sequence
 import cv2
 import numpy as np
 
-from data_prep.depth_pair import GAMMA
+from data_prep.recipes import GAMMA
 from two_stream_fusion.base import lens, pixels
 
 STEP = 0.5  # planes of focus: depths within a layer are rounded to it

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from data_prep import fetch
+from two_stream_fusion.base.pixels import round_half_even
 from two_stream_fusion.io import images
 
 DISPARITIES = np.linspace(-1.2, 1.2, 9)  # pixels between neighbouring views: the depths in focus
@@ -73,4 +74,4 @@ def refocus(views: Sequence[np.ndarray], disparity: float) -> np.ndarray:
             flags=cv2.INTER_CUBIC,
             borderMode=cv2.BORDER_REFLECT_101,
         )
-    return np.clip(np.rint(total / len(views)), 0, 255).astype(np.uint8)
+    return round_half_even(total / len(views), np.uint8)

@@ -14,6 +14,8 @@ from data_prep.database import Datasets
 from data_prep.layers import Layer
 from data_prep.pair_patches import channels, patch_corners
 from data_prep.regions import random_region
+from two_stream_fusion.base import lens
+from two_stream_fusion.base.pixels import round_half_even
 
 PATCH = 64  # pixels, the side of a patch: a multiple of the nets' strides
 FRAMES = 6  # streams of the nets in training
@@ -133,10 +135,10 @@ def make_stack(
     for levels in render_stack(scene, planes, log_uniform(LARGEST_BLUR, rng)):
         gain = rng.uniform(0.98, 1.02) if has["light"] else 1
         motion = np.array([[1, 0, rng.uniform(-0.5, 0.5)], [0, 1, rng.uniform(-0.5, 0.5)]])
-        image = np.clip(np.rint(levels * np.float32(gain)), 0, 255).astype(np.uint8)
+        image = round_half_even(levels * np.float32(gain), np.uint8)
         frames.append(recipes.capture(image, noise, quality, motion if has["moved"] else None, rng))
     frames += [frames[i] for i in rng.integers(count, size=FRAMES - count)]
-    truth = np.clip(np.rint(layers.render(scene)), 0, 255).astype(np.uint8)
+    truth = round_half_even(layers.render(scene), np.uint8)
     return [frames[i] for i in rng.permutation(FRAMES)], truth
 
 
@@ -221,7 +223,7 @@ def render_stack(scene: Sequence[Layer], planes: Sequence[float], blur: float) -
         light = (photograph / np.float32(255)) ** np.float32(recipes.GAMMA)
         coverage = matte[..., None]
         layer = np.dstack([light * coverage, coverage])
-        blurred.append(np.stack([recipes.lens.disc(layer, radius) for radius in radii]))
+        blurred.append(np.stack([lens.disc(layer, radius) for radius in radii]))
     for at in planes:
         image = np.zeros(scene[0].photograph.shape, np.float32)
         for layer, discs in zip(scene, blurred):

@@ -8,6 +8,7 @@ import pytest
 from data_prep import layers, make_database, recipes, stack_patches
 from data_prep.layers import Layer
 from data_prep.stack_patches import FRAMES, RECIPES, StackPatches, StackRecipe
+from two_stream_fusion.base import lens
 
 STACK = RECIPES["stack"]
 
@@ -64,7 +65,7 @@ def test_a_depth_between_two_discs_is_interpolated(photograph):
     level = [Layer(photograph, np.ones((64, 80), np.float32), np.zeros((64, 80), np.float32))]
     for distance in (0.03, 0.2, 0.55, 0.9):
         (image,) = stack_patches.render_stack(level, [distance], 4)
-        exact = 255 * (recipes.lens.disc((photograph / 255) ** recipes.GAMMA, 4 * distance)) ** (1 / 2.2)
+        exact = 255 * (lens.disc((photograph / 255) ** recipes.GAMMA, 4 * distance)) ** (1 / 2.2)
         error, blurred = (np.abs(x - exact)[8:-8, 8:-8].mean() for x in (image, photograph))
         assert error < 0.15 * blurred + 0.5
 
