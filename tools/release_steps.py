@@ -10,7 +10,7 @@ import shlex
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Callable, Dict, Iterator, NamedTuple, Sequence
+from typing import Callable, Iterator, NamedTuple, Sequence
 
 from caffe.proto import caffe_pb2
 from google.protobuf.message import DecodeError
@@ -34,7 +34,6 @@ CONDITIONS = {
     "blue": ("--colours", "0.15,0.2,1"),
     "dark": ("--colours", "0.1,0.1,0.1"),
 }
-Inputs = Dict[str, object]
 
 
 class TrainingStopped(Exception):
