@@ -174,8 +174,10 @@ def blur_layers(clean: np.ndarray, near: np.ndarray, blurs: tuple[Blur, Blur]) -
     Returns:
         (near layer out of focus, far layer out of focus), each H x W x 3 uint8.
     """
-    if near.all() or not near.any():
-        return tuple(_to_uint8(_blur(clean.astype(np.float32), *blur)) for blur in blurs)
+    if near.all():
+        return _to_uint8(_blur(clean.astype(np.float32), *blurs[0])), clean
+    if not near.any():
+        return clean, _to_uint8(_blur(clean.astype(np.float32), *blurs[1]))
     light = ((np.arange(256) / 255) ** GAMMA).astype(np.float32)[clean]
     matte = near.astype(np.float32)[..., None]
     far = light.reshape(-1, 3)[pixels.nearest_index(~near)]

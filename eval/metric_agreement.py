@@ -21,6 +21,7 @@ import numpy as np
 from data_prep.pair_patches import PairPatches
 from data_prep.recipes import RECIPES
 from eval import held_out, results
+from eval.calibrate import average
 from eval.tables import rank_agreement
 from two_stream_fusion import metrics
 from two_stream_fusion.base import cli, markdown_tables
@@ -117,7 +118,7 @@ def score_methods(
     with tqdm(total=len(triples) * (len(entries) + 3), unit="image", disable=None, leave=False) as bar:
         for name, (a, b, clean) in triples.items():
             scores[name] = {}
-            mean = ((a.astype(np.uint16) + b + 1) // 2).astype(np.uint8)
+            mean = average(a, b)
             for title, fused in [*entries.items(), *zip(TRIVIAL, (mean, a, b))]:
                 image = results.fuse(a, b, fused) if isinstance(fused, results.Entry) else fused
                 scores[name][title] = results.score([a, b], image, reference=clean, columns=columns)

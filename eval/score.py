@@ -203,7 +203,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("a", metavar="A", help="source image")
     add("b", metavar="B", help="source image")
     add("fused", nargs="+", metavar="FUSED", help="images fused from A and B, by one or more methods")
-    add("--source", action="append", default=[], metavar="C", help="a third source; again for more")
+    add("--source", action="append", default=[], metavar="C", help="a third source; again for more."
+        " Qc, Qy, SCD and TE are defined for two")  # fmt: skip
     add("--metrics", default="paper", metavar="NAMES", help="columns: names between commas, paper for the six"
         " of the paper, all for all but variants; NIQE, and with --reference LPIPS and DISTS, by pyiqa where"
         " that is installed (default: %(default)s)")  # fmt: skip

@@ -46,6 +46,7 @@ each method without weights; the rest is made. The status is 1 where a method fa
 Pairs of your own: eval/compare.py.
 """
 DIGITS = 4  # decimals shown; values that are equal in them are equally good
+LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 
 Rows = Mapping[str, Scores]  # {title: {metric: value}}
 
@@ -242,12 +243,17 @@ def latex_table(rows: Rows, columns: Sequence[str]) -> str:
         The table's text.
     """
     lines = [r"\begin{tabular}{l" + "r" * len(columns) + "}", r"\hline"]
-    lines += ["method & " + " & ".join(columns).replace("_", r"\_") + r" \\", r"\hline"]
+    lines += ["method & " + " & ".join(map(_escape, columns)) + r" \\", r"\hline"]
     for title, row in rows.items():
         values = {metric: f"{row[metric]:.{DIGITS}f}" for metric in columns}
         cells = [rf"\textbf{{{v}}}" if title in best(rows, m) else v for m, v in values.items()]
-        lines.append(title.replace("_", r"\_") + " & " + " & ".join(cells) + r" \\")
+        lines.append(_escape(title) + " & " + " & ".join(cells) + r" \\")
     return "\n".join([*lines, r"\hline", r"\end{tabular}"]) + "\n"
+
+
+def _escape(text):
+    """Text for LaTeX, whose own characters are escaped."""
+    return re.sub(r"[\\{}_%&#$~^]", lambda match: LATEX.get(match[0], rf"\{match[0]}"), text)
 
 
 def latex_float(rows: Rows, columns: Sequence[str], caption: str, label: str) -> str:
@@ -268,9 +274,8 @@ def latex_float(rows: Rows, columns: Sequence[str], caption: str, label: str) ->
         text += f" Less is better for {' and '.join(lower)}, more for all others."
     else:
         text += " More is better."
-    text = re.sub(r"([_%&#])", r"\\\1", text)
     return (
-        f"\\begin{{table}}\n\\centering\n\\caption{{{text}}}\n\\label{{{label}}}\n"
+        f"\\begin{{table}}\n\\centering\n\\caption{{{_escape(text)}}}\n\\label{{{label}}}\n"
         f"{latex_table(rows, columns)}\\end{{table}}\n"
     )
 

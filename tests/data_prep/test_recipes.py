@@ -117,6 +117,16 @@ def test_blur_of_one_colour_changes_nothing(recipe):
             assert np.abs(image.astype(int) - photograph).max() <= 1
 
 
+def test_a_scene_of_one_layer_is_sharp_in_one_photograph():
+    rng = np.random.default_rng(0)
+    photograph = rng.integers(0, 256, (40, 50, 3), np.uint8)
+    blurs = (("gaussian", 2), ("disc", 3))
+    everything = np.ones((40, 50), bool)
+    for near, sharp in ((everything, 1), (~everything, 0)):
+        pair = recipes.blur_layers(photograph, near, blurs)
+        assert (pair[sharp] == photograph).all() and (pair[1 - sharp] != photograph).any()
+
+
 def test_blur_rounds_instead_of_cutting_off():
     flat = np.full((20, 20, 3), (0, 100, 255), np.uint8)
     assert np.array_equal(recipes.blur_gaussian(flat, 3.3), flat)

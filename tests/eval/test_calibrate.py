@@ -1,5 +1,6 @@
 """eval/CALIBRATION.md is what eval/calibrate.py writes."""
 
+import csv
 import os
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from eval import calibrate
+from two_stream_fusion.metrics import REGISTRY
 
 
 def test_fusion_rules():
@@ -19,6 +21,15 @@ def test_fusion_rules():
     fused = calibrate.select_by_variance(a, b)
     np.testing.assert_array_equal(fused[:, :15], a[:, :15])
     np.testing.assert_array_equal(fused[:, 25:], b[:, 25:])
+
+
+def test_the_document_names_the_metrics_without_a_toolbox():
+    with open(calibrate.ROOT / "eval/toolbox_values.csv", newline="") as file:
+        compared = {row["name"] for row in csv.DictReader(file)}
+    compared |= {"IE", "EN", "NMI", "MI_nats"}  # by scikit-image, by their other names, and from MI_bits
+    text = (calibrate.ROOT / "eval/calibration.template.md").read_text(encoding="utf-8")
+    others = [name for name in REGISTRY if name not in compared]
+    assert f"{', '.join(others[:-1])} and {others[-1]} have no toolbox" in text
 
 
 def test_the_document_is_up_to_date(tmp_path):

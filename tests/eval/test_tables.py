@@ -77,6 +77,13 @@ def test_the_paper_wins_what_it_claims():
 def test_marks():
     table = tables.markdown_table(rows(LP=0.25, Ours=0.75), ("MI",), rows(LP=0.9, Ours=0.1))
     assert table.splitlines()[2:] == ["| LP | 0.2500 (**0.9000**) |", "| Ours | **0.7500** (0.1000) |"]
+    for title, text in (
+        ("top5%", r"top5\%"),
+        ("R&D", r"R\&D"),
+        ("a#1", r"a\#1"),
+        ("a\\b", r"a\textbackslash{}b"),
+    ):
+        assert f"\n{text} & " in tables.latex_table({title: {"MI": 1.0}}, ("MI",))
     assert r"a\_b & \textbf{0.5000}" in tables.latex_table(rows(a_b=0.5, c=0.1), ("MI",))
     assert tables.best(rows(LP=float("nan"), Ours=0.1), "MI") == {"Ours"}
 

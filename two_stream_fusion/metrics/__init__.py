@@ -27,7 +27,6 @@ from two_stream_fusion.metrics import (
     preprocess,
     registry,
     visual_information,
-    xydeas,
 )
 from two_stream_fusion.metrics.registry import REGISTRY, is_higher_better, select_names
 
@@ -54,22 +53,30 @@ def evaluate(
         ValueError: as `preprocess.prepare` and the metrics raise it.
     """
     sources, fused = preprocess.prepare(*images, names=names)
-    functions = {name: metric.function for name, metric in REGISTRY.items()}
     columns = list(METRICS) if columns is None else columns
     shared: dict[str, float] = {}
-    if any(functions[name] in _SHARING for name in columns):
+    if len({"IE", "EN", "MI", "NMI"} & set(columns)) > 1:
         joints = [entropy.histogram(source, fused) for source in sources]
-        shared = dict(zip(("Q", "Qw", "Qe"), piella.evaluate_gray(sources, fused)))
         shared["IE"] = shared["EN"] = entropy.entropy_of_histogram(joints[0].sum(0))
         shared["MI"] = shared["NMI"] = mutual_information.normalised(joints)
-        shared["Qabf"] = xydeas.evaluate_gray(sources, fused)
+    if len({"Q", "Qw", "Qe"} & set(columns)) > 1:
+        shared.update(zip(("Q", "Qw", "Qe"), _named("Q", piella.evaluate_gray, sources, fused)))
     # The others get the gray images: colour is converted once.
     gray = [*sources, fused]
     if {"VIF", "VIFF"} <= set(columns):
-        shared["VIF"], shared["VIFF"] = visual_information.evaluate_gray(sources, fused)
+        shared["VIF"], shared["VIFF"] = _named("VIF", visual_information.evaluate_gray, sources, fused)
     if {"Qc", "Qy"} <= set(columns):
-        shared["Qc"], shared["Qy"] = local_similarity.evaluate_gray(*preprocess.prepare_pair(*gray))
-    return {name: shared[name] if name in shared else functions[name](*gray) for name in columns}
+        pair = _named("Qc", preprocess.prepare_pair, *gray)
+        shared["Qc"], shared["Qy"] = _named("Qc", local_similarity.evaluate_gray, *pair)
+    return {
+        name: shared[name] if name in shared else _named(name, REGISTRY[name].function, *gray)
+        for name in columns
+    }
 
 
-_SHARING = {piella.q, piella.qw, piella.qe, xydeas.qabf}  # with them all six are computed
+def _named(name, function, *arguments):
+    """What a function returns; its ValueError names the metric."""
+    try:
+        return function(*arguments)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None

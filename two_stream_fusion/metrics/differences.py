@@ -47,7 +47,8 @@ def correlations_of_differences(*images: np.ndarray) -> float:
     Raises:
         ValueError: as `preprocess.prepare` raises it, or for more than two sources.
     """
-    a, b, fused = map(preprocess.levels, preprocess.prepare_pair(*images))
+    # Whole numbers, whose sums are exact: what is constant stays so. The scale does not matter.
+    a, b, fused = (x.astype(np.float64) for x in preprocess.prepare_pair(*images))
     return _correlation(fused - b, a) + _correlation(fused - a, b)
 
 

@@ -16,8 +16,9 @@ Qncie  nonlinear correlation information entropy: 1 + sum (l / K) log_256(l / K)
        Q. Wang, Y. Shen, J. Jin, Performance evaluation of image fusion techniques, in Image Fusion:
        Algorithms and Applications, 2008, DOI 10.1016/B978-0-12-372529-5.00017-2.
 
-Range: CE about 0..8; below 0 it can be, because bins are left out. TE from 0 upward. Qncie 0.8019..1 for two
-sources: 1 - log_256 K and more. A 0/0 is NaN (TE of constant images); 0 log 0 is 0.
+Range: CE from about 0 to log2 of the number of pixels; below 0 it can be, because bins are left out. TE from
+0 upward. Qncie 0.8019..1 for two sources: 1 - log_256 K and more. A 0/0 is NaN (TE of constant sources);
+0 log 0 is 0.
 
 Variants:
 TE_Cvejic  I(A,F) + I(B,F) with q = 1.85, without normalisation. N. Cvejic, C. N. Canagarajah, D. R. Bull,
@@ -73,7 +74,7 @@ def tsallis(*images: np.ndarray) -> float:
         images: source A, source B and the fused image, as `preprocess.prepare` takes them.
 
     Returns:
-        From 0 upward; NaN where all images are constant.
+        From 0 upward; NaN where both sources are constant.
 
     Raises:
         ValueError: as `preprocess.prepare` raises it, or for more than two sources.
@@ -88,7 +89,7 @@ def tsallis_2012(*images: np.ndarray) -> float:
         images: source A, source B and the fused image, as `preprocess.prepare` takes them.
 
     Returns:
-        A number near TE; NaN where all images are constant.
+        A number near TE; NaN where all images are constant and equal.
 
     Raises:
         ValueError: as `tsallis` raises it.

@@ -11,7 +11,8 @@ a pixel has the largest of C(A,F), C(B,F) and C(S,F), where S is taken from the 
 pixels where P of that source is above 0.1 have a C; the map has the sum of them over the number of pixels
 where P of S is above 0.1. Qp is the product of the three maps.
 
-Range about 0..1, 1 for A = B = F but for edges below the threshold; NaN where no source has a feature.
+Range about 0..1, 1 for A = B = F but for edges below the threshold; NaN where no source has a feature, and
+where F is constant. By the formula a part of F that is flat keeps everything there: C = 0.0001 / 0.0001.
 The filters are log-Gabor of 4 scales (wavelengths 3, 6.3, 13.2, 27.8 pixels, width 0.55) and 6 orientations,
 the noise threshold is 2 sigma, as Kovesi's phasecong2 and the public toolbox have them (Z. Liu et al., DOI
 10.1109/TPAMI.2011.109).
@@ -58,7 +59,7 @@ def qp(*images: np.ndarray) -> float:
         images: two or more sources, then the fused image, as `preprocess.prepare` takes them.
 
     Returns:
-        About 0..1; NaN where no source has a feature.
+        About 0..1; NaN where no source has a feature, and where the fused image is constant.
 
     Raises:
         ValueError: as `preprocess.prepare` raises it.
@@ -66,7 +67,7 @@ def qp(*images: np.ndarray) -> float:
     sources, fused = preprocess.prepare(*images)
     maps_of_sources, masks, count = _maps_of_sources(*sources)
     value = math.nan
-    if count:
+    if count and fused.min() < fused.max():
         pairs = zip(maps_of_sources, _phase_congruency(fused))
         value = math.prod(_largest_correlations(maps, masks, of_fused) / count for maps, of_fused in pairs)
     if fused.size > cache.LARGEST:

@@ -42,7 +42,7 @@ REGISTRY = {
     "Q": Metric(piella.q, "local quality (Piella and Heijmans)", "-1..1", PAPER),
     "Qw": Metric(piella.qw, "Q weighted by saliency", "-1..1", PAPER),
     "Qe": Metric(piella.qe, "Qw times Qw of edges", "-1..1", PAPER),
-    "CE": Metric(information.cross_entropy, "cross entropy", "about 0..8 bits", OTHER, False),
+    "CE": Metric(information.cross_entropy, "cross entropy", "about 0 bits and more", OTHER, False),
     "EI": Metric(image_statistics.edge_intensity, "edge intensity", "0 and more"),
     "EN": Metric(entropy.entropy, "entropy: IE under its other name", "0..8 bits"),
     "NMI": Metric(mutual_information.mutual_information, "MI under its other name", "0..2"),

@@ -238,6 +238,30 @@ def test_ranges_and_identity(seed, levels, same):
             assert math.isnan(scores[name]) or scores[name] == pytest.approx(value, abs=1e-6), name
 
 
+def test_of_16_bits_what_is_constant_has_no_correlation():
+    """Also where a level is no multiple of 257, so that it has no exact value on the scale 0..255."""
+    a, b = (np.random.default_rng(seed).integers(0, 60000, (48, 50), dtype=np.uint16) for seed in (0, 1))
+    flat = np.full_like(a, 100)
+    for triple in ((flat, b, a), (a, flat, b), (a, b, b + 1), (a, b, a + 7)):
+        assert math.isnan(metric("SCD", *triple))
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_a_constant_fused_image_keeps_no_phase_congruency(level):
+    a, b = noise(64, 64, 0), noise(64, 64, 1)
+    assert math.isnan(metric("Qp", a, b, np.full_like(a, level)))
+
+
+def test_histograms_of_constant_images():
+    flat = [np.full((48, 50), level, np.uint8) for level in (10, 20, 15)]
+    assert metric("TE_2012", *flat) == pytest.approx(2) and math.isnan(metric("TE_2012", *[flat[0]] * 3))
+    assert math.isnan(metric("TE", flat[0], flat[0], noise(48, 50, 0)))
+    one_pixel = np.full((48, 50), 50, np.uint8)
+    one_pixel[0, 0] = 100
+    source = np.full((48, 50), 100, np.uint8)
+    assert metric("CE", source, source, one_pixel) == pytest.approx(math.log2(48 * 50))  # p is 1, q 1 / 2400
+
+
 def test_only_two_sources():
     x = noise(41, 41, 1)
     for name in ("TE", "TE_2012", "Qc", "Qc_2012", "Qy", "SCD"):

@@ -1,6 +1,7 @@
 """What holds for every metric: symmetry, ranges, depth, colour, tiles, and falling with blur and noise."""
 
 import math
+import re
 import tracemalloc
 from fractions import Fraction
 
@@ -204,3 +205,19 @@ def test_images_smaller_than_the_window():
     with pytest.raises(ValueError, match=r"\(7, 30\).*8 x 8"):
         metrics.evaluate(small, small, small)
     assert METRICS["Qabf"](small, small, small) == pytest.approx(0.9747936250, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", metrics.REGISTRY)
+def test_a_metric_by_itself_is_its_function(name):
+    """In its value, and in what it refuses; the error names it."""
+    for shape in ((5, 6), (48, 50)):
+        a, b, fused = (np.random.default_rng(i).integers(0, 256, shape, np.uint8) for i in range(3))
+        try:
+            expected = metrics.REGISTRY[name].function(a, b, fused)
+        except ValueError as error:
+            with pytest.raises(ValueError, match=re.escape(f"{name}: {error}")):
+                metrics.evaluate(a, b, fused, columns=[name])
+        else:
+            assert metrics.evaluate(a, b, fused, columns=[name]) == {
+                name: pytest.approx(expected, rel=1e-12, nan_ok=True)
+            }
