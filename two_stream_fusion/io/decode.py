@@ -206,7 +206,9 @@ def _raw_mode(file):
 
 
 def _is_beyond_pillow(file):
-    """Whether OpenCV decodes the file: Pillow has 16 bits for gray only."""
+    """Whether OpenCV decodes the file: Pillow has 16 bits for gray only. In BMP 16 are those of a pixel."""
+    if file.format == "BMP":
+        return False
     return file.format == "PPM" or file.mode.startswith("I") or "16" in _raw_mode(file)
 
 
@@ -232,6 +234,10 @@ def decode_with_pillow(path: Path) -> tuple[np.ndarray, Metadata]:
         if _is_beyond_pillow(file):
             pixels = _decode_netpbm(path, data) if file.format == "PPM" else decode_with_opencv(data)
             pixels = pixels[..., 2:] if "LA" in _raw_mode(file) else pixels
+            hidden = file.info.get("transparency") if file.format == "PNG" and pixels.ndim == 2 else None
+            if hidden is not None:  # a gray level that stands for alpha 0, which OpenCV heeds for RGB alone
+                alpha = np.where(pixels == hidden, 0, np.iinfo(pixels.dtype).max).astype(pixels.dtype)
+                pixels = np.dstack([pixels, alpha])
         else:
             pixels = _pixels_of_pillow(file, _pillow_mode(file))
         check_decoded(path, pixels, (file.height, file.width), header.channels, header.itemsize)

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 WRITABLE = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp")
-RAW = (".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2")
+# fmt: off
+RAW = (
+    ".3fr", ".arw", ".cr2", ".cr3", ".dcr", ".dng", ".erf", ".gpr", ".iiq", ".kdc", ".mef", ".mos", ".nef",
+    ".nrw", ".orf", ".pef", ".raf", ".rw2", ".sr2", ".srw",
+)
+# fmt: on
 
 
 class Photograph(NamedTuple):

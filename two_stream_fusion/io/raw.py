@@ -41,11 +41,12 @@ def _raw_header(raw):
 
 
 def develop_raw(path: Path) -> np.ndarray:
-    """Develop a RAW file with the camera's white balance: H x W x 3 uint16."""
+    """Develop a RAW file with the camera's white balance and the sensor's white level: H x W x 3 uint16."""
     with _opened_raw(path) as raw:
         header = _raw_header(raw)
         check_header(path, header)
-        pixels = raw.postprocess(output_bps=16, use_camera_wb=True, no_auto_bright=True)
+        # By LibRaw's default the brightest pixel may become white: frames of one stack would differ.
+        pixels = raw.postprocess(output_bps=16, use_camera_wb=True, no_auto_bright=True, adjust_maximum_thr=0)
         is_turned = raw.sizes.flip in (5, 6)  # by a quarter
     size = (header.height, header.width)
     check_decoded(path, pixels, size[::-1] if is_turned else size, 3, 2)

@@ -122,7 +122,8 @@ def _check_page(path, page):
         raise UnsupportedImage(f"{path}: damaged: RGB of {page.samplesperpixel} channels")
     if page.samplesperpixel > 1 and page.planarconfig not in (1, 2):
         raise UnsupportedImage(f"{path}: damaged: PlanarConfiguration is {int(page.planarconfig)}")
-    if page.extrasamples and 0 in page.extrasamples:
+    colours = 3 if page.photometric in (2, 6) else 1
+    if 0 in page.extrasamples or page.samplesperpixel - colours != len(page.extrasamples):
         raise UnsupportedImage(
             f"{path}: {page.samplesperpixel} channels, and the file does not say what the last one is;"
             " save it without that one, or marked as alpha"
@@ -154,6 +155,9 @@ def _decode_samples(path, page, plane):
     """The samples of a page and their orientation; None where the library has applied it already."""
     tagged = page.tags[ORIENTATION].value if ORIENTATION in page.tags else 1
     _check_segments(page)
+    if plane.number is not None and page.photometric == 3 and page.bitspersample in (8, 16):
+        palette = np.moveaxis(np.asarray(page.colormap) >> 8, 0, -1).astype(np.uint8)
+        return palette[_read_plane(page, plane.number)], tagged
     if page.compression in OWN_COMPRESSIONS and page.photometric in (0, 1, 2) and page.bitspersample >= 8:
         try:
             pixels = _read_plane(page, plane.number) if plane.number is not None else page.asarray()
@@ -165,6 +169,8 @@ def _decode_samples(path, page, plane):
             if page.photometric == 0 and pixels.dtype.kind == "u":  # white is zero
                 pixels = ~pixels
             return pixels, tagged
+    if plane.number is not None:
+        raise UnsupportedImage(f"{path}: many planes in one page; save each as a page of its own")
     if page.compression == JPEG and page.bitspersample == 8:
         _check_jpeg_segments(path, page)
     if page.compression in DEFLATE:
@@ -374,7 +380,7 @@ def _scale_levels(path, pixels, value_range):
         return pixels
     if pixels.dtype.kind not in "fiu":
         return pixels
-    low, high = pixels.min(), pixels.max()
+    low, high = pixels.min().item(), pixels.max().item()  # Python's numbers do not overflow
     if not np.isfinite([low, high]).all():
         raise UnsupportedImage(f"{path}: floats that are not finite (NaN or infinite)")
     if value_range is not None:

@@ -64,7 +64,7 @@ def _stack_planes(path, _mtime, _size, channel, time):
     with open_tiff(path) as file:
         _check_page_count(path, file)
         _check_last_page(path, file)
-        numbers = page_numbers(file)
+        numbers = _page_numbers(path, file)
         series = file.series
         if not series or any(one.kind.lower() in ("generic", "uniform") for one in series):
             planes = [Plane(number) for number in numbers]
@@ -107,10 +107,14 @@ def _byte_order(tiff):
     return "little" if tiff.byteorder == "<" else "big"
 
 
-def page_numbers(file: tifffile.TiffFile) -> list[int]:
+def _page_numbers(path, file):
     """The numbers of the pages that are images; of all pages where all are thumbnails or masks."""
     every = range(len(file.pages))
-    images = [i for i in every if not file.pages[i].subfiletype & 5]  # type: ignore[union-attr]
+    images = [i for i in every if not file.pages[i].subfiletype & 5]
+    if not images and any(file.pages[i].subifds for i in every):
+        raise UnsupportedImage(
+            f"{path}: holds a thumbnail, and the image where only programs for RAW find it: develop it first"
+        )
     return images or list(every)
 
 

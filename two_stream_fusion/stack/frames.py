@@ -242,6 +242,9 @@ class Frames:
         frames.window = window
         frames.shape = (*(side.stop - side.start for side in window), *self.shape[2:])
         frames._exposure_reference = None
+        if exposure and self.level_map.bits and not self.level_map.clips:
+            # An image that becomes brighter may need levels that none of the images has.
+            frames._level_map = self.level_map._replace(bits=self.level_map.bits - 1)
         frames._exposure_reference = frames.spread()[reference] if exposure else None
         return frames
 

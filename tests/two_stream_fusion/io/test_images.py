@@ -327,6 +327,65 @@ def test_raw_is_developed_and_refused_where_not_whole(tmp_path):
             images.read(path)
 
 
+def test_raw_frames_have_one_white_level(tmp_path):
+    """However bright a highlight is, which changes with focus, everything else stays as it is."""
+    pytest.importorskip("rawpy")
+    photograph = cv2.GaussianBlur(skimage.data.coffee()[:240, :320], (0, 0), 1) // 2
+    developed = []
+    for highlight in (255, 230, 100):
+        photograph[40:80, 40:80] = highlight
+        write_raw(tmp_path / "x.dng", photograph)
+        developed.append(images.read(tmp_path / "x.dng")[120:])
+    np.testing.assert_array_equal(developed[1], developed[0])
+    np.testing.assert_array_equal(developed[2], developed[0])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize(
+    ("shape", "photometric"), [((2,), "minisblack"), ((3,), "minisblack"), ((4,), "rgb")]
+)
+def test_a_channel_that_no_tag_names_is_refused(tmp_path, shape, photometric, dtype):
+    pixels = np.random.default_rng(0).integers(0, 255, (13, 17, *shape)).astype(dtype)
+    path = tmp_path / "x.tif"
+    extra = ["unassalpha"] * (shape[0] - (3 if photometric == "rgb" else 1))
+    tifffile.imwrite(path, pixels, photometric=photometric, planarconfig="contig", extrasamples=extra)
+    with tifffile.TiffFile(path) as file:
+        offset = file.pages[0].tags["ExtraSamples"].offset
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        file.write(struct.pack("<H", 60000))  # a tag that nobody knows
+    with pytest.raises(ValueError, match="channels"):
+        images.load(path)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32])
+def test_a_range_may_be_that_of_the_whole_type(tmp_path, dtype):
+    ends = np.iinfo(dtype)
+    levels = np.array([[ends.min, 0, ends.max]], dtype).repeat(4, axis=0)
+    tifffile.imwrite(tmp_path / "x.tif", levels)
+    pixels = images.read(tmp_path / "x.tif", value_range=(float(ends.min), float(ends.max)))
+    np.testing.assert_allclose(pixels[0].astype(int), [0, 32768, 65535], atol=130)
+
+
+def test_bmp_of_16_bits_a_pixel(tmp_path):
+    head = struct.pack("<IiiHHIIiiII", 40, 2, 1, 1, 16, 3, 4, 0, 0, 0, 0) + struct.pack(
+        "<III", 0xF800, 0x7E0, 0x1F
+    )
+    row = struct.pack("<HH", 0xF800, 0x07E0)  # red, green
+    start = 14 + len(head)
+    (tmp_path / "x.bmp").write_bytes(b"BM" + struct.pack("<IHHI", start + 4, 0, 0, start) + head + row)
+    np.testing.assert_array_equal(images.read(tmp_path / "x.bmp"), [[[255, 0, 0], [0, 255, 0]]])
+
+
+def test_a_transparent_gray_level_of_16_bits(tmp_path):
+    levels = sample(np.uint16, 1)
+    hidden = int(levels[3, 4])
+    Image.fromarray(levels).save(tmp_path / "x.png", transparency=hidden)
+    loaded = images.load(tmp_path / "x.png")
+    np.testing.assert_array_equal(loaded.pixels, levels)
+    np.testing.assert_array_equal(loaded.alpha, np.where(levels == hidden, 0, 65535))
+
+
 def write_heic(path, pixels, mode, exif=None):
     """By libheif without loss of colour, where the kind of image allows."""
     heif = pytest.importorskip("pillow_heif")

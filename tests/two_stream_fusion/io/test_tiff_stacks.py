@@ -109,3 +109,26 @@ def test_more_pages_than_can_be_looked_at_are_refused(tmp_path, monkeypatch):
     assert images.pages(tmp_path / "3.tif") == 3
     with pytest.raises(ValueError, match=r"4\.tif: more than 3 pages"):
         images.pages(tmp_path / "4.tif")
+
+
+def test_planes_of_one_directory_have_their_own_colours(tmp_path):
+    levels, path = hyperstack(4).astype(np.uint8), tmp_path / "x.tif"
+    colours = np.random.default_rng(0).integers(0, 256, (3, 256)).astype(np.uint16)
+    options = {"photometric": "palette", "colormap": colours * 257, "metadata": {"axes": "ZYX"}}
+    tifffile.imwrite(path, levels, truncate=True, **options)
+    assert images.pages(path) == 4
+    for z in range(4):
+        np.testing.assert_array_equal(images.read(path, z), np.moveaxis(colours, 0, -1)[levels[z]])
+
+
+@pytest.mark.parametrize("ending", [".tif", ".tiff"])
+def test_a_thumbnail_is_not_taken_for_the_image(tmp_path, ending):
+    """RAW files are TIFF whose image is in a directory of its own, below that of a thumbnail."""
+    path = tmp_path / f"x{ending}"
+    with tifffile.TiffWriter(path) as file:
+        file.write(
+            np.zeros((12, 16, 3), np.uint8), photometric="rgb", subfiletype=1, subifds=1, metadata=None
+        )
+        file.write(np.zeros((120, 160), np.uint16), photometric=32803, metadata=None)
+    with pytest.raises(ValueError, match="holds a thumbnail"):
+        images.pages(path)

@@ -6,7 +6,7 @@ import pytest
 import tifffile
 from PIL import ImageCms
 
-from tests.two_stream_fusion.stack.scenes import photograph
+from tests.two_stream_fusion.stack.scenes import levels, photograph
 from two_stream_fusion.io import images
 from two_stream_fusion.io.metadata import Metadata
 from two_stream_fusion.stack import frames
@@ -233,3 +233,14 @@ def test_a_list_of_names_that_is_no_file_is_refused(tmp_path):
     (tmp_path / "nul.txt").write_bytes(b"a\0b.png\n")
     with pytest.raises(ValueError, match=r"nul\.txt: not a list of names"):
         find_images([f"@{tmp_path / 'nul.txt'}"])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_matched_brightness_is_cut_off_by_the_type_alone(dtype):
+    """Also where no image uses the upper bits."""
+    top = 1500 if dtype == np.uint16 else 46
+    bright = levels(photograph()[::2, ::2] / 255 * top + top / 75, dtype)
+    dark = levels(bright / 1.3, dtype)
+    dark[100:110, 100:110] = highlight = 2000 if dtype == np.uint16 else 62
+    frames = Frames([bright, dark]).registered(0, "translation", crop=False)
+    assert frames[1][102:108, 102:108].max() == pytest.approx(1.3 * highlight, rel=0.03)
