@@ -11,6 +11,11 @@ from .proto import caffe_pb2
 class NetWeights:
     """The part of `Net` that concerns weights. snapshot.py reads and writes the files."""
 
+    def nodes_by_name(self) -> dict:
+        """The nodes by name, in their order. Of several of one name it is the one that has parameters."""
+        learning = {node.name for node in self.nodes if node.parameters}
+        return {node.name: node for node in self.nodes if node.parameters or node.name not in learning}
+
     def share_with(self, other) -> None:
         """Use the parameters of another net, in the layers of the same names; later changes are shared too.
 
@@ -18,17 +23,22 @@ class NetWeights:
             other: a Net.
 
         Raises:
-            ValueError: a layer has other shapes there.
+            ValueError: a layer has another number of parameters there, or other shapes.
         """
-        theirs_by_name = other.params
-        for node in self.nodes:
-            theirs = theirs_by_name.get(node.name)
-            if theirs is None:
+        others = other.nodes_by_name()
+        for name, node in self.nodes_by_name().items():
+            if name not in others:
                 continue
+            theirs = others[name].layer.blobs
+            if len(theirs) != len(node.parameters):
+                raise ValueError(
+                    f"layer {name!r}: {len(theirs)} parameters in the other net, this net has "
+                    f"{len(node.parameters)}"
+                )
             shapes, expected = ([blob.shape for blob in blobs] for blobs in (theirs, node.layer.blobs))
             if shapes != expected:
                 raise ValueError(
-                    f"layer {node.name!r}: no parameters to share: their shapes are {expected}, "
+                    f"layer {name!r}: no parameters to share: their shapes are {expected}, "
                     f"in the other net {shapes}"
                 )
             for parameter, blob in zip(node.parameters, theirs, strict=True):
@@ -50,13 +60,13 @@ class NetWeights:
         if not isinstance(source, caffe_pb2.NetParameter):
             snapshot.load_weights(self, source)
             return
-        by_name = {**dict.fromkeys(self.layer_names), **self.params}
+        nodes, with_blobs = self.nodes_by_name(), {stored.name for stored in source.layer if stored.blobs}
         for stored in source.layer:
-            blobs = by_name.get(stored.name)
-            if stored.name not in by_name and glog.nets:
-                glog.info(f"Ignoring source layer {stored.name}")
-            if blobs and stored.blobs:
-                _copy_blobs(blobs, stored)
+            if stored.name not in nodes:
+                if glog.nets:
+                    glog.info(f"Ignoring source layer {stored.name}")
+            elif stored.blobs or stored.name not in with_blobs:  # another layer of the name has the blobs
+                _copy_blobs(nodes[stored.name].layer.blobs, stored)
 
     copy_from = copy_trained_from
 

@@ -167,14 +167,16 @@ def load_hdf5(net, path: str | os.PathLike) -> None:
         for name, stored in file["data"].items() if glog.nets else ():
             if name not in net.bottom_names:
                 glog.info(f"Ignoring source layer {name}")
-            elif len(stored):
+            elif isinstance(stored, h5py.Group) and len(stored):
                 glog.once("Datatype class: H5T_FLOAT")
         owners: dict = {}
-        for layer in (node.layer for node in net.nodes):
-            stored = file["data"].get(layer.spec.name)
-            for i, blob in enumerate(layer.blobs):
-                location = f"{path}: layer {layer.spec.name!r}, parameter {i}"
-                first = owners.setdefault(id(blob.owner), (layer.spec.name, i)) == (layer.spec.name, i)
+        for name, node in net.nodes_by_name().items():
+            stored = file["data"].get(name)
+            if stored is not None:
+                _check_count(f"{path}: layer {name!r}", stored, len(node.parameters))
+            for i, blob in enumerate(node.layer.blobs):
+                location = f"{path}: layer {name!r}, parameter {i}"
+                first = owners.setdefault(id(blob.owner), (name, i)) == (name, i)
                 if stored is None:
                     continue
                 if str(i) not in stored:
@@ -185,6 +187,16 @@ def load_hdf5(net, path: str | os.PathLike) -> None:
                     stored[str(i)], location, functools.partial(_check_weights, location, blob)
                 )
                 blob.data[...] = values.reshape(blob.shape)
+
+
+def _check_count(location, stored, count):
+    """ValueError where an HDF5 file has more parameters of a layer than the net."""
+    if not isinstance(stored, h5py.Group):
+        raise ValueError(f"{location}: not a group of parameters")
+    # A group in a layer's group belongs to another layer, whose name has a slash.
+    parameters = [key for key in stored if stored.get(key, getclass=True) is not h5py.Group]
+    if len(parameters) > count:
+        raise ValueError(f"{location}: {len(parameters)} parameters stored, the net has {count}")
 
 
 def _check_weights(location, blob, stored):

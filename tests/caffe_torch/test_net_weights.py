@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import caffe
+import h5py
 import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
@@ -51,6 +52,18 @@ def set_shape(blob, *dims):
             r"layer 'conv1': 3 parameters stored, the net has 2",
         ),
         (
+            lambda layers: layers["conv1"].blobs.pop(),
+            r"layer 'conv1': 1 parameters stored, the net has 2",
+        ),
+        (
+            lambda layers: layers["conv1"].ClearField("blobs"),
+            r"layer 'conv1': 0 parameters stored, the net has 2",
+        ),
+        (
+            lambda layers: layers["relu1"].blobs.add().data.append(1),
+            r"layer 'relu1': 1 parameters stored, the net has 0",
+        ),
+        (
             lambda layers: layers["conv1"].blobs[0].data.__setitem__(0, np.nan),
             r"layer 'conv1', parameter 0 has NaN",
         ),
@@ -60,6 +73,74 @@ def test_weights_that_do_not_fit_are_refused(change, message):
     path = changed("first.caffemodel", change)
     with pytest.raises(ValueError, match=rf"changed\.caffemodel: {message}"):
         caffe.Net("net.prototxt", path, caffe.TEST)
+
+
+def inner(settings="", name="fc"):
+    """A net of an InnerProduct whose parameters are 1."""
+    one = 'weight_filler { type: "constant" value: 1 } bias_filler { type: "constant" value: 1 }'
+    text = (
+        f'{INPUT_X} layer {{ name: "{name}" type: "InnerProduct" bottom: "x" top: "y" '
+        f"inner_product_param {{ num_output: 2 {one} {settings} }} }}"
+    )
+    Path("inner.prototxt").write_text(text)
+    return caffe.Net("inner.prototxt", caffe.TEST)
+
+
+def test_hdf5_with_more_parameters_than_the_net_is_refused():
+    """CHECK_LE of BVLC Caffe; with fewer, the missing one is named."""
+    inner().save_hdf5("two.h5")
+    with pytest.raises(ValueError, match=r"^two\.h5: layer 'fc': 2 parameters stored, the net has 1$"):
+        inner("bias_term: false").load_hdf5("two.h5")
+    with pytest.raises(ValueError, match=r"^two\.h5: layer 'x': 1 parameters stored, the net has 0$"):
+        inner(name="other").load_hdf5(renamed("two.h5", "fc", "x", drop="1"))
+    inner("bias_term: false").save_hdf5("one.h5")
+    with pytest.raises(ValueError, match=r"^one\.h5: layer 'fc', parameter 1: missing$"):
+        inner().load_hdf5("one.h5")
+
+
+def renamed(path, old, new, drop):
+    """Give a layer of an HDF5 file another name, without one of its parameters."""
+    with h5py.File(path, "r+") as file:
+        del file["data"][new], file["data"][old][drop]
+        file["data"].move(old, new)
+    return path
+
+
+def test_a_layer_of_hdf5_that_is_no_group_is_named():
+    inner().save_hdf5("w.h5")
+    with h5py.File("w.h5", "r+") as file:
+        del file["data/fc"]
+        file["data/fc"] = 1.0
+    caffe.init_log()
+    with pytest.raises(ValueError, match=r"^w\.h5: layer 'fc': not a group of parameters$"):
+        inner().load_hdf5("w.h5")
+
+
+def test_layers_of_hdf5_may_have_names_with_a_slash():
+    """The group of `fc/a` stands in that of `fc`, and is none of its parameters."""
+    net = inner(name="fc/a")
+    net.save_hdf5("w.h5")
+    net.params["fc/a"][0].data[...] = 3
+    Path("both.prototxt").write_text(
+        Path("inner.prototxt").read_text() + 'layer { name: "fc" type: "ReLU" bottom: "y" top: "z" }'
+    )
+    both = caffe.Net("both.prototxt", caffe.TEST, weights="w.h5")
+    assert (both.params["fc/a"][0].data == 1).all()
+
+
+def test_of_several_layers_of_one_name_the_one_with_parameters_is_meant():
+    text = INPUT_X + (
+        'layer { name: "a" type: "Power" bottom: "x" top: "p" } '
+        'layer { name: "a" type: "InnerProduct" bottom: "p" top: "y" inner_product_param { num_output: 1 } } '
+        'layer { name: "a" type: "ReLU" bottom: "y" top: "z" }'
+    )
+    Path("named.prototxt").write_text(text)
+    net, copy, shared = (caffe.Net("named.prototxt", caffe.TEST) for _ in range(3))
+    net.params["a"][0].data[...] = 2
+    net.save("named.caffemodel")
+    copy.copy_from("named.caffemodel")
+    shared.share_with(net)
+    assert (copy.params["a"][0].data == 2).all() and (shared.params["a"][0].data == 2).all()
 
 
 def test_older_shapes_of_four_numbers_are_read():
@@ -151,3 +232,19 @@ def test_weights_that_cannot_be_shared_are_named():
     message = r"^layer 'fc': .* shapes are \[\(2, 4\), \(2,\)\], in the other net \[\(2, 3\), \(2,\)\]$"
     with pytest.raises(ValueError, match=message):
         solver.share_weights(caffe.Net("other.prototxt", caffe.TEST))
+
+
+@pytest.mark.parametrize("settings, count", [("bias_term: false", 1), (None, 0)])
+def test_another_number_of_parameters_cannot_be_shared(settings, count):
+    """In either direction, and where one side has none."""
+    net = inner()
+    if settings is None:
+        text = INPUT_X + 'layer { name: "fc" type: "ReLU" bottom: "x" top: "y" }'
+        Path("other.prototxt").write_text(text)
+        other = caffe.Net("other.prototxt", caffe.TEST)
+    else:
+        other = inner(settings)
+    for ours, theirs, numbers in ((net, other, (count, 2)), (other, net, (2, count))):
+        message = r"^layer 'fc': {} parameters in the other net, this net has {}$".format(*numbers)
+        with pytest.raises(ValueError, match=message):
+            ours.share_with(theirs)
