@@ -47,6 +47,18 @@ FURTHER = {
     ),
     "inner_last_axis": image(golden.layer("InnerProduct", "inner_product_param { num_output: 3 axis: -1 }")),
     "pool_max_gap": image(golden.layer("Pooling", "pooling_param { kernel_size: 1 stride: 2 }")),
+    **{
+        f"pool_{pool.lower()}_one_pad_{axis}": image(
+            golden.layer(
+                "Pooling",
+                f"pooling_param {{ pool: {pool} kernel_h: {kernel_h} kernel_w: {kernel_w} pad_{axis}: 1 "
+                f"pad_{other}: 0 stride_{axis}: 1 stride_{other}: 3 }}",
+            ),
+            x=(2, 4, 5, 8),
+        )
+        for axis, other, kernel_h, kernel_w in (("w", "h", 1, 3), ("h", "w", 3, 1))
+        for pool in ("MAX", "AVE")
+    },
     "pool_mask_global": image(golden.layer("Pooling", "pooling_param { global_pooling: true }", tops="y z")),
     "slice_points_rows": image(
         golden.layer("Slice", "slice_param { axis: 2 slice_point: 1 slice_point: 4 }", tops="y z w")

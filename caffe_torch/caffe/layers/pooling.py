@@ -15,8 +15,9 @@ _AVE, _STOCHASTIC = caffe_pb2.PoolingParameter.AVE, caffe_pb2.PoolingParameter.S
 class Pooling(Layer):
     """The maximum or mean of each window, by Caffe's rules for the edges.
 
-    The number of windows is rounded up, so the last may extend beyond the edge. With padding, a window that
-    starts beyond the edge is left out. The mean includes the padding, but nothing beyond it.
+    The number of windows is rounded up, so the last may extend beyond the edge. With padding along either
+    axis, a window that starts beyond the edge is left out. The mean includes the padding, but nothing beyond
+    it.
     The second top of MAX is the index of each maximum in its plane, in row-major order.
     """
 
@@ -61,7 +62,7 @@ class Pooling(Layer):
         range_ = size + 2 * pad - kernel  # of the windows' starts
         floor = self.opt.round_mode == caffe_pb2.PoolingParameter.FLOOR
         count = (range_ // stride if floor else -(-range_ // stride)) + 1
-        if pad and (count - 1) * stride >= size + pad:
+        if any(self.pad) and (count - 1) * stride >= size + pad:  # padding along either axis counts for both
             count -= 1
         if count < 1:
             raise ValueError(f"a window of {kernel} does not fit {size} values with pad {pad}")

@@ -22,8 +22,8 @@ def _pool(export, x, layer, with_indices=False):
     """MaxPool or AveragePool with as much padding as gives Caffe's windows.
 
     With p of padding, kernel k and stride s, ceil((n + 2p - k) / s) + 1 windows that begin before n + p are
-    floor((n + p + q - k) / s) + 1 windows for q = min(p + s - 1, k - 1); without padding q = s - 1. So the
-    same graph fits every n.
+    floor((n + p + q - k) / s) + 1 windows for q = min(p + s - 1, k - 1); without padding along either axis
+    q = s - 1. So the same graph fits every n.
     """
     maximum = layer.opt.pool == caffe_pb2.PoolingParameter.MAX
     kernel, stride, pads_begin = layer.kernel, layer.stride, layer.pad
@@ -57,7 +57,7 @@ def _padding_behind(layer, size, kernel, stride, pad_begin):
     if layer.opt.round_mode == caffe_pb2.PoolingParameter.FLOOR:
         return pad_begin
     if size is None:
-        return min(pad_begin + stride - 1, kernel - 1) if pad_begin else stride - 1
+        return min(pad_begin + stride - 1, kernel - 1) if any(layer.pad) else stride - 1
     count = layer._windows(size, kernel, stride, pad_begin)
     if (size + 2 * pad_begin - kernel) // stride + 1 == count:
         return pad_begin

@@ -1,5 +1,6 @@
 """Pooling and SPP."""
 
+import numpy as np
 import pytest
 
 from tests.caffe_torch.golden_layers import assert_golden_numbers, assert_refused, cases_of, net_of, net_with
@@ -9,6 +10,28 @@ from tests.golden.layers import one
 @pytest.mark.parametrize("case", cases_of("pooling"))
 def test_forward_and_backward(case):
     assert_golden_numbers(case)
+
+
+# kernel, stride and pad: a list for the height and one for the width. The top of 0..24 in rows of 5.
+ONE_PAD = [
+    ("MAX", (1, 3), (3, 1), (0, 1), [[1, 2, 3, 4, 4], [16, 17, 18, 19, 19]]),
+    ("AVE", (1, 3), (3, 1), (0, 1), [[1 / 3, 1, 2, 3, 7 / 3], [31 / 3, 16, 17, 18, 37 / 3]]),
+    ("MAX", (3, 1), (1, 3), (1, 0), [[5, 8], [10, 13], [15, 18], [20, 23], [20, 23]]),
+    ("AVE", (3, 1), (1, 3), (1, 0), [[5 / 3, 11 / 3], [5, 8], [10, 13], [15, 18], [35 / 3, 41 / 3]]),
+    # Without padding the third window remains, and is empty.
+    ("MAX", (1, 3), (3, 1), (0, 0), [[2, 3, 4], [17, 18, 19], [np.finfo(np.float32).min] * 3]),
+]
+
+
+@pytest.mark.parametrize("pool, kernel, stride, pad, expected", ONE_PAD)
+def test_padding_along_one_axis_leaves_out_windows_along_both(pool, kernel, stride, pad, expected):
+    settings = f"pool: {pool} " + " ".join(
+        f"{name}_h: {height} {name}_w: {width}"
+        for name, (height, width) in (("kernel", kernel), ("stride", stride), ("pad", pad))
+    )
+    net = net_of(one("Pooling", f"pooling_param {{ {settings} }}", x=(1, 1, 5, 5)))
+    top = net.forward(x=np.arange(25).reshape(1, 1, 5, 5))["y"]
+    np.testing.assert_allclose(top, [[expected]], rtol=1e-6)
 
 
 REFUSED = {
