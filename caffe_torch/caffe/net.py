@@ -95,7 +95,7 @@ class Net(NetWeights, PycaffeNames):
 
     @property
     def needs_backward(self) -> list:
-        """For each layer, whether it computes a gradient; `force_backward` does not count."""
+        """For each layer, whether it takes part in the backward pass; `force_backward` does not count."""
         return [node.needs_backward for node in self.nodes]
 
     @property

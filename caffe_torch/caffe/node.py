@@ -30,8 +30,9 @@ class Node:
     parameters: its parameters, in Caffe's order.
     rates: lr_mult of its param entries in the prototxt.
     bottom_needs, param_needs: for each bottom and parameter, whether its gradient is computed.
-    needs_backward: whether any gradient is needed.
-    runs_backward: whether any gradient is computed, force_backward included.
+    needs_backward: whether the layer takes part in the backward pass, force_backward aside. With
+        propagate_down false it may compute no gradient.
+    runs_backward: whether `backward` is called, force_backward included.
     tape: (inputs, parameters, results) of the last forward pass, for autograd.
     """
 
@@ -192,21 +193,22 @@ def plan_backward(nodes: list[Node], loss_weights: dict, force: bool) -> None:
         flags = list(spec.propagate_down)
         if len(flags) not in (0, len(spec.bottom)):
             raise LayerError(spec, "propagate_down needs a value for each bottom")
-        node.bottom_needs = flags or [needed[name] for name in spec.bottom]
+        below = [needed[name] for name in spec.bottom]
+        node.bottom_needs = flags or below
         rates = node.rates
         node.param_needs = [i >= len(rates) or rates[i] != 0 for i in range(len(node.layer.blobs))]
-        learns = any(node.bottom_needs) or any(node.param_needs)
+        # Whatever propagate_down says, as in Caffe: the tops then have gradients, which go no further.
+        node.needs_backward = any(below) or any(node.param_needs)
         for top in spec.top:
-            needed[top] = needed.get(top, False) or learns
+            needed[top] = needed.get(top, False) or node.needs_backward
     # Names of blobs: those that a loss depends on, and those whose reader computes no gradient for them.
     under_loss, no_gradient = set(loss_weights), set()
     for node in reversed(nodes):
         spec = node.layer.spec
         matters = not under_loss.isdisjoint(spec.top)
-        if not matters or no_gradient.issuperset(spec.top):
+        if not matters or (node.needs_backward and no_gradient.issuperset(spec.top)):
+            node.needs_backward = False
             node.bottom_needs = [False] * len(spec.bottom)
-        else:
-            node.needs_backward = any(node.bottom_needs) or any(node.param_needs)
         if matters:
             under_loss.update(spec.bottom)
         pairs = zip(spec.bottom, node.bottom_needs, strict=True)

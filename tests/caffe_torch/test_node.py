@@ -7,6 +7,8 @@ import pytest
 from tests.caffe_torch.helpers import INPUT_X, log_of_net
 from tests.golden.layers import inputs, layer
 
+ONES = 'weight_filler { type: "constant" value: 1 }'
+
 
 @pytest.fixture(autouse=True)
 def folder(tmp_folder):
@@ -44,6 +46,47 @@ def test_a_gradient_to_labels_is_refused_unless_disabled(net):
     disabled.forward()
     disabled.backward()
     assert not disabled.params["inner"][0].diff.any()
+
+
+STOPPED = (
+    inputs(x=(1, 2), t=(1, 2))
+    + layer("InnerProduct", f"inner_product_param {{ num_output: 2 {ONES} }}", "x", "ip", "ip")
+    + layer("Power", "propagate_down: false power_param { scale: 2 }", "ip", "pw", "pw")
+    + layer("EuclideanLoss", "", "pw t", "loss", "loss")
+)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_propagate_down_stops_gradients_below_the_layer_not_above(force, capfd):
+    """BVLC Caffe's lines and diffs: ip = 2 and pw = 4, so the gradient of the loss in pw is 4 - t."""
+    caffe.init_log()
+    lines = log_of_net(capfd, "force_backward: true " * force + STOPPED, caffe.TRAIN)
+    needs = [line.split()[:2] for line in lines if line.endswith("backward computation.")]
+    assert needs == [["loss", "needs"], ["pw", "needs"], ["ip", "does"], ["t", "does"], ["x", "does"]]
+    net = caffe.Net("net.prototxt", caffe.TRAIN)
+    net.forward(x=[[1, 1]], t=[[1, 5]])
+    net.backward()
+    assert net.blobs["pw"].diff.tolist() == [[3, -1]]
+    assert net.blobs["ip"].diff.tolist() == [[6, -2] if force else [0, 0]]
+    weights, bias = net.params["ip"]
+    assert weights.diff.tolist() == ([[6, 6], [-2, -2]] if force else [[0, 0], [0, 0]])
+    assert bias.diff.tolist() == ([6, -2] if force else [0, 0])
+
+
+def test_propagate_down_to_data_makes_no_layer_run_backward(capfd):
+    """As in BVLC Caffe, where nothing below the layer learns."""
+    text = (
+        inputs(x=(1, 2), t=(1, 2))
+        + layer("Power", "propagate_down: true power_param { scale: 2 }", "x", "pw", "pw")
+        + layer("EuclideanLoss", "", "pw t", "loss", "loss")
+    )
+    caffe.init_log()
+    lines = log_of_net(capfd, text, caffe.TRAIN)
+    assert not [line for line in lines if line.endswith(" needs backward computation.")]
+    net = caffe.Net("net.prototxt", caffe.TRAIN)
+    net.forward(x=[[1, 1]], t=[[1, 5]])
+    net.backward()
+    assert not net.blobs["pw"].diff.any() and not net.blobs["x"].diff.any()
 
 
 def test_gradients_of_parameters_add_up_until_cleared(net):
