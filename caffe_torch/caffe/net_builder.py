@@ -65,7 +65,7 @@ class NetBuilder:
             self.unread.pop(bottom, None)
         self._add_tops(layer, automatic)
         # A filter layer's output has memory of its own; other layers may return a view of their bottom.
-        in_place = spec.top[:1] == spec.bottom[:1]
+        in_place = bool(spec.top) and spec.top[:1] == spec.bottom[:1]
         layer.overwrites = in_place and self._writers.get(spec.bottom[0]) in _FILTERS
         self._writers.update((top, layer.type) for top in spec.top)
         bottoms, tops = ([self.blobs[name] for name in names] for names in (spec.bottom, spec.top))

@@ -193,6 +193,28 @@ def test_an_error_keeps_its_cause_and_its_layer(build):
     assert "direct cause" in traceback and traceback.endswith("'outer'\n")
 
 
+def test_a_layer_without_bottoms_and_tops_runs(build):
+    """As in BVLC Caffe: a program may only look on."""
+    calls = []
+
+    class Look(caffe.Layer):
+        def setup(self, bottom, top):
+            calls.append(("setup", bottom, top))
+
+        def reshape(self, bottom, top):
+            pass
+
+        def forward(self, bottom, top):
+            calls.append(("forward", bottom, top))
+
+    sys.modules["layers_of_the_test"].Look = Look
+    text = layer("a", program="Look").replace('bottom: "x" top: "a"', "")
+    net = build(text)
+    assert list(net.forward()) == ["x"]
+    net.backward()
+    assert calls == [("setup", [], []), ("forward", [], [])]
+
+
 def test_a_solver_raises_what_the_program_raises(build, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     loss = 'layer { name: "l" type: "Reduction" bottom: "a" top: "l" loss_weight: 1 }'
