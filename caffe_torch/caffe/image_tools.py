@@ -9,7 +9,7 @@ import sys
 import numpy as np
 
 from . import atomic_files, glog
-from .images import Database, datum_array, lmdb, opencv, read_file, read_image, read_list
+from .images import Database, lmdb, opencv, read_file, read_image, read_list, read_record
 from .proto import caffe_pb2
 
 _CONVERT = """usage: convert_imageset [FLAGS] ROOTFOLDER/ LISTFILE DB_NAME
@@ -158,16 +158,15 @@ def compute_image_mean(database: str) -> np.ndarray:
         1 x C x H x W, float32.
 
     Raises:
-        ValueError: the LMDB cannot be read, or the images differ in shape.
+        ValueError: the LMDB or a record of it cannot be read, or the images differ in shape.
     """
     records, total = Database(database), None
     for i in range(records.count):
-        key, value = records.next()
-        image = datum_array(caffe_pb2.Datum.FromString(value))
+        image, _, name = read_record(records, repr(database))
         if total is None:
             total = np.zeros(image.shape, np.float32)
         if image.shape != total.shape:
-            raise ValueError(f"{database!r}: record {key!r} has the shape {image.shape}, not {total.shape}")
+            raise ValueError(f"{name}: has the shape {image.shape}, those before {total.shape}")
         total += image
         if (i + 1) % 10000 == 0 or i + 1 == records.count:
             glog.info(f"Processed {i + 1} files.")

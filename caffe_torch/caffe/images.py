@@ -279,6 +279,32 @@ class Database:
             raise ValueError(f"the database has no record {os.fsdecode(key)!r}")
 
 
+def read_record(database: Database, source: str, color: bool = False, gray: bool = False) -> tuple:
+    """Read the next record of an LMDB, a Datum.
+
+    Args:
+        database: the LMDB.
+        source: its name for errors.
+        color, gray: as of `datum_array`.
+
+    Returns:
+        A C x H x W array, uint8 or float32; its label; and the name of the record for errors.
+
+    Raises:
+        ValueError: the record is not a Datum, or its image cannot be read.
+    """
+    key, value = database.next()
+    name = f"{source}, record {key.decode(errors='replace')!r}"
+    try:
+        datum = caffe_pb2.Datum.FromString(value)
+    except Exception as error:  # protobuf's error types differ between its versions
+        raise ValueError(f"{name} is not a Datum: {error}") from None
+    try:
+        return datum_array(datum, color, gray), datum.label, name
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
 def lmdb() -> ModuleType:
     """Import lmdb.
 

@@ -223,6 +223,25 @@ def load_rows(source, batches):
 LMDB = "backend: LMDB batch_size: 1"
 
 
+# Records of an LMDB that cannot be read, and what the error says after their name.
+DAMAGED_RECORDS = {
+    "too few values": (
+        caffe_pb2.Datum(channels=3, height=2, width=2, data=b"abc").SerializeToString(),
+        ": holds 3 values",
+    ),
+    "other bytes": (b"\xff\xff", " is not a Datum: "),
+}
+
+
+def write_records(*records):
+    """The LMDB `db` with these records, whose keys are 0, 1, ..."""
+    import lmdb
+
+    with lmdb.open("db") as environment, environment.begin(write=True) as transaction:
+        for i, record in enumerate(records):
+            transaction.put(str(i).encode(), record)
+
+
 def source_net(layer_type, settings, phase=TEST, tops=("data", "label")):
     """A net of one layer without bottoms."""
     layer = caffe_pb2.LayerParameter(name="in", type=layer_type, top=tops)

@@ -2,8 +2,9 @@
 
 import pytest
 from caffe import image_tools
+from caffe.proto import caffe_pb2
 
-from tests.caffe_torch.helpers import assert_golden_batches
+from tests.caffe_torch.helpers import DAMAGED_RECORDS, assert_golden_batches, write_records
 
 pytest.importorskip("lmdb", reason="pip install lmdb")
 
@@ -27,3 +28,18 @@ def test_a_mistake_is_one_line_and_status_1(folder, capfd):
         assert image_tools.convert_main(arguments) == 1
         assert capfd.readouterr().err.splitlines()[-1].startswith(f"caffe: error: {message}")
     assert not list(folder.glob("db*"))
+
+
+PIXEL = caffe_pb2.Datum(channels=1, height=1, width=1, data=b"a").SerializeToString()
+PIXELS = caffe_pb2.Datum(channels=1, height=1, width=2, data=b"ab").SerializeToString()
+OTHER_SHAPE = {"other shape": (PIXELS, ": has the shape (1, 1, 2), those before (1, 1, 1)")}
+
+
+@pytest.mark.parametrize("damage", [*DAMAGED_RECORDS, *OTHER_SHAPE])
+def test_a_record_that_a_mean_cannot_count_is_named(damage, tmp_folder, capfd):
+    record, message = {**DAMAGED_RECORDS, **OTHER_SHAPE}[damage]
+    write_records(PIXEL, record)
+    assert image_tools.mean_main(["db", "mean.binaryproto"]) == 1
+    last = capfd.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"caffe: error: 'db', record '1'{message}")
+    assert not (tmp_folder / "mean.binaryproto").exists()

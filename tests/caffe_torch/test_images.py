@@ -7,7 +7,7 @@ import pytest
 from caffe import TRAIN, device, images
 from caffe.proto import caffe_pb2
 
-from tests.caffe_torch.helpers import LMDB, image_net, source_net
+from tests.caffe_torch.helpers import DAMAGED_RECORDS, LMDB, image_net, source_net, write_records
 
 lmdb = pytest.importorskip("lmdb", reason="pip install lmdb")
 
@@ -61,12 +61,11 @@ def test_images_that_do_not_fit_are_named(folder, settings, transform, source, m
         net.forward()
 
 
-def test_a_damaged_record_is_named(folder):
-    import lmdb
-
-    with lmdb.open("db") as environment, environment.begin(write=True) as transaction:
-        transaction.put(b"7", caffe_pb2.Datum(channels=3, height=2, width=2, data=b"abc").SerializeToString())
-    with pytest.raises(ValueError, match="source 'db', record '7': holds 3 values"):
+@pytest.mark.parametrize("damage", DAMAGED_RECORDS)
+def test_a_damaged_record_is_named(damage, folder):
+    record, message = DAMAGED_RECORDS[damage]
+    write_records(record)
+    with pytest.raises(ValueError, match=f"^net: .*data_param.source 'db', record '0'{message}"):
         source_net("Data", f'data_param {{ source: "db" {LMDB} }}')
 
 

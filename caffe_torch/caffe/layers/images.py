@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from .. import device, glog, parallel
-from ..images import Database, Transformation, datum_array, read_image, read_list
+from ..images import Database, Transformation, read_image, read_list, read_record
 from ..proto import caffe_pb2
 from . import Source, register
 
@@ -173,14 +173,9 @@ class Data(_Images):
         self.database.next()
 
     def next_image(self):
-        key, value = self.database.next()
-        name = f"data_param.source {self.opt.source!r}, record {key.decode(errors='replace')!r}"
         param = self.spec.transform_param
-        try:
-            datum = caffe_pb2.Datum.FromString(value)
-        except Exception as error:  # protobuf's error types differ between its versions
-            raise ValueError(f"{name} is not a Datum: {error}") from None
-        return self._named(name, datum_array, datum, param.force_color, param.force_gray), datum.label, name
+        source = f"data_param.source {self.opt.source!r}"
+        return read_record(self.database, source, param.force_color, param.force_gray)
 
 
 @register("ImageData")
