@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-from . import atomic_files, glog
+from . import atomic_files, command_line, glog
 from .images import Database, lmdb, opencv, read_file, read_image, read_list, read_record
 from .proto import caffe_pb2
 
@@ -173,46 +173,26 @@ def compute_image_mean(database: str) -> np.ndarray:
     return (total / np.float32(records.count))[None]
 
 
-def _parse(arguments, defaults, usage, counts):
-    """The flags and words of a command line in gflags' form; SystemExit after the usage text."""
-    flags, words, remaining = dict(defaults), [], list(arguments)
-    while remaining:
-        word = remaining.pop(0)
-        if not word.startswith("-"):
-            words.append(word)
-            continue
-        name, equals, value = word.lstrip("-").partition("=")
-        if isinstance(defaults.get(name), bool):
-            flags[name] = not equals or value.lower() in ("1", "t", "true", "y", "yes")
-        elif isinstance(defaults.get(name.removeprefix("no")), bool) and not equals:
-            flags[name.removeprefix("no")] = False
-        elif name in defaults:
-            if not equals and not remaining:
-                raise ValueError(f"flag {word!r} needs a value")
-            value = value if equals else remaining.pop(0)
-            try:
-                flags[name] = type(defaults[name])(value)
-            except ValueError:
-                raise ValueError(f"flag -{name} needs a whole number, not {value!r}") from None
-        elif name in ("help", "h"):
-            print(usage)
-            raise SystemExit(0)
-        else:
-            raise ValueError(f"unknown flag {word!r}: -help lists them")
-    if len(words) not in counts:
+def _write_mean(database, path=None):
+    mean = compute_image_mean(database)
+    if path is not None:
+        shape = dict(zip(("num", "channels", "height", "width"), mean.shape, strict=True))
+        glog.info(f"Write to {path}")
+        atomic_files.write(path, caffe_pb2.BlobProto(**shape, data=mean.ravel()).SerializeToString())
+    glog.info(f"Number of channels: {mean.shape[1]}")
+    for i, channel in enumerate(mean[0]):
+        glog.info(f"mean_value channel [{i}]: {channel.mean(dtype=np.float64):g}")
+
+
+def _run(function, arguments, defaults, usage, counts):
+    """Call a function with the words, as many as one of `counts`, and flags of a command line."""
+    words, flags = command_line.parse(arguments, defaults)
+    if words is None or len(words) not in counts:
         print(usage)
-        raise SystemExit(1)
+        return 0 if words is None else 1
     if flags.pop("backend") != "lmdb":
         raise ValueError("-backend: only lmdb is supported")
-    return flags, words
-
-
-def _run(command, arguments):
-    try:
-        command(sys.argv[1:] if arguments is None else arguments)
-    except (ValueError, OSError) as error:
-        glog.failed(f"{error.filename}: {error.strerror}" if getattr(error, "filename", None) else error)
-        return 1
+    function(*words, **flags)
     return 0
 
 
@@ -225,12 +205,8 @@ def convert_main(arguments: list | None = None) -> int:
     Returns:
         The exit status.
     """
-
-    def command(arguments):
-        flags, words = _parse(arguments, _CONVERT_FLAGS, _CONVERT, (3,))
-        convert_imageset(*words, **flags)
-
-    return _run(command, arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    return command_line.run(_run, convert_imageset, arguments, _CONVERT_FLAGS, _CONVERT, (3,))
 
 
 def mean_main(arguments: list | None = None) -> int:
@@ -242,16 +218,5 @@ def mean_main(arguments: list | None = None) -> int:
     Returns:
         The exit status.
     """
-
-    def command(arguments):
-        _, words = _parse(arguments, _MEAN_FLAGS, _MEAN, (1, 2))
-        mean = compute_image_mean(words[0])
-        if len(words) == 2:
-            shape = dict(zip(("num", "channels", "height", "width"), mean.shape, strict=True))
-            glog.info(f"Write to {words[1]}")
-            atomic_files.write(words[1], caffe_pb2.BlobProto(**shape, data=mean.ravel()).SerializeToString())
-        glog.info(f"Number of channels: {mean.shape[1]}")
-        for i, channel in enumerate(mean[0]):
-            glog.info(f"mean_value channel [{i}]: {channel.mean(dtype=np.float64):g}")
-
-    return _run(command, arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    return command_line.run(_run, _write_mean, arguments, _MEAN_FLAGS, _MEAN, (1, 2))

@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from . import __version__, atomic_files, device, glog, onnx_export, parallel, python_layer
+from . import __version__, command_line, device, glog, onnx_export, parallel
 from .net import TEST, TRAIN, Net
 from .signals import EFFECTS, Signals
 from .solver_nets import read_solver
@@ -52,8 +52,6 @@ FLAGS = {
     **glog.FLAGS,
 }
 
-_TRUE, _FALSE = ("1", "t", "true", "y", "yes"), ("0", "f", "false", "n", "no")
-
 
 def usage() -> str:
     """Format the usage text.
@@ -80,28 +78,11 @@ def parse(arguments: list) -> tuple:
     """
     flags = {name: default for name, (default, _) in FLAGS.items()}
     for name in glog.FLAGS:
-        if os.environ.get(f"GLOG_{name}"):
-            flags[name] = _value(name, os.environ[f"GLOG_{name}"], f"GLOG_{name}")
-    words, remaining = [], list(arguments)
-    while remaining:
-        word = remaining.pop(0)
-        if not word.startswith("-"):
-            words.append(word)
-            continue
-        name, equals, value = word.removeprefix("-").removeprefix("-").partition("=")
-        if name in ("help", "h"):
-            return None, flags
-        boolean = name.removeprefix("no")
-        if isinstance(flags.get(boolean), bool) and not (equals and name.startswith("no")):
-            flags[boolean] = _value(boolean, value) if equals else name == boolean
-            continue
-        if name not in flags:
-            raise ValueError(f"unknown flag {word!r}: caffe -help lists them")
-        if not equals:
-            if not remaining:
-                raise ValueError(f"flag {word!r} needs a value")
-            value = remaining.pop(0)
-        flags[name] = _value(name, value)
+        if text := os.environ.get(f"GLOG_{name}"):
+            flags[name] = command_line.value(text, flags[name], f"GLOG_{name}")
+    words, flags = command_line.parse(arguments, flags)
+    if words is None:
+        return None, flags
     folder = flags["log_dir"]
     writable = os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)
     if folder and not flags["logtostderr"] and not writable:
@@ -109,19 +90,6 @@ def parse(arguments: list) -> tuple:
     if len(words) > 1:
         raise ValueError(f"one command at a time, not {' '.join(words)!r}")
     return (words[0] if words else None), flags
-
-
-def _value(name, text, source=None):
-    """The value of a flag, in the type of its default. `source` names the text's environment variable."""
-    flag_type, source = type(FLAGS[name][0]), source or f"-{name}"
-    if flag_type is bool:
-        if text.lower() not in _TRUE + _FALSE:
-            raise ValueError(f"{source} needs true or false, not {text!r}")
-        return text.lower() in _TRUE
-    try:
-        return flag_type(text)
-    except ValueError:
-        raise ValueError(f"{source} needs a whole number, not {text!r}") from None
 
 
 def _require(flags, *names):
@@ -352,9 +320,6 @@ def device_query(flags: dict) -> None:
 
 COMMANDS = {"train": train, "test": test, "time": time_layers, "export": export, "device_query": device_query}
 
-# Errors of the input or the machine, shown in one line. Any other is a fault of this package.
-_USER_ERRORS = ValueError, OSError, FloatingPointError, parallel.ProcessLost
-
 
 def main(arguments: list | None = None) -> int:
     """Run the command line.
@@ -365,50 +330,21 @@ def main(arguments: list | None = None) -> int:
     Returns:
         The exit status.
     """
-    try:
-        return _run(sys.argv[1:] if arguments is None else arguments)
-    finally:
-        glog.drop_unwritten()
+    return command_line.run(_run, sys.argv[1:] if arguments is None else arguments)
 
 
 def _run(arguments):
-    try:
-        command, flags = parse(arguments)
-        if flags["version"]:
-            print(f"caffe version {__version__}")
-            return 0
-        if command is None:
-            print(usage())
-            return 0
-        if command not in COMMANDS:
-            raise ValueError(f"unknown command {command!r}: use one of {', '.join(COMMANDS)}")
-    except ValueError as error:
-        glog.failed(error)
-        return 1
-    with glog.of_command(flags):
-        try:
-            return COMMANDS[command](flags) or 0
-        except Exception as error:
-            layer_failure = python_layer.failure(error)
-            if not (layer_failure or isinstance(error, _USER_ERRORS) or device.out_of_memory(error)):
-                raise
-            if layer_failure:
-                print(python_layer.user_traceback(error), file=sys.stderr, end="")
-            process = f"process {parallel.rank} of {parallel.count}: " if parallel.count > 1 else ""
-            glog.failed(f"{process}{layer_failure or _error_message(error)}")
-            return 1
-        except KeyboardInterrupt:
-            return 130
-
-
-def _error_message(error):
-    if isinstance(error, OSError) and error.filename is not None:
-        hint = atomic_files.missing_path_hint(error.filename) if isinstance(error, FileNotFoundError) else ""
-        return f"{error.filename}: {error.strerror}{hint}"
-    if device.out_of_memory(error):
-        reason = str(error).partition("\n")[0]
-        return f"out of memory: a smaller batch_size needs less{reason and f' ({reason})'}"
-    return error
+    command, flags = parse(arguments)
+    if flags["version"]:
+        print(f"caffe version {__version__}")
+        return 0
+    if command is None:
+        print(usage())
+        return 0
+    if command not in COMMANDS:
+        raise ValueError(f"unknown command {command!r}: use one of {', '.join(COMMANDS)}")
+    with glog.of_command(flags):  # its errors are lines of its log
+        return command_line.run(COMMANDS[command], flags)
 
 
 if __name__ == "__main__":

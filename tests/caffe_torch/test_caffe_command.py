@@ -1,4 +1,4 @@
-"""What the `caffe` command starts with, before PyTorch is loaded."""
+"""What the commands start with, before PyTorch is loaded."""
 
 import os
 import signal
@@ -15,15 +15,16 @@ from tests.caffe_torch.helpers import wait_until
 ENTRY = Path(caffe.__file__).parents[1] / "caffe_command.py"
 
 
-def test_ctrl_c_while_pytorch_is_loaded_ends_without_a_word(tmp_path):
+@pytest.mark.parametrize("function", ["main", "convert_imageset", "compute_image_mean"])
+def test_ctrl_c_while_pytorch_is_loaded_ends_without_a_word(function, tmp_path):
     """In the place of PyTorch something whose loading never ends, and that swallows exceptions as it may."""
     (tmp_path / "torch.py").write_text(
         "import time\nopen('begun', 'w').close()\n"
         "while True:\n    try:\n        time.sleep(60)\n    except BaseException:\n        pass\n"
     )
-    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    path = os.pathsep.join([str(tmp_path), str(ENTRY.parent)])
     process = subprocess.Popen(
-        [sys.executable, ENTRY, "train"],
+        [sys.executable, "-c", f"import sys, caffe_command; sys.exit(caffe_command.{function}())"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": path},
         stderr=subprocess.PIPE,
@@ -44,3 +45,10 @@ def test_the_entry_runs_the_command(arguments, status, capfd, monkeypatch):
         assert caffe_command.main() == status
         assert capfd.readouterr().out.startswith("caffe")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("function", [caffe_command.convert_imageset, caffe_command.compute_image_mean])
+def test_the_entries_of_the_image_tools_run_them(function, capfd, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["tool", "-help"])
+    assert function() == 0
+    assert capfd.readouterr().out.startswith(f"usage: {function.__name__} ")

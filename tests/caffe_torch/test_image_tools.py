@@ -22,11 +22,29 @@ def test_a_mistake_is_one_line_and_status_1(folder, capfd):
     """And nothing is left of the database."""
     for arguments, message in (
         (["-colour", "./", "list.txt", "db"], "unknown flag '-colour'"),
+        (["-gray=maybe", "./", "list.txt", "db"], "-gray needs true or false, not 'maybe'"),
         (["-backend=leveldb", "./", "list.txt", "db"], "-backend: only lmdb is supported"),
         (["-check_size", "./", "mixed.txt", "db"], "image './wide.png' has 3600 values, those before 360"),
     ):
         assert image_tools.convert_main(arguments) == 1
         assert capfd.readouterr().err.splitlines()[-1].startswith(f"caffe: error: {message}")
+    assert not list(folder.glob("db*"))
+
+
+@pytest.mark.parametrize("arguments, status", [(["-help"], 0), (["./", "list.txt"], 1)])
+def test_usage_names_every_flag(arguments, status, capfd):
+    assert image_tools.convert_main(arguments) == status
+    usage = capfd.readouterr().out
+    assert all(f"\n  -{name} " in usage for name in image_tools._CONVERT_FLAGS)
+
+
+def test_ctrl_c_ends_silently_and_leaves_nothing(folder, capfd, monkeypatch):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(image_tools, "read_image", interrupt)
+    assert image_tools.convert_main(["./", "list.txt", "db"]) == 130
+    assert "caffe:" not in capfd.readouterr().err
     assert not list(folder.glob("db*"))
 
 
