@@ -196,27 +196,25 @@ class DummyData(Source):
 
     def setup(self):
         opt = self.opt
-        old = [opt.num, opt.channels, opt.height, opt.width]
-        if any(map(len, old)):
+        legacy = {name: list(getattr(opt, name)) for name in ("num", "channels", "height", "width")}
+        if any(legacy.values()):
             if opt.shape:
                 raise ValueError("dummy_data_param: give shape, or num, channels, height and width, not both")
-            if len({len(numbers) for numbers in old}) != 1:
-                raise ValueError("dummy_data_param: num, channels, height and width differ in count")
-            shapes = list(zip(*old, strict=True))
+            sizes = (self._for_each_top(name, numbers) for name, numbers in legacy.items())
+            self.shapes = list(zip(*sizes, strict=True))
         else:
-            shapes = [tuple(shape.dim) for shape in opt.shape]
-        if any(n < 1 for shape in shapes for n in shape):
+            self.shapes = self._for_each_top("shape", [tuple(shape.dim) for shape in opt.shape])
+        if any(n < 1 for shape in self.shapes for n in shape):
             raise ValueError("dummy_data_param: every dimension must be at least 1")
-        self.shapes = self._for_each_top("shapes", shapes)
         data_fillers = list(opt.data_filler) or [caffe_pb2.FillerParameter()]
-        self.fillers = self._for_each_top("fillers", data_fillers)
+        self.fillers = self._for_each_top("data_filler", data_fillers)
         self._constants: dict = {}
 
     def _for_each_top(self, field, values):
         tops = len(self.spec.top)
         if len(values) not in (1, tops):
             raise ValueError(
-                f"dummy_data_param: {len(values)} {field} for {tops} tops: give one, or one each"
+                f"dummy_data_param.{field}: {len(values)} values for {tops} tops: give one, or one each"
             )
         return values if len(values) == tops else values * tops
 

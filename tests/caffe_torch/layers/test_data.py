@@ -312,13 +312,28 @@ def test_dummy_legacy_shapes_and_default_zeros():
 
 
 @pytest.mark.parametrize(
+    "text, shapes",
+    [
+        ("num: 2 channels: 3 channels: 4 height: 5 width: 1 width: 6", [(2, 3, 5, 1), (2, 4, 5, 6)]),
+        ("num: 2 num: 7 channels: 3 height: 5 width: 1", [(2, 3, 5, 1), (7, 3, 5, 1)]),
+    ],
+)
+def test_each_legacy_size_is_given_once_or_once_a_top(text, shapes):
+    """As in BVLC Caffe, whose shapes these are."""
+    source = data_layer(f"dummy_data_param {{ {text} }}", ("a", "b"), "DummyData")
+    assert source.top_shapes() == shapes
+    assert [top.shape for top in source.load()] == shapes
+
+
+@pytest.mark.parametrize(
     "text, message",
     [
-        ("", "0 shapes for 1 tops"),
+        ("", "shape: 0 values for 1 tops"),
         ("shape { dim: 2 } num: 1 channels: 1 height: 1 width: 1", "not both"),
-        ("num: 1 channels: 1 height: 1", "differ in count"),
+        ("num: 1 channels: 1 height: 1", "width: 0 values for 1 tops: give one, or one each"),
+        ("num: 1 num: 2 channels: 1 height: 1 width: 1", "num: 2 values for 1 tops"),
         ("shape { dim: 0 }", "every dimension must be at least 1"),
-        ("shape { dim: 1 } data_filler {} data_filler {}", "2 fillers for 1 tops"),
+        ("shape { dim: 1 } data_filler {} data_filler {}", "data_filler: 2 values for 1 tops"),
     ],
 )
 def test_unclear_dummies_are_refused(text, message):
