@@ -201,14 +201,15 @@ def rule_of(param: caffe_pb2.SolverParameter) -> type[Rule]:
 
 # Learning rate
 
+# The settings that a policy needs. Others may be missing, as in Caffe: gamma and power are then 0.
 _NEEDED = {
     "fixed": (),
     "step": ("gamma", "stepsize"),
     "exp": ("gamma",),
-    "inv": ("gamma", "power"),
-    "multistep": ("gamma", "stepvalue"),
-    "poly": ("power", "max_iter"),
-    "sigmoid": ("gamma", "stepsize"),
+    "inv": (),
+    "multistep": ("gamma",),
+    "poly": ("max_iter",),
+    "sigmoid": ("stepsize",),
 }
 
 
@@ -222,12 +223,15 @@ def check_policy(param: caffe_pb2.SolverParameter) -> None:
     if policy not in _NEEDED:
         raise ValueError(f"lr_policy {policy!r}: use one of {', '.join(_NEEDED)}")
     for name in _NEEDED[policy]:
-        present = param.stepvalue if name == "stepvalue" else param.HasField(name)
-        if not present:
-            raise ValueError(f"lr_policy {policy!r} needs {name}")
-        if name in ("stepsize", "max_iter") and getattr(param, name) < 1:
+        if policy == "multistep" and not param.stepvalue:  # the rate never drops
+            continue
+        if not param.HasField(name):
+            # Caffe takes 0 for gamma too. To train at a rate of 0 is surely a mistake.
+            reason = ": the rate would drop to 0" if name == "gamma" else ""
+            raise ValueError(f"lr_policy {policy!r} needs {name}{reason}")
+        if name != "gamma" and getattr(param, name) < 1:
             raise ValueError(f"lr_policy {policy!r} needs a {name} of 1 or more")
-    if param.gamma < 0:
+    if policy not in ("fixed", "poly") and param.gamma < 0:
         raise ValueError(f"gamma {param.gamma:g} is negative")
 
 

@@ -153,6 +153,19 @@ def test_a_step_is_odd_in_the_gradient_and_linear_in_the_rate(name, gradients, f
         ('lr_policy: "poly" power: 2 max_iter: 10', {0: 0.5, 5: 0.125, 10: 0}),
         ('lr_policy: "sigmoid" gamma: 1 stepsize: 4', {4: 0.25, 5: 0.5 / (1 + math.exp(-1))}),
         ('lr_policy: "sigmoid" gamma: 10 stepsize: 10000', {0: 0}),
+        # Caffe takes 0 where gamma or power is missing: a constant rate
+        ('lr_policy: "inv"', {0: 0.5, 1: 0.5, 100: 0.5}),
+        ('lr_policy: "inv" gamma: 1', {0: 0.5, 1: 0.5, 100: 0.5}),
+        ('lr_policy: "inv" power: 1', {0: 0.5, 1: 0.5, 100: 0.5}),
+        ('lr_policy: "poly" max_iter: 10', {0: 0.5, 5: 0.5, 10: 0.5}),
+        ('lr_policy: "sigmoid" stepsize: 4', {0: 0.25, 4: 0.25, 100: 0.25}),
+        ('lr_policy: "multistep"', {0: 0.5, 100: 0.5}),
+        ('lr_policy: "multistep" gamma: 0.1', {0: 0.5, 100: 0.5}),
+        # It looks at gamma only where the policy has it
+        ('lr_policy: "fixed" gamma: -1', {1: 0.5}),
+        ('lr_policy: "poly" gamma: -1 power: 1 max_iter: 2', {1: 0.25}),
+        # To have no rate after the first drop must be said
+        ('lr_policy: "exp" gamma: 0', {0: 0.5, 1: 0}),
     ],
 )
 def test_learning_rates(text, expected):
@@ -182,11 +195,13 @@ def test_a_rate_that_is_no_number_is_what_c_has(text, iteration, expected):
         ("base_lr: 1", "lr_policy '': use one of fixed, step"),
         ('lr_policy: "cosine"', "lr_policy 'cosine'"),
         ('lr_policy: "step" gamma: 0.1', "needs stepsize"),
-        ('lr_policy: "step" stepsize: 10', "needs gamma"),
+        ('lr_policy: "step" stepsize: 10', "'step' needs gamma: the rate would drop to 0"),
+        ('lr_policy: "exp"', "'exp' needs gamma: the rate would drop to 0"),
+        ('lr_policy: "multistep" stepvalue: 10', "'multistep' needs gamma: the rate would drop to 0"),
         ('lr_policy: "step" gamma: 0.1 stepsize: 0', "stepsize of 1 or more"),
-        ('lr_policy: "multistep" gamma: 0.1', "needs stepvalue"),
         ('lr_policy: "poly" power: 1', "needs max_iter"),
         ('lr_policy: "exp" gamma: -1', "negative"),
+        ('lr_policy: "sigmoid" gamma: -1 stepsize: 4', "negative"),
     ],
 )
 def test_a_policy_that_lacks_something_is_refused(text, message):
