@@ -46,6 +46,11 @@ FURTHER = {
         x=(1, 2, 3, 4, 3),
     ),
     "inner_last_axis": image(golden.layer("InnerProduct", "inner_product_param { num_output: 3 axis: -1 }")),
+    "eltwise_max_coefficients": image(
+        golden.layer("Eltwise", "eltwise_param { operation: MAX coeff: -1 coeff: 3 }", "x w"),
+        x=(2, 4, 6, 8),
+        w=(2, 4, 6, 8),
+    ),
     "pool_max_gap": image(golden.layer("Pooling", "pooling_param { kernel_size: 1 stride: 2 }")),
     **{
         f"pool_{pool.lower()}_one_pad_{axis}": image(

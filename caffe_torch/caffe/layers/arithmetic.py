@@ -10,15 +10,15 @@ _PROD, _SUM = caffe_pb2.EltwiseParameter.PROD, caffe_pb2.EltwiseParameter.SUM
 
 @register("Eltwise")
 class Eltwise(Layer):
-    """The product, weighted sum or maximum of bottoms of one shape."""
+    """The product, weighted sum or maximum of bottoms of one shape. MAX ignores coefficients, as in Caffe."""
 
     options, supported = "eltwise_param", ("operation", "coeff", "stable_prod_grad")
     bottom_count = (2, None)
 
     def setup(self):
         coefficients, bottoms = len(self.opt.coeff), len(self.spec.bottom)
-        if coefficients and self.opt.operation != _SUM:
-            raise ValueError("eltwise_param.coeff: only a SUM takes coefficients")
+        if coefficients and self.opt.operation == _PROD:
+            raise ValueError("eltwise_param.coeff: a PROD takes no coefficients, only a SUM does")
         if coefficients not in (0, bottoms):
             raise ValueError(f"eltwise_param.coeff: {coefficients} coefficients for {bottoms} bottoms")
 

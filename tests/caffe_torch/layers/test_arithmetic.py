@@ -1,5 +1,6 @@
 """Eltwise, Scale, Bias and Reduction."""
 
+import numpy as np
 import pytest
 
 from tests.caffe_torch.golden_layers import (
@@ -27,6 +28,10 @@ REFUSED = {
         net_with("Eltwise", "eltwise_param { operation: PROD coeff: 1 coeff: 1 }", bottoms="x x"),
         "only a SUM",
     ),
+    "eltwise maximum": (
+        net_with("Eltwise", "eltwise_param { operation: MAX coeff: 1 }", bottoms="x x"),
+        "1 coefficients for 2",
+    ),
     "scale axes": (net_with("Scale", "scale_param { axis: 2 num_axes: 3 }"), "do not fit"),
     "scale shapes": (net_with("Scale", bottoms="x w"), "do not fit from axis 1"),
 }
@@ -53,3 +58,13 @@ def test_a_scalar_is_scaled_by_itself(net, layer_type, expected):
     scalar = net(inputs(x=()) + layer(layer_type, "", "x x"))
     scalar.blobs["x"].data[...] = 3
     assert scalar.forward()["y"] == expected
+
+
+def test_a_maximum_ignores_coefficients():
+    """As in BVLC Caffe, forward and backward."""
+    settings = "eltwise_param { operation: MAX coeff: -1 coeff: 3 }"
+    net = net_of(one("Eltwise", settings, a=(1, 3), b=(1, 3)))
+    assert net.forward(a=np.array([[1, 5, 2]]), b=np.array([[2, 4, -7]]))["y"].tolist() == [[2, 5, 2]]
+    net.backward(y=np.array([[1, 2, 3]]))
+    assert net.blobs["a"].diff.tolist() == [[0, 2, 3]]
+    assert net.blobs["b"].diff.tolist() == [[1, 0, 0]]
