@@ -69,6 +69,7 @@ FURTHER = {
         golden.layer("Slice", "slice_param { axis: 2 slice_point: 1 slice_point: 4 }", tops="y z w")
     ),
     "slice_equal_columns": image(golden.layer("Slice", "slice_param { axis: 3 }", tops="y z")),
+    "slice_dim_rows": image(golden.layer("Slice", "slice_param { slice_dim: 2 }", tops="y z")),
     "slice_one_top": image(golden.layer("Slice")),
     "reshape_rows": image(golden.layer("Reshape", "reshape_param { shape { dim: 0 dim: 0 dim: -1 } }")),
     "reshape_channels": image(

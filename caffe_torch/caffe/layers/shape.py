@@ -2,10 +2,28 @@
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import torch
 
 from . import Layer, canonical_axis, register
+
+
+def axis_of(opt: Any, name: str, dims: int) -> int:
+    """The axis of a Concat or Slice, by `axis` or by its older name.
+
+    Args:
+        opt: the settings.
+        name: "concat" or "slice".
+        dims: the number of axes of the bottom.
+
+    Raises:
+        ValueError: both names are given, or the bottom has no such axis.
+    """
+    legacy = opt.HasField(f"{name}_dim")
+    if legacy and opt.HasField("axis"):
+        raise ValueError(f"{name}_param: give axis or {name}_dim, not both")
+    return canonical_axis(getattr(opt, f"{name}_dim") if legacy else opt.axis, dims)
 
 
 @register("Split")
@@ -26,7 +44,7 @@ class Concat(Layer):
     bottom_count = (1, None)
 
     def top_shapes(self, *shapes):
-        axis = _axis_of(self.opt, "concat", len(shapes[0]))
+        axis = axis_of(self.opt, "concat", len(shapes[0]))
         if any((*s[:axis], *s[axis + 1 :]) != (*shapes[0][:axis], *shapes[0][axis + 1 :]) for s in shapes):
             raise ValueError(
                 f"bottoms of shape {', '.join(str(tuple(s)) for s in shapes)} differ not only in axis {axis}"
@@ -34,15 +52,7 @@ class Concat(Layer):
         return [(*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :])]
 
     def forward(self, params, *bottoms):
-        return torch.cat(bottoms, _axis_of(self.opt, "concat", bottoms[0].dim()))
-
-
-def _axis_of(opt, name, dims):
-    """The axis by `axis`, or by its older name `concat_dim` or `slice_dim`."""
-    legacy = opt.HasField(f"{name}_dim")
-    if legacy and opt.HasField("axis"):
-        raise ValueError(f"{name}_param: give axis or {name}_dim, not both")
-    return canonical_axis(getattr(opt, f"{name}_dim") if legacy else opt.axis, dims)
+        return torch.cat(bottoms, axis_of(self.opt, "concat", bottoms[0].dim()))
 
 
 @register("Slice")
@@ -54,7 +64,7 @@ class Slice(Layer):
 
     def _parts(self, shape):
         """The axis, and the sizes of the parts along it."""
-        axis = _axis_of(self.opt, "slice", len(shape))
+        axis = axis_of(self.opt, "slice", len(shape))
         size, tops, points = shape[axis], len(self.spec.top), list(self.opt.slice_point)
         if not points:
             if size % tops:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..layers import canonical_axis
+from ..layers.shape import axis_of
 from . import BOOL, INT64, exports
 
 _END = np.iinfo(np.int64).max
@@ -119,21 +120,14 @@ def _flatten(export):
     return _with_shape(export, [*map(Axis, range(first)), -1, *map(Axis, range(last + 1, rank))])
 
 
-def _axis(export, name):
-    old = export.opt.HasField(f"{name}_dim")
-    return canonical_axis(
-        getattr(export.opt, f"{name}_dim") if old else export.opt.axis, len(export.shapes[0])
-    )
-
-
 @exports("Concat")
 def _concat(export):
-    return export.op("Concat", *export.inputs, axis=_axis(export, "concat"))
+    return export.op("Concat", *export.inputs, axis=axis_of(export.opt, "concat", len(export.shapes[0])))
 
 
 @exports("Slice")
 def _slice(export):
-    axis, points = _axis(export, "slice"), list(export.opt.slice_point)
+    axis, points = axis_of(export.opt, "slice", len(export.shapes[0])), list(export.opt.slice_point)
     if len(export.tops) == 1:
         return export.op("Identity", export.inputs[0])
     sizes = [shape[axis] for shape in export.top_shapes]
