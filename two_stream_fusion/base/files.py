@@ -71,11 +71,16 @@ def _rename_new(partial, path):
     except OSError as error:
         if error.errno not in NO_LINKS:
             raise
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))  # the name is ours
-        except FileExistsError:
-            raise ValueError(f"{path}: exists; --force replaces it") from None
-        os.replace(partial, path)
+        with delay_interrupt():  # between the two there is an empty file
+            try:
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))  # the name is ours
+            except FileExistsError:
+                raise ValueError(f"{path}: exists; --force replaces it") from None
+            try:
+                os.replace(partial, path)
+            except OSError:
+                os.unlink(path)
+                raise
 
 
 def _check_no_device(path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,30 @@ def test_a_file_that_appears_meanwhile_stays(tmp_path, monkeypatch, has_links):
     with files.atomic_write(path) as partial:
         partial.write_bytes(b"newer")
     assert path.read_bytes() == b"newer"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_no_empty_file_is_left_where_there_are_no_links(tmp_path, monkeypatch, fails):
+    """The name is taken by an empty file first: neither Ctrl-C nor an error of the disk leaves that."""
+
+    def no_link(source, target):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    def interrupted(source, target):
+        os.kill(os.getpid(), signal.SIGINT)
+        if fails:
+            raise OSError(errno.EIO, "Input/output error")
+        rename(source, target)
+
+    rename = os.replace
+    monkeypatch.setattr(files.os, "link", no_link)
+    monkeypatch.setattr(files.os, "replace", interrupted)
+    path = tmp_path / "x.png"
+    ends = pytest.raises(OSError if fails else KeyboardInterrupt)
+    with ends, files.atomic_write(path, replace=False) as partial:
+        partial.write_bytes(b"new")
+    assert os.listdir(tmp_path) == ([] if fails else ["x.png"])
+    assert fails or path.read_bytes() == b"new"
 
 
 def test_fifos_devices_and_links_to_nothing_stay(tmp_path):
