@@ -336,7 +336,8 @@ def find_images(patterns: Iterable[str | Path]) -> list[Path]:
     Numbers in the names found in a folder or by a pattern count as numbers: 2.tif comes before 10.tif.
 
     Args:
-        patterns: names, patterns (*.tif), folders, or lists (@list.txt: a name a line, relative to the list).
+        patterns: names, patterns (*.tif), folders, or lists (@list.txt: a name a line, relative to the list;
+            a line that begins with # is a comment, unless there is a file of that name).
 
     Returns:
         The files in their order; names are not checked.
@@ -400,5 +401,5 @@ def _read_list(path):
     text = read_text(path, kind)
     if "\0" in text:
         raise ValueError(f"{path}: not {kind}")
-    lines = [line.strip() for line in text.splitlines()]
-    return [path.parent / line for line in lines if line and not line.startswith("#")]
+    paths = [(line.strip(), path.parent / line.strip()) for line in text.splitlines()]
+    return [file for line, file in paths if line and (not line.startswith("#") or os.path.isfile(file))]

@@ -244,3 +244,9 @@ def test_matched_brightness_is_cut_off_by_the_type_alone(dtype):
     dark[100:110, 100:110] = highlight = 2000 if dtype == np.uint16 else 62
     frames = Frames([bright, dark]).registered(0, "translation", crop=False)
     assert frames[1][102:108, 102:108].max() == pytest.approx(1.3 * highlight, rel=0.03)
+
+
+def test_a_list_may_have_comments_and_names_that_begin_like_them(tmp_path):
+    (tmp_path / "list.txt").write_text("# two frames\n#1.jpg\n#2.jpg\n3.jpg\n" + "#" * 300 + "\n#\n")
+    (tmp_path / "#1.jpg").touch()
+    assert find_images([f"@{tmp_path / 'list.txt'}"]) == [tmp_path / "#1.jpg", tmp_path / "3.jpg"]
