@@ -156,6 +156,9 @@ def write_aligned(paths: list[Path], aligned: Aligned, replace: bool = True) -> 
 def write_outputs(outputs: Outputs, result: Result, method: str) -> None:
     """Write the fused image and what else is wanted, but for the report.
 
+    The image is written last. A folder of maps is not written in one step, and where there is an image,
+    --resume takes the folder for complete.
+
     Args:
         outputs: the files to write.
         result: of the fusion.
@@ -165,10 +168,6 @@ def write_outputs(outputs: Outputs, result: Result, method: str) -> None:
         ValueError: a file exists by now, and `outputs.force` is not set.
     """
     log, frames = logging.getLogger(__name__), result.aligned.frames
-    if outputs.image:
-        images.write(outputs.image, result.image, result.alpha, frames.metadata, replace=outputs.force)
-        size = describe(result.image.shape, result.image.dtype)
-        log.info("%s: %d images fused, %s", outputs.image, len(frames), size)
     if outputs.choice_map and result.choice is not None:
         write_choice_map(outputs.choice_map, result.choice, len(frames), outputs.force)
         log.info("%s: which image each pixel is from, black the first, white the last", outputs.choice_map)
@@ -178,6 +177,10 @@ def write_outputs(outputs: Outputs, result: Result, method: str) -> None:
     if outputs.panel:
         write_panel(outputs.panel, frames, result.image, outputs.force)
         log.info("%s: sources and result, left to right", outputs.panel)
+    if outputs.image:
+        images.write(outputs.image, result.image, result.alpha, frames.metadata, replace=outputs.force)
+        size = describe(result.image.shape, result.image.dtype)
+        log.info("%s: %d images fused, %s", outputs.image, len(frames), size)
 
 
 def write_choice_map(path: Path, choice: np.ndarray, count: int, replace: bool = True) -> None:

@@ -91,6 +91,33 @@ def test_resuming_does_what_is_missing_or_broken(folder, capfd):
     assert capfd.readouterr().err.count("exists; --force") == 3
 
 
+def test_an_item_interrupted_among_its_maps_is_not_complete(folder, capfd, monkeypatch):
+    """The image is written last: a folder of maps exists before all of them are in it."""
+    write, written = images.write, []
+
+    def interrupted(path, *arguments, **options):
+        if len(written) == 1:
+            raise KeyboardInterrupt
+        written.append(path)
+        write(path, *arguments, **options)
+
+    arguments = ("--batch", "pairs.csv", "-o", "out", "--maps", "maps", "--method", "gf")
+    args = fuse.parse_arguments(list(arguments))
+    settings = fuse.settings_from(args)
+    item = batch.plan_batch(args.batch, fuse.outputs_from(args))[0][0]
+    for path in (item.outputs.image, item.outputs.map_folder):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(images, "write", interrupted)
+        fuse.fuse(item.sources, item.outputs, settings)
+    assert len(written) == 1 and item.outputs.map_folder.is_dir()
+    assert main(*arguments, "--resume") == 0
+    assert "2 fused, 0 skipped as complete" in capfd.readouterr().out
+    assert len(list(item.outputs.map_folder.glob("gf_*.png"))) == 4
+    assert main(*arguments, "--resume") == 0
+    assert "0 fused, 2 skipped as complete" in capfd.readouterr().out
+
+
 def test_lines_of_a_file(folder):
     assert run("--batch", "pairs.csv", "-o", "out") == 0
     assert images.read("out/x.tif").shape == (30, 40, 3)
