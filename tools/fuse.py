@@ -272,7 +272,8 @@ def _fuse(words, outputs, settings, warnings):
     sources = find_images(words)
     check_memory(sources, settings.memory_method(), **settings.reading)
     frames = Frames(sources, **settings.reading)
-    out.check_kinds(outputs, frames, method, fusing["refine"], is_cropped=align is not None)
+    is_cropped = align is not None and fusing["crop"]
+    out.check_kinds(outputs, frames, method, fusing["refine"], is_cropped)
     paths = out.aligned_paths(outputs, frames) if outputs.aligned_folder else []
     if reference is not None and not 0 <= reference < len(frames):
         raise ValueError(f"--reference {reference + 1}: there are {len(frames)} images")

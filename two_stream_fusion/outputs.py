@@ -57,7 +57,7 @@ def check_outputs(outputs: Outputs, sources: Iterable[Path], method: str) -> Non
 
     Raises:
         ValueError: an output is a source, exists while `force` is not set, is named twice, lies in a folder
-            that does not exist, or is of a format that cannot be written.
+            that does not exist or cannot be written to, or is of a format that cannot be written.
     """
     sources = list(sources)
     for path in outputs.files():
@@ -66,14 +66,17 @@ def check_outputs(outputs: Outputs, sources: Iterable[Path], method: str) -> Non
             raise ValueError(f"{path}: is a folder")
         if not os.path.isdir(os.path.dirname(os.path.realpath(path))):
             raise ValueError(f"{path}: its folder does not exist")
+        _check_folder_is_writable(path.parent)
         if path == outputs.page and path.suffix.lower() not in (".html", ".htm"):
             raise ValueError(f"{path}: a page of --report needs the ending .html")
         if path not in (outputs.report, outputs.page):
             images.check_writable(path)
-    folder = outputs.map_folder
-    if folder:
+    for folder in filter(None, (outputs.map_folder, outputs.aligned_folder)):
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"{folder}: is not a folder")
+        _check_folder_is_writable(folder)
+    folder = outputs.map_folder
+    if folder:
         if not os.path.isdir(os.path.dirname(os.path.realpath(folder))):
             raise ValueError(f"{folder}: its parent folder does not exist")
         for path in sorted(folder.glob(f"{method}_*.png")):
@@ -83,6 +86,16 @@ def check_outputs(outputs: Outputs, sources: Iterable[Path], method: str) -> Non
         if os.path.realpath(path) in real_paths:
             raise ValueError(f"{path}: named for two outputs")
         real_paths.add(os.path.realpath(path))
+
+
+def _check_folder_is_writable(folder):
+    """ValueError where no file can be made in `folder`; if it does not exist, where it cannot be made."""
+    folder = Path(os.path.abspath(folder))
+    existing = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if not existing.is_dir():
+        raise ValueError(f"{existing}: is not a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ValueError(f"{existing}: no permission to write to this folder")
 
 
 def check_kinds(outputs: Outputs, frames: Frames, method: str, refine: str | None, is_cropped: bool) -> None:
@@ -95,16 +108,21 @@ def check_kinds(outputs: Outputs, frames: Frames, method: str, refine: str | Non
         is_cropped: whether aligning may make the images smaller.
 
     Raises:
-        ValueError: a map is wanted of what has none, or the format cannot hold the image.
+        ValueError: a map is wanted of what has none, or a format cannot hold the image, the map or the panel.
     """
     is_choice = method == "two_stream" and resolve_refine(refine, len(frames)) == "select"
     if outputs.choice_map and not is_choice:
         raise ValueError("--map: no pixel comes from one image alone; --refine select makes each one do so")
     if outputs.map_folder and not registry.find(method).has_maps:
         raise ValueError(f"--maps: {method} has none; gf, psfs and cnn have, and --map is two_stream's")
+    shape = () if is_cropped else frames.shape
     if outputs.image:
-        shape = () if is_cropped else frames.shape
         images.check_writable(outputs.image, frames.dtype, not frames.is_opaque(0), shape)
+    if outputs.choice_map:
+        images.check_writable(outputs.choice_map, _choice_dtype(len(frames)), shape=shape[:2])
+    if outputs.panel and shape:
+        width = shape[1] * (min(PANEL, len(frames)) + 1)
+        images.check_writable(outputs.panel, shape=(shape[0], width))
 
 
 def aligned_paths(outputs: Outputs, frames: Frames) -> list[Path]:
@@ -192,9 +210,14 @@ def write_choice_map(path: Path, choice: np.ndarray, count: int, replace: bool =
         count: the number of images. 8 bit where they can be told apart, else 16.
         replace: replace an older file.
     """
-    dtype = np.uint8 if count <= 256 else np.uint16
+    dtype = _choice_dtype(count)
     top = np.iinfo(dtype).max
     images.write(path, (choice.astype(np.uint32) * top // (count - 1)).astype(dtype), replace=replace)
+
+
+def _choice_dtype(count):
+    """The type of a map of choices among `count` images: each has a level of its own."""
+    return np.uint8 if count <= 256 else np.uint16
 
 
 def write_maps(folder: Path, method: str, maps: list[dict[str, Any]], replace: bool = True) -> None:

@@ -1,5 +1,6 @@
 """outputs.py: what tests/tools/test_fuse.py does not see of it."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -37,3 +38,74 @@ def test_maps_need_a_folder(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="file: is not a folder"):
         outputs.check_outputs(Outputs(map_folder=tmp_path / "file"), [], "gf")
+
+
+def test_aligned_images_need_a_folder(tmp_path):
+    """A file in the way was found after all images were aligned."""
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file/deeper"):
+        with pytest.raises(ValueError, match="file: is not a folder"):
+            outputs.check_outputs(Outputs(aligned_folder=folder), [], "two_stream")
+    outputs.check_outputs(Outputs(aligned_folder=tmp_path / "new/folder"), [], "two_stream")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"image": "x.png"},
+        {"panel": "x.png"},
+        {"choice_map": "x.png"},
+        {"report": "x.json"},
+        {"page": "x.html"},
+        {"map_folder": "maps"},
+        {"map_folder": "."},
+        {"aligned_folder": "a/b/c"},
+    ],
+)
+def test_a_folder_that_cannot_be_written_to_is_named_first(tmp_path, monkeypatch, named):
+    """Its permissions are simulated, for root may write anywhere."""
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    named = {kind: folder / name for kind, name in named.items()}
+    outputs.check_outputs(Outputs(**named), [], "gf")
+    access = os.access
+    monkeypatch.setattr(outputs.os, "access", lambda path, mode: Path(path) != folder and access(path, mode))
+    with pytest.raises(ValueError, match="locked: no permission to write to this folder"):
+        outputs.check_outputs(Outputs(**named), [], "gf")
+
+
+def frames_of(count, shape):
+    frame = np.arange(np.prod(shape), dtype=np.uint32).reshape(shape).astype(np.uint8)
+    return Frames([frame] * count)
+
+
+@pytest.mark.parametrize(
+    ("named", "count", "shape", "words"),
+    [
+        ({"panel": "p.webp"}, 2, (4, 5500), r"p\.webp: \.webp ends at 16383 pixels"),
+        ({"panel": "p.webp"}, 9, (4, 3300), r"p\.webp: \.webp ends at 16383 pixels"),
+        ({"panel": "p.jpg"}, 2, (4, 22_000), r"p\.jpg: \.jpg ends at 65500 pixels"),
+        ({"choice_map": "m.jpg"}, 257, (4, 5), r"m\.jpg: 16 bit images need"),
+        ({"choice_map": "m.webp"}, 257, (4, 5), r"m\.webp: 16 bit images need"),
+        ({"choice_map": "m.webp"}, 3, (4, 16_400), r"m\.webp: \.webp ends at 16383 pixels"),
+    ],
+)
+def test_outputs_beside_the_image_are_checked_before_the_work(named, count, shape, words):
+    named = {kind: Path(name) for kind, name in named.items()}
+    frames = frames_of(count, shape)
+    with pytest.raises(ValueError, match=words):
+        outputs.check_kinds(Outputs(**named), frames, "two_stream", "select", is_cropped=False)
+
+
+def test_outputs_that_fit_pass():
+    for kind, name, count, shape in (
+        ("panel", "p.webp", 2, (4, 5461)),
+        ("panel", "p.png", 2, (4, 6000)),
+        ("choice_map", "m.jpg", 256, (4, 5)),
+        ("choice_map", "m.png", 257, (4, 5)),
+    ):
+        files = Outputs(**{kind: Path(name)})
+        outputs.check_kinds(files, frames_of(count, shape), "two_stream", "select", is_cropped=False)
+    cropped = Outputs(panel=Path("p.webp"))  # to a size that is not known yet
+    outputs.check_kinds(cropped, frames_of(2, (4, 5500)), "two_stream", "select", is_cropped=True)
