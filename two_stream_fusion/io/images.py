@@ -194,12 +194,14 @@ def check_writable(
         shape: of the image; empty where it is not known yet.
 
     Raises:
-        ValueError: the ending names no format for such an image.
+        ValueError: the ending names no format for such an image, or `dtype` is another.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in WRITABLE:
         ending = suffix or "a file without an ending"
         raise ValueError(f"{path}: cannot be written as {ending}; there are {' '.join(WRITABLE)}")
+    if dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"{path}: {np.dtype(dtype)} pixels; uint8 and uint16 are written")
     if dtype == np.uint16 and suffix not in (".png", ".tif", ".tiff"):
         raise ValueError(f"{path}: 16 bit images need .png or .tif")
     if alpha and suffix in (".jpg", ".jpeg"):

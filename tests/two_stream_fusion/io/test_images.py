@@ -550,6 +550,10 @@ def test_any_size_is_kept(tmp_path_factory, height, width, ending, deep):
         ("x.nonsense", sample(np.uint8), None, "cannot be written as .nonsense"),
         ("x", sample(np.uint8), None, "without an ending"),
         ("x.webp", np.zeros((1, 17000), np.uint8), None, "16383"),
+        ("x.png", np.full((4, 4), 0.5), None, "float64 pixels; uint8 and uint16 are written"),
+        ("x.tif", np.full((4, 4), 0.5, np.float32), None, "float32 pixels"),
+        ("x.png", np.full((4, 4), True), None, "bool pixels"),
+        ("x.png", np.full((4, 4), 300, np.int64), None, "int64 pixels"),
     ],
 )
 def test_pixels_a_format_cannot_hold_are_refused(tmp_path, name, pixels, alpha, words):
