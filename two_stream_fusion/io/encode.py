@@ -18,8 +18,11 @@ from two_stream_fusion.io.metadata import (
     XMP_TAG,
     Metadata,
     exif_with_resolution,
+    exif_without_maker_note,
 )
 from two_stream_fusion.io.tiff import DESCRIPTION, ICC
+
+MAX_JPEG_EXIF = 65533  # bytes: a segment of JPEG begins with its length, two bytes
 
 
 def encode_png(pixels: np.ndarray, metadata: Metadata) -> bytes:
@@ -115,7 +118,8 @@ def _resolution_options(resolution, unit):
 def encode_jpeg(pixels: np.ndarray, metadata: Metadata) -> bytes:
     """Encode JPEG of quality 95 without chroma subsampling.
 
-    JFIF has whole numbers of dots an inch. EXIF has the resolutions that are too large for it.
+    JFIF has whole numbers of dots an inch. EXIF has the resolutions that are too large for it. Where EXIF
+    is too long, the maker's note is left out. Where that is not enough, all EXIF but the resolution is.
 
     Args:
         pixels: H x W or H x W x 3, uint8.
@@ -130,6 +134,9 @@ def encode_jpeg(pixels: np.ndarray, metadata: Metadata) -> bytes:
         if min(per_inch[:2]) >= 0.5 and max(per_inch[:2]) < 65535:
             options["dpi"] = (round(per_inch.x), round(per_inch.y))
             metadata = metadata._replace(resolution=None)
+    for shorten in (exif_without_maker_note, lambda _: b""):
+        if len(exif_with_resolution(metadata.exif, metadata.resolution)) > MAX_JPEG_EXIF:
+            metadata = metadata._replace(exif=shorten(metadata.exif))
     return jpeg.with_xmp(_encode_with_pillow(pixels, metadata, **options), metadata.xmp)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from typing import Any, Mapping, NamedTuple
 from xml.etree import ElementTree
 
@@ -11,8 +12,11 @@ from PIL import Image
 # What is kept of EXIF: description, camera, software, time, author, rights; exposure and place. The rest
 # describes the old file: its size, orientation and thumbnail. The resolution is kept by Metadata.resolution.
 TEXT_TAGS = (270, 271, 272, 305, 306, 315, 33432)
-IFD_TAGS = (0x8769, 0x8825)
-SIZE_TAGS = (0xA002, 0xA003, 0xA005)
+EXPOSURE_IFD, PLACE_IFD = 0x8769, 0x8825
+SIZE_TAGS = (0xA002, 0xA003)
+MAKER_NOTE = 0x927C
+INTEROP_IFD = 0xA005
+INTEROP_TAGS = (1, 2)  # "R03" with its version: the colours are Adobe RGB
 ORIENTATION = 274
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
 XMP_TAG = 700
@@ -77,18 +81,15 @@ def from_info(info: Mapping[Any, Any], xmp: bytes | str | None = None) -> tuple[
     Returns:
         The metadata, and the EXIF orientation, 1 to 8.
     """
-    exif = Image.Exif()
-    exif.load(info.get("exif") or b"")
+    exif = _parse_exif(info.get("exif") or b"")
     x, y = info.get("dpi", (0, 0))
     resolution = _resolution(x, y, "inch")
     if resolution is None:
         unit = TIFF_UNITS.get(exif.get(RESOLUTION_UNIT, 2))
         resolution = _resolution(exif.get(X_RESOLUTION, 0), exif.get(Y_RESOLUTION, 0), unit)
     xmp = info.get("xmp") if xmp is None else xmp
-    kept = _kept_exif(exif)
-    metadata = Metadata(
-        kept.tobytes() if len(kept) else b"", info.get("icc_profile") or b"", _kept_xmp(xmp), resolution
-    )
+    kept = _exif_bytes(_kept_exif(exif))
+    metadata = Metadata(kept, info.get("icc_profile") or b"", _kept_xmp(xmp), resolution)
     return metadata, exif.get(ORIENTATION, 1)
 
 
@@ -155,17 +156,45 @@ def _resolution(x, y, unit):
     return Resolution(x, y, unit)
 
 
+def _parse_exif(data):
+    """EXIF as Pillow parses it; empty where it has no head of a TIFF file."""
+    exif = Image.Exif()
+    try:
+        exif.load(data)
+    except (SyntaxError, struct.error):  # a wrong head, or one that is cut short
+        return Image.Exif()
+    return exif
+
+
+def _exif_bytes(exif):
+    """EXIF as bytes; b"" where it is empty or damaged: a value has a type that its tag cannot have."""
+    try:
+        return exif.tobytes() if len(exif) else b""
+    except Exception:  # Pillow raises errors of many types for such values
+        return b""
+
+
 def _kept_exif(exif):
     """EXIF without the tags that describe the old file."""
     kept = Image.Exif()
     for tag in TEXT_TAGS:
         if tag in exif:
             kept[tag] = _keep_bytes(exif[tag])
-    for part in IFD_TAGS:
-        values = {tag: _keep_bytes(v) for tag, v in exif.get_ifd(part).items() if tag not in SIZE_TAGS}
+    dropped = (*SIZE_TAGS, INTEROP_IFD)
+    for part in (EXPOSURE_IFD, PLACE_IFD):
+        values = {tag: _keep_bytes(v) for tag, v in exif.get_ifd(part).items() if tag not in dropped}
+        if part == EXPOSURE_IFD:
+            values.update(_kept_interop(exif) if INTEROP_IFD in exif.get_ifd(part) else {})
         if values:
             kept[part] = values
     return kept
+
+
+def _kept_interop(exif):
+    """{INTEROP_IFD: what it says of the colours}, or {} where it says nothing of them."""
+    interop = exif.get_ifd(INTEROP_IFD)
+    values = {tag: interop[tag] for tag in INTEROP_TAGS if tag in interop}
+    return {INTEROP_IFD: values} if isinstance(values.get(1), str) else {}
 
 
 class _Text(str):
@@ -227,11 +256,27 @@ def exif_with_resolution(exif: bytes, resolution: Resolution | None) -> bytes:
     """
     if resolution is None:
         return exif
-    whole = Image.Exif()
-    whole.load(exif)
-    with_resolution = _kept_exif(whole)
+    with_resolution = _kept_exif(_parse_exif(exif))
     unit = 2 if resolution.unit == "inch" else 3
     resolution = resolution.per(TIFF_UNITS[unit])
     with_resolution[X_RESOLUTION], with_resolution[Y_RESOLUTION] = resolution.x, resolution.y
     with_resolution[RESOLUTION_UNIT] = unit
     return with_resolution.tobytes()
+
+
+def exif_without_maker_note(exif: bytes) -> bytes:
+    """EXIF without the camera maker's own data, which is the largest part of it.
+
+    Args:
+        exif: the bytes of the old EXIF; may be empty.
+
+    Returns:
+        The bytes of the new EXIF; empty where nothing else was in it.
+    """
+    kept = _kept_exif(_parse_exif(exif))
+    values = {tag: value for tag, value in kept.get(EXPOSURE_IFD, {}).items() if tag != MAKER_NOTE}
+    if values:
+        kept[EXPOSURE_IFD] = values
+    elif EXPOSURE_IFD in kept:
+        del kept[EXPOSURE_IFD]
+    return _exif_bytes(kept)

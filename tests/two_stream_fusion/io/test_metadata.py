@@ -216,3 +216,89 @@ def test_xmp_is_found_among_the_segments_of_a_jpeg(tmp_path):
     with Image.open(tmp_path / "x.jpg") as file:
         assert jpeg.find_xmp(file.applist) == packet()
     assert jpeg.find_xmp([("APP1", b"Exif")]) == b""
+
+
+def parsed(exif):
+    parsed = Image.Exif()
+    parsed.load(exif)
+    return parsed
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".png", ".webp"])
+def test_adobe_rgb_is_said_as_cameras_say_it(tmp_path, ending):
+    """They write no profile, but "R03" in a part of EXIF of its own."""
+    exif = Image.Exif()
+    exif[0x8769] = {0xA001: 65535, 0xA002: 17, 0xA005: {1: "R03", 2: b"0100", 0x1001: 17}}
+    Image.fromarray(PIXELS).save(tmp_path / "a.jpg", exif=exif)
+    loaded = images.load(tmp_path / "a.jpg").metadata
+    images.write(tmp_path / f"b{ending}", PIXELS, metadata=loaded._replace(resolution=Resolution(9, 9, "µm")))
+    with Image.open(tmp_path / f"b{ending}") as file:
+        kept = file.getexif()
+        assert kept.get_ifd(0xA005) == {1: "R03", 2: b"0100"}
+        assert kept.get_ifd(0x8769)[0xA001] == 65535 and 0xA002 not in kept.get_ifd(0x8769)
+
+
+def test_a_part_of_exif_that_is_no_interop_is_dropped(tmp_path):
+    """Its offset leads to the first part of EXIF, whose tags are others."""
+    exif = Image.Exif()
+    exif[271], exif[0x8769] = "a camera", {0xA001: 65535, 0xA005: 8}
+    Image.fromarray(PIXELS).save(tmp_path / "a.jpg", exif=exif)
+    kept = parsed(images.load(tmp_path / "a.jpg").metadata.exif)
+    assert kept[271] == "a camera" and dict(kept.get_ifd(0x8769)) == {0xA001: 65535}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("exif", [b"garbage", b"I", b"II*\0", b"II*\0\x08\0\0", b"II*\0\xff\xff\xff\x7f"])
+@pytest.mark.parametrize("ending", [".jpg", ".png", ".webp"])
+def test_exif_that_is_none_is_dropped(tmp_path, ending, exif):
+    """The image was called damaged."""
+    Image.fromarray(PIXELS).save(tmp_path / f"x{ending}", exif=b"Exif\0\0" + exif, lossless=True)
+    loaded = images.load(tmp_path / f"x{ending}")
+    assert loaded.pixels.shape == PIXELS.shape and loaded.metadata.exif == b""
+
+
+def test_exif_with_values_of_wrong_types_is_dropped():
+    """Pillow reads them and cannot write them: here a maker that is a number (type 11)."""
+    exif = b"Exif\0\0II*\0" + struct.pack("<IHHHIfI", 8, 1, 271, 11, 1, 1.5, 0)
+    assert metadata.from_info({"exif": exif}) == (metadata.NO_METADATA, 1)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_damaged_exif_raises_nothing():
+    rng, exif = np.random.default_rng(0), Image.Exif()
+    exif[271], exif[0x8825] = "a camera", {1: "N", 2: (1.0, 2.0, 3.0)}
+    exif[0x8769] = {0x829A: 0.01, 0xA005: {1: "R03"}, 0x927C: b"maker's"}
+    whole = exif.tobytes()
+    for _ in range(500):
+        data = bytearray(whole)
+        data[rng.integers(6, len(data))] = rng.integers(256)
+        metadata.from_info({"exif": bytes(data)})
+        metadata.from_info({"exif": whole[: rng.integers(6, len(whole))]})
+
+
+@pytest.mark.parametrize("unit", ["inch", "µm"])
+@pytest.mark.parametrize(
+    ("note", "comment", "kept_tags"),
+    [(60_000, 10, {0x927C, 0x9286}), (70_000, 10, {0x9286}), (70_000, 70_000, set()), (70_000, 0, set())],
+)
+def test_long_exif_is_shortened_in_jpeg_alone(tmp_path, note, comment, kept_tags, unit):
+    """A segment of JPEG ends at 64 KB: the maker's note goes first."""
+    exif = Image.Exif()
+    exif[0x8769] = {0x927C: bytes(note), **({0x9286: bytes(comment)} if comment else {})}
+    written = Metadata(exif.tobytes(), resolution=Resolution(5, 5, unit))
+    for ending in (".jpg", ".png", ".webp"):
+        images.write(tmp_path / f"x{ending}", PIXELS, metadata=written)
+        loaded = images.load(tmp_path / f"x{ending}").metadata
+        expected = kept_tags if ending == ".jpg" else set(exif[0x8769])
+        assert set(parsed(loaded.exif).get_ifd(0x8769)) == expected
+        assert loaded.resolution.per(unit).x == pytest.approx(5, rel=1e-3)
+
+
+@pytest.mark.parametrize(("size", "is_kept"), [(65_532, True), (65_534, False)])
+def test_exif_up_to_the_limit_of_jpeg_is_whole(tmp_path, size, is_kept):
+    exif = Image.Exif()
+    exif[0x8769] = {0x927C: bytes(1000)}
+    exif[0x8769] = {0x927C: bytes(1000 + size - len(exif.tobytes()))}
+    assert len(exif.tobytes()) == size
+    images.write(tmp_path / "x.jpg", PIXELS, metadata=Metadata(exif.tobytes()))
+    assert bool(images.load(tmp_path / "x.jpg").metadata.exif) == is_kept
