@@ -19,7 +19,7 @@ from PIL import Image
 from two_stream_fusion.base.files import check_regular
 from two_stream_fusion.base.memory import require_memory
 from two_stream_fusion.base.pixels import round_half_even
-from two_stream_fusion.io import jpeg, png
+from two_stream_fusion.io import icc, jpeg, png
 from two_stream_fusion.io.metadata import Metadata, from_info
 from two_stream_fusion.io.stderr import silenced_stderr
 
@@ -41,6 +41,11 @@ OTHER_FORMATS = {
     b"PF\n": "PFM",
     b"Pf\n": "PFM",
 }
+# What HEIC says of its colours where it has no ICC profile: numbers of ITU-T H.273.
+SDR_TRANSFERS = (1, 2, 6, 13, 14, 15)  # sRGB, unknown, and video's, which are shown alike
+TRANSFER_NAMES = {8: "linear", 16: "PQ", 18: "HLG"}
+SRGB_PRIMARIES = (1, 2)  # those of sRGB, and unknown
+PRIMARIES_NAMES = {9: "BT.2020", 12: "Display P3"}
 AVIF_BRANDS = (b"avif", b"avis")
 OPENCV_FLAGS = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_UNCHANGED  # alpha too; only TIFF's orientation is applied
 
@@ -385,7 +390,9 @@ def is_heif(head: bytes) -> bool:
 
 def header_of_heif(path: Path) -> Header:
     """The header of the main image of a HEIC file. Errors as `decode_heif`."""
-    return _heif_header(_open_heif(path))
+    file = _open_heif(path)
+    _heif_profile(path, file)
+    return _heif_header(file)
 
 
 def _open_heif(path):
@@ -404,6 +411,33 @@ def _heif_header(file):
     return Header(width, height, channels, itemsize, width * height * decoding)
 
 
+def _heif_profile(path, file):
+    """The ICC profile of a HEIC file, made where it describes its colours by numbers; b"" for sRGB.
+
+    Raises:
+        UnsupportedImage: its levels are coded for HDR.
+    """
+    profile, colour = file.info.get("icc_profile"), file.info.get("nclx_profile")
+    if profile or not colour:
+        return profile or b""
+    transfer, primaries = int(colour["transfer_characteristics"]), int(colour["color_primaries"])
+    if transfer not in SDR_TRANSFERS:
+        name = TRANSFER_NAMES.get(transfer, f"transfer {transfer} of H.273")
+        raise UnsupportedImage(
+            f"{path}: its levels are coded as {name}; export it as SDR (sRGB) and fuse that"
+        )
+    if primaries in SRGB_PRIMARIES or not file.mode.startswith("RGB"):
+        return b""
+    name = PRIMARIES_NAMES.get(primaries, f"Primaries {primaries} of H.273")
+    keys = [f"color_primary_{point}" for point in ("red", "green", "blue", "white")]
+    points = [[round(float(colour.get(f"{key}_{axis}", 0)), 5) for axis in "xy"] for key in keys]
+    try:
+        return icc.make_profile(name, points[:3], points[3])
+    except ValueError:
+        _warn_once(f"{path}: its colours ({name}) are unknown and taken for sRGB; they may look paler")
+        return b""
+
+
 def decode_heif(path: Path) -> tuple[np.ndarray, Metadata]:
     """Decode the main image of a HEIC file as `decode_with_pillow` does; libheif turns it upright.
 
@@ -414,7 +448,7 @@ def decode_heif(path: Path) -> tuple[np.ndarray, Metadata]:
         H x W or H x W x C, uint8 or uint16, and the metadata.
 
     Raises:
-        UnsupportedImage: premultiplied alpha, or levels above the file's own white.
+        UnsupportedImage: premultiplied alpha, HDR, or levels above the file's own white.
     """
     file = _open_heif(path)
     header = _heif_header(file)
@@ -427,4 +461,4 @@ def decode_heif(path: Path) -> tuple[np.ndarray, Metadata]:
         if pixels.max() > white:
             raise UnsupportedImage(f"{path}: levels up to {pixels.max()}, the file says {white}")
         pixels = round_half_even(pixels * np.float32(65535 / white), np.uint16)
-    return pixels, from_info(file.info)[0]
+    return pixels, from_info(file.info)[0]._replace(icc=_heif_profile(path, file))

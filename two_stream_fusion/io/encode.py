@@ -11,7 +11,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from two_stream_fusion.io import jpeg, png
+from two_stream_fusion.io import icc, jpeg, png
 from two_stream_fusion.io.decode import swap_rgb
 from two_stream_fusion.io.metadata import (
     TEXT_TAGS,
@@ -143,13 +143,16 @@ def encode_jpeg(pixels: np.ndarray, metadata: Metadata) -> bytes:
 def encode_webp(pixels: np.ndarray, metadata: Metadata) -> bytes:
     """Encode lossless WebP, whose resolution is in EXIF.
 
+    WebP has no gray: gray pixels become RGB, and a profile of gray is left out.
+
     Args:
-        pixels: H x W x 3 or H x W x 4, uint8.
+        pixels: H x W or H x W x C, uint8; an even number of channels ends with alpha.
         metadata: as of `encode_png`.
 
     Returns:
         The bytes of the file.
     """
+    metadata = metadata._replace(icc=icc.rgb_profile(metadata.icc))
     return _encode_with_pillow(pixels, metadata, format="WEBP", lossless=True, exact=True, xmp=metadata.xmp)
 
 

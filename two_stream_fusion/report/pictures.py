@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from two_stream_fusion.base.pixels import depth_scale
+from two_stream_fusion.io import icc
 
 MAX_SIDE = 1600  # pixels of a picture
 MAX_BYTES = 24_000_000  # all pictures of a page, as text
@@ -114,8 +115,9 @@ def _encode(picture, quality, factor):
     if factor < 1:
         pixels = shrink(pixels, picture.is_flat, max(1, round(factor * max(pixels.shape[:2]))))
     options = {"lossless": True} if picture.is_flat else {"quality": quality, "method": 3}
-    if picture.icc and pixels.ndim == 3 and picture.icc[16:20] == b"RGB ":
-        options["icc_profile"] = picture.icc
+    profile = icc.rgb_profile(picture.icc) if pixels.ndim == 3 else b""
+    if profile:
+        options["icc_profile"] = profile
     data = io.BytesIO()
     Image.fromarray(pixels).save(data, "WEBP", **options)
     return "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode("ascii")

@@ -12,7 +12,7 @@ import skimage.data
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 
 from two_stream_fusion.base import memory
 from two_stream_fusion.io import decode, images, png, tiff
@@ -61,7 +61,8 @@ def test_written_images_read_back_the_same(tmp_path, ending, dtype, channels, al
     if alpha:
         pixels[see_through == 0] = 0  # WebP keeps no colour where nothing is seen
     path = tmp_path / f"x{ending}"
-    images.write(path, pixels, see_through if alpha else None, Metadata(exif(), b"a profile" * 20))
+    profile = b"a profile of an RGB colour" * 9  # "RGB " is where profiles have it
+    images.write(path, pixels, see_through if alpha else None, Metadata(exif(), profile))
     back = images.load(path)
     assert back.pixels.dtype == dtype
     np.testing.assert_array_equal(back.pixels, pixels)
@@ -69,7 +70,7 @@ def test_written_images_read_back_the_same(tmp_path, ending, dtype, channels, al
         np.testing.assert_array_equal(back.alpha, see_through)
     else:
         assert back.alpha is None
-    assert back.metadata.icc == b"a profile" * 20
+    assert back.metadata.icc == profile
     tags = Image.Exif()
     tags.load(back.metadata.exif)
     assert tags[271] == "a camera"
@@ -441,6 +442,62 @@ def test_heic_is_refused_where_it_is_not_whole(tmp_path):
             images.read(path)
 
 
+def write_heic_with_numbers(path, pixels, **numbers):
+    """HEIC without an ICC profile, whose colours are numbers of H.273."""
+    heif = pytest.importorskip("pillow_heif")
+    heif_file = heif.from_bytes("L" if pixels.ndim == 2 else "RGB", pixels.shape[1::-1], pixels.tobytes())
+    heif_file.save(path, quality=-1, chroma=444, full_range_flag=1, **numbers)
+
+
+@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG"), (8, "linear"), (4, "transfer 4")])
+def test_heic_of_hdr_is_refused(tmp_path, transfer, name):
+    """Its levels were taken for those of sRGB."""
+    path = tmp_path / "x.heic"
+    numbers = {"color_primaries": 9, "transfer_characteristics": transfer, "matrix_coefficients": 9}
+    write_heic_with_numbers(path, sample(np.uint8), **numbers)
+    for function in (images.read, images.header):
+        with pytest.raises(ValueError, match=rf"x\.heic: its levels are coded as {name}.*; export it as SDR"):
+            function(path)
+
+
+@pytest.mark.parametrize(
+    ("primaries", "name"), [(12, "Display P3"), (9, "BT.2020"), (6, "Primaries 6 of H.273")]
+)
+@pytest.mark.parametrize("transfer", [1, 13])
+def test_numbers_of_colours_of_heic_become_a_profile(tmp_path, primaries, name, transfer):
+    numbers = {"color_primaries": primaries, "transfer_characteristics": transfer, "matrix_coefficients": 6}
+    write_heic_with_numbers(tmp_path / "x.heic", sample(np.uint8), **numbers)
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(images.load(tmp_path / "x.heic").metadata.icc)).profile
+    assert profile.profile_description == name
+    if primaries == 12:
+        assert profile.red_colorant[0] == pytest.approx((0.51512, 0.2412, -0.00105), abs=2e-5)
+
+
+@pytest.mark.parametrize("primaries", [1, 2])
+@pytest.mark.parametrize("transfer", [1, 2, 6, 13])
+def test_heic_of_srgb_needs_no_profile(tmp_path, primaries, transfer):
+    numbers = {
+        "color_primaries": primaries,
+        "transfer_characteristics": transfer,
+        "matrix_coefficients": 6,
+    }
+    write_heic_with_numbers(tmp_path / "x.heic", sample(np.uint8), **numbers)
+    assert images.load(tmp_path / "x.heic").metadata.icc == b""
+
+
+def test_gray_heic_has_no_profile_of_colours(tmp_path):
+    numbers = {"color_primaries": 12, "transfer_characteristics": 13, "matrix_coefficients": 6}
+    write_heic_with_numbers(tmp_path / "x.heic", sample(np.uint8, 1), **numbers)
+    assert images.load(tmp_path / "x.heic").metadata.icc == b""
+
+
+def test_unknown_colours_of_heic_get_a_warning(tmp_path, caplog):
+    numbers = {"color_primaries": 10, "transfer_characteristics": 13, "matrix_coefficients": 6}  # CIE XYZ
+    write_heic_with_numbers(tmp_path / "x.heic", sample(np.uint8), **numbers)
+    assert images.load(tmp_path / "x.heic").metadata.icc == b""
+    assert "x.heic: its colours (Primaries 10 of H.273) are unknown and taken for sRGB" in caplog.text
+
+
 def test_heic_without_its_library_says_what_is_missing(tmp_path, monkeypatch):
     path = tmp_path / "x.heic"
     path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
@@ -560,6 +617,15 @@ def test_pixels_a_format_cannot_hold_are_refused(tmp_path, name, pixels, alpha, 
     with pytest.raises(ValueError, match=words):
         images.write(tmp_path / name, pixels, alpha)
     assert not list(tmp_path.iterdir())
+
+
+def test_webp_of_gray_has_no_profile_of_gray(tmp_path):
+    """Its pixels are RGB."""
+    rgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for profile, expected in ((rgb, rgb), (rgb[:16] + b"GRAY" + rgb[20:], None)):
+        images.write(tmp_path / "x.webp", sample(np.uint8, 1), metadata=Metadata(icc=profile))
+        with Image.open(tmp_path / "x.webp") as file:
+            assert file.mode == "RGB" and file.info.get("icc_profile") == expected
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):

@@ -1,0 +1,63 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from two_stream_fusion.io import icc
+
+D65 = (0.3127, 0.329)
+SRGB = ((0.64, 0.33), (0.3, 0.6), (0.15, 0.06))
+DISPLAY_P3 = ((0.68, 0.32), (0.265, 0.69), (0.15, 0.06))
+BT2020 = ((0.708, 0.292), (0.17, 0.797), (0.131, 0.046))
+
+
+def to_srgb(primaries, colours):
+    """Colours as LittleCMS shows them where they have the profile of these primaries."""
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(icc.make_profile("x", primaries, D65)))
+    image = Image.fromarray(np.array([colours], np.uint8))
+    return np.asarray(ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB")))[0]
+
+
+def test_a_profile_of_srgb_leaves_all_colours_alone():
+    colours = np.random.default_rng(0).integers(0, 256, (1000, 3))
+    assert np.abs(to_srgb(SRGB, colours).astype(int) - colours).max() <= 1
+
+
+@pytest.mark.parametrize("primaries", [DISPLAY_P3, BT2020])
+def test_a_profile_shows_the_colours_of_its_primaries(primaries):
+    """By the definition: levels to light, light by the two matrices of the primaries, light to levels."""
+
+    def matrix(points):
+        xyz = np.array([[x / y, 1, (1 - x - y) / y] for x, y in (*points, D65)]).T
+        return xyz[:, :3] * np.linalg.solve(xyz[:, :3], xyz[:, 3])
+
+    colours = np.random.default_rng(0).integers(100, 156, (1000, 3))  # inside of sRGB too
+    levels = colours / 255
+    light = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    light = light @ np.linalg.solve(matrix(SRGB), matrix(primaries)).T
+    expected = 255 * (1.055 * light ** (1 / 2.4) - 0.055)
+    assert np.abs(to_srgb(primaries, colours) - expected).max() < 1.5
+
+
+def test_colorants_are_those_of_apples_display_p3():
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(icc.make_profile("Display P3", DISPLAY_P3, D65))).profile
+    assert profile.profile_description == "Display P3"
+    colorants = [
+        colour[0] for colour in (profile.red_colorant, profile.green_colorant, profile.blue_colorant)
+    ]
+    expected = [(0.51512, 0.2412, -0.00105), (0.29198, 0.69225, 0.04189), (0.1571, 0.06657, 0.78407)]
+    np.testing.assert_allclose(colorants, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("points", [((0, 0),) * 4, ((0.3, 0.3), (0.4, 0.4), (0.5, 0.5), D65)])
+def test_chromaticities_that_are_none_are_refused(points):
+    with pytest.raises(ValueError, match=r"chromaticities|on one line"):
+        icc.make_profile("x", points[:3], points[3])
+
+
+def test_a_profile_fits_by_its_colours():
+    profile = icc.make_profile("x", SRGB, D65)
+    assert icc.rgb_profile(profile) == profile
+    assert icc.rgb_profile(profile[:16] + b"GRAY" + profile[20:]) == b""
+    assert icc.rgb_profile(None) == icc.rgb_profile(b"") == b""
