@@ -75,11 +75,11 @@ def check_outputs(outputs: Outputs, sources: Iterable[Path], method: str) -> Non
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"{folder}: is not a folder")
         _check_folder_is_writable(folder)
-    folder = outputs.map_folder
-    if folder:
-        if not os.path.isdir(os.path.dirname(os.path.realpath(folder))):
-            raise ValueError(f"{folder}: its parent folder does not exist")
-        for path in sorted(folder.glob(f"{method}_*.png")):
+    maps = outputs.map_folder
+    if maps:
+        if not os.path.isdir(os.path.dirname(os.path.realpath(maps))):
+            raise ValueError(f"{maps}: its parent folder does not exist")
+        for path in sorted(maps.glob(f"{method}_*.png")):
             check_output(path, sources, outputs.force)
     real_paths = set()
     for path in outputs.files():

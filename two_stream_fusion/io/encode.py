@@ -89,7 +89,8 @@ def encode_tiff(pixels: np.ndarray, metadata: Metadata) -> bytes:
             resolution, unit = resolution.per("cm"), 3
         elif unit is None:
             name = "micron" if resolution.unit == "µm" else resolution.unit
-            tags.append((DESCRIPTION, "s", 0, f"ImageJ=1.53t\nimages=1\nunit={name}\n", True))
+            description = f"ImageJ=1.53t\nimages=1\nunit={name}\n".encode()
+            tags.append((DESCRIPTION, "s", 0, description, True))
         options = _resolution_options(resolution, unit or 1)
     file = io.BytesIO()
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
