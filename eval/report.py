@@ -235,9 +235,10 @@ def plot_against_psnr(
     title = (
         f"{name}: PSNR to the ground truth against {metric}. {nearest.name} is nearest to the ground truth"
         f" ({nearest.y:.1f} dB), {largest.name} has the most {metric} ({largest.y:.1f} dB). {above} of"
-        f" {len(points)} methods have more {metric} than the ground truth itself. Rank correlation"
-        f" {rank:.2f}."
+        f" {len(points)} methods have more {metric} than the ground truth itself."
     )
+    if not math.isnan(rank):
+        title += f" Rank correlation {rank:.2f}."
     line = (truth_scores[metric], "the ground truth")
     return Plot(title, metric, "PSNR of the luma (dB)", points, line)
 
@@ -310,7 +311,7 @@ def misleading_section(
     rows = [
         [
             Cell(str(name), str(name)),
-            *(Cell(f"{r:.2f}", r) for r in (tables.rank_agreement(scores[name], m, "PSNR") for m in columns)),
+            *(_rank_cell(tables.rank_agreement(scores[name], metric, "PSNR")) for metric in columns),
         ]
         for name in truths
     ]
@@ -328,7 +329,8 @@ def misleading_section(
                 "Rank correlation of each metric with PSNR (Spearman)",
                 ["pair", *columns],
                 rows,
-                "1: the same order. 0: no relation. -1: the reverse.",
+                "1: the same order. 0: no relation. -1: the reverse. Empty: fewer than three methods, or"
+                " equal values.",
             )
         ],
         plots=[
@@ -337,6 +339,10 @@ def misleading_section(
             if plotted
         ],
     )
+
+
+def _rank_cell(rank):
+    return Cell("", "") if math.isnan(rank) else Cell(f"{rank:.2f}", rank)
 
 
 def _lytro_sections(lytro, fused, page):

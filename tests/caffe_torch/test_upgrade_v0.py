@@ -140,6 +140,11 @@ def test_weights_of_2013_are_read(capfd):
     text_format.Parse(V0.read_text(), stored)
     weights = np.arange(216, dtype=np.float32).reshape(3, 72)
     for layer in stored.layers:
+        if layer.layer.type == "conv":
+            for blob in net.params[layer.layer.name]:
+                shape = (1,) * (4 - blob.data.ndim) + blob.data.shape
+                sizes = dict(zip(("num", "channels", "height", "width"), shape, strict=True))
+                layer.layer.blobs.add(**sizes, data=blob.data.ravel())
         if layer.layer.name == "fc":
             layer.layer.blobs.add(num=1, channels=1, height=3, width=72, data=weights.ravel())
             layer.layer.blobs.add(num=1, channels=1, height=1, width=3, data=[1, 2, 3])

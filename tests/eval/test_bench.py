@@ -3,13 +3,15 @@ from eval import bench
 
 def test_bench_prints_metrics_methods_and_memory(capsys, monkeypatch):
     monkeypatch.setattr(bench.registry, "TITLES", {"lp": "LP", "gf": "GF"})
-    few = {name: bench.metrics.REGISTRY[name] for name in ("IE", "SF", "Qcb", "Qe_edge")}
+    few = {name: bench.metrics.REGISTRY[name] for name in (*bench.metrics.METRICS, "SF", "Qcb", "Qe_edge")}
     monkeypatch.setattr(bench.metrics, "REGISTRY", few)
     monkeypatch.setattr(bench.metrics, "select_names", lambda text: list(few)[:3])
     bench.main(["--rounds", "1", "--megapixels", "0.3"])
     out = capsys.readouterr().out
     assert "metrics together on 512 x 512" in out and "peak memory" in out
-    times = dict(line.split()[:2] for line in out.split("each metric alone")[1].splitlines()[1:5])
+    times = dict(
+        line.split()[:2] for line in out.split("each metric alone")[1].splitlines()[1 : len(few) + 1]
+    )
     assert list(times) == list(few) and all(float(time) > 0 for time in times.values())
     for row, goal in (("six of the paper", "30"), ("all but variants", "500")):
         (line,) = (line for line in out.splitlines() if line.startswith(f"  {row} "))

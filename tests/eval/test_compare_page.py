@@ -65,7 +65,14 @@ def test_tables_have_every_metric_and_mark_the_best(comparison):
     assert best["bad"] == [False, False, True, True, False]
     assert table.rows[-1][0].text == report.TRUTH and table.rows[-1][5].text != ""
     (agreement,) = page.sections[1].tables
-    assert [cell.text for cell in agreement.rows[0]] == ["one", "-1.00", "-1.00", "1.00"]
+    assert [cell.text for cell in agreement.rows[0]] == ["one", "", "", ""]  # of two methods
+
+
+def test_ranks_of_three_methods():
+    scores = {"one": {**SCORES, "fair": {**SCORES["bad"], "IE": 7.05, "MI": 1.25, "Qcv": 40.0, "PSNR": 35.0}}}
+    section = report.misleading_section(scores, {"one": SCORES["good"]}, ("IE", "MI", "Qcv"))
+    assert [cell.text for cell in section.tables[0].rows[0]] == ["one", "-1.00", "-1.00", "1.00"]
+    assert section.plots[0].title.endswith("Rank correlation -1.00.")
 
 
 def test_many_pictures_are_made_smaller(comparison, monkeypatch):
