@@ -25,7 +25,7 @@ from two_stream_fusion import pipeline
 from two_stream_fusion.base import provenance
 from two_stream_fusion.base.interrupts import delay_interrupt
 from two_stream_fusion.base.options import parse_options
-from two_stream_fusion.base.parallel import process_pool
+from two_stream_fusion.base.parallel import KILLED, process_pool
 from two_stream_fusion.batch import is_whole
 from two_stream_fusion.io import images
 from two_stream_fusion.memory_estimate import limit_jobs
@@ -337,7 +337,7 @@ def score_pairs(
             try:
                 scores = future.result()
             except BrokenProcessPool:
-                scores = "a process was killed, as where memory ends"
+                scores = KILLED
             if isinstance(scores, str):
                 failed[f"{title} on {name}"] = scores
             else:

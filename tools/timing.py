@@ -1,4 +1,4 @@
-"""Time Caffe's training and inference, and run commands, for benchmarks and experiments."""
+"""Time Caffe's training and inference, and run programs: for benchmarks, experiments and releases."""
 
 from __future__ import annotations
 

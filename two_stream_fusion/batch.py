@@ -13,7 +13,7 @@ from typing import Any, Callable, Hashable, Iterable, Iterator, Optional, Tuple
 
 from two_stream_fusion.base.files import read_text
 from two_stream_fusion.base.interrupts import delay_interrupt
-from two_stream_fusion.base.parallel import process_pool
+from two_stream_fusion.base.parallel import KILLED, process_pool
 from two_stream_fusion.io import images
 from two_stream_fusion.outputs import Outputs
 from two_stream_fusion.stack.frames import ENDINGS, find_images, images_in_folder, natural_key
@@ -187,7 +187,7 @@ def _run_in_pool(pending, fuse_one, jobs, retries) -> Iterator[Outcome]:
                 retries.append(replace(item, outputs=replace(item.outputs, force=force)))
         else:
             for item in working.values():
-                yield item, f"{item.outputs.image}: a process was killed, as where memory ends"
+                yield item, f"{item.outputs.image}: {KILLED}"
 
 
 def _read_folders(batch):

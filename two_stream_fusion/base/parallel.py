@@ -15,6 +15,8 @@ from typing import Iterator, Mapping
 
 from two_stream_fusion.base import files
 
+KILLED = "a process was killed, as where memory ends"  # what users are told of a BrokenProcessPool
+
 
 @contextlib.contextmanager
 def process_pool(count: int, environment: Mapping[str, str] | None = None) -> Iterator[ProcessPoolExecutor]:

@@ -9,13 +9,8 @@ import numpy as np
 
 D50 = (0.9642, 1.0, 0.8249)  # XYZ of the white of all profiles
 BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
-SRGB_CURVE = (
-    2.4,
-    1 / 1.055,
-    0.055 / 1.055,
-    1 / 12.92,
-    0.04045,
-)  # ((a x + b) ** g; c x below d): g, a, b, c, d
+# g, a, b, c and d of (a x + b) ** g, and of c x below d
+SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 
 
 def rgb_profile(icc: bytes | None) -> bytes:
