@@ -41,11 +41,13 @@ OTHER_FORMATS = {
     b"PF\n": "PFM",
     b"Pf\n": "PFM",
 }
-# What HEIC says of its colours where it has no ICC profile: numbers of ITU-T H.273.
+# What HEIC and PNG say of their colours: numbers of ITU-T H.273.
 SDR_TRANSFERS = (1, 2, 6, 13, 14, 15)  # sRGB, unknown, and video's, which are shown alike
 TRANSFER_NAMES = {8: "linear", 16: "PQ", 18: "HLG"}
 SRGB_PRIMARIES = (1, 2)  # those of sRGB, and unknown
-PRIMARIES_NAMES = {9: "BT.2020", 12: "Display P3"}
+SRGB_GAMMA = 2.2  # what stands for sRGB's curve in the chunk gAMA of PNG
+GAMMA_TOLERANCE = 0.05  # relative; nearer ones look alike, and are those of sRGB
+POINT_TOLERANCE = 0.01  # of chromaticities
 AVIF_BRANDS = (b"avif", b"avis")
 OPENCV_FLAGS = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_UNCHANGED  # alpha too; only TIFF's orientation is applied
 
@@ -236,6 +238,9 @@ def decode_with_pillow(path: Path) -> tuple[np.ndarray, Metadata]:
         elif file.format == "PNG":
             file.info.setdefault("xmp", png.find_xmp(data))
         metadata, orientation = from_info(file.info)
+        if file.format == "PNG":
+            profile = _png_profile(path, data, metadata.icc, header.channels > 2)
+            metadata = metadata._replace(icc=profile)
         if _is_beyond_pillow(file):
             pixels = _decode_netpbm(path, data) if file.format == "PPM" else decode_with_opencv(data)
             pixels = pixels[..., 2:] if "LA" in _raw_mode(file) else pixels
@@ -420,22 +425,63 @@ def _heif_profile(path, file):
     profile, colour = file.info.get("icc_profile"), file.info.get("nclx_profile")
     if profile or not colour:
         return profile or b""
-    transfer, primaries = int(colour["transfer_characteristics"]), int(colour["color_primaries"])
+    numbers = int(colour["color_primaries"]), int(colour["transfer_characteristics"])
+    return _profile_of_numbers(path, *numbers, file.mode.startswith("RGB"))
+
+
+def _png_profile(path, data, profile, is_colour):
+    """The ICC profile of a PNG file, made where other chunks describe its colours; b"" for sRGB.
+
+    Of several chunks the first of cICP, iCCP (`profile`), sRGB, and gAMA with cHRM counts.
+
+    Raises:
+        UnsupportedImage: its levels are coded for HDR or in video's range.
+
+    Source: the PNG specification, third edition, 4.3 and 11.3.2.
+    """
+    chunks = dict(png.read_chunks(data))
+    numbers = chunks.get(b"cICP", b"")
+    if len(numbers) == 4:
+        if not numbers[3]:
+            raise UnsupportedImage(f"{path}: its levels are in video's range; export it in full range")
+        return _profile_of_numbers(path, numbers[0], numbers[1], is_colour)
+    if profile or b"sRGB" in chunks:
+        return profile
+    gamma, points = png.gamma(chunks), png.chromaticities(chunks)
+    if gamma and abs(gamma / SRGB_GAMMA - 1) < GAMMA_TOLERANCE:
+        gamma = None
+    if points and np.abs(np.subtract(points, icc.SRGB)).max() < POINT_TOLERANCE:
+        points = None
+    if not is_colour:
+        return icc.make_gray_profile(f"Gray, gamma {gamma:.3g}", gamma) if gamma else b""
+    if not gamma and not points:
+        return b""
+    try:
+        return icc.make_profile("Colours of PNG", points or icc.SRGB, gamma)
+    except ValueError:
+        _warn_once(f"{path}: its chunk cHRM is no set of colours; they are taken for sRGB")
+        return b""
+
+
+def _profile_of_numbers(path, primaries, transfer, is_colour):
+    """The ICC profile of colours that numbers of H.273 describe; b"" for sRGB.
+
+    Raises:
+        UnsupportedImage: the levels are coded for HDR.
+    """
     if transfer not in SDR_TRANSFERS:
         name = TRANSFER_NAMES.get(transfer, f"transfer {transfer} of H.273")
         raise UnsupportedImage(
             f"{path}: its levels are coded as {name}; export it as SDR (sRGB) and fuse that"
         )
-    if primaries in SRGB_PRIMARIES or not file.mode.startswith("RGB"):
+    if primaries in SRGB_PRIMARIES or not is_colour:
         return b""
-    name = PRIMARIES_NAMES.get(primaries, f"Primaries {primaries} of H.273")
-    keys = [f"color_primary_{point}" for point in ("red", "green", "blue", "white")]
-    points = [[round(float(colour.get(f"{key}_{axis}", 0)), 5) for axis in "xy"] for key in keys]
-    try:
-        return icc.make_profile(name, points[:3], points[3])
-    except ValueError:
+    if primaries not in icc.PRIMARIES:
+        name = f"primaries {primaries} of H.273"
         _warn_once(f"{path}: its colours ({name}) are unknown and taken for sRGB; they may look paler")
         return b""
+    name, *points = icc.PRIMARIES[primaries]
+    return icc.make_profile(name, points)
 
 
 def decode_heif(path: Path) -> tuple[np.ndarray, Metadata]:

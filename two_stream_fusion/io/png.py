@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from typing import Iterator
+from typing import Iterator, Mapping
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP_KEYWORD = b"XML:com.adobe.xmp"
@@ -35,6 +35,34 @@ def read_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         if name != b"IDAT":
             yield name, data[offset + 8 : end - 4]
         offset = end
+
+
+def gamma(chunks: Mapping[bytes, bytes]) -> float | None:
+    """The power of the level that is light, by the chunk gAMA (11.3.2.2).
+
+    Args:
+        chunks: {name: content}.
+
+    Returns:
+        The exponent; None where there is no such chunk, or its number is out of all reason.
+    """
+    content = chunks.get(b"gAMA", b"")
+    value = int.from_bytes(content, "big") if len(content) == 4 else 0
+    return 1e5 / value if 1e4 <= value <= 1e6 else None
+
+
+def chromaticities(chunks: Mapping[bytes, bytes]) -> list[tuple[float, float]] | None:
+    """The (x, y) of red, green, blue and white, by the chunk cHRM (11.3.2.1); None where there is none.
+
+    Args:
+        chunks: {name: content}.
+    """
+    content = chunks.get(b"cHRM", b"")
+    if len(content) != 32:
+        return None
+    numbers = [int.from_bytes(content[i : i + 4], "big") / 1e5 for i in range(0, 32, 4)]
+    white, *colours = zip(numbers[::2], numbers[1::2])
+    return [*colours, white]
 
 
 def find_xmp(data: bytes) -> bytes:

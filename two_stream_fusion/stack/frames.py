@@ -271,8 +271,8 @@ class Frames:
         if bool(own) != bool(first) and not _is_srgb(own or first):
             with_profile, without = (i, 0) if own else (0, i)
             raise ValueError(
-                f"{self.name(with_profile)} has an ICC profile, {self.name(without)} has none: give both the"
-                " same one first"
+                f"{self.name(with_profile)} has an ICC profile or names other colours than sRGB, "
+                f"{self.name(without)} does not: give both the same ICC profile first"
             )
         if own and first and _comparable(own) != _comparable(first):
             raise ValueError(

@@ -6,15 +6,13 @@ from PIL import Image, ImageCms
 
 from two_stream_fusion.io import icc
 
-D65 = (0.3127, 0.329)
-SRGB = ((0.64, 0.33), (0.3, 0.6), (0.15, 0.06))
-DISPLAY_P3 = ((0.68, 0.32), (0.265, 0.69), (0.15, 0.06))
-BT2020 = ((0.708, 0.292), (0.17, 0.797), (0.131, 0.046))
+SRGB = icc.SRGB
+DISPLAY_P3, BT2020 = (icc.PRIMARIES[number][1:] for number in (12, 9))
 
 
-def to_srgb(primaries, colours):
-    """Colours as LittleCMS shows them where they have the profile of these primaries."""
-    profile = ImageCms.ImageCmsProfile(io.BytesIO(icc.make_profile("x", primaries, D65)))
+def to_srgb(points, colours):
+    """Colours as LittleCMS shows them where they have the profile of these chromaticities."""
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(icc.make_profile("x", points)))
     image = Image.fromarray(np.array([colours], np.uint8))
     return np.asarray(ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB")))[0]
 
@@ -24,24 +22,24 @@ def test_a_profile_of_srgb_leaves_all_colours_alone():
     assert np.abs(to_srgb(SRGB, colours).astype(int) - colours).max() <= 1
 
 
-@pytest.mark.parametrize("primaries", [DISPLAY_P3, BT2020])
-def test_a_profile_shows_the_colours_of_its_primaries(primaries):
+@pytest.mark.parametrize("chromaticities", [DISPLAY_P3, BT2020])
+def test_a_profile_shows_the_colours_of_its_primaries(chromaticities):
     """By the definition: levels to light, light by the two matrices of the primaries, light to levels."""
 
     def matrix(points):
-        xyz = np.array([[x / y, 1, (1 - x - y) / y] for x, y in (*points, D65)]).T
+        xyz = np.array([[x / y, 1, (1 - x - y) / y] for x, y in points]).T
         return xyz[:, :3] * np.linalg.solve(xyz[:, :3], xyz[:, 3])
 
     colours = np.random.default_rng(0).integers(100, 156, (1000, 3))  # inside of sRGB too
     levels = colours / 255
     light = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
-    light = light @ np.linalg.solve(matrix(SRGB), matrix(primaries)).T
+    light = light @ np.linalg.solve(matrix(SRGB), matrix(chromaticities)).T
     expected = 255 * (1.055 * light ** (1 / 2.4) - 0.055)
-    assert np.abs(to_srgb(primaries, colours) - expected).max() < 1.5
+    assert np.abs(to_srgb(chromaticities, colours) - expected).max() < 1.5
 
 
 def test_colorants_are_those_of_apples_display_p3():
-    profile = ImageCms.ImageCmsProfile(io.BytesIO(icc.make_profile("Display P3", DISPLAY_P3, D65))).profile
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(icc.make_profile("Display P3", DISPLAY_P3))).profile
     assert profile.profile_description == "Display P3"
     colorants = [
         colour[0] for colour in (profile.red_colorant, profile.green_colorant, profile.blue_colorant)
@@ -50,14 +48,14 @@ def test_colorants_are_those_of_apples_display_p3():
     np.testing.assert_allclose(colorants, expected, atol=2e-5)
 
 
-@pytest.mark.parametrize("points", [((0, 0),) * 4, ((0.3, 0.3), (0.4, 0.4), (0.5, 0.5), D65)])
+@pytest.mark.parametrize("points", [((0, 0),) * 4, ((0.3, 0.3), (0.4, 0.4), (0.5, 0.5), icc.D65)])
 def test_chromaticities_that_are_none_are_refused(points):
     with pytest.raises(ValueError, match=r"chromaticities|on one line"):
-        icc.make_profile("x", points[:3], points[3])
+        icc.make_profile("x", points)
 
 
 def test_a_profile_fits_by_its_colours():
-    profile = icc.make_profile("x", SRGB, D65)
+    profile = icc.make_profile("x", SRGB)
     assert icc.rgb_profile(profile) == profile
     assert icc.rgb_profile(profile[:16] + b"GRAY" + profile[20:]) == b""
     assert icc.rgb_profile(None) == icc.rgb_profile(b"") == b""

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from two_stream_fusion.base import memory
-from two_stream_fusion.io import decode, images, png, tiff
+from two_stream_fusion.io import decode, icc, images, png, tiff
 from two_stream_fusion.io.metadata import Metadata, Resolution
 
 ENDINGS = (".png", ".tif", ".jpg", ".webp")
@@ -461,7 +461,7 @@ def test_heic_of_hdr_is_refused(tmp_path, transfer, name):
 
 
 @pytest.mark.parametrize(
-    ("primaries", "name"), [(12, "Display P3"), (9, "BT.2020"), (6, "Primaries 6 of H.273")]
+    ("primaries", "name"), [(12, "Display P3"), (9, "BT.2020"), (6, "BT.601, 525 lines")]
 )
 @pytest.mark.parametrize("transfer", [1, 13])
 def test_numbers_of_colours_of_heic_become_a_profile(tmp_path, primaries, name, transfer):
@@ -495,7 +495,105 @@ def test_unknown_colours_of_heic_get_a_warning(tmp_path, caplog):
     numbers = {"color_primaries": 10, "transfer_characteristics": 13, "matrix_coefficients": 6}  # CIE XYZ
     write_heic_with_numbers(tmp_path / "x.heic", sample(np.uint8), **numbers)
     assert images.load(tmp_path / "x.heic").metadata.icc == b""
-    assert "x.heic: its colours (Primaries 10 of H.273) are unknown and taken for sRGB" in caplog.text
+    assert "x.heic: its colours (primaries 10 of H.273) are unknown and taken for sRGB" in caplog.text
+
+
+def write_png_with_chunks(path, pixels, chunks):
+    """A PNG file with chunks {name: content} before its pixels."""
+    images.write(path, pixels)
+    data = path.read_bytes()
+    added = b"".join(png.make_chunk(*chunk) for chunk in chunks.items())
+    path.write_bytes(data[: png.IHDR_END] + added + data[png.IHDR_END :])
+
+
+def uint32(*values):
+    return struct.pack(f">{len(values)}I", *values)
+
+
+SRGB_POINTS = uint32(31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)  # white, red, green, blue
+ADOBE_POINTS = uint32(31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize(
+    ("chunks", "refused"),
+    [
+        ({b"cICP": bytes([9, 16, 0, 1])}, "its levels are coded as PQ"),
+        ({b"cICP": bytes([9, 18, 0, 1])}, "its levels are coded as HLG"),
+        ({b"cICP": bytes([1, 13, 0, 0])}, "its levels are in video's range"),
+        ({b"cICP": bytes([9, 16, 0, 1]), b"sRGB": b"\0"}, "its levels are coded as PQ"),
+    ],
+)
+def test_png_of_hdr_is_refused(tmp_path, dtype, chunks, refused):
+    """Its levels were taken for those of sRGB."""
+    write_png_with_chunks(tmp_path / "x.png", sample(dtype), chunks)
+    with pytest.raises(ValueError, match=rf"x\.png: {refused}"):
+        images.read(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        {b"cICP": bytes([1, 13, 0, 1])},
+        {b"gAMA": uint32(45455)},
+        {b"gAMA": uint32(45455), b"cHRM": SRGB_POINTS},  # as ImageMagick writes them
+        {b"gAMA": uint32(55556), b"cHRM": ADOBE_POINTS, b"sRGB": b"\0"},
+        {b"gAMA": uint32(0)},
+    ],
+)
+def test_png_of_srgb_needs_no_profile(tmp_path, dtype, channels, chunks):
+    write_png_with_chunks(tmp_path / "x.png", sample(dtype, channels), chunks)
+    assert images.load(tmp_path / "x.png").metadata.icc == b""
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize(
+    ("chunks", "points", "gamma"),
+    [
+        ({b"cICP": bytes([12, 13, 0, 1])}, icc.PRIMARIES[12][1:], None),
+        ({b"gAMA": uint32(100000)}, icc.SRGB, 1),
+        ({b"gAMA": uint32(55556)}, icc.SRGB, 1.8),
+        ({b"gAMA": uint32(45470), b"cHRM": ADOBE_POINTS}, (*icc.SRGB[:1], (0.21, 0.71), *icc.SRGB[2:]), None),
+    ],
+)
+def test_chunks_of_colours_of_png_become_a_profile(tmp_path, dtype, chunks, points, gamma):
+    """Browsers and LittleCMS show the fused image as its sources: in the same colours."""
+    write_png_with_chunks(tmp_path / "x.png", sample(dtype), chunks)
+    made = images.load(tmp_path / "x.png").metadata.icc
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(made)).profile
+    expected = ImageCms.ImageCmsProfile(io.BytesIO(icc.make_profile("x", points, gamma))).profile
+    for colorant in ("red_colorant", "green_colorant", "blue_colorant"):
+        assert getattr(profile, colorant)[0] == pytest.approx(getattr(expected, colorant)[0], abs=2e-5)
+    copy = tmp_path / "y.png"
+    images.write(copy, images.read(tmp_path / "x.png"), metadata=images.load(tmp_path / "x.png").metadata)
+    assert images.load(copy).metadata.icc == made
+
+
+def test_gray_png_of_another_gamma_gets_a_profile_of_gray(tmp_path):
+    write_png_with_chunks(tmp_path / "x.png", sample(np.uint8, 1), {b"gAMA": uint32(100000)})
+    made = images.load(tmp_path / "x.png").metadata.icc
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(made))
+    assert profile.profile.xcolor_space.strip() == "GRAY"
+    levels = Image.fromarray(np.array([[0, 64, 128, 255]], np.uint8))
+    shown = ImageCms.profileToProfile(levels, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    light = np.array([0, 64, 128, 255]) / 255
+    expected = 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    assert np.abs(np.asarray(shown)[0, :, 1] - expected).max() < 1.5
+
+
+def test_an_icc_profile_of_png_counts_before_its_gamma(tmp_path):
+    profile = icc.make_profile("x", icc.PRIMARIES[9][1:])
+    chunks = {b"iCCP": b"ICC\0\0" + zlib.compress(profile), b"gAMA": uint32(100000)}
+    write_png_with_chunks(tmp_path / "x.png", sample(np.uint8), chunks)
+    assert images.load(tmp_path / "x.png").metadata.icc == profile
+
+
+def test_colours_of_png_that_are_none_get_a_warning(tmp_path, caplog):
+    write_png_with_chunks(tmp_path / "x.png", sample(np.uint8), {b"cHRM": uint32(*[30000, 0] * 4)})
+    assert images.load(tmp_path / "x.png").metadata.icc == b""
+    assert "x.png: its chunk cHRM is no set of colours; they are taken for sRGB" in caplog.text
 
 
 def test_heic_without_its_library_says_what_is_missing(tmp_path, monkeypatch):
