@@ -20,7 +20,7 @@ from two_stream_fusion.base.files import check_regular
 from two_stream_fusion.base.memory import require_memory
 from two_stream_fusion.base.pixels import round_half_even
 from two_stream_fusion.io import icc, jpeg, png
-from two_stream_fusion.io.metadata import Metadata, from_info
+from two_stream_fusion.io.metadata import Metadata, from_info, is_adobe_rgb
 from two_stream_fusion.io.stderr import silenced_stderr
 
 LOG = logging.getLogger(__name__)
@@ -240,6 +240,9 @@ def decode_with_pillow(path: Path) -> tuple[np.ndarray, Metadata]:
         metadata, orientation = from_info(file.info)
         if file.format == "PNG":
             profile = _png_profile(path, data, metadata.icc, header.channels > 2)
+            metadata = metadata._replace(icc=profile)
+        elif not metadata.icc and header.channels > 2 and is_adobe_rgb(metadata.exif):
+            profile = icc.make_profile("Adobe RGB (1998)", icc.ADOBE_RGB, icc.ADOBE_RGB_GAMMA)
             metadata = metadata._replace(icc=profile)
         if _is_beyond_pillow(file):
             pixels = _decode_netpbm(path, data) if file.format == "PPM" else decode_with_opencv(data)

@@ -14,6 +14,8 @@ SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 D65 = (0.3127, 0.329)
 C = (0.31, 0.316)
 SRGB = ((0.64, 0.33), (0.3, 0.6), (0.15, 0.06), D65)  # (x, y) of red, green, blue and white
+ADOBE_RGB = ((0.64, 0.33), (0.21, 0.71), (0.15, 0.06), D65)
+ADOBE_RGB_GAMMA = 563 / 256
 # The same of other colours, with their name, by their number in ITU-T H.273 (Table 2).
 PRIMARIES = {
     4: ("BT.470 M", (0.67, 0.33), (0.21, 0.71), (0.14, 0.08), C),

@@ -16,7 +16,8 @@ EXPOSURE_IFD, PLACE_IFD = 0x8769, 0x8825
 SIZE_TAGS = (0xA002, 0xA003)
 MAKER_NOTE = 0x927C
 INTEROP_IFD = 0xA005
-INTEROP_TAGS = (1, 2)  # "R03" with its version: the colours are Adobe RGB
+INTEROP_TAGS = (1, 2)  # ADOBE_RGB with its version
+ADOBE_RGB = "R03"
 ORIENTATION = 274
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
 XMP_TAG = 700
@@ -195,6 +196,12 @@ def _kept_interop(exif):
     interop = exif.get_ifd(INTEROP_IFD)
     values = {tag: interop[tag] for tag in INTEROP_TAGS if tag in interop}
     return {INTEROP_IFD: values} if isinstance(values.get(1), str) else {}
+
+
+def is_adobe_rgb(exif: bytes) -> bool:
+    """Whether EXIF says that the colours are Adobe RGB, as cameras say it (DCF 2.0, Exif 2.3: 4.6.7)."""
+    interop = _kept_interop(_parse_exif(exif)).get(INTEROP_IFD, {})
+    return interop.get(1, "").rstrip("\0 ") == ADOBE_RGB
 
 
 class _Text(str):

@@ -6,7 +6,7 @@ import pytest
 import tifffile
 from PIL import Image, PngImagePlugin
 
-from two_stream_fusion.io import images, jpeg, metadata
+from two_stream_fusion.io import icc, images, jpeg, metadata
 from two_stream_fusion.io.metadata import Metadata, Resolution
 
 ENDINGS = (".png", ".tif", ".jpg", ".webp")
@@ -222,6 +222,22 @@ def parsed(exif):
     parsed = Image.Exif()
     parsed.load(exif)
     return parsed
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".png", ".webp", ".tif"])
+def test_adobe_rgb_of_a_camera_gets_a_profile(tmp_path, ending):
+    """TIFF has no place for the camera's note, and programs that show PNG do not read it."""
+    exif = Image.Exif()
+    exif[0x8769] = {0xA001: 65535, 0xA005: {1: "R03", 2: b"0100"}}
+    for name, pixels in (("a.jpg", PIXELS), ("gray.jpg", PIXELS[..., 0])):
+        Image.fromarray(pixels).save(tmp_path / name, exif=exif)
+    assert images.load(tmp_path / "gray.jpg").metadata.icc == b""
+    loaded = images.load(tmp_path / "a.jpg").metadata
+    assert loaded.icc == icc.make_profile("Adobe RGB (1998)", icc.ADOBE_RGB, icc.ADOBE_RGB_GAMMA)
+    images.write(tmp_path / f"b{ending}", PIXELS, metadata=loaded)
+    assert images.load(tmp_path / f"b{ending}").metadata.icc == loaded.icc
+    Image.fromarray(PIXELS).save(tmp_path / "a.jpg", exif=exif, icc_profile=b"its own")
+    assert images.load(tmp_path / "a.jpg").metadata.icc == b"its own"
 
 
 @pytest.mark.parametrize("ending", [".jpg", ".png", ".webp"])
