@@ -30,7 +30,7 @@ from two_stream_fusion.base.files import atomic_write
 from two_stream_fusion.methods import models
 
 EXAMPLES = """examples:
-  python tools/release.py 2-1-2_f32_k3-defocus                  two and a half hours on two cores
+  python tools/release.py 2-1-2_f32_k3-defocus                  five hours on two cores
   python tools/release.py 2-1-2_f64_k5-defocus --gpu 0 --precision tf32
   python tools/release.py 2-1-2_f32_k3-defocus --iterations 20  a dry run: every step, in a minute
   python tools/release.py 2-1-2_f32_k3-defocus --plan           what is finished, and what is left to do
