@@ -43,7 +43,8 @@ OTHER_FORMATS = {
 }
 # What HEIC and PNG say of their colours: numbers of ITU-T H.273.
 SDR_TRANSFERS = (1, 2, 6, 13, 14, 15)  # sRGB, unknown, and video's, which are shown alike
-TRANSFER_NAMES = {8: "linear", 16: "PQ", 18: "HLG"}
+GAMMAS = {4: 2.2, 5: 2.8, 8: 1.0}  # transfers where light is a power of the level
+TRANSFER_NAMES = {16: "PQ", 18: "HLG"}
 SRGB_PRIMARIES = (1, 2)  # those of sRGB, and unknown
 SRGB_GAMMA = 2.2  # what stands for sRGB's curve in the chunk gAMA of PNG
 GAMMA_TOLERANCE = 0.05  # relative; nearer ones look alike, and are those of sRGB
@@ -239,11 +240,10 @@ def decode_with_pillow(path: Path) -> tuple[np.ndarray, Metadata]:
             file.info.setdefault("xmp", png.find_xmp(data))
         metadata, orientation = from_info(file.info)
         if file.format == "PNG":
-            profile = _png_profile(path, data, metadata.icc, header.channels > 2)
-            metadata = metadata._replace(icc=profile)
-        elif not metadata.icc and header.channels > 2 and is_adobe_rgb(metadata.exif):
-            profile = icc.make_profile("Adobe RGB (1998)", icc.ADOBE_RGB, icc.ADOBE_RGB_GAMMA)
-            metadata = metadata._replace(icc=profile)
+            profile = _png_profile(path, data, metadata, header.channels > 2)
+        else:
+            profile = metadata.icc or _profile_of_exif(metadata.exif, header.channels > 2)
+        metadata = metadata._replace(icc=profile)
         if _is_beyond_pillow(file):
             pixels = _decode_netpbm(path, data) if file.format == "PPM" else decode_with_opencv(data)
             pixels = pixels[..., 2:] if "LA" in _raw_mode(file) else pixels
@@ -432,29 +432,40 @@ def _heif_profile(path, file):
     return _profile_of_numbers(path, *numbers, file.mode.startswith("RGB"))
 
 
-def _png_profile(path, data, profile, is_colour):
+def _png_profile(path, data, metadata, is_colour):
     """The ICC profile of a PNG file, made where other chunks describe its colours; b"" for sRGB.
 
-    Of several chunks the first of cICP, iCCP (`profile`), sRGB, and gAMA with cHRM counts.
+    Of several chunks the first of cICP, iCCP, sRGB, and gAMA with cHRM counts; where there is none, EXIF.
 
     Raises:
         UnsupportedImage: its levels are coded for HDR or in video's range.
 
     Source: the PNG specification, third edition, 4.3 and 11.3.2.
     """
-    chunks = dict(png.read_chunks(data))
+    chunks = png.chunks_before_pixels(data)
     numbers = chunks.get(b"cICP", b"")
     if len(numbers) == 4:
         if not numbers[3]:
             raise UnsupportedImage(f"{path}: its levels are in video's range; export it in full range")
-        return _profile_of_numbers(path, numbers[0], numbers[1], is_colour)
-    if profile or b"sRGB" in chunks:
-        return profile
+        _refuse_hdr(path, numbers[1])
+        if numbers[0] == 1 or numbers[0] in icc.PRIMARIES:
+            return _profile_of_numbers(path, numbers[0], numbers[1], is_colour)
+    if metadata.icc or b"sRGB" in chunks:
+        return metadata.icc
     gamma, points = png.gamma(chunks), png.chromaticities(chunks)
-    if gamma and abs(gamma / SRGB_GAMMA - 1) < GAMMA_TOLERANCE:
-        gamma = None
+    if gamma or points:
+        return _profile_of_gamma(path, gamma, points, is_colour)
+    if len(numbers) == 4:
+        return _profile_of_numbers(path, numbers[0], numbers[1], is_colour)
+    return _profile_of_exif(metadata.exif, is_colour)
+
+
+def _profile_of_gamma(path, gamma, points, is_colour):
+    """The ICC profile of levels to the power gamma, of colours with these chromaticities; None: sRGB's."""
     if points and np.abs(np.subtract(points, icc.SRGB)).max() < POINT_TOLERANCE:
         points = None
+    if gamma and not (points and is_colour) and abs(gamma / SRGB_GAMMA - 1) < GAMMA_TOLERANCE:
+        gamma = None
     if not is_colour:
         return icc.make_gray_profile(f"Gray, gamma {gamma:.3g}", gamma) if gamma else b""
     if not gamma and not points:
@@ -466,25 +477,38 @@ def _png_profile(path, data, profile, is_colour):
         return b""
 
 
+def _profile_of_exif(exif, is_colour):
+    """The ICC profile of Adobe RGB where EXIF says so; b"" elsewhere."""
+    if not is_colour or not is_adobe_rgb(exif):
+        return b""
+    return icc.make_profile("Adobe RGB (1998)", icc.ADOBE_RGB, icc.ADOBE_RGB_GAMMA)
+
+
+def _refuse_hdr(path, transfer):
+    if transfer not in SDR_TRANSFERS and transfer not in GAMMAS:
+        name = TRANSFER_NAMES.get(transfer, f"transfer {transfer} of H.273")
+        raise UnsupportedImage(
+            f"{path}: its levels are coded as {name}; export it as SDR (sRGB) and fuse that"
+        )
+
+
 def _profile_of_numbers(path, primaries, transfer, is_colour):
     """The ICC profile of colours that numbers of H.273 describe; b"" for sRGB.
 
     Raises:
         UnsupportedImage: the levels are coded for HDR.
     """
-    if transfer not in SDR_TRANSFERS:
-        name = TRANSFER_NAMES.get(transfer, f"transfer {transfer} of H.273")
-        raise UnsupportedImage(
-            f"{path}: its levels are coded as {name}; export it as SDR (sRGB) and fuse that"
-        )
-    if primaries in SRGB_PRIMARIES or not is_colour:
-        return b""
-    if primaries not in icc.PRIMARIES:
+    _refuse_hdr(path, transfer)
+    gamma = GAMMAS.get(transfer)
+    if not is_colour:
+        return icc.make_gray_profile(f"Gray, gamma {gamma:.3g}", gamma) if gamma else b""
+    if primaries not in SRGB_PRIMARIES and primaries not in icc.PRIMARIES:
         name = f"primaries {primaries} of H.273"
         _warn_once(f"{path}: its colours ({name}) are unknown and taken for sRGB; they may look paler")
+    name, *points = icc.PRIMARIES.get(primaries, ("BT.709", *icc.SRGB))
+    if points == list(icc.SRGB) and not gamma:
         return b""
-    name, *points = icc.PRIMARIES[primaries]
-    return icc.make_profile(name, points)
+    return icc.make_profile(f"{name}, gamma {gamma:.3g}" if gamma else name, points, gamma)
 
 
 def decode_heif(path: Path) -> tuple[np.ndarray, Metadata]:

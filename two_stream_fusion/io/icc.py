@@ -8,6 +8,7 @@ from typing import Sequence
 import numpy as np
 
 D50 = (0.9642, 1.0, 0.8249)  # XYZ of the white of all profiles
+MAX_COLORANT = 4.0  # XYZ, white having Y = 1
 BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 # g, a, b, c and d of (a x + b) ** g, and of c x below d
 SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
@@ -54,21 +55,27 @@ def make_profile(name: str, points: Sequence[Sequence[float]], gamma: float | No
         An ICC profile of version 4.
 
     Raises:
-        ValueError: the chromaticities are none: some y is not above 0, or the primaries lie on a line.
+        ValueError: the chromaticities are none, the primaries lie on a line, or white is not among them.
 
     Source: ICC.1:2010, 8.3 and annex E (Bradford adaptation).
     """
     chromaticities = np.array(points, np.float64)
-    if chromaticities[:, 1].min() <= 0:
-        raise ValueError("chromaticities with y = 0")
+    x, y = chromaticities.T
+    if min(x.min(), 1 - (x + y).max()) < -1e-4 or y.min() <= 0:
+        raise ValueError("chromaticities of no colours")
     xyz = np.column_stack([chromaticities, 1 - chromaticities.sum(axis=1)]) / chromaticities[:, 1:]
     colours, white_xyz = xyz[:3].T, xyz[3]
     if abs(np.linalg.det(colours)) < 1e-6:
         raise ValueError("primaries on one line")
-    colours = colours * np.linalg.solve(colours, white_xyz)
+    shares = np.linalg.solve(colours, white_xyz)
+    if shares.min() <= 0:
+        raise ValueError("chromaticities of a white outside of the primaries")
+    colours = colours * shares
     cones = BRADFORD @ D50 / (BRADFORD @ white_xyz)
     adaptation = np.linalg.solve(BRADFORD, cones[:, None] * BRADFORD)
     red, green, blue = (adaptation @ colours).T
+    if not np.abs([red, green, blue]).max() < MAX_COLORANT:
+        raise ValueError("chromaticities of no white")
     curve = _curve(gamma)
     tags = {
         b"desc": _text(name),

@@ -18,6 +18,7 @@ MAKER_NOTE = 0x927C
 INTEROP_IFD = 0xA005
 INTEROP_TAGS = (1, 2)  # ADOBE_RGB with its version
 ADOBE_RGB = "R03"
+COLOUR_SPACE, SRGB_SPACE = 0xA001, 1
 ORIENTATION = 274
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
 XMP_TAG = 700
@@ -200,7 +201,10 @@ def _kept_interop(exif):
 
 def is_adobe_rgb(exif: bytes) -> bool:
     """Whether EXIF says that the colours are Adobe RGB, as cameras say it (DCF 2.0, Exif 2.3: 4.6.7)."""
-    interop = _kept_interop(_parse_exif(exif)).get(INTEROP_IFD, {})
+    parsed = _parse_exif(exif)
+    if parsed.get_ifd(EXPOSURE_IFD).get(COLOUR_SPACE) == SRGB_SPACE:  # set by a program that converted them
+        return False
+    interop = _kept_interop(parsed).get(INTEROP_IFD, {})
     return interop.get(1, "").rstrip("\0 ") == ADOBE_RGB
 
 

@@ -25,16 +25,25 @@ def make_chunk(name: bytes, data: bytes) -> bytes:
 
 
 def read_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """(name, content) of each whole chunk of a file, but for those of the pixels."""
+    """(name, content) of each whole chunk of a file; the content of pixels (IDAT) is left out."""
     offset = len(SIGNATURE)
     while offset + 12 <= len(data):
         length = int.from_bytes(data[offset : offset + 4], "big")
         name, end = data[offset + 4 : offset + 8], offset + 12 + length
         if end > len(data):
             break
-        if name != b"IDAT":
-            yield name, data[offset + 8 : end - 4]
+        yield name, b"" if name == b"IDAT" else data[offset + 8 : end - 4]
         offset = end
+
+
+def chunks_before_pixels(data: bytes) -> dict[bytes, bytes]:
+    """{name: content} of the chunks before the pixels, where those of colour are; the first of each name."""
+    chunks: dict[bytes, bytes] = {}
+    for name, content in read_chunks(data):
+        if name == b"IDAT":
+            break
+        chunks.setdefault(name, content)
+    return chunks
 
 
 def gamma(chunks: Mapping[bytes, bytes]) -> float | None:
@@ -48,7 +57,7 @@ def gamma(chunks: Mapping[bytes, bytes]) -> float | None:
     """
     content = chunks.get(b"gAMA", b"")
     value = int.from_bytes(content, "big") if len(content) == 4 else 0
-    return 1e5 / value if 1e4 <= value <= 1e6 else None
+    return round(1e5 / value, 3) if 1e4 <= value <= 1e6 else None
 
 
 def chromaticities(chunks: Mapping[bytes, bytes]) -> list[tuple[float, float]] | None:

@@ -48,7 +48,16 @@ def test_colorants_are_those_of_apples_display_p3():
     np.testing.assert_allclose(colorants, expected, atol=2e-5)
 
 
-@pytest.mark.parametrize("points", [((0, 0),) * 4, ((0.3, 0.3), (0.4, 0.4), (0.5, 0.5), icc.D65)])
+@pytest.mark.parametrize(
+    "points",
+    [
+        ((0, 0),) * 4,
+        ((0.3, 0.3), (0.4, 0.4), (0.5, 0.5), icc.D65),
+        (*icc.SRGB[:3], (0.3, 1e-4)),
+        ((42949, 0.3), *icc.SRGB[1:]),
+        ((0.64, 0.33), (0.3, 0.6), (0.15, 0.06), (0.9, 0.9)),
+    ],
+)
 def test_chromaticities_that_are_none_are_refused(points):
     with pytest.raises(ValueError, match=r"chromaticities|on one line"):
         icc.make_profile("x", points)
@@ -59,3 +68,12 @@ def test_a_profile_fits_by_its_colours():
     assert icc.rgb_profile(profile) == profile
     assert icc.rgb_profile(profile[:16] + b"GRAY" + profile[20:]) == b""
     assert icc.rgb_profile(None) == icc.rgb_profile(b"") == b""
+
+
+@pytest.mark.parametrize("number", icc.PRIMARIES)
+def test_red_green_and_blue_of_a_profile_add_up_to_its_white(number):
+    name, *points = icc.PRIMARIES[number]
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(icc.make_profile(name, points, 2.2))).profile
+    assert profile.profile_description == name
+    colorants = [profile.red_colorant, profile.green_colorant, profile.blue_colorant]
+    np.testing.assert_allclose(np.sum([c[0] for c in colorants], axis=0), icc.D50, atol=1e-4)

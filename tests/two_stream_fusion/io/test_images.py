@@ -449,7 +449,7 @@ def write_heic_with_numbers(path, pixels, **numbers):
     heif_file.save(path, quality=-1, chroma=444, full_range_flag=1, **numbers)
 
 
-@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG"), (8, "linear"), (4, "transfer 4")])
+@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG"), (9, "transfer 9")])
 def test_heic_of_hdr_is_refused(tmp_path, transfer, name):
     """Its levels were taken for those of sRGB."""
     path = tmp_path / "x.heic"
@@ -555,20 +555,49 @@ def test_png_of_srgb_needs_no_profile(tmp_path, dtype, channels, chunks):
         ({b"cICP": bytes([12, 13, 0, 1])}, icc.PRIMARIES[12][1:], None),
         ({b"gAMA": uint32(100000)}, icc.SRGB, 1),
         ({b"gAMA": uint32(55556)}, icc.SRGB, 1.8),
-        ({b"gAMA": uint32(45470), b"cHRM": ADOBE_POINTS}, (*icc.SRGB[:1], (0.21, 0.71), *icc.SRGB[2:]), None),
+        ({b"gAMA": uint32(45470), b"cHRM": ADOBE_POINTS}, icc.ADOBE_RGB, 2.199),
+        ({b"cHRM": ADOBE_POINTS}, icc.ADOBE_RGB, None),
+        ({b"cICP": bytes([1, 8, 0, 1])}, icc.SRGB, 1),
+        ({b"cICP": bytes([2, 4, 0, 1])}, icc.SRGB, 2.2),
+        ({b"cICP": bytes([2, 2, 0, 1]), b"gAMA": uint32(55556)}, icc.SRGB, 1.8),
     ],
 )
 def test_chunks_of_colours_of_png_become_a_profile(tmp_path, dtype, chunks, points, gamma):
-    """Browsers and LittleCMS show the fused image as its sources: in the same colours."""
+    """The fused image is shown as its sources: in the same colours, from dark to bright."""
     write_png_with_chunks(tmp_path / "x.png", sample(dtype), chunks)
     made = images.load(tmp_path / "x.png").metadata.icc
     profile = ImageCms.ImageCmsProfile(io.BytesIO(made)).profile
     expected = ImageCms.ImageCmsProfile(io.BytesIO(icc.make_profile("x", points, gamma))).profile
     for colorant in ("red_colorant", "green_colorant", "blue_colorant"):
         assert getattr(profile, colorant)[0] == pytest.approx(getattr(expected, colorant)[0], abs=2e-5)
+    grays = Image.fromarray(np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2))
+    shown = [
+        ImageCms.profileToProfile(
+            grays, ImageCms.ImageCmsProfile(io.BytesIO(data)), ImageCms.createProfile("sRGB")
+        )
+        for data in (made, icc.make_profile("x", points, gamma))
+    ]
+    assert np.abs(np.asarray(shown[0], int) - np.asarray(shown[1], int)).max() <= 1
     copy = tmp_path / "y.png"
     images.write(copy, images.read(tmp_path / "x.png"), metadata=images.load(tmp_path / "x.png").metadata)
     assert images.load(copy).metadata.icc == made
+
+
+@pytest.mark.parametrize("numbers", [(2, 2), (10, 13)])
+def test_numbers_of_no_colours_leave_the_profile_of_png(tmp_path, numbers, caplog):
+    profile = icc.make_profile("x", icc.PRIMARIES[12][1:])
+    chunks = {b"cICP": bytes([*numbers, 0, 1]), b"iCCP": b"ICC\0\0" + zlib.compress(profile)}
+    write_png_with_chunks(tmp_path / "x.png", sample(np.uint8), chunks)
+    assert images.load(tmp_path / "x.png").metadata.icc == profile
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("chunk", [(b"gAMA", uint32(100000)), (b"cICP", bytes([9, 16, 0, 1]))])
+def test_chunks_of_colour_after_the_pixels_of_png_do_not_count(tmp_path, chunk):
+    images.write(tmp_path / "x.png", sample(np.uint8))
+    data = (tmp_path / "x.png").read_bytes()
+    (tmp_path / "x.png").write_bytes(data[:-12] + png.make_chunk(*chunk) + data[-12:])
+    assert images.load(tmp_path / "x.png").metadata.icc == b""
 
 
 def test_gray_png_of_another_gamma_gets_a_profile_of_gray(tmp_path):

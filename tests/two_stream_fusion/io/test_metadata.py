@@ -238,6 +238,11 @@ def test_adobe_rgb_of_a_camera_gets_a_profile(tmp_path, ending):
     assert images.load(tmp_path / f"b{ending}").metadata.icc == loaded.icc
     Image.fromarray(PIXELS).save(tmp_path / "a.jpg", exif=exif, icc_profile=b"its own")
     assert images.load(tmp_path / "a.jpg").metadata.icc == b"its own"
+    Image.fromarray(PIXELS).save(tmp_path / "a.png", exif=exif)
+    assert images.load(tmp_path / "a.png").metadata.icc == loaded.icc
+    exif[0x8769] = {0xA001: 1, 0xA005: {1: "R03", 2: b"0100"}}  # converted by a program
+    Image.fromarray(PIXELS).save(tmp_path / "a.jpg", exif=exif)
+    assert images.load(tmp_path / "a.jpg").metadata.icc == b""
 
 
 @pytest.mark.parametrize("ending", [".jpg", ".png", ".webp"])
