@@ -42,10 +42,11 @@ OTHER_FORMATS = {
     b"Pf\n": "PFM",
 }
 # What HEIC and PNG say of their colours: numbers of ITU-T H.273.
-SDR_TRANSFERS = (1, 2, 6, 13, 14, 15)  # sRGB, unknown, and video's, which are shown alike
+UNKNOWN = 2  # both as primaries and as a transfer
+SDR_TRANSFERS = (1, UNKNOWN, 6, 13, 14, 15)  # sRGB, unknown, and video's, which are shown alike
 GAMMAS = {4: 2.2, 5: 2.8, 8: 1.0}  # transfers where light is a power of the level
 TRANSFER_NAMES = {16: "PQ", 18: "HLG"}
-SRGB_PRIMARIES = (1, 2)  # those of sRGB, and unknown
+SRGB_PRIMARIES = (1, UNKNOWN)  # those of sRGB, and unknown
 SRGB_GAMMA = 2.2  # what stands for sRGB's curve in the chunk gAMA of PNG
 GAMMA_TOLERANCE = 0.05  # relative; nearer ones look alike, and are those of sRGB
 POINT_TOLERANCE = 0.01  # of chromaticities
@@ -448,7 +449,7 @@ def _png_profile(path, data, metadata, is_colour):
         if not numbers[3]:
             raise UnsupportedImage(f"{path}: its levels are in video's range; export it in full range")
         _refuse_hdr(path, numbers[1])
-        if numbers[0] == 1 or numbers[0] in icc.PRIMARIES:
+        if (numbers[0] == 1 or numbers[0] in icc.PRIMARIES) and numbers[1] != UNKNOWN:
             return _profile_of_numbers(path, numbers[0], numbers[1], is_colour)
     if metadata.icc or b"sRGB" in chunks:
         return metadata.icc

@@ -8,7 +8,7 @@ from typing import Sequence
 import numpy as np
 
 D50 = (0.9642, 1.0, 0.8249)  # XYZ of the white of all profiles
-MAX_COLORANT = 4.0  # XYZ, white having Y = 1
+MAX_CONES = 10.0  # how much more or less of red, green or blue a white has than D50; candle light has 8
 BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 # g, a, b, c and d of (a x + b) ** g, and of c x below d
 SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
@@ -72,10 +72,12 @@ def make_profile(name: str, points: Sequence[Sequence[float]], gamma: float | No
         raise ValueError("chromaticities of a white outside of the primaries")
     colours = colours * shares
     cones = BRADFORD @ D50 / (BRADFORD @ white_xyz)
+    if not 1 / MAX_CONES < cones.min() <= cones.max() < MAX_CONES:
+        raise ValueError("chromaticities of no white")
     adaptation = np.linalg.solve(BRADFORD, cones[:, None] * BRADFORD)
     red, green, blue = (adaptation @ colours).T
-    if not np.abs([red, green, blue]).max() < MAX_COLORANT:
-        raise ValueError("chromaticities of no white")
+    if min(red[1], green[1], blue[1]) < 0:
+        raise ValueError("chromaticities of colours darker than black")
     curve = _curve(gamma)
     tags = {
         b"desc": _text(name),

@@ -61,10 +61,13 @@ def gamma(chunks: Mapping[bytes, bytes]) -> float | None:
 
 
 def chromaticities(chunks: Mapping[bytes, bytes]) -> list[tuple[float, float]] | None:
-    """The (x, y) of red, green, blue and white, by the chunk cHRM (11.3.2.1); None where there is none.
+    """The chromaticities that the chunk cHRM names (11.3.2.1).
 
     Args:
         chunks: {name: content}.
+
+    Returns:
+        (x, y) of red, green, blue and white; None where there is no such chunk.
     """
     content = chunks.get(b"cHRM", b"")
     if len(content) != 32:

@@ -583,7 +583,7 @@ def test_chunks_of_colours_of_png_become_a_profile(tmp_path, dtype, chunks, poin
     assert images.load(copy).metadata.icc == made
 
 
-@pytest.mark.parametrize("numbers", [(2, 2), (10, 13)])
+@pytest.mark.parametrize("numbers", [(2, 2), (10, 13), (1, 2), (9, 2)])
 def test_numbers_of_no_colours_leave_the_profile_of_png(tmp_path, numbers, caplog):
     profile = icc.make_profile("x", icc.PRIMARIES[12][1:])
     chunks = {b"cICP": bytes([*numbers, 0, 1]), b"iCCP": b"ICC\0\0" + zlib.compress(profile)}
