@@ -46,7 +46,6 @@ UNKNOWN = 2  # both as primaries and as a transfer
 SDR_TRANSFERS = (1, UNKNOWN, 6, 13, 14, 15)  # sRGB, unknown, and video's, which are shown alike
 GAMMAS = {4: 2.2, 5: 2.8, 8: 1.0}  # transfers where light is a power of the level
 TRANSFER_NAMES = {16: "PQ", 18: "HLG"}
-SRGB_PRIMARIES = (1, UNKNOWN)  # those of sRGB, and unknown
 SRGB_GAMMA = 2.2  # what stands for sRGB's curve in the chunk gAMA of PNG
 GAMMA_TOLERANCE = 0.05  # relative; nearer ones look alike, and are those of sRGB
 POINT_TOLERANCE = 0.01  # of chromaticities
@@ -449,7 +448,7 @@ def _png_profile(path, data, metadata, is_colour):
         if not numbers[3]:
             raise UnsupportedImage(f"{path}: its levels are in video's range; export it in full range")
         _refuse_hdr(path, numbers[1])
-        if (numbers[0] == 1 or numbers[0] in icc.PRIMARIES) and numbers[1] != UNKNOWN:
+        if numbers[0] in icc.PRIMARIES and numbers[1] != UNKNOWN:
             return _profile_of_numbers(path, numbers[0], numbers[1], is_colour)
     if metadata.icc or b"sRGB" in chunks:
         return metadata.icc
@@ -467,12 +466,8 @@ def _profile_of_gamma(path, gamma, points, is_colour):
         points = None
     if gamma and not (points and is_colour) and abs(gamma / SRGB_GAMMA - 1) < GAMMA_TOLERANCE:
         gamma = None
-    if not is_colour:
-        return icc.make_gray_profile(f"Gray, gamma {gamma:.3g}", gamma) if gamma else b""
-    if not gamma and not points:
-        return b""
     try:
-        return icc.make_profile("Colours of PNG", points or icc.SRGB, gamma)
+        return _make_profile("Colours of PNG", points or icc.SRGB, gamma, is_colour)
     except ValueError:
         _warn_once(f"{path}: its chunk cHRM is no set of colours; they are taken for sRGB")
         return b""
@@ -500,16 +495,21 @@ def _profile_of_numbers(path, primaries, transfer, is_colour):
         UnsupportedImage: the levels are coded for HDR.
     """
     _refuse_hdr(path, transfer)
-    gamma = GAMMAS.get(transfer)
-    if not is_colour:
-        return icc.make_gray_profile(f"Gray, gamma {gamma:.3g}", gamma) if gamma else b""
-    if primaries not in SRGB_PRIMARIES and primaries not in icc.PRIMARIES:
+    if is_colour and primaries != UNKNOWN and primaries not in icc.PRIMARIES:
         name = f"primaries {primaries} of H.273"
         _warn_once(f"{path}: its colours ({name}) are unknown and taken for sRGB; they may look paler")
-    name, *points = icc.PRIMARIES.get(primaries, ("BT.709", *icc.SRGB))
-    if points == list(icc.SRGB) and not gamma:
+    name, *points = icc.PRIMARIES.get(primaries, icc.PRIMARIES[1])
+    return _make_profile(name, points, GAMMAS.get(transfer), is_colour)
+
+
+def _make_profile(name, points, gamma, is_colour):
+    """A profile as of icc.make_profile; one of gray levels for gray, and b"" where sRGB's says the same."""
+    curve = f", gamma {gamma:.3g}" if gamma else ""
+    if not is_colour:
+        return icc.make_gray_profile(f"Gray{curve}", gamma) if gamma else b""
+    if not gamma and tuple(points) == icc.SRGB:
         return b""
-    return icc.make_profile(f"{name}, gamma {gamma:.3g}" if gamma else name, points, gamma)
+    return icc.make_profile(name + curve, points, gamma)
 
 
 def decode_heif(path: Path) -> tuple[np.ndarray, Metadata]:

@@ -17,8 +17,9 @@ C = (0.31, 0.316)
 SRGB = ((0.64, 0.33), (0.3, 0.6), (0.15, 0.06), D65)  # (x, y) of red, green, blue and white
 ADOBE_RGB = ((0.64, 0.33), (0.21, 0.71), (0.15, 0.06), D65)
 ADOBE_RGB_GAMMA = 563 / 256
-# The same of other colours, with their name, by their number in ITU-T H.273 (Table 2).
+# The same with a name, by the number of ITU-T H.273 (Table 2).
 PRIMARIES = {
+    1: ("BT.709", *SRGB),
     4: ("BT.470 M", (0.67, 0.33), (0.21, 0.71), (0.14, 0.08), C),
     5: ("BT.470 B, G", (0.64, 0.33), (0.29, 0.6), (0.15, 0.06), D65),
     6: ("BT.601, 525 lines", (0.63, 0.34), (0.31, 0.595), (0.155, 0.07), D65),

@@ -38,14 +38,24 @@ def test_a_profile_shows_the_colours_of_its_primaries(chromaticities):
     assert np.abs(to_srgb(chromaticities, colours) - expected).max() < 1.5
 
 
+def colorants_of(profile):
+    """XYZ of red, green and blue, as LittleCMS reads them."""
+    return [colour[0] for colour in (profile.red_colorant, profile.green_colorant, profile.blue_colorant)]
+
+
 def test_colorants_are_those_of_apples_display_p3():
     profile = ImageCms.ImageCmsProfile(io.BytesIO(icc.make_profile("Display P3", DISPLAY_P3))).profile
     assert profile.profile_description == "Display P3"
-    colorants = [
-        colour[0] for colour in (profile.red_colorant, profile.green_colorant, profile.blue_colorant)
-    ]
+    colorants = colorants_of(profile)
     expected = [(0.51512, 0.2412, -0.00105), (0.29198, 0.69225, 0.04189), (0.1571, 0.06657, 0.78407)]
     np.testing.assert_allclose(colorants, expected, atol=2e-5)
+
+
+def test_colorants_are_those_of_adobe_rgb():
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(icc.make_profile("x", icc.ADOBE_RGB))).profile
+    colorants = colorants_of(profile)
+    expected = [(0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.7446)]
+    np.testing.assert_allclose(colorants, expected, atol=2e-4)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +67,7 @@ def test_colorants_are_those_of_apples_display_p3():
         ((42949, 0.3), *icc.SRGB[1:]),
         ((1, 0.0001), (0, 1), (0, 0.0001), (0.31337, 0.01423)),
         ((0.33094, 0.63903), (0.10632, 0.84173), (0.10627, 0.84169), (0.21862, 0.74037)),
+        ((0.0762, 0.7555), (0.4348, 0.1481), (0.8175, 0.1176), (0.4581, 0.2292)),
         ((0.64, 0.33), (0.3, 0.6), (0.15, 0.06), (0.9, 0.9)),
     ],
 )
@@ -77,5 +88,4 @@ def test_red_green_and_blue_of_a_profile_add_up_to_its_white(number):
     name, *points = icc.PRIMARIES[number]
     profile = ImageCms.ImageCmsProfile(io.BytesIO(icc.make_profile(name, points, 2.2))).profile
     assert profile.profile_description == name
-    colorants = [profile.red_colorant, profile.green_colorant, profile.blue_colorant]
-    np.testing.assert_allclose(np.sum([c[0] for c in colorants], axis=0), icc.D50, atol=1e-4)
+    np.testing.assert_allclose(np.sum(colorants_of(profile), axis=0), icc.D50, atol=1e-4)
