@@ -36,7 +36,7 @@ data: setup ## patch databases in build/data (stacks: build/data_stack): make da
 train: setup ## train a net: make train [SOLVER=solver/adam.prototxt] [GPU=0] [BATCH=64] [FROM=....solverstate]; an earlier log is kept as .1
 	$(PY) tools/train.py --caffe "$(CAFFE)" -solver "$(SOLVER)" $(and $(GPU),-gpu $(GPU)) $(and $(BATCH),-batch $(BATCH)) $(and $(FROM),-snapshot "$(FROM)")
 
-release: setup ## train and score a released model, resumable: make release MODEL=NAME [GPU=0] [PRECISION=tf32] [PHOTOS=DIR] [ITERATIONS=20: a dry run]
+release: setup ## train and score a two-stream model, resumable: make release MODEL=NAME [GPU=0] [PRECISION=tf32] [PHOTOS=DIR] [ITERATIONS=20: a dry run]
 	$(PY) tools/release.py "$(MODEL)" --caffe "$(CAFFE)" $(and $(GPU),--gpu $(GPU)) $(and $(PRECISION),--precision $(PRECISION)) $(and $(PHOTOS),--photos "$(PHOTOS)") $(and $(ITERATIONS),--iterations $(ITERATIONS))
 
 fuse: setup ## fuse a pair: make fuse A=near.jpg B=far.jpg OUT=sharp.png

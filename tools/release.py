@@ -1,4 +1,4 @@
-"""Train a released model by one command, from photographs to the numbers of its card.
+"""Train a two-stream model by one command, from photographs to the numbers of its card.
 
 The steps are a database, start weights, one training by `caffe train`, validation, scores on held-out pairs,
 and the card's numbers. models/NAME/training/ has the settings: solver.prototxt and train_val.prototxt for
@@ -30,10 +30,10 @@ from two_stream_fusion.base.files import atomic_write
 from two_stream_fusion.methods import models
 
 EXAMPLES = """examples:
-  python tools/release.py 2-1-2_f32_k3-defocus                  five hours on two cores
-  python tools/release.py 2-1-2_f64_k5-defocus --gpu 0 --precision tf32
-  python tools/release.py 2-1-2_f32_k3-defocus --iterations 20  a dry run: every step, in a minute
-  python tools/release.py 2-1-2_f32_k3-defocus --plan           what is finished, and what is left to do
+  python tools/release.py 2-1-2_f32_k3-photographs                  about five hours on two cores
+  python tools/release.py 2-1-2_f64_k5-photographs --gpu 0 --precision tf32
+  python tools/release.py 2-1-2_f32_k3-photographs --iterations 20  a dry run: every step, in a minute
+  python tools/release.py 2-1-2_f32_k3-photographs --plan           what is finished, and what is left to do
 """
 ROOT = Path(__file__).resolve().parents[1]
 OUT = Path("build/release")

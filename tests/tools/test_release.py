@@ -17,7 +17,7 @@ from two_stream_fusion.methods import models
 ROOT = Path(__file__).resolve().parents[2]
 PLANNED = [("one", ""), ("two", "to do again"), ("three", ""), ("four", "to do")]
 STEPS = ["database", "start weights", "training", "validation", "scores", "card"]
-FAST = "2-1-2_f32_k3-defocus"
+FAST = "2-1-2_f32_k3-photographs"
 COMMITTED = ROOT / f"models/{FAST}/training/solver.prototxt"
 
 
