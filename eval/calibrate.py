@@ -165,7 +165,7 @@ def format_report(
             # Smaller differences vary from one processor to the next. A toolbox's NaN does not count.
             largest = max([1e-12, *differences])
             rows.append([name, *cells, f"< {10 ** np.ceil(np.log10(largest)):.0e}" if differences else ""])
-        sections.append(f"### {title}\n\n{markdown_tables.markdown(['', *columns, 'apart'], rows)}")
+        sections.append(f"### {title}\n\n{markdown_tables.markdown(['', *columns, 'difference'], rows)}")
     clock = {rule: values["clock", rule] for rule in RULES}
     return template.format(
         pairs="\n".join(sections),
