@@ -8,6 +8,7 @@ work.
 from __future__ import annotations
 
 import abc
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -251,12 +252,12 @@ def build(
     if len(out.as_posix().split()) != 1:
         raise ValueError(f"{str(out)!r}: Caffe reads no path with a space in it")
     origin = provenance(sources, root, spec)
-    cv2.setNumThreads(1)  # photographs are processed in parallel, not parts of them
     # Threads suffice: decoding, hashing, blurring and writing release Python's lock.
-    with atomic_folder(out) as part, ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    workers = workers or os.cpu_count()
+    with atomic_folder(out) as part, _one_opencv_thread(), ThreadPoolExecutor(workers) as pool:
         planned = plan(sources, spec, pool, warn)
         splits = {"train": spec.expand_pairs(planned.train), "val": planned.val}
-        rows = sum(photograph.rows for split in splits.values() for photograph in split)
+        rows = sum(_kept_rows(split, expanded, spec) for split, expanded in splits.items())
         _check_disk(out, part, rows * row_bytes(spec.datasets()))
         manifest = {**origin, "skipped": planned.skipped, "rows": {}, "sha256": {}, "photographs": []}
         for split, expanded in splits.items():
@@ -389,11 +390,28 @@ def _check_disk(out, folder, needed):
         raise ValueError(f"{out}: {size} are needed on this disk, more than is free")
 
 
+@contextlib.contextmanager
+def _one_opencv_thread():
+    """Photographs are processed in parallel, not parts of them."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
+
+
+def _kept_rows(split, expanded, spec):
+    """How many rows of the photographs of a split are written."""
+    rows = sum(photograph.rows for photograph in expanded)
+    return min(rows, spec.val_patches or rows) if split == "val" else rows
+
+
 def _write_split(split, expanded, folder, spec, pool):
     """Write the rows of photographs, shuffled over all of them: the files' names, and the number of rows."""
     ends = np.cumsum([photograph.rows for photograph in expanded])
     order = np.random.default_rng([spec.seed, split == "val"]).permutation(ends[-1])
-    row_count = min(len(order), spec.val_patches or len(order)) if split == "val" else len(order)
+    row_count = _kept_rows(split, expanded, spec)
     with delay_interrupt():
         database = Database(folder / split, row_count, spec.datasets())
 

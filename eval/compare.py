@@ -89,9 +89,9 @@ def find_fused(
         {(pair, title): file}, and {"TITLE on PAIR": why it is missing}.
 
     Raises:
-        ValueError: a folder that does not exist or has no folder of images in it.
+        ValueError: a folder that does not exist or has no folder of images in it; two folders of one method.
     """
-    image_files, missing = {}, {}
+    image_files, missing, folder_of = {}, {}, {}
     for folder in folders:
         if not Path(folder).is_dir():
             raise ValueError(f"--fused {folder}: no such folder")
@@ -104,6 +104,10 @@ def find_fused(
             raise ValueError(f"--fused {folder}: no folder of images there; each method has one")
         for path, files in by_method.items():
             title = f"{path.name} (images)" if path.name in reserved else path.name
+            if folder_of.setdefault(title, path) != path:
+                raise ValueError(
+                    f"--fused: {folder_of[title]} and {path} have one name, so one title; rename one"
+                )
             for name in names:
                 file, reason = _only_image(files, str(name).split("/")[-1])
                 if file:
@@ -193,7 +197,8 @@ def write_report(
     ]
     write_text(out / "scores.csv", markdown_tables.comma_separated(["pair", "method", *columns], lines))
     count = "one pair" if len(scores) == 1 else f"{len(scores)} pairs"
-    text = f"## Mean of {count}\n\n{markdown_table(results.mean_scores(scores), columns)}"
+    means = results.mean_scores(scores)
+    text = f"## Mean of {count}\n\n{markdown_table(means, columns)}"
     lower = [metric for metric in columns if not is_higher_better(metric)]
     if lower:
         text += f"\nLess is better for {' and '.join(lower)}, more for all others.\n"
@@ -204,7 +209,6 @@ def write_report(
         text += "".join(f"- {name}: {reason}\n" for name, reason in missing.items())
     write_text(out / "summary.md", text)
     caption = f"Fusion metrics, mean of {count}."
-    means = results.mean_scores(scores)
     write_text(out / "summary.tex", latex_float(means, columns, caption, "tab:fusion"))
     return text
 

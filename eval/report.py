@@ -128,9 +128,11 @@ def show_pair(
             if image is not None:
                 if a.dtype == np.uint8:  # as it was scored
                     (image,) = eight_bit_originals(image)
+                image = _with_channels_of(a, image)
                 check_alike(a, image)
-        except (OSError, ValueError):
-            image = None
+        except (OSError, ValueError) as error:
+            notes.append(f"{title} cannot be shown: {error}.")
+            continue
         if image is None or path is None:
             missing.append(title)
         else:
@@ -143,6 +145,14 @@ def show_pair(
     right = positions.get("Ours", len(shown_pictures) - 1)
     view = View(name, shown_pictures, 0, right, is_grid=has_truth, shows_differences=has_truth)
     return Pair(view, score([a, b], truth, columns=columns) if has_truth else {}, notes)
+
+
+def _with_channels_of(source, image):
+    """Colour of equal channels as gray beside a gray source, and gray as colour beside one of colour."""
+    if source.ndim < image.ndim:
+        gray = image[..., 0]
+        return gray if (image == gray[..., None]).all() else image
+    return np.repeat(image[..., None], 3, axis=2) if source.ndim > image.ndim else image
 
 
 def _fused_files(name, titles, folder):

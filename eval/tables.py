@@ -372,11 +372,13 @@ def _add_lytro_table(report, lytro):
         name: {title: row for title, row in of_pair.items() if title not in left_out}
         for name, of_pair in lytro.items()
     }
+    compared_methods = [title for title in rows if title in registry.TITLES.values() and title != "Ours"]
+    others = "the nine" if len(compared_methods) == 9 else ", ".join(compared_methods)
     text = (
         f"## Lytro, mean of {len(lytro)} pairs\n\nIn brackets: others' images or implementations, as "
         "eval/lytro_tables.csv says, by the same metrics.\n\n"
         + markdown_table(rows, report.columns, read_published("lytro_tables.csv"))
-        + f"\nOn how many of the {len(lytro)} each is the best of the nine, Ours and {SELECT}, "
+        + f"\nOn how many of the {len(lytro)} each is the best of {others}, Ours and {SELECT}, "
         "alone or level to four digits:\n\n" + count_wins(compared, report.columns)
     )
     lines = {(name, title): row for name, of_pair in lytro.items() for title, row in of_pair.items()}

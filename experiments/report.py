@@ -13,7 +13,6 @@ from experiments.schedule import write_net
 from experiments.trainings import (
     Caffe,
     Training,
-    batch_size,
     count_parameters,
     identify_caffe,
     net_with_data,
@@ -23,6 +22,7 @@ from experiments.trainings import (
     read_solver_and_net,
 )
 from tools import pictures, plot_log, timing
+from tools.net_options import batch_size
 from two_stream_fusion.base import markdown_tables
 from two_stream_fusion.base.files import write_text
 

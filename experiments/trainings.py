@@ -12,6 +12,7 @@ from caffe.proto import caffe_pb2
 
 from experiments.databases import Database, digest, prepare_database
 from tools import plot_log
+from tools.net_options import batch_size
 from two_stream_fusion.methods import models
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -192,11 +193,6 @@ def read_solver_and_net(row: Row) -> tuple[caffe_pb2.SolverParameter, caffe_pb2.
     """
     solver = models.read_prototxt(ROOT / row.solver, caffe_pb2.SolverParameter())
     return solver, models.read_prototxt(ROOT / solver.net, caffe_pb2.NetParameter())
-
-
-def batch_size(net: caffe_pb2.NetParameter) -> int:
-    """Patches in a batch of a net that trains."""
-    return next(layer.hdf5_data_param.batch_size for layer in net.layer if layer.type == "HDF5Data")
 
 
 def merge_equal(trainings: Iterable[Training]) -> list[Training]:

@@ -19,14 +19,13 @@ UNTESTED = {
     ],
     "for memory alone": [
         ("data_prep/regions.py", "STRIP_ROWS"),
+        ("two_stream_fusion/base/tiles.py", "NETWORK_TILE"),
         ("two_stream_fusion/io/decode.py", "BAND"),
         ("two_stream_fusion/methods/cnn.py", "TILE"),
         ("two_stream_fusion/methods/multi_stream.py", "LOWEST"),
         ("two_stream_fusion/methods/multi_stream.py", "MEMORY"),
         ("two_stream_fusion/methods/multi_stream.py", "TILES"),
         ("two_stream_fusion/methods/srcnn.py", "TILE"),
-        ("two_stream_fusion/methods/two_stream.py", "TILE"),
-        ("two_stream_fusion/stack/fuse_network.py", "TILE"),
     ],
     "against division by zero": [
         ("two_stream_fusion/methods/cp.py", "_E"),

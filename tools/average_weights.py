@@ -31,11 +31,14 @@ def average(paths: Sequence[str], output: str) -> None:
         output: the caffemodel to write. All but the weights is that of the first.
 
     Raises:
-        ValueError: a file is no caffemodel, or layers differ.
+        ValueError: a file is no caffemodel, or one without weights or from before 2015; or layers differ.
         OSError: a file cannot be read or written.
     """
     nets = [models.read_caffemodel(path) for path in paths]
     first = nets[0]
+    if not any(blob.data for layer in first.layer for blob in layer.blobs):
+        old = ": its layers have the form of before 2015" if first.layers else ""
+        raise ValueError(f"{paths[0]}: has no weights to average{old}")
     for path, net in zip(paths[1:], nets[1:]):
         if _shapes(net) != _shapes(first):
             raise ValueError(f"{path}: other layers than those of {paths[0]}")
@@ -48,8 +51,8 @@ def average(paths: Sequence[str], output: str) -> None:
 
 
 def _shapes(net):
-    """The names of the layers with weights, and the shapes of these."""
-    return [(layer.name, [tuple(blob.shape.dim) for blob in layer.blobs]) for layer in net.layer]
+    """The names of the layers, and the shapes and lengths of their weights."""
+    return [(layer.name, [(*blob.shape.dim, len(blob.data)) for blob in layer.blobs]) for layer in net.layer]
 
 
 def main(argv: Sequence[str] | None = None) -> None:

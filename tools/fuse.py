@@ -23,6 +23,7 @@ from tqdm import tqdm
 from two_stream_fusion import batch, pipeline
 from two_stream_fusion import outputs as out
 from two_stream_fusion.base import cli
+from two_stream_fusion.base.tiles import NETWORK_TILE
 from two_stream_fusion.memory_estimate import check_memory, limit_jobs
 from two_stream_fusion.methods import models, networks, registry
 from two_stream_fusion.outputs import Outputs
@@ -106,7 +107,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--precision", choices=("float32", "bfloat16"), default="float32", help="of the network (default:"
         " %(default)s)")  # fmt: skip
     add("--tile", metavar="N", type=int, help="of two_stream: compute in squares of N pixels, 0: all at once"
-        f" (default: {fuse_network.TILE})")  # fmt: skip
+        f" (default: {NETWORK_TILE})")  # fmt: skip
 
     add = parser.add_argument_group("stacks of three images or more").add_argument
     add("--keep-order", action="store_true", help="the images are in the order of focus; do not sort"
@@ -197,7 +198,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("--net and --weights go together")
     if bool(args.net) + bool(args.model) + args.fast > 1:
         parser.error("use only one of --net, --model and --fast")
-    args.tile = fuse_network.TILE if args.tile is None else args.tile
+    args.tile = NETWORK_TILE if args.tile is None else args.tile
     if args.tile < 0 or 0 < args.tile < 16:
         parser.error("--tile must be 0, or at least 16")
     return args
@@ -267,9 +268,9 @@ def _fuse(words, outputs, settings, warnings):
     fusing = settings.fusing
     method, align, reference = fusing["method"], fusing["align"], fusing["reference"]
     progress = partial(progress_bar, settings.is_quiet)
-    out.check_outputs(outputs, find_images(words), method)
-    warn_if_among_sources(outputs.image, words)
     sources = find_images(words)
+    out.check_outputs(outputs, sources, method)
+    warn_if_among_sources(outputs.image, words)
     check_memory(sources, settings.memory_method(), **settings.reading)
     frames = Frames(sources, **settings.reading)
     is_cropped = align is not None and fusing["crop"]

@@ -1,4 +1,4 @@
-"""Helpers of the commands that show nets: open the requested net, and refuse unknown names."""
+"""Helpers of commands for nets: open the requested net, refuse unknown names, tell the batch size."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import argparse
 
     import caffe
+    from caffe.proto import caffe_pb2
 
 
 def open_net(args: argparse.Namespace) -> caffe.Net:
@@ -48,3 +49,8 @@ def refuse_unknown(requested: Iterable[str], names: Sequence[str], noun: str) ->
     for name in requested:
         if name not in names:
             raise ValueError(f"no {noun} {name!r}: there are {', '.join(names)}")
+
+
+def batch_size(net: caffe_pb2.NetParameter) -> int:
+    """Patches in a batch of a net that trains."""
+    return next(layer.hdf5_data_param.batch_size for layer in net.layer if layer.type == "HDF5Data")

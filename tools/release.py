@@ -38,7 +38,6 @@ EXAMPLES = """examples:
 ROOT = Path(__file__).resolve().parents[1]
 OUT = Path("build/release")
 DRY_PAIRS = 2  # held-out pairs that a dry run scores
-BUNDLED = "photographs"  # the folder of a dry run for the photographs inside scikit-image
 
 
 def prepare(args: argparse.Namespace) -> Release:
@@ -87,7 +86,7 @@ def prepare(args: argparse.Namespace) -> Release:
     shorten(solver, args.iterations)
     return release._replace(
         options=re.sub(r"--pairs \d+", "--pairs 1", release.options),
-        photos=args.photos or str(folder / BUNDLED),
+        photos=args.photos or str(release.bundled),
         score_pairs=DRY_PAIRS,
     )
 
@@ -157,8 +156,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ValueError("no photographs to train on: run data_prep/fetch.py train, or give --photos DIR")
     try:
         with release_steps.alone(release):
-            if release.photos == str(release.folder / BUNDLED):
-                _copy_bundled(Path(release.photos))
+            if release.photos == str(release.bundled):
+                _copy_bundled(release.bundled)
             release_steps.refuse_other_training(release)
             release.write_settings()
             release_steps.run(steps)

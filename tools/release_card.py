@@ -14,6 +14,7 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
 from tools import plot_log, timing
+from tools.net_options import batch_size
 from two_stream_fusion.base.files import write_text
 
 CARD = """---
@@ -71,6 +72,11 @@ class Release(NamedTuple):
     score_pairs: int = 24
 
     @property
+    def bundled(self) -> Path:
+        """The folder of a dry run for the photographs inside scikit-image."""
+        return self.folder / "photographs"
+
+    @property
     def log(self) -> Path:
         """The log of `caffe train`."""
         return self.folder / "train.log"
@@ -119,9 +125,8 @@ def write(release: Release, scores: Mapping[str, Path]) -> None:
     used = [entry["set"] for entry in manifest["photographs"]]
     validation = json.loads((folder / "validation.json").read_text())
     net = release.net
-    batch = next(layer.hdf5_data_param.batch_size for layer in net.layer if layer.type == "HDF5Data")
     log = release.log.read_text(errors="replace").splitlines()
-    batch *= solver.iter_size
+    batch = batch_size(net) * solver.iter_size
     psnr = validation["PSNR"]
     text = CARD.format(
         model=release.model,
@@ -207,7 +212,8 @@ def describe_machine(log: Iterable[str]) -> str:
 
 def repeat_command(release: Release) -> str:
     """The command that repeats a release."""
-    variables = {"MODEL": release.model, "GPU": release.gpu, "PRECISION": release.precision}
+    photos = None if release.photos == str(release.bundled) else release.photos
+    variables = {"MODEL": release.model, "GPU": release.gpu, "PRECISION": release.precision, "PHOTOS": photos}
     dry_run = release.score_pairs < Release._field_defaults["score_pairs"]
     variables["ITERATIONS"] = str(release.solver.max_iter) if dry_run else None
     return " ".join(["make release", *(f"{k}={shlex.quote(v)}" for k, v in variables.items() if v)])

@@ -37,7 +37,7 @@ with torch.no_grad():
 # Prints the median seconds of a forward pass, the peak memory in MB (of the process, or of PyTorch on a GPU),
 # and the products and sums for one pixel: of all layers, and of those that read the two images.
 INFERENCE = """
-import resource, statistics, sys, time
+import statistics, sys, time
 import numpy as np
 import caffe
 deploy, side, precision, gpu = sys.argv[1:]
@@ -60,7 +60,7 @@ for _ in range(7):
     seconds.append(time.perf_counter() - start)
 work = {name: 2 * blobs[0].data.size for name, blobs in net.params.items()}
 first = sum(work[name] for name in work if name.startswith("conv1_"))
-memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+memory = 1024 * int(open("/proc/self/status").read().partition("VmHWM:")[2].split()[0]) / 1e6
 if gpu:
     import torch
     memory = torch.cuda.max_memory_allocated() / 1e6

@@ -13,6 +13,7 @@ import numpy as np
 
 import two_stream_fusion
 from two_stream_fusion.base.files import atomic_write, check_output
+from two_stream_fusion.base.pixels import eight_bits
 from two_stream_fusion.io import images
 from two_stream_fusion.methods import registry
 from two_stream_fusion.pipeline import Aligned, Result
@@ -241,6 +242,8 @@ def write_maps(folder: Path, method: str, maps: list[dict[str, Any]], replace: b
 def write_panel(path: Path, frames: Frames, fused: np.ndarray, replace: bool = True) -> None:
     """Write up to PANEL of the sources, evenly spaced, and the result, side by side in 8 bit.
 
+    Levels of 16 bits that use a part of them, as 12 bits do, are spread over all: else the panel is black.
+
     Args:
         path: the file.
         frames: the sources.
@@ -248,8 +251,11 @@ def write_panel(path: Path, frames: Frames, fused: np.ndarray, replace: bool = T
         replace: whether an older file may be replaced.
     """
     indices = np.unique(np.linspace(0, len(frames) - 1, min(PANEL, len(frames))).round().astype(int))
+    if frames.dtype == np.uint16:
+        frames = frames.spread()
+        fused = frames.level_map.spread(fused)
     row = np.concatenate([*(frames[i] for i in indices), fused], axis=1)
-    images.write(path, row if row.dtype == np.uint8 else (row // 257).astype(np.uint8), replace=replace)
+    images.write(path, eight_bits(row), replace=replace)
 
 
 def make_report(

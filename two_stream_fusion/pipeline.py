@@ -25,12 +25,12 @@ from typing import (
 
 import numpy as np
 
+from two_stream_fusion.base.tiles import NETWORK_TILE
 from two_stream_fusion.memory_estimate import check_memory
 from two_stream_fusion.methods import networks, registry
 from two_stream_fusion.stack import fuse_matte
 from two_stream_fusion.stack.frames import Frames, Source
 from two_stream_fusion.stack.fuse_network import (
-    TILE,
     Progress,
     count_tiles,
     fuse_by_network,
@@ -128,7 +128,7 @@ def fuse(
     net: str | Path | None = None,
     weights: str | Path | None = None,
     refine: str | None = None,
-    tile: int = TILE,
+    tile: int = NETWORK_TILE,
     gpu: int | None = None,
     precision: str = "float32",
     align: str | None = None,

@@ -40,25 +40,25 @@ _FLUSH_EVERY = 1000  # records in a transaction, as in Caffe
 
 
 def _image_datum(path, label, color, size, encoding):
-    """The Datum of an image file: its pixels, or with an `encoding` the bytes of an image file."""
+    """The Datum of an image file (its pixels, or with an `encoding` the bytes of a file), and its shape."""
     pixels = read_image(path, color, size)
     datum = caffe_pb2.Datum(label=label)
     if not encoding:
         datum.channels, datum.height, datum.width = pixels.shape[2], *pixels.shape[:2]
         datum.data = pixels.transpose(2, 0, 1).tobytes()
         datum.encoded = False
-        return datum
+        return datum, pixels.shape
     datum.encoded = True
     extension = os.path.splitext(path)[1][1:].lower()
     same = extension == encoding.lower() or (encoding.lower(), extension) == ("jpg", "jpeg")
     if same and not any(size):
         datum.data = read_file(path, "image")
-        return datum
+        return datum, pixels.shape
     try:
         datum.data = opencv().imencode(f".{encoding}", pixels)[1].tobytes()
     except opencv().error:
         raise ValueError(f"image {path!r}: OpenCV does not write {encoding!r}") from None
-    return datum
+    return datum, pixels.shape
 
 
 def convert_imageset(
@@ -110,14 +110,14 @@ def convert_imageset(
                 encoding = encode_type or (os.path.splitext(name)[1][1:].lower() if encoded else "")
                 try:
                     size = max(0, resize_height), max(0, resize_width)
-                    datum = _image_datum(root + name, label, not gray, size, encoding)
+                    datum, shape = _image_datum(root + name, label, not gray, size, encoding)
                 except ValueError as error:
                     glog.error(str(error))
                     continue
-                length = datum.channels * datum.height * datum.width
-                expected = length if expected is None else expected
-                if check_size and length != expected:
-                    raise ValueError(f"image {root + name!r} has {length} values, those before {expected}")
+                expected = shape if expected is None else expected
+                if check_size and shape != expected:
+                    sizes = ["x".join(map(str, x)) for x in (shape, expected)]
+                    raise ValueError(f"image {root + name!r} is {sizes[0]}, those before are {sizes[1]}")
                 batch.append(
                     (f"{i:08d}_{name}".encode("utf-8", "surrogateescape"), datum.SerializeToString())
                 )

@@ -154,8 +154,11 @@ def measure_known_motions(count: int) -> Iterator[list[str]]:
                     continue
                 seconds += time.perf_counter() - start
                 errors.append(align.corner_distance(estimate, truth, image.shape))
-        numbers = [np.median(errors), np.quantile(errors, 0.9), max(errors), seconds / len(errors)]
-        yield [label, motion, f"{len(errors) + failed}", *(f"{n:.3f}" for n in numbers), f"{failed}"]
+        numbers = ["-"] * 4
+        if errors:
+            values = np.median(errors), np.quantile(errors, 0.9), max(errors), seconds / len(errors)
+            numbers = [f"{value:.3f}" for value in values]
+        yield [label, motion, f"{len(errors) + failed}", *numbers, f"{failed}"]
 
 
 def measure_large_pair() -> tuple[float, float]:

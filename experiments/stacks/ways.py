@@ -257,7 +257,9 @@ class Cost:
         """(seconds, megabytes); None where the system does not say."""
         seconds = _cpu_seconds() - self.seconds
         peak = _memory("VmHWM")
-        return seconds, None if peak is None or self.memory is None else max(0, peak - self.memory) / 1e3
+        if peak is None or self.memory is None:
+            return seconds, None
+        return seconds, max(0, peak - self.memory) * 1024 / 1e6
 
 
 def _cpu_seconds():
@@ -266,7 +268,7 @@ def _cpu_seconds():
 
 
 def _memory(field):
-    """Kilobytes of a field of /proc/self/status."""
+    """Kibibytes of a field of /proc/self/status."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:

@@ -20,11 +20,15 @@ def test_means_are_bvlc_caffes(image_batches):
 
 def test_a_mistake_is_one_line_and_status_1(folder, capfd):
     """And nothing is left of the database."""
+    mixed = ["./", "mixed.txt", "db"]
+    size = "image './wide.png' is 30x40x3, those before are 12x10x3"
     for arguments, message in (
         (["-colour", "./", "list.txt", "db"], "unknown flag '-colour'"),
         (["-gray=maybe", "./", "list.txt", "db"], "-gray needs true or false, not 'maybe'"),
         (["-backend=leveldb", "./", "list.txt", "db"], "-backend: only lmdb is supported"),
-        (["-check_size", "./", "mixed.txt", "db"], "image './wide.png' has 3600 values, those before 360"),
+        (["-check_size", *mixed], size),
+        (["-check_size", "-encoded", *mixed], size),
+        (["-check_size", "-encode_type=png", *mixed], size),
     ):
         assert image_tools.convert_main(arguments) == 1
         assert capfd.readouterr().err.splitlines()[-1].startswith(f"caffe: error: {message}")

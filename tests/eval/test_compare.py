@@ -325,6 +325,9 @@ def test_ground_truth_of_a_folder(photos, triple, tmp_path, capsys, one_process)
     for words, name in mistakes.items():
         with pytest.raises(ValueError, match=words):
             compare.main([*arguments, "--fused", str(tmp_path / name)])
+    twice = [str(others(tmp_path / name, Net={"one": triple[2]})) for name in ("f1", "f2")]
+    with pytest.raises(ValueError, match=r"f1/Net and .*f2/Net have one name"):
+        compare.main([*arguments, "--fused", twice[0], "--fused", twice[1]])
     with pytest.raises(SystemExit):
         compare.main([*arguments, "--methods", "none"])
     assert "nothing to score without --fused" in capsys.readouterr().err

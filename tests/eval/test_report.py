@@ -65,6 +65,18 @@ def test_the_command_writes_a_page(tables_folder, tmp_path, capsys):
         report.main(["--tables", str(tables_folder), "--out", str(tmp_path / "page.txt")])
 
 
+@pytest.mark.parametrize("deep", ["source", "fused"])
+def test_equal_channels_are_shown_beside_gray(tmp_path, monkeypatch, triple, deep):
+    """As they are scored: a gray image and the same in three equal channels."""
+    gray = triple[2] if triple[2].ndim == 2 else triple[2][..., 0]
+    colour = np.repeat(gray[..., None], 3, axis=2)
+    source, fused = (colour, gray) if deep == "source" else (gray, colour)
+    monkeypatch.setattr(results, "load_pair", lambda name: pairs.Pair(source, source, source))
+    images.write(tmp_path / "f.png", fused)
+    shown = report.show_pair("camera", {"M": {}}, {"M": tmp_path / "f.png"}, tmp_path / "page.html")
+    assert not shown.notes and shown.view.pictures[-1].name == "M"
+
+
 def test_images_and_photographs_that_lack_are_named(tmp_path, monkeypatch):
     (tmp_path / "fused/camera").mkdir(parents=True)
     images.write(tmp_path / "fused/camera/DWT-0123456789abcdef.png", np.zeros((4, 4), np.uint8))
@@ -72,7 +84,10 @@ def test_images_and_photographs_that_lack_are_named(tmp_path, monkeypatch):
     files = report._fused_files("camera", rows, tmp_path / "fused")
     assert list(files) == ["DWT"]
     shown = report.show_pair("camera", rows, files, tmp_path / "page.html")
-    assert shown.notes == ["No fused image of LP, DWT; `make tables` makes it."]
+    assert shown.notes == [
+        "DWT cannot be shown: images differ: (256, 256) uint8 and (4, 4) uint8.",
+        "No fused image of LP; `make tables` makes it.",
+    ]
     assert len(shown.view.pictures) == 3
 
     def fail(name):

@@ -49,3 +49,21 @@ def test_other_layers_are_refused(caffemodel, tmp_path, other):
     with pytest.raises(ValueError, match=r"b.caffemodel: other layers than those of .*a.caffemodel"):
         average_weights.average([first, second], tmp_path / "mean.caffemodel")
     assert not (tmp_path / "mean.caffemodel").exists()
+
+
+@pytest.mark.parametrize(
+    ("net", "reason"),
+    [
+        (caffe_pb2.NetParameter(), "$"),
+        (caffe_pb2.NetParameter(layer=[{"name": "conv"}]), "$"),
+        (
+            caffe_pb2.NetParameter(layers=[{"blobs": [{"data": [1]}]}]),
+            ": its layers have the form of before 2015$",
+        ),
+    ],
+)
+def test_files_without_weights_have_no_mean(net, reason, tmp_path):
+    path = tmp_path / "a.caffemodel"
+    path.write_bytes(net.SerializeToString())
+    with pytest.raises(ValueError, match=f"a.caffemodel: has no weights to average{reason}"):
+        average_weights.average([path, path], tmp_path / "mean.caffemodel")

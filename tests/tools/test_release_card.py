@@ -50,8 +50,8 @@ def test_the_machine_is_that_of_each_run_in_the_log():
 def test_the_command_that_repeats_a_release():
     solver = caffe_pb2.SolverParameter(max_iter=20)
     made = Release("m", Path("out"), solver, "", "--out out", "photos", "caffe", "0", "tf32")
-    assert release_card.repeat_command(made) == "make release MODEL=m GPU=0 PRECISION=tf32"
-    dry_run = made._replace(gpu=None, precision=None, score_pairs=2)
+    assert release_card.repeat_command(made) == "make release MODEL=m GPU=0 PRECISION=tf32 PHOTOS=photos"
+    dry_run = made._replace(gpu=None, precision=None, score_pairs=2, photos="out/photographs")
     assert release_card.repeat_command(dry_run) == "make release MODEL=m ITERATIONS=20"
 
 

@@ -24,9 +24,15 @@ def test_a_panel_shows_some_of_many(tmp_path):
     frames = Frames([np.full((4, 5), 10 * i, np.uint8) for i in range(9)])
     outputs.write_panel(tmp_path / "p.png", frames, np.full((4, 5), 255, np.uint8))
     assert images.read(tmp_path / "p.png")[0, ::5].tolist() == [0, 30, 50, 80, 255]
-    deep = Frames([np.full((4, 5), 257 * i, np.uint16) for i in range(2)])
+    deep = Frames([np.full((4, 5), level, np.uint16) for level in (65406, 65407)])
     outputs.write_panel(tmp_path / "p.png", deep, deep[1])
-    assert images.read(tmp_path / "p.png")[0, ::5].tolist() == [0, 1, 1]
+    assert images.read(tmp_path / "p.png")[0, ::5].tolist() == [254, 255, 255]  # rounded
+
+
+def test_a_panel_of_few_levels_is_as_bright_as_if_they_were_all(tmp_path):
+    twelve_bits = [np.full((4, 5), level, np.uint16) for level in (4095, 2048)]
+    outputs.write_panel(tmp_path / "p.png", Frames(twelve_bits), twelve_bits[1])
+    assert images.read(tmp_path / "p.png")[0, ::5].tolist() == [255, 128, 128]
 
 
 def test_the_files_are_named():

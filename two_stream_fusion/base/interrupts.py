@@ -61,5 +61,5 @@ def delay_interrupt() -> Iterator[None]:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in zip(delayed, previous):
             signal.signal(number, handler)
-    if received:
-        signal.raise_signal(received[0])
+    for number in dict.fromkeys(received):  # the first may be one that is ignored
+        signal.raise_signal(number)

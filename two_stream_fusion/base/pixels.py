@@ -55,6 +55,20 @@ def depth_scale(image: np.ndarray) -> float:
     return np.iinfo(image.dtype).max / 255
 
 
+def eight_bits(image: np.ndarray) -> np.ndarray:
+    """The levels of an image in uint8, rounded.
+
+    Args:
+        image: of any shape, uint8 or uint16.
+
+    Returns:
+        Of the same shape; `image` itself where it is uint8.
+    """
+    if image.dtype == np.uint8:
+        return image
+    return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
 def gray(image: np.ndarray) -> np.ndarray:
     """The luma of a colour image, or a gray image itself.
 

@@ -8,6 +8,7 @@ from typing import Any, Callable, Sequence, Tuple
 import cv2
 import numpy as np
 
+NETWORK_TILE = 512  # pixels a side, for memory alone: BVLC Caffe needs 6 GB for it, caffe_torch a tenth
 TILE = 384  # pixels: side of the squares of map_tiles, for speed alone; the data of a tile fit a core's cache
 Tile = Tuple[Tuple[slice, slice], Tuple[slice, slice], Tuple[slice, slice]]  # inner, outer, inside
 

@@ -14,13 +14,13 @@ import numpy as np
 from caffe.proto import caffe_pb2
 
 from two_stream_fusion.base.pixels import LUMA, check_alike, check_fusable, round_half_even
-from two_stream_fusion.base.tiles import tiles
+from two_stream_fusion.base.tiles import NETWORK_TILE, tiles
 from two_stream_fusion.methods import models
 
-TILE = 512  # pixels a side, for memory alone: BVLC Caffe needs 6 GB for it, caffe_torch a tenth
 
-
-def fuse(a: np.ndarray, b: np.ndarray, *, model: str = models.DEFAULT, tile: int = TILE) -> np.ndarray:
+def fuse(
+    a: np.ndarray, b: np.ndarray, *, model: str = models.DEFAULT, tile: int = NETWORK_TILE
+) -> np.ndarray:
     """Fuse two images with one of the shipped models.
 
     Args:
@@ -68,7 +68,7 @@ class TwoStream:
         a: np.ndarray,
         b: np.ndarray,
         *,
-        tile: int = TILE,
+        tile: int = NETWORK_TILE,
         where: np.ndarray | None = None,
         progress: Callable[[Iterable], Iterable] = iter,
     ) -> np.ndarray:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from two_stream_fusion.base.pixels import depth_scale
+from two_stream_fusion.base.pixels import depth_scale, eight_bits
 from two_stream_fusion.io import icc
 
 MAX_SIDE = 1600  # pixels of a picture
@@ -49,9 +49,7 @@ def shrink(image: np.ndarray, is_flat: bool = False, max_side: int = MAX_SIDE) -
     if factor < 1:
         size = [max(1, round(side * factor)) for side in image.shape[1::-1]]
         image = cv2.resize(image, size, interpolation=cv2.INTER_NEAREST if is_flat else cv2.INTER_AREA)
-    if image.dtype == np.uint16:
-        image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    return np.ascontiguousarray(image)
+    return np.ascontiguousarray(eight_bits(image))
 
 
 def choice_colours(count: int) -> np.ndarray:

@@ -110,7 +110,10 @@ def make_result_page(
     if bits:
         notes.append(f"The levels leave {bits} upper bits unused; they are shown {2**bits} times as bright.")
     if result.choice is None and result.refine == "none":
-        notes.append("The network makes each pixel from both photographs: there is no map of choices.")
+        sources_of_pixel = "both" if count == 2 else "all"
+        notes.append(
+            f"The network makes each pixel from {sources_of_pixel} photographs: there is no map of choices."
+        )
     sections = [
         Section("Comparison", notes, warnings, [view]),
         Section("Photographs", tables=[_photographs(result, measured, sharpness(fused), share, labels)]),

@@ -43,8 +43,8 @@ def select_frames(
 
     Args:
         net: fuses two images, such as a TwoStream; it is called with `options` and `progress`.
-        frames: two or more images in the order of their focus (see focus_order), H x W or H x W x 3, uint8 or
-            uint16, alike. Each is read once, and two are held at a time.
+        frames: two or more images in the order of their focus (see stack/order.py), H x W or H x W x 3,
+            uint8 or uint16, alike. Each is read once, and two are held at a time.
         progress: wraps the tiles that the net computes.
         **options: passed to the net, such as tile.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Callable, ContextManager, Iterable, Iterator
 import cv2
 import numpy as np
 
-from two_stream_fusion.base.tiles import tiles
+from two_stream_fusion.base.tiles import NETWORK_TILE, tiles
 from two_stream_fusion.stack import depth_edges, pair_selection
 from two_stream_fusion.stack.blend import blend_frames
 from two_stream_fusion.stack.frame_selection import select_frames
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     from two_stream_fusion.methods.multi_stream import MultiStream
 
-TILE = 512  # pixels a side, for memory alone: BVLC Caffe needs 6 GB for it, caffe_torch a tenth
-EDGE_TILE = 192  # the same near depth edges, for speed alone: they are a small part of an image
+EDGE_TILE = 192  # pixels a side near depth edges, for speed alone: they are a small part of an image
 REFINEMENTS = ("none", "select")
 
 Track = Callable[[Iterable], Iterable]
@@ -48,7 +47,7 @@ def fuse_by_network(
     frames: Frames | list[np.ndarray],
     *,
     refine: str = "none",
-    tile: int = TILE,
+    tile: int = NETWORK_TILE,
     progress: Progress = no_progress,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Fuse aligned images by a network.
@@ -95,7 +94,7 @@ def fuse_depth_edges(
     frames: Frames,
     image: np.ndarray,
     choice: np.ndarray,
-    tile: int = TILE,
+    tile: int = NETWORK_TILE,
     progress: Progress = no_progress,
 ) -> np.ndarray:
     """Take the network's image of a stack near depth edges: see stack/depth_edges.py.

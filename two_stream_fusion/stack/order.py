@@ -8,7 +8,7 @@ Not from the paper.
 
 from __future__ import annotations
 
-from typing import Iterable, Sequence
+from typing import Sequence
 
 import cv2
 import numpy as np
@@ -16,7 +16,6 @@ import numpy as np
 from two_stream_fusion.base.pixels import gray_levels
 from two_stream_fusion.stack import camera_shift
 from two_stream_fusion.stack.details import gaussian_blur
-from two_stream_fusion.stack.screening import small_gray
 
 COMPARED_SIDE = 600  # pixels: the longer side at which frames are compared
 MAP_SIDE = 200  # pixels: the longer side of maps of detail, which can be shifted
@@ -27,40 +26,22 @@ KEEP_ORDER_RATIO = 1.01  # of the length of its path and of the shortest: the or
 ALIKE_RATIO = 1.05  # of the mean distance of all frames and of neighbours: frames have no order up to it
 
 
-def focus_order(frames: Iterable[np.ndarray]) -> list[int]:
+def order_by_details(maps: Sequence[np.ndarray], shifts: np.ndarray | None = None) -> list[int]:
     """Sort the frames of a focus stack by their focus.
 
     Frames are focused alike if their details have the same strength at the same positions. So the shortest
     path through all frames is their order. It is approximated by paths that grow at both ends to the nearest
     frame.
 
-    pipeline.align_frames takes the same steps, with screening between them, so that each frame is read once.
-
     Args:
-        frames: H x W or H x W x 3, uint8 or uint16. Each is read once and none is kept.
+        maps: the `detail_map` of each frame.
+        shifts: how far the frames are apart, as camera_shift.estimate_shifts gives it; shifts too small for
+            shake (is_shaken there) change nothing.
 
     Returns:
         The indices of the frames in their order, from either end of the stack. The original order stays where
         its path is hardly longer than the shortest (KEEP_ORDER_RATIO), and where all frames are about as far
         from each other as neighbours are (ALIKE_RATIO).
-    """
-    maps, small = [], []
-    for frame in map(downscale_frame, frames):
-        maps.append(detail_map(frame))
-        small.append(small_gray(frame))
-    return order_by_details(maps, camera_shift.estimate_shifts(small))
-
-
-def order_by_details(maps: Sequence[np.ndarray], shifts: np.ndarray | None = None) -> list[int]:
-    """As `focus_order`, from the `detail_map` of each frame and how far the frames are apart.
-
-    Args:
-        maps: of each frame.
-        shifts: as camera_shift.estimate_shifts gives them; shifts too small for shake (is_shaken there)
-            change nothing.
-
-    Returns:
-        As `focus_order`.
     """
     if shifts is not None and camera_shift.is_shaken(shifts):
         maps = _registered(maps, shifts)

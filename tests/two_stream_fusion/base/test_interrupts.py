@@ -60,6 +60,19 @@ def test_ctrl_c_waits_until_the_block_is_over():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.skipif(len(TERMINATING) < 2, reason="there is no SIGHUP here")
+def test_a_signal_that_is_ignored_hides_no_other():
+    """As under nohup, where a terminal closes and then the system shuts down."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with pytest.raises(SystemExit) as stop, exit_when_terminated(), delay_interrupt():
+            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGTERM)
+        assert stop.value.code == 128 + signal.SIGTERM
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_an_error_in_the_block_is_raised():
     with pytest.raises(ValueError, match="wrong"), delay_interrupt():
         signal.raise_signal(signal.SIGINT)

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.golden import nets
-from two_stream_fusion.methods import two_stream
 from two_stream_fusion.methods.two_stream import TwoStream, from_channels, receptive_field_radius, to_channels
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -126,7 +125,6 @@ def test_a_net_of_another_kind_is_refused(tmp_path):
         TwoStream(deploy, weights)
     with pytest.raises(OSError, match="no such file"):
         TwoStream(deploy, tmp_path / "none.caffemodel")
-    assert two_stream.TILE >= 16
 
 
 def varied(tmp_path, *changes):

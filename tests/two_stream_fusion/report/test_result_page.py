@@ -73,6 +73,14 @@ def test_a_long_stack_shows_some_of_its_frames(tmp_path):
     assert look.notes[0].startswith("24 of the 60 sources are shown")
 
 
+@pytest.mark.parametrize(("count", "words"), [(2, "both"), (3, "all")])
+def test_pixels_of_the_network_are_of_all_photographs(tmp_path, count, words):
+    result = stack(count, choice=None, refine="none")
+    look = describe(tmp_path / "page.html", result)[1]
+    note = f"The network makes each pixel from {words} photographs: there is no map of choices."
+    assert note in look.notes
+
+
 def test_the_page_describes_what_was_done(tmp_path):
     result = stack(3)
     shift = np.array([[1.0, 0, 3], [0, 1, 4], [0, 0, 1]])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.golden import nets
-from two_stream_fusion.methods.two_stream import TILE, TwoStream
+from two_stream_fusion.methods.two_stream import TwoStream
 from two_stream_fusion.stack import depth_edges, fuse_network
 from two_stream_fusion.stack.blend import blend_frames
 
@@ -77,4 +77,3 @@ def test_two_images_are_fused_and_more_are_selected():
     assert [fuse_network.resolve_refine(None, count) for count in (2, 3, 9)] == ["none", "select", "select"]
     assert fuse_network.resolve_refine("select", 2) == "select"
     assert fuse_network.resolve_refine("none", 3) == "none"
-    assert fuse_network.TILE == TILE

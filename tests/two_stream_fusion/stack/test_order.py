@@ -5,8 +5,15 @@ import numpy as np
 import pytest
 
 from tests.two_stream_fusion.stack.scenes import levels, photograph, receding, slope, strips
-from two_stream_fusion.stack import order
-from two_stream_fusion.stack.order import focus_order
+from two_stream_fusion.stack import camera_shift, order
+from two_stream_fusion.stack.screening import small_gray
+
+
+def focus_order(frames):
+    """The order of whole frames."""
+    frames = list(map(order.downscale_frame, frames))
+    shifts = camera_shift.estimate_shifts(list(map(small_gray, frames)))
+    return order.order_by_details(list(map(order.detail_map, frames)), shifts)
 
 
 @pytest.mark.parametrize("count", [3, 5, 12])
