@@ -202,8 +202,12 @@ def write_report(
     lower = [metric for metric in columns if not is_higher_better(metric)]
     if lower:
         text += f"\nLess is better for {' and '.join(lower)}, more for all others.\n"
-    text += "\nOn how many each is the best, alone or level to four digits:\n\n"
-    text += count_wins(scores, columns)
+    titles = {title for rows in scores.values() for title in rows}
+    complete = {pair: rows for pair, rows in scores.items() if titles == set(rows)}
+    if complete:
+        of = "" if len(complete) == len(scores) else f" of the {len(complete)} that all methods have,"
+        text += f"\nOn how many{of} each is the best, alone or level to four digits:\n\n"
+        text += count_wins(complete, columns)
     if missing:
         text += "\nMissing; a method that is missing on one pair is in no mean:\n\n"
         text += "".join(f"- {name}: {reason}\n" for name, reason in missing.items())

@@ -15,6 +15,7 @@ import two_stream_fusion
 from two_stream_fusion.base.files import atomic_write, check_output
 from two_stream_fusion.base.pixels import eight_bits
 from two_stream_fusion.io import images
+from two_stream_fusion.io.metadata import Metadata
 from two_stream_fusion.methods import registry
 from two_stream_fusion.pipeline import Aligned, Result
 from two_stream_fusion.stack.frames import Frames, describe
@@ -184,9 +185,12 @@ def write_outputs(outputs: Outputs, result: Result, method: str) -> None:
         method: its name.
 
     Raises:
-        ValueError: a file exists by now, and `outputs.force` is not set.
+        ValueError: a file exists by now, and `outputs.force` is not set; or the format of the image has no
+            alpha channel, and the image has one. Nothing is written then.
     """
     log, frames = logging.getLogger(__name__), result.aligned.frames
+    if outputs.image:
+        images.check_writable(outputs.image, result.image.dtype, result.alpha is not None, result.image.shape)
     if outputs.choice_map and result.choice is not None:
         write_choice_map(outputs.choice_map, result.choice, len(frames), outputs.force)
         log.info("%s: which image each pixel is from, black the first, white the last", outputs.choice_map)
@@ -255,7 +259,7 @@ def write_panel(path: Path, frames: Frames, fused: np.ndarray, replace: bool = T
         frames = frames.spread()
         fused = frames.level_map.spread(fused)
     row = np.concatenate([*(frames[i] for i in indices), fused], axis=1)
-    images.write(path, eight_bits(row), replace=replace)
+    images.write(path, eight_bits(row), metadata=Metadata(icc=frames.metadata.icc), replace=replace)
 
 
 def make_report(

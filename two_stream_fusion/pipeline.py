@@ -12,6 +12,7 @@ What is logged goes to the logger of this module. Nothing is printed.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from pathlib import Path
 from typing import (
@@ -176,14 +177,18 @@ def fuse(
         IndexError: there is no image `reference`.
     """
     start = time.perf_counter()
+    of_network = {"model": model, "net": net, "weights": weights, "refine": refine, "gpu": gpu}
+    _check_arguments(method, options, {name for name, value in of_network.items() if value is not None})
+    if reference is not None and align is None:
+        raise ValueError("reference: nothing is aligned without `align`")
+    if isinstance(sources, (str, os.PathLike)):
+        raise ValueError(f"sources: {str(sources)!r} is one path; give a list of two or more")
     if not isinstance(sources, Frames):
         sources = list(sources)
         kind = networks.kind(model, net, weights) if method == "two_stream" else method
         check_memory(sources, kind)
     frames = as_frames(sources)
     is_network = method == "two_stream"
-    if is_network and options:
-        raise ValueError("two_stream has no options; model, refine and tile are arguments")
     refine = resolve_refine(refine, len(frames)) if is_network else None
     opening_start = time.perf_counter()
     network = networks.open_network(model, net, weights, gpu=gpu, precision=precision) if is_network else None
@@ -233,6 +238,20 @@ def fuse(
             "fuse": opening_end - opening_start + end - fusing_start,
         },
     )
+
+
+def _check_arguments(method, options, of_network):
+    """ValueError where a method does not have the options, or is not the network that arguments are of."""
+    if method == "two_stream":
+        if options:
+            raise ValueError("two_stream has no options; model, refine and tile are arguments")
+        return
+    if of_network:
+        raise ValueError(f"{', '.join(sorted(of_network))}: only two_stream takes it, {method} does not")
+    known = registry.options(method)
+    unknown = [name for name in options or {} if name not in known]
+    if unknown:
+        raise ValueError(f"{method} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}")
 
 
 def _fuse_frames(frames, matte, *, network, method, options, refine, tile, progress):

@@ -34,6 +34,7 @@ class _Memory:
         self.shape = tuple(shape)
         self._tensor = None  # None: the values of _previous, then zeros
         self._previous = None  # the tensor before a change of shape
+        self._kept = None  # the tensor that layers keep for their gradients, where `array` had to copy it
         self._capacity = math.prod(self.shape)  # the largest count since memory was last allocated
         self._written = None  # the host array, while it may be newer than the device's
         self._host_ref = _no_reference  # weak reference to the host array
@@ -49,6 +50,7 @@ class _Memory:
         if math.prod(shape) > self._capacity:
             self._capacity, previous = math.prod(shape), None
         self.shape, self._tensor, self._previous, self._host_ref = shape, None, previous, _no_reference
+        self._kept = None
 
     def tensor(self):
         current_device = device.device()
@@ -81,21 +83,20 @@ class _Memory:
     def set(self, tensor):
         self.shape = tuple(tensor.shape)
         self._capacity = max(self._capacity, tensor.numel())
-        self._tensor, self._previous, self._written = tensor.detach(), None, None
+        self._tensor, self._previous, self._written, self._kept = tensor.detach(), None, None, None
 
     def clear(self):
-        self._tensor, self._previous, self._written = None, None, None
+        self._tensor, self._previous, self._written, self._kept = None, None, None, None
         self.sync_host()
 
     def array(self):
         array, tensor = self.sync_host(), self.tensor()
         if array is None and tensor.device.type == "cpu":
-            if tensor.dtype != torch.float32:  # bfloat16 between layers
-                tensor, self._previous = tensor.float(), None
-                self._tensor = tensor
+            # Of float32, where layers pass on bfloat16, and in C order, where they have channels last.
+            tensor = self._replace(tensor.float().contiguous())
             array = tensor.numpy()
         elif array is None:
-            array = tensor.float().cpu().numpy()
+            array = tensor.float().contiguous().cpu().numpy()
         if tensor.device.type != "cpu":
             self._written = array
         self._host_ref = weakref.ref(array)
@@ -112,15 +113,28 @@ class _Memory:
         if host.data_ptr() != tensor.data_ptr():
             host.copy_(tensor)
             if tensor.device.type == "cpu":  # values written to the array must reach the tensor
-                self._tensor, self._previous = host, None
+                self._replace(host)
         return array
+
+    def _replace(self, tensor):
+        """Use another tensor of the same values; `refresh` brings what is written to it to the layers."""
+        if tensor is not self._tensor:
+            if self._kept is None:
+                self._kept = self._tensor
+            self._tensor, self._previous = tensor, None
+        return tensor
+
+    def refresh(self):
+        """Give the tensor that layers keep for their gradients the values that a program has written."""
+        if self._kept is not None:
+            self._kept.data.copy_(self.tensor())
 
 
 class Blob:
     """An array and its gradient.
 
-    data, diff: float32 NumPy arrays that can be written in place (`blob.data[...] = x`). They show the blob's
-    current values until its shape changes.
+    data, diff: float32 NumPy arrays in C order, which can be written in place (`blob.data[...] = x`). They
+    show the blob's current values until its shape changes.
     tensor, grad: the same as tensors on the current device.
 
     Args:
@@ -169,8 +183,13 @@ class Blob:
         for memory, tensor in zip((self._data, self._diff), tensors, strict=True):
             if tensor is not None and memory._tensor is not tensor:
                 memory.shape, memory._tensor, memory._previous = tuple(tensor.shape), tensor, None
+                memory._kept = None
             memory._written = None
             memory.sync_host()
+
+    def refresh(self) -> None:
+        """Bring values that a program wrote to `data` to the layers that keep them for their gradients."""
+        self._data.refresh()
 
     def clear_grad(self) -> None:
         """Set the gradient to zero. It takes no memory until its next use."""
@@ -269,6 +288,9 @@ class Shared(Blob):
 
     def sync_host(self, diff=False):
         self._owner.sync_host(diff)
+
+    def refresh(self):
+        self._owner.refresh()
 
     def accumulate_grad(self, value):
         self._owner.accumulate_grad(value)

@@ -134,9 +134,15 @@ class Node:
         Raises:
             ValueError: the layer has no gradient for a bottom that needs one.
         """
+        for blob in (*self.bottoms, *self.tops):
+            blob.refresh()
         if self.tape is None:
-            with torch.enable_grad():
-                self._forward_with_tape()
+            self.layer.is_repeated = True
+            try:
+                with torch.enable_grad():
+                    self._forward_with_tape()
+            finally:
+                self.layer.is_repeated = False
         for j in self.layer.no_gradient:
             if self.bottom_needs[j]:
                 raise self._refused_gradient(self.layer.spec.bottom[j])

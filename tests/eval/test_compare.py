@@ -311,6 +311,17 @@ def test_images_of_other_methods(photos, triple, tmp_path, capsys, one_process):
     assert sixteen == eight
 
 
+def test_wins_are_counted_on_pairs_that_all_methods_have(photos, triple, tmp_path, one_process, capsys):
+    folder = others(tmp_path / "others", Net={"one": triple[2]})
+    arguments = [str(photos), "--fused", str(folder), "--out", str(tmp_path / "out"), "--jobs", "1"]
+    assert compare.main([*arguments, "--methods", "CP"]) == 1
+    output = capsys.readouterr().out
+    assert "On how many of the 1 that all methods have, each is the best" in output
+    table = output.partition("each is the best")[2].partition("Missing")[0]
+    counts = [set(line.split("| ")[2:]) for line in table.replace(" |", "").splitlines() if "CP" in line]
+    assert counts and counts[0] <= {"0", "1"}
+
+
 def test_ground_truth_of_a_folder(photos, triple, tmp_path, capsys, one_process):
     (tmp_path / "clean").mkdir()
     images.write(tmp_path / "clean/second_clean.png", triple[2])

@@ -52,6 +52,13 @@ CASES = OrderedDict(
         "group: 2 dilation: 2 dilation: 1 bias_term: false }",
         x=(2, 4, 7, 6),
     ),
+    conv_larger_than_its_bottom=one(
+        "Convolution", "convolution_param { num_output: 2 kernel_h: 7 kernel_w: 3 stride: 4 pad: 1 }"
+    ),
+    im2col_larger_than_its_bottom=one("Im2col", "convolution_param { kernel_size: 6 stride: 3 }"),
+    reshape_copies_a_later_axis=one(
+        "Reshape", "reshape_param { num_axes: 1 shape { dim: 0 dim: 0 } }", x=(2, 1, 3)
+    ),
     conv_one_pad=one("Convolution", "convolution_param { num_output: 2 kernel_size: 2 pad_h: 1 }"),
     conv_1d=one(
         "Convolution", "convolution_param { num_output: 3 kernel_size: 3 stride: 2 pad: 1 }", x=(2, 3, 9)

@@ -494,6 +494,73 @@ def coordinates_are_mapped_through_nets():
 
 
 @check
+def arrays_are_in_c_order_and_show_the_memory():
+    """So that a program may write through reshape(-1), ravel() and the like."""
+    net = build(NET)
+    for _ in range(2):
+        net.forward()
+        net.backward()
+        for blob in [*net.blobs.values(), *params_of(net)]:
+            assert blob.data.flags.c_contiguous and blob.diff.flags.c_contiguous
+    held = net.blobs["c"].data
+    net.forward(end="conv")
+    for array in (net.blobs["c"].data.reshape(-1), net.blobs["c"].data.ravel(), held):
+        array[...] = array + 1
+        expected = held.copy()
+        scores = net.forward(start="fc", end="fc")["scores"].copy()
+        weight, bias = (blob.data for blob in net.params["fc"])
+        np.testing.assert_allclose(scores, expected.reshape(3, -1) @ weight.T + bias, rtol=1e-4, atol=1e-4)
+    gradients = []
+    for value in (1, 5):
+        net.forward(end="conv")
+        net.blobs["c"].diff.reshape(-1)[:] = value
+        net.backward(start="conv")
+        gradients.append(net.blobs["x"].diff.copy())
+    assert gradients[0].any()
+    np.testing.assert_allclose(gradients[1], 5 * gradients[0], rtol=1e-5, atol=1e-6)
+
+
+@check
+def what_is_written_before_the_backward_pass_counts_there():
+    """The gradient of a sigmoid is that of the values which its top has then."""
+    more = 'layer { name: "sigmoid" type: "Sigmoid" bottom: "c" top: "s" } layer { name: "fc" '
+    net = build(
+        NET.replace('layer { name: "fc" ', more).replace('bottom: "c" top: "sc', 'bottom: "s" top: "sc')
+    )
+    for _ in range(2):
+        net.forward()
+        net.backward()
+        net.blobs["s"].data.reshape(-1)[::2] = 0.25
+        net.blobs["s"].diff.reshape(-1)[:] = 2
+        net.backward(start="sigmoid", end="sigmoid")
+        s = net.blobs["s"].data
+        np.testing.assert_allclose(net.blobs["c"].diff, 2 * s * (1 - s), rtol=1e-4, atol=1e-6)
+
+
+@check
+def a_gradient_after_a_step_leaves_no_traces():
+    """Neither in the statistics of BatchNorm, nor in the mask of Dropout."""
+    more = """layer { name: "norm" type: "BatchNorm" bottom: "c" top: "n" }
+        layer { name: "drop" type: "Dropout" bottom: "n" top: "d" }
+        layer { name: "fc" """
+    text = NET.replace('layer { name: "fc" ', more).replace(
+        'bottom: "c" top: "scores"', 'bottom: "d" top: "scores"'
+    )
+    solver = small_solver()
+    Path("net.prototxt").write_text(text)
+    solver = caffe.SGDSolver("solver.prototxt")
+    solver.step(2)
+    net = solver.net
+    before = [blob.data.copy() for blob in net.params["norm"]]
+    dropped = net.blobs["d"].data == 0
+    assert 0.3 < dropped.mean() < 0.7
+    net.backward()
+    for blob, values in zip(net.params["norm"], before):
+        np.testing.assert_array_equal(blob.data, values)
+    np.testing.assert_array_equal(net.blobs["n"].diff == 0, dropped)
+
+
+@check
 def impossible_crops_are_refused():
     n = up_and_down(pad=20)
     assert list(crop(n.up, n.data).fn.params["crop_param"]["offset"]) == [20]

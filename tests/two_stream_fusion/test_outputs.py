@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from two_stream_fusion import outputs
-from two_stream_fusion.io import images
+from two_stream_fusion.io import icc, images
+from two_stream_fusion.io.metadata import Metadata
 from two_stream_fusion.outputs import Outputs
+from two_stream_fusion.pipeline import Aligned, Result
 from two_stream_fusion.stack.frames import Frames
 
 
@@ -33,6 +35,29 @@ def test_a_panel_of_few_levels_is_as_bright_as_if_they_were_all(tmp_path):
     twelve_bits = [np.full((4, 5), level, np.uint16) for level in (4095, 2048)]
     outputs.write_panel(tmp_path / "p.png", Frames(twelve_bits), twelve_bits[1])
     assert images.read(tmp_path / "p.png")[0, ::5].tolist() == [255, 128, 128]
+
+
+WIDE = [(0.64, 0.33), (0.21, 0.71), (0.15, 0.06), (0.3127, 0.3290)]  # red, green, blue, white
+
+
+def test_a_panel_has_the_profile_of_the_sources(tmp_path):
+    metadata = Metadata(exif=b"Exif\0\0II*\0", icc=icc.make_profile("wide", WIDE, 2.2))
+    pixels = np.full((4, 5, 3), 9, np.uint8)
+    for name in "ab":
+        images.write(tmp_path / f"{name}.png", pixels, metadata=metadata)
+    outputs.write_panel(tmp_path / "p.png", Frames([tmp_path / "a.png", tmp_path / "b.png"]), pixels)
+    assert images.load(tmp_path / "p.png").metadata == Metadata(icc=metadata.icc)
+
+
+def test_nothing_is_written_beside_an_image_that_cannot_be(tmp_path):
+    frames = Frames([np.full((4, 5), level, np.uint8) for level in (3, 4)])
+    aligned = Aligned(frames, [0, 1], names=["a", "b"])
+    alpha = np.full((4, 5), 7, np.uint8)
+    result = Result(frames[0], alpha, None, [], "none", None, None, aligned, {})
+    wanted = Outputs(image=tmp_path / "o.jpg", panel=tmp_path / "p.png")
+    with pytest.raises(ValueError, match="no alpha channel"):
+        outputs.write_outputs(wanted, result, "lp")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_files_are_named():

@@ -71,6 +71,12 @@ def test_files_arrays_and_frames_are_the_same(tmp_path):
     ]
 
 
+def test_the_order_of_bytes_changes_nothing():
+    arrays = [image(i).astype(np.uint16) * 257 for i in range(2)]
+    swapped = [array.astype(">u2") for array in arrays]
+    np.testing.assert_array_equal(pipeline.fuse(swapped, "lp").image, pipeline.fuse(arrays, "lp").image)
+
+
 def test_maps_are_what_a_method_decided_by():
     result = pipeline.fuse([image(i) for i in range(3)], "psfs", check_register=False)
     assert [step["decision"].shape for step in result.maps] == [(45, 61)] * 2
@@ -172,6 +178,13 @@ def test_progress_is_reported_stage_by_stage(files):
         ({"net": "x", "weights": "y", "model": "z"}, "either a model"),
         ({"model": "none"}, "no model 'none'"),
         ({"method": "lp", "align": "sideways"}, "unknown motion 'sideways'"),
+        ({"method": "lp", "options": {"levls": 3}}, "lp has no option 'levls'; it has levels"),
+        (
+            {"method": "lp", "refine": "select", "model": "x"},
+            "model, refine: only two_stream takes it, lp does",
+        ),
+        ({"method": "lp", "gpu": 0}, "gpu: only two_stream takes it, lp does not"),
+        ({"method": "lp", "reference": 0}, "reference: nothing is aligned without `align`"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments, words):
@@ -187,6 +200,9 @@ def test_wrong_sources_are_refused():
             pipeline.fuse(sources, "lp")
     with pytest.raises(ValueError, match="dtype float64"):
         pipeline.fuse([np.zeros((9, 9))] * 2, "lp")
+    for path in ("near.png", Path("near.png")):
+        with pytest.raises(ValueError, match=r"'near\.png' is one path; give a list of two or more"):
+            pipeline.fuse(path, "lp")
     with pytest.raises(IndexError, match="no image 2: there are 2"):
         pipeline.fuse([image(0), image(1)], "lp", align="affine", reference=2)
 

@@ -293,6 +293,7 @@ def _entries(sources, channel, time, value_range):
     entries: list[Entry] = []
     for source in sources:
         if isinstance(source, np.ndarray):
+            source = source.astype(source.dtype.newbyteorder("="), copy=False)
             check_fusable(source)
             position = len(entries)
             name = f"image {position + 1}"

@@ -44,6 +44,8 @@ class Layer:
         self.blobs: list = []  # its parameters, set by the net
         self.own_blobs: list = []  # those that the layer creates itself, with their values
         self.blob_shapes: list = []  # the shapes it requires; a program may reshape the blobs
+        # Set by the net: whether `forward` runs again, for the gradient alone, and so leaves no traces.
+        self.is_repeated = False
         self.overwrites = False  # set by the net: whether `forward` may write to the bottom's memory
         # The message of its settings; protobuf makes the class at run time.
         self.opt: Any = getattr(spec, self.options) if self.options else None

@@ -119,9 +119,10 @@ class Convolution(_Filters):
         return (self.opt.num_output, channels // self.opt.group, *self.kernel)
 
     def size(self, n, extent, stride, pad):
-        return (n + 2 * pad - extent) // stride + 1
+        return _places(n + 2 * pad - extent, stride)
 
     def convolve(self, x, weight, bias):
+        x = _fit(x, self.kernel, self.pad, self.dilation)
         conv = (F.conv1d, F.conv2d, F.conv3d)[len(self.kernel) - 1]
         return conv(x, weight, bias, self.stride, self.pad, self.dilation, self.opt.group)
 
@@ -194,7 +195,10 @@ class Im2col(Layer):
         if len(shape) < 3:
             raise ValueError(f"bottom of shape {tuple(shape)}: a spatial axis is needed")
         geometry = zip(shape[2:], *read_geometry(self.opt, len(shape) - 2), strict=True)
-        windows = [(*axis, _places(*axis)) for axis in geometry]
+        windows = [
+            (n, k, stride, pad, d, _places(n + 2 * pad - d * (k - 1) - 1, stride))
+            for n, k, stride, pad, d in geometry
+        ]
         if any(places < 1 for *_, places in windows):
             raise ValueError(f"does not fit bottoms of shape {tuple(shape)}: the top would be empty")
         return windows
@@ -207,6 +211,8 @@ class Im2col(Layer):
     def forward(self, params, x):
         windows = self._windows(x.shape)
         [shape] = self.top_shapes(x.shape)
+        _, kernel, _, pad, dilation, _ = zip(*windows, strict=True)
+        x = _fit(x, kernel, pad, dilation)
         x = F.pad(x, [pad for *_, pad, _, _ in reversed(windows) for _ in range(2)])
         for i, (_, kernel, stride, _, dilation, _) in enumerate(windows):
             x = x.unfold(2 + i, dilation * (kernel - 1) + 1, stride)[..., ::dilation]
@@ -214,6 +220,29 @@ class Im2col(Layer):
         return x.permute(0, 1, *(i + len(windows) for i in axes), *axes).reshape(shape)
 
 
-def _places(size, kernel, stride, pad, dilation):
-    """The number of places of a filter along an axis."""
-    return (size + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1
+def _places(room, stride):
+    """The number of places of a filter that can move by `room` pixels.
+
+    Caffe divides as C does, towards zero: a filter that is too large by less than a stride has one place.
+    """
+    return (room // stride if room >= 0 else -(-room // stride)) + 1
+
+
+def missing_zeros(sizes: tuple, kernel: tuple, pad: tuple, dilation: tuple) -> list:
+    """How many zeros a filter needs beyond those of `pad`, along each spatial axis.
+
+    Args:
+        sizes: of the bottom.
+        kernel, pad, dilation: as `read_geometry` returns them.
+
+    Returns:
+        0 where the filter fits.
+    """
+    axes = zip(sizes, kernel, pad, dilation, strict=True)
+    return [max(0, d * (k - 1) + 1 - n - 2 * p) for n, k, p, d in axes]
+
+
+def _fit(x, kernel, pad, dilation):
+    """x with zeros after it, along axes that are too short for the filter."""
+    missing = missing_zeros(x.shape[2:], kernel, pad, dilation)
+    return F.pad(x, [zeros for m in reversed(missing) for zeros in (0, m)]) if any(missing) else x

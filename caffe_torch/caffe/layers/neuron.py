@@ -154,9 +154,14 @@ class Dropout(_Neuron):
     def setup(self):
         if not 0 <= self.opt.dropout_ratio < 1:
             raise ValueError(f"dropout_param.dropout_ratio {self.opt.dropout_ratio:g} is not in 0 .. 1")
+        self._factors = None  # of the last forward pass
 
     def forward(self, params, x):
-        return F.dropout(x, self.opt.dropout_ratio) if self.phase == caffe_pb2.TRAIN else x.clone()
+        if self.phase == caffe_pb2.TEST or self.opt.dropout_ratio == 0:
+            return x.clone()
+        if not self.is_repeated or self._factors is None or self._factors.shape != x.shape:
+            self._factors = F.dropout(torch.ones_like(x), self.opt.dropout_ratio)
+        return x * self._factors
 
 
 @register("BNLL")

@@ -51,11 +51,12 @@ class BatchNorm(Layer):
             mean, variance = means * factor, variances * factor
         else:
             variance, mean = torch.var_mean(x, [0, *range(2, x.dim())], correction=0)
-            n, keep = x.numel() // x.shape[1], self.opt.moving_average_fraction
-            with torch.no_grad():
-                count.mul_(keep).add_(1)
-                means.mul_(keep).add_(mean)
-                variances.mul_(keep).add_(variance, alpha=n / (n - 1) if n > 1 else 1)
+            if not self.is_repeated:
+                n, keep = x.numel() // x.shape[1], self.opt.moving_average_fraction
+                with torch.no_grad():
+                    count.mul_(keep).add_(1)
+                    means.mul_(keep).add_(mean)
+                    variances.mul_(keep).add_(variance, alpha=n / (n - 1) if n > 1 else 1)
         channels = (-1, *[1] * (x.dim() - 2))
         sigma = torch.sqrt(variance + self.opt.eps)
         return (x - mean.reshape(channels)) / sigma.reshape(channels)

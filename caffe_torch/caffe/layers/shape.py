@@ -160,7 +160,7 @@ class Reshape(Layer):
         last = x.dim() if num_axes == -1 else first + num_axes
         if not 0 <= first <= x.dim() or num_axes < -1 or last > x.dim():
             raise ValueError(f"reshape_param: axis {axis}, num_axes {num_axes} do not fit {x.dim()} axes")
-        old, new = x.shape[first:last], list(self.opt.shape.dim)
+        old, new = x.shape[first:], list(self.opt.shape.dim)
         if new.count(-1) > 1 or min(new, default=0) < -1:
             raise ValueError("reshape_param.shape: dimensions are 0, -1 (once) or positive")
         if any(n == 0 and i >= len(old) for i, n in enumerate(new)):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..layers.convolution import read_geometry
+from ..layers.convolution import missing_zeros, read_geometry
 from . import exports
 from .shape import Axis, reshaped
 
@@ -17,10 +17,19 @@ def _geometry(export):
     }
 
 
+def _pads(export, kernel, pad, dilation):
+    """The zeros before and after a bottom: more after one that is too short for the filter."""
+    axes = range(2, 2 + len(kernel))
+    missing = missing_zeros(export.node.bottoms[0].shape[2:], kernel, pad, dilation)
+    if any(missing):
+        export.fixed(0, *axes)  # for this size alone
+    return [*pad, *(p + m for p, m in zip(pad, missing, strict=True))]
+
+
 @exports("Convolution")
 def _convolution(export):
     params = [export.param(i, name) for i, name in enumerate(("weight", "bias")[: 1 + export.opt.bias_term])]
-    pads = [*export.layer.pad, *export.layer.pad]
+    pads = _pads(export, export.layer.kernel, export.layer.pad, export.layer.dilation)
     return [export.op("Conv", x, *params, pads=pads, **_geometry(export)) for x in export.inputs]
 
 
@@ -63,7 +72,7 @@ def _im2col(export):
         export.const(weight, "weight"),
         kernel_shape=list(kernel),
         strides=list(stride),
-        pads=[*pad, *pad],
+        pads=_pads(export, kernel, pad, dilation),
         dilations=list(dilation),
         group=channels,
     )
