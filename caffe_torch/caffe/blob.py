@@ -14,6 +14,15 @@ from .proto import caffe_pb2
 _MAX_COUNT = 2**60  # values: PyTorch counts their bytes in 64 bits
 
 
+# {memory and form of a tensor: its copy in C order}, for all blobs that share the memory. A copy refers to
+# the tensor, so that no other tensor gets its memory.
+_copies: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
+
+
+def _form(tensor):
+    return tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride()
+
+
 def _no_reference():
     """A weak reference to nothing."""
 
@@ -34,7 +43,7 @@ class _Memory:
         self.shape = tuple(shape)
         self._tensor = None  # None: the values of _previous, then zeros
         self._previous = None  # the tensor before a change of shape
-        self._kept = None  # the tensor that layers keep for their gradients, where `array` had to copy it
+        self._kept = None  # the tensor that layers and other blobs share, where `array` had to copy it
         self._capacity = math.prod(self.shape)  # the largest count since memory was last allocated
         self._written = None  # the host array, while it may be newer than the device's
         self._host_ref = _no_reference  # weak reference to the host array
@@ -93,7 +102,7 @@ class _Memory:
         array, tensor = self.sync_host(), self.tensor()
         if array is None and tensor.device.type == "cpu":
             # Of float32, where layers pass on bfloat16, and in C order, where they have channels last.
-            tensor = self._replace(tensor.float().contiguous())
+            tensor = self._replace(self._in_order())
             array = tensor.numpy()
         elif array is None:
             array = tensor.float().contiguous().cpu().numpy()
@@ -120,14 +129,25 @@ class _Memory:
         """Use another tensor of the same values; `refresh` brings what is written to it to the layers."""
         if tensor is not self._tensor:
             if self._kept is None:
-                self._kept = self._tensor
+                self._kept = tensor.copied = self._tensor
+                _copies[_form(self._kept)] = tensor
             self._tensor, self._previous = tensor, None
         return tensor
 
+    def _in_order(self):
+        """The tensor in float32 and C order: itself, or one copy for all blobs that share its memory."""
+        tensor = self._tensor
+        if tensor.dtype == torch.float32 and tensor.is_contiguous():
+            return tensor
+        copy = _copies.get(_form(tensor))
+        return tensor.float().contiguous() if copy is None else copy
+
     def refresh(self):
-        """Give the tensor that layers keep for their gradients the values that a program has written."""
+        """Bring values that a program has written to where layers and other blobs share the memory."""
+        if self._written is not None:
+            self.tensor()
         if self._kept is not None:
-            self._kept.data.copy_(self.tensor())
+            self._kept.data.copy_(self._tensor)
 
 
 class Blob:
@@ -188,7 +208,7 @@ class Blob:
             memory.sync_host()
 
     def refresh(self) -> None:
-        """Bring values that a program wrote to `data` to the layers that keep them for their gradients."""
+        """Bring values that a program wrote to `data` to where layers and other blobs share the memory."""
         self._data.refresh()
 
     def clear_grad(self) -> None:

@@ -172,8 +172,13 @@ class Net(NetWeights, PycaffeNames):
         for function in self._hooks[hook]:
             function(i)
 
+    def _refresh(self):
+        for blob in self.blobs.values():
+            blob.refresh()
+
     def _run(self, start, end, load=True):
         """Run the layers of index `start` to `end`. `load`: whether sources load their next batch."""
+        self._refresh()
         with device.autocast():
             for i, node in enumerate(self.nodes[start : end + 1], start):
                 node.tape = None
@@ -191,6 +196,7 @@ class Net(NetWeights, PycaffeNames):
 
     def _backward(self, start, end, keep=True):
         """Run the layers of index `start` down to `end` backward. `keep`: allow another backward pass."""
+        self._refresh()
         for i in range(start, end - 1, -1):
             node = self.nodes[i]
             self._call_hooks("before_backward", i)

@@ -134,8 +134,6 @@ class Node:
         Raises:
             ValueError: the layer has no gradient for a bottom that needs one.
         """
-        for blob in (*self.bottoms, *self.tops):
-            blob.refresh()
         if self.tape is None:
             self.layer.is_repeated = True
             try:

@@ -538,6 +538,29 @@ def what_is_written_before_the_backward_pass_counts_there():
 
 
 @check
+def blobs_of_several_readers_are_one_memory():
+    """The blob that several layers read, and those that Caffe makes of it for each, show the same values."""
+    more = (
+        'layer { name: "other" type: "Sigmoid" bottom: "c" top: "s" } layer { name: "quiet" type: "Silence"'
+    )
+    net = build(NET.replace('layer { name: "loss"', more + ' bottom: "s" } layer { name: "loss"'))
+    names = ["c"] + [name for name in net.blobs if name.startswith("c_")]
+    assert len(names) == 3
+    for name in names + names[::-1]:
+        net.forward()
+        arrays = [net.blobs[n].data for n in names]
+        net.blobs[name].data.reshape(-1)[:] = 0.5
+        assert all((array == 0.5).all() for array in arrays)
+        net.forward(start="other", end="other")
+        np.testing.assert_allclose(net.blobs["s"].data, 1 / (1 + np.exp(-0.5)), rtol=1e-5)
+        net.forward(start="fc", end="fc")
+        weight, bias = (blob.data for blob in net.params["fc"])
+        expected = np.tile(weight.sum(axis=1) / 2 + bias, (3, 1))
+        np.testing.assert_allclose(net.blobs["scores"].data, expected, rtol=1e-3, atol=1e-4)
+        del arrays
+
+
+@check
 def a_gradient_after_a_step_leaves_no_traces():
     """Neither in the statistics of BatchNorm, nor in the mask of Dropout."""
     more = """layer { name: "norm" type: "BatchNorm" bottom: "c" top: "n" }

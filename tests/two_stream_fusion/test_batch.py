@@ -269,7 +269,7 @@ def test_a_process_that_is_killed_is_reported(folder):
 
 def unforeseen(item):
     """One gets settings that no command line gives."""
-    broken = SETTINGS._replace(fusing={**SETTINGS.fusing, "options": [None]})
+    broken = SETTINGS._replace(fusing={**SETTINGS.fusing, "options": 7})
     return fuse.run_batch_item(item, broken if item.outputs.image.name == "x.tif" else SETTINGS)
 
 

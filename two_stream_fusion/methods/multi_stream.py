@@ -172,7 +172,7 @@ class MultiStream:
         features = [self._encode(np.pad(to_channels(part), padding, "edge")) for part in parts]
         for i, scale in enumerate(self.scales):
             of_frames = [feature[i] for feature in features]
-            total, largest = (np.copy(of_frames[0], order="K") for _ in "ab")
+            total, largest = of_frames[0].copy(), of_frames[0].copy()
             for feature in of_frames[1:]:
                 total += feature
                 np.maximum(largest, feature, out=largest)
@@ -191,8 +191,7 @@ class MultiStream:
             self.net.reshape()
         blob.data[0] = channels
         self.net.forward(end=self.encoder_end)
-        # In the blobs' own order of memory, in which they go back: no transposition.
-        return [np.copy(self.net.blobs[scale.features].data[0], order="K") for scale in self.scales]
+        return [self.net.blobs[scale.features].data[0].copy() for scale in self.scales]
 
     def _decode(self, features):
         """The score of a frame of given features: H x W float32."""
