@@ -178,7 +178,7 @@ def test_progress_is_reported_stage_by_stage(files):
         ({"net": "x", "weights": "y", "model": "z"}, "either a model"),
         ({"model": "none"}, "no model 'none'"),
         ({"method": "lp", "align": "sideways"}, "unknown motion 'sideways'"),
-        ({"method": "lp", "options": {"levls": 3}}, "lp has no option 'levls'; it has levels"),
+        ({"method": "lp", "options": {"level": 3}}, "lp has no option 'level'; it has levels"),
         (
             {"method": "lp", "refine": "select", "model": "x"},
             "model, refine: only two_stream takes it, lp does",
