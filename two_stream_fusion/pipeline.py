@@ -247,7 +247,7 @@ def _check_arguments(method, options, of_network):
             raise ValueError("two_stream has no options; model, refine and tile are arguments")
         return
     if of_network:
-        raise ValueError(f"{', '.join(sorted(of_network))}: only two_stream takes it, {method} does not")
+        raise ValueError(f"{', '.join(sorted(of_network))}: for two_stream alone, not for {method}")
     known = registry.options(method)
     unknown = [name for name in options or {} if name not in known]
     if unknown:

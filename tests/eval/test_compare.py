@@ -318,8 +318,10 @@ def test_wins_are_counted_on_pairs_that_all_methods_have(photos, triple, tmp_pat
     output = capsys.readouterr().out
     assert "On how many of the 1 that all methods have, each is the best" in output
     table = output.partition("each is the best")[2].partition("Missing")[0]
-    counts = [set(line.split("| ")[2:]) for line in table.replace(" |", "").splitlines() if "CP" in line]
-    assert counts and counts[0] <= {"0", "1"}
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line]
+    assert [row[0] for row in rows if row[0] in ("CP", "Net")] == ["CP", "Net"]
+    assert {count for row in rows if row[0] in ("CP", "Net") for count in row[1:]} <= {"0", "1"}
+    assert all(len(row) == 7 for row in rows if row[0] in ("CP", "Net"))
 
 
 def test_ground_truth_of_a_folder(photos, triple, tmp_path, capsys, one_process):

@@ -181,9 +181,9 @@ def test_progress_is_reported_stage_by_stage(files):
         ({"method": "lp", "options": {"level": 3}}, "lp has no option 'level'; it has levels"),
         (
             {"method": "lp", "refine": "select", "model": "x"},
-            "model, refine: only two_stream takes it, lp does",
+            "model, refine: for two_stream alone, not for lp",
         ),
-        ({"method": "lp", "gpu": 0}, "gpu: only two_stream takes it, lp does not"),
+        ({"method": "lp", "gpu": 0}, "gpu: for two_stream alone, not for lp"),
         ({"method": "lp", "reference": 0}, "reference: nothing is aligned without `align`"),
     ],
 )
